@@ -1,1 +1,4 @@
 //! memspec-train
+pub mod kernels;
+pub mod network;
+pub mod quantize;

@@ -1,0 +1,163 @@
+//! [`Kernels`] on the CPU: plain slices, matrix products by the `gemm` crate, the rest in parallel over rows by rayon.
+
+mod attention;
+mod elementwise;
+mod embedding;
+mod loss;
+mod matrix;
+mod norm;
+mod optimizer;
+mod quantized;
+mod rotary;
+mod simd;
+
+use burn::backend::Flex;
+
+use super::storage::F32;
+use super::{AdamW, DoubleQuantized, Heads, Kernels, Product};
+
+/// Rows and columns of a tensor seen as a matrix: the last dimension is the row.
+fn matrix_shape(x: &F32) -> (usize, usize) {
+    let shape = x.layout().shape();
+    let columns = shape[shape.num_dims() - 1];
+    (shape.num_elements() / columns.max(1), columns)
+}
+
+/// The elements, which every tensor of the executor holds contiguously from the start of its storage.
+fn elements(x: &F32) -> &[f32] {
+    &x.storage::<f32>()[..x.layout().num_elements()]
+}
+
+/// The elements for writing. The step hands over the only reference, so nothing is copied.
+fn elements_mut(x: &mut F32) -> &mut [f32] {
+    let len = x.layout().num_elements();
+    debug_assert!(x.is_unique(), "a tensor that is written in place has one owner");
+    &mut x.storage_mut::<f32>()[..len]
+}
+
+/// Elements of one parallel task of an element-wise loop: large enough to amortize the hand-over.
+const GRAIN: usize = 16 * 1024;
+
+/// Rows of one parallel task of a row-wise loop.
+fn row_grain(columns: usize) -> usize {
+    (GRAIN / columns.max(1)).max(1)
+}
+
+impl Kernels for Flex {
+    fn buffer(_like: F32, rows: usize, columns: usize) -> F32 {
+        super::storage::unfilled([rows, columns])
+    }
+
+    fn embed(table: F32, ids: F32) -> F32 {
+        embedding::forward(&table, &ids)
+    }
+
+    fn embed_backward(grad: F32, ids: F32, g: F32) -> F32 {
+        embedding::backward(grad, &ids, &g)
+    }
+
+    fn product(c: F32, a: F32, b: F32, how: Product) -> F32 {
+        matrix::product(c, &a, &b, how)
+    }
+
+    fn add(x: F32, y: F32) -> F32 {
+        elementwise::add(x, &y)
+    }
+
+    fn add_bias(x: F32, bias: F32) -> F32 {
+        elementwise::add_bias(x, &bias)
+    }
+
+    fn add_rows(grad: F32, g: F32) -> F32 {
+        elementwise::add_rows(grad, &g)
+    }
+
+    fn rms_norm(x: F32, weight: F32, epsilon: f32) -> F32 {
+        norm::forward(&x, &weight, epsilon)
+    }
+
+    fn rms_norm_backward(g: F32, x: F32, weight: F32, epsilon: f32) -> F32 {
+        norm::backward(g, &x, &weight, epsilon)
+    }
+
+    fn rms_norm_weight_backward(grad: F32, g: F32, x: F32, epsilon: f32) -> F32 {
+        norm::weight_backward(grad, &g, &x, epsilon)
+    }
+
+    fn rotary(x: F32, cos: F32, sin: F32, context: usize, inverse: bool) -> F32 {
+        rotary::rotate(x, &cos, &sin, context, inverse)
+    }
+
+    fn attention(q: F32, k: F32, v: F32, heads: Heads) -> (F32, F32) {
+        attention::forward(&q, &k, &v, heads)
+    }
+
+    fn attention_backward(q: F32, k: F32, v: F32, out: F32, lse: F32, g: F32, heads: Heads) -> (F32, F32, F32) {
+        attention::backward(q, &k, &v, &out, &lse, &g, heads)
+    }
+
+    fn swiglu(gate: F32, up: F32) -> F32 {
+        elementwise::swiglu(&gate, &up)
+    }
+
+    fn swiglu_over(gate: F32, up: F32) -> F32 {
+        elementwise::swiglu_over(gate, &up)
+    }
+
+    fn swiglu_backward(gate: F32, up: F32, g: F32) -> (F32, F32) {
+        elementwise::swiglu_backward(gate, up, &g)
+    }
+
+    fn cross_entropy(x: F32, head: F32, targets: F32, rows: usize, scale: f32) -> (F32, F32) {
+        let (loss, x, _) = loss::cross_entropy(x, &head, None, &targets, rows, scale);
+        (loss, x)
+    }
+
+    fn cross_entropy_trained_head(
+        x: F32,
+        head: F32,
+        head_grad: F32,
+        targets: F32,
+        rows: usize,
+        scale: f32,
+    ) -> (F32, F32, F32) {
+        let (loss, x, grad) = loss::cross_entropy(x, &head, Some(head_grad), &targets, rows, scale);
+        (loss, x, grad.unwrap_or_else(|| unreachable!("a gradient that is given comes back")))
+    }
+
+    fn cross_entropy_loss(x: F32, head: F32, targets: F32, rows: usize, scale: f32) -> F32 {
+        loss::loss_only(&x, &head, &targets, rows, scale)
+    }
+
+    fn nf4_rows(absmax: F32, codes: F32, first: usize, rows: usize, columns: usize) -> F32 {
+        quantized::nf4_rows(&absmax, &codes, first, rows, columns)
+    }
+
+    fn nf4_double_rows(
+        scales: F32,
+        absmax: F32,
+        codes: F32,
+        double: DoubleQuantized,
+        first: usize,
+        rows: usize,
+        columns: usize,
+    ) -> F32 {
+        quantized::nf4_double_rows(&scales, &absmax, &codes, double, first, rows, columns)
+    }
+
+    fn int8_rows(scales: F32, codes: F32, first: usize, rows: usize, columns: usize) -> F32 {
+        quantized::int8_rows(&scales, &codes, first, rows, columns)
+    }
+
+    fn sum_of_squares(x: F32) -> F32 {
+        elementwise::sum_of_squares(&x)
+    }
+
+    fn adamw(value: F32, grad: F32, first: F32, second: F32, step: AdamW) -> (F32, F32, F32, F32) {
+        optimizer::adamw(value, grad, first, second, step)
+    }
+
+    fn sgd(value: F32, grad: F32, step: AdamW) -> (F32, F32) {
+        optimizer::sgd(value, grad, step)
+    }
+}

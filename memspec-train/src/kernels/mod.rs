@@ -1,0 +1,415 @@
+//! The operations of a training step, as an extension of burn's backends.
+//!
+//! [`Kernels`] is the one trait that a device has to offer. The flex backend (CPU) implements it in [`cpu`]; every operation writes
+//! into buffers that it allocates itself or takes over from its caller, so what a step allocates is what its text says.
+//! Tensors are row-major; `T` is the number of tokens in the micro batch (samples x context), activations are `[T, features]`.
+
+mod cpu;
+pub mod storage;
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, Dispatch, backend_extension};
+use burn::tensor::{Int, Tensor};
+
+/// How two matrices are multiplied: `c = beta * c + alpha * op(a) op(b)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    /// Use the transpose of `a`.
+    pub transpose_a: bool,
+    /// Use the transpose of `b`.
+    pub transpose_b: bool,
+    /// Factor of the product.
+    pub alpha: f32,
+    /// Factor of what is in `c`: 0 overwrites it (it may be unfilled), 1 adds to it.
+    pub beta: f32,
+    /// Use only these columns of `a`: first and count.
+    pub a_columns: Option<(usize, usize)>,
+    /// Write only these columns of `c`: first and count.
+    pub c_columns: Option<(usize, usize)>,
+}
+
+impl Product {
+    /// `c = a bᵀ`: activations times a weight stored `[out, in]`.
+    pub const NT: Self =
+        Self { transpose_a: false, transpose_b: true, alpha: 1.0, beta: 0.0, a_columns: None, c_columns: None };
+    /// `c = a b`.
+    pub const NN: Self = Self { transpose_b: false, ..Self::NT };
+    /// `c = aᵀ b`.
+    pub const TN: Self = Self { transpose_a: true, ..Self::NN };
+
+    /// The same product times `alpha`.
+    pub const fn times(self, alpha: f32) -> Self {
+        Self { alpha, ..self }
+    }
+
+    /// The same product, added to what is in `c`.
+    pub const fn added(self) -> Self {
+        Self { beta: 1.0, ..self }
+    }
+}
+
+/// The heads of an attention layer over a batch of equally long samples.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads {
+    /// Tokens of one sample.
+    pub context: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; each serves `heads / kv_heads` query heads.
+    pub kv_heads: usize,
+    /// Elements of one head.
+    pub head_dim: usize,
+    /// A token sees itself and at most this many tokens before it, less one.
+    pub window: Option<usize>,
+}
+
+/// Where a quantized weight's absolute maxima come from.
+#[derive(Clone, Copy, Debug)]
+pub struct DoubleQuantized {
+    /// Mean of the maxima, taken off before they were quantized.
+    pub offset: f32,
+}
+
+/// One AdamW step's numbers, all for the current step.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamW {
+    /// Learning rate after warm-up and schedule.
+    pub learning_rate: f32,
+    /// Decay rates of the first and second moment.
+    pub betas: (f32, f32),
+    /// Added to the square root of the second moment.
+    pub epsilon: f32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// The step, counted from 1, for bias correction.
+    pub step: i32,
+    /// What the gradient is multiplied with first (clipping by the global norm).
+    pub gradient_scale: f32,
+}
+
+/// What a device must be able to do for a training step.
+#[backend_extension(Flex)]
+pub trait Kernels: Backend {
+    /// An f32 buffer `[rows, columns]` beside `like`, unfilled.
+    fn buffer(like: FloatTensor<Self>, rows: usize, columns: usize) -> FloatTensor<Self>;
+    /// Rows of `table` `[V, H]` by `ids` `[T]`: `[T, H]`.
+    fn embed(table: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self>;
+    /// `grad[id] += g[t]` for every token: the gradient of [`Kernels::embed`].
+    fn embed_backward(grad: FloatTensor<Self>, ids: IntTensor<Self>, g: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// `c = beta c + alpha op(a) op(b)`, written into `c`.
+    fn product(
+        c: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        how: Product,
+    ) -> FloatTensor<Self>;
+    /// `x + y`, written over `x`.
+    fn add(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// `x + bias` for each row, written over `x`.
+    fn add_bias(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// `grad + Σ g[t]`: the gradient of [`Kernels::add_bias`] in the bias, written over `grad`.
+    fn add_rows(grad: FloatTensor<Self>, g: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// `x / sqrt(mean(x²) + epsilon) * weight` for each row (Zhang and Sennrich, 2019).
+    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self>;
+    /// The gradient of [`Kernels::rms_norm`] in `x`, written over `g`.
+    fn rms_norm_backward(
+        g: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> FloatTensor<Self>;
+    /// Adds the gradient of [`Kernels::rms_norm`] in `weight` to `grad`.
+    fn rms_norm_weight_backward(
+        grad: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> FloatTensor<Self>;
+    /// Rotary position embedding (Su et al., 2021) in the half-split layout, written over `x` `[T, heads * head_dim]`.
+    /// `cos` and `sin` are `[context, head_dim / 2]`; `inverse` is the transpose, which is also the gradient.
+    fn rotary(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        context: usize,
+        inverse: bool,
+    ) -> FloatTensor<Self>;
+    /// Causal attention with grouped queries: output `[T, heads * head_dim]` and the log-sum-exp of each row's scores `[T, heads]`.
+    fn attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        heads: Heads,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    /// The gradients of [`Kernels::attention`] in q (written over `q`), k and v. Scores are recomputed from the log-sum-exp (Dao, 2022).
+    fn attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        out: FloatTensor<Self>,
+        lse: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        heads: Heads,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    /// `silu(gate) * up` into a new buffer.
+    fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// `silu(gate) * up`, written over `gate`.
+    fn swiglu_over(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// The gradients of [`Kernels::swiglu`], written over `gate` and `up`.
+    fn swiglu_backward(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    /// Summed cross entropy of `x headᵀ` over the tokens whose target is not negative, times `scale`, as `[1]`; and its gradient,
+    /// written over `x`. Logits exist for `rows` tokens at a time.
+    fn cross_entropy(
+        x: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        rows: usize,
+        scale: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    /// As [`Kernels::cross_entropy`], and adds the gradient in `head` to `head_grad`.
+    fn cross_entropy_trained_head(
+        x: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        head_grad: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        rows: usize,
+        scale: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    /// The loss alone, as [`Kernels::cross_entropy`] gives it.
+    fn cross_entropy_loss(
+        x: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        rows: usize,
+        scale: f32,
+    ) -> FloatTensor<Self>;
+    /// Rows `first .. first + rows` of an NF4 weight with f32 maxima, dense: `[rows, columns]`.
+    fn nf4_rows(
+        absmax: FloatTensor<Self>,
+        codes: IntTensor<Self>,
+        first: usize,
+        rows: usize,
+        columns: usize,
+    ) -> FloatTensor<Self>;
+    /// The same with maxima that are quantized too: `scales` are f32, one for 256 maxima.
+    fn nf4_double_rows(
+        scales: FloatTensor<Self>,
+        absmax: IntTensor<Self>,
+        codes: IntTensor<Self>,
+        double: DoubleQuantized,
+        first: usize,
+        rows: usize,
+        columns: usize,
+    ) -> FloatTensor<Self>;
+    /// Rows of an int8 weight with one f32 scale a row, dense.
+    fn int8_rows(
+        scales: FloatTensor<Self>,
+        codes: IntTensor<Self>,
+        first: usize,
+        rows: usize,
+        columns: usize,
+    ) -> FloatTensor<Self>;
+    /// The sum of squares, as `[1]`.
+    fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// One AdamW step (Loshchilov and Hutter, 2019) in place; the gradient is zeroed for the next step.
+    fn adamw(
+        value: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        step: AdamW,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    /// One step of plain gradient descent in place; the gradient is zeroed.
+    fn sgd(value: FloatTensor<Self>, grad: FloatTensor<Self>, step: AdamW) -> (FloatTensor<Self>, FloatTensor<Self>);
+}
+
+fn t<const D: usize>(tensor: FloatTensor<Dispatch>) -> Tensor<D> {
+    Tensor::from_dispatch(tensor)
+}
+
+fn d<const D: usize>(tensor: &Tensor<D>) -> FloatTensor<Dispatch> {
+    tensor.clone().into_dispatch()
+}
+
+fn i(tensor: &Tensor<1, Int>) -> IntTensor<Dispatch> {
+    tensor.clone().into_dispatch()
+}
+
+/// See [`Kernels::buffer`].
+pub fn buffer<const D: usize>(like: &Tensor<D>, rows: usize, columns: usize) -> Tensor<2> {
+    t(Dispatch::buffer(d(like), rows, columns))
+}
+
+/// See [`Kernels::embed`].
+pub fn embed(table: &Tensor<2>, ids: &Tensor<1, Int>) -> Tensor<2> {
+    t(Dispatch::embed(d(table), i(ids)))
+}
+
+/// See [`Kernels::embed_backward`].
+pub fn embed_backward(grad: Tensor<2>, ids: &Tensor<1, Int>, g: &Tensor<2>) -> Tensor<2> {
+    t(Dispatch::embed_backward(grad.into_dispatch(), i(ids), d(g)))
+}
+
+/// See [`Kernels::product`].
+pub fn product(c: Tensor<2>, a: &Tensor<2>, b: &Tensor<2>, how: Product) -> Tensor<2> {
+    t(Dispatch::product(c.into_dispatch(), d(a), d(b), how))
+}
+
+/// See [`Kernels::add`].
+pub fn add(x: Tensor<2>, y: &Tensor<2>) -> Tensor<2> {
+    t(Dispatch::add(x.into_dispatch(), d(y)))
+}
+
+/// See [`Kernels::add_bias`].
+pub fn add_bias(x: Tensor<2>, bias: &Tensor<1>) -> Tensor<2> {
+    t(Dispatch::add_bias(x.into_dispatch(), d(bias)))
+}
+
+/// See [`Kernels::add_rows`].
+pub fn add_rows(grad: Tensor<1>, g: &Tensor<2>) -> Tensor<1> {
+    t(Dispatch::add_rows(grad.into_dispatch(), d(g)))
+}
+
+/// See [`Kernels::rms_norm`].
+pub fn rms_norm(x: &Tensor<2>, weight: &Tensor<1>, epsilon: f32) -> Tensor<2> {
+    t(Dispatch::rms_norm(d(x), d(weight), epsilon))
+}
+
+/// See [`Kernels::rms_norm_backward`].
+pub fn rms_norm_backward(g: Tensor<2>, x: &Tensor<2>, weight: &Tensor<1>, epsilon: f32) -> Tensor<2> {
+    t(Dispatch::rms_norm_backward(g.into_dispatch(), d(x), d(weight), epsilon))
+}
+
+/// See [`Kernels::rms_norm_weight_backward`].
+pub fn rms_norm_weight_backward(grad: Tensor<1>, g: &Tensor<2>, x: &Tensor<2>, epsilon: f32) -> Tensor<1> {
+    t(Dispatch::rms_norm_weight_backward(grad.into_dispatch(), d(g), d(x), epsilon))
+}
+
+/// See [`Kernels::rotary`].
+pub fn rotary(x: Tensor<2>, cos: &Tensor<2>, sin: &Tensor<2>, context: usize, inverse: bool) -> Tensor<2> {
+    t(Dispatch::rotary(x.into_dispatch(), d(cos), d(sin), context, inverse))
+}
+
+/// See [`Kernels::attention`].
+pub fn attention(q: &Tensor<2>, k: &Tensor<2>, v: &Tensor<2>, heads: Heads) -> (Tensor<2>, Tensor<2>) {
+    let (out, lse) = Dispatch::attention(d(q), d(k), d(v), heads);
+    (t(out), t(lse))
+}
+
+/// See [`Kernels::attention_backward`].
+pub fn attention_backward(
+    q: Tensor<2>,
+    k: &Tensor<2>,
+    v: &Tensor<2>,
+    out: &Tensor<2>,
+    lse: &Tensor<2>,
+    g: &Tensor<2>,
+    heads: Heads,
+) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
+    let (gq, gk, gv) = Dispatch::attention_backward(q.into_dispatch(), d(k), d(v), d(out), d(lse), d(g), heads);
+    (t(gq), t(gk), t(gv))
+}
+
+/// See [`Kernels::swiglu`].
+pub fn swiglu(gate: &Tensor<2>, up: &Tensor<2>) -> Tensor<2> {
+    t(Dispatch::swiglu(d(gate), d(up)))
+}
+
+/// See [`Kernels::swiglu_over`].
+pub fn swiglu_over(gate: Tensor<2>, up: &Tensor<2>) -> Tensor<2> {
+    t(Dispatch::swiglu_over(gate.into_dispatch(), d(up)))
+}
+
+/// See [`Kernels::swiglu_backward`].
+pub fn swiglu_backward(gate: Tensor<2>, up: Tensor<2>, g: &Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    let (gate, up) = Dispatch::swiglu_backward(gate.into_dispatch(), up.into_dispatch(), d(g));
+    (t(gate), t(up))
+}
+
+/// See [`Kernels::cross_entropy`] and [`Kernels::cross_entropy_trained_head`].
+pub fn cross_entropy(
+    x: Tensor<2>,
+    head: &Tensor<2>,
+    head_grad: Option<Tensor<2>>,
+    targets: &Tensor<1, Int>,
+    rows: usize,
+    scale: f32,
+) -> (Tensor<1>, Tensor<2>, Option<Tensor<2>>) {
+    let x = x.into_dispatch();
+    match head_grad {
+        Some(grad) => {
+            let (loss, x, grad) =
+                Dispatch::cross_entropy_trained_head(x, d(head), grad.into_dispatch(), i(targets), rows, scale);
+            (t(loss), t(x), Some(t(grad)))
+        }
+        None => {
+            let (loss, x) = Dispatch::cross_entropy(x, d(head), i(targets), rows, scale);
+            (t(loss), t(x), None)
+        }
+    }
+}
+
+/// See [`Kernels::cross_entropy_loss`].
+pub fn cross_entropy_loss(
+    x: &Tensor<2>,
+    head: &Tensor<2>,
+    targets: &Tensor<1, Int>,
+    rows: usize,
+    scale: f32,
+) -> Tensor<1> {
+    t(Dispatch::cross_entropy_loss(d(x), d(head), i(targets), rows, scale))
+}
+
+/// See [`Kernels::nf4_rows`].
+pub fn nf4_rows(absmax: &Tensor<1>, codes: &Tensor<1, Int>, first: usize, rows: usize, columns: usize) -> Tensor<2> {
+    t(Dispatch::nf4_rows(d(absmax), i(codes), first, rows, columns))
+}
+
+/// See [`Kernels::nf4_double_rows`].
+pub fn nf4_double_rows(
+    scales: &Tensor<1>,
+    absmax: &Tensor<1, Int>,
+    codes: &Tensor<1, Int>,
+    double: DoubleQuantized,
+    first: usize,
+    rows: usize,
+    columns: usize,
+) -> Tensor<2> {
+    t(Dispatch::nf4_double_rows(d(scales), i(absmax), i(codes), double, first, rows, columns))
+}
+
+/// See [`Kernels::int8_rows`].
+pub fn int8_rows(scales: &Tensor<1>, codes: &Tensor<1, Int>, first: usize, rows: usize, columns: usize) -> Tensor<2> {
+    t(Dispatch::int8_rows(d(scales), i(codes), first, rows, columns))
+}
+
+/// See [`Kernels::sum_of_squares`].
+pub fn sum_of_squares<const D: usize>(x: &Tensor<D>) -> f32 {
+    let sum: Tensor<1> = t(Dispatch::sum_of_squares(d(x)));
+    storage::read(&sum, |sum| sum[0])
+}
+
+/// The four tensors of one parameter: value, gradient, first and second moment.
+pub type AdamWTensors<const D: usize> = (Tensor<D>, Tensor<D>, Tensor<D>, Tensor<D>);
+
+/// See [`Kernels::adamw`].
+pub fn adamw<const D: usize>((value, grad, first, second): AdamWTensors<D>, step: AdamW) -> AdamWTensors<D> {
+    let (value, grad, first, second) = Dispatch::adamw(
+        value.into_dispatch(),
+        grad.into_dispatch(),
+        first.into_dispatch(),
+        second.into_dispatch(),
+        step,
+    );
+    (t(value), t(grad), t(first), t(second))
+}
+
+/// See [`Kernels::sgd`].
+pub fn sgd<const D: usize>(value: Tensor<D>, grad: Tensor<D>, step: AdamW) -> (Tensor<D>, Tensor<D>) {
+    let (value, grad) = Dispatch::sgd(value.into_dispatch(), grad.into_dispatch(), step);
+    (t(value), t(grad))
+}

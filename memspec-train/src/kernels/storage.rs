@@ -1,0 +1,132 @@
+//! Tensor storage on the CPU.
+//!
+//! Every tensor of the executor is allocated here, aligned to [`TENSOR_ALIGN`]. The SIMD kernels like that, and since nothing else in
+//! the process asks for this alignment, the counting allocator in [`crate::monitor`] can tell a tensor from other host memory by the
+//! layout it is asked for, without trusting the code that makes the promise.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+
+use burn::backend::Flex;
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::{DType, Int, Shape, Tensor, TensorData};
+use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProperty, Bytes};
+
+/// Alignment in bytes of tensor storage, and of nothing else.
+pub const TENSOR_ALIGN: usize = 64;
+
+/// An f32 tensor of the flex backend.
+pub(crate) type F32 = FloatTensor<Flex>;
+
+struct Storage {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: the storage owns its bytes and hands out references by Rust's own rules.
+unsafe impl Send for Storage {}
+// SAFETY: as above, shared access is read-only.
+unsafe impl Sync for Storage {}
+
+impl Storage {
+    fn new(bytes: usize) -> Self {
+        let layout = Layout::from_size_align(bytes.max(1), TENSOR_ALIGN)
+            .unwrap_or_else(|_| panic!("a tensor of {bytes} bytes is larger than the address space"));
+        // SAFETY: the layout has a non-zero size.
+        let start = unsafe { alloc(layout) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        Self { start, layout }
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+    }
+}
+
+impl AllocationController for Storage {
+    fn alloc_align(&self) -> usize {
+        TENSOR_ALIGN
+    }
+
+    fn property(&self) -> AllocationProperty {
+        AllocationProperty::Native
+    }
+
+    unsafe fn memory_mut(&mut self, _policy: AccessPolicy) -> Result<&mut [MaybeUninit<u8>], AccessError> {
+        // SAFETY: `start` points at `layout.size()` bytes that this storage owns.
+        Ok(unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.layout.size()) })
+    }
+
+    fn memory(&self, _policy: AccessPolicy) -> Result<&[MaybeUninit<u8>], AccessError> {
+        // SAFETY: as above.
+        Ok(unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.layout.size()) })
+    }
+}
+
+fn bytes(len: usize) -> Bytes {
+    // SAFETY: callers of the functions below either fill the storage before it is read or ask for zeros.
+    unsafe { Bytes::from_controller(Box::new(Storage::new(len)), len) }
+}
+
+/// An f32 tensor whose elements are not written yet: every kernel writes the whole of what it returns.
+pub(crate) fn unfilled(shape: impl Into<Shape>) -> F32 {
+    let shape = shape.into();
+    let bytes = bytes(shape.num_elements() * 4);
+    F32::from_data(TensorData::from_bytes(bytes, shape, DType::F32))
+}
+
+/// An f32 tensor of zeros.
+pub(crate) fn zeros(shape: impl Into<Shape>) -> F32 {
+    let mut tensor = unfilled(shape);
+    tensor.storage_mut::<f32>().fill(0.0);
+    tensor
+}
+
+/// A tensor on the CPU with the elements that `fill` writes; `fill` sees zeros.
+pub fn f32_tensor<const D: usize, E>(
+    shape: [usize; D],
+    fill: impl FnOnce(&mut [f32]) -> Result<(), E>,
+) -> Result<Tensor<D>, E> {
+    let mut tensor = zeros(shape);
+    fill(tensor.storage_mut::<f32>())?;
+    Ok(Tensor::from_primitive::<Flex>(tensor))
+}
+
+/// A tensor of zeros on the CPU.
+pub fn zeros_tensor<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::from_primitive::<Flex>(zeros(shape))
+}
+
+/// A byte tensor on the CPU with a copy of `data`.
+pub fn u8_tensor(data: &[u8]) -> Tensor<1, Int> {
+    int_tensor(data, DType::U8)
+}
+
+/// An i32 tensor on the CPU with a copy of `data`.
+pub fn i32_tensor(data: &[i32]) -> Tensor<1, Int> {
+    int_tensor(bytemuck::cast_slice(data), DType::I32)
+}
+
+fn int_tensor(data: &[u8], dtype: DType) -> Tensor<1, Int> {
+    let mut bytes = bytes(data.len());
+    bytes.copy_from_slice(data);
+    let shape = Shape::from([data.len() / dtype.size()]);
+    let tensor = F32::from_data(TensorData::from_bytes(bytes, shape, dtype));
+    Tensor::from_primitive::<Flex>(tensor)
+}
+
+/// Reads an f32 tensor of the CPU in place, without a copy.
+pub fn read<const D: usize, T>(tensor: &Tensor<D>, read: impl FnOnce(&[f32]) -> T) -> T {
+    match tensor.clone().try_into_primitive::<Flex>() {
+        Ok(tensor) => read(&tensor.storage::<f32>()[..tensor.layout().num_elements()]),
+        // Another backend: through a host copy.
+        Err(_) => {
+            let data: Vec<f32> = tensor.to_data().iter::<f32>().collect();
+            read(&data)
+        }
+    }
+}

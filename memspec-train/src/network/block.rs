@@ -1,0 +1,264 @@
+//! One decoder block of the Llama family: attention and a gated MLP, each behind a norm and a residual.
+//!
+//! Backward is written out, not taped: what a block keeps between its passes is the struct [`Saved`] and nothing else, so the cost
+//! model can name every byte. Norm outputs and the MLP's product are cheap and are computed again.
+
+use burn::tensor::Tensor;
+
+use super::linear::Linear;
+use super::parameter::Parameter;
+use crate::kernels::{self, Heads};
+
+/// A norm's weight.
+#[derive(Debug)]
+pub struct Norm {
+    /// One factor for each feature.
+    pub weight: Parameter<1>,
+    /// Added to the mean square.
+    pub epsilon: f32,
+}
+
+impl Norm {
+    /// The normalized rows of `x`.
+    pub fn forward(&self, x: &Tensor<2>) -> Tensor<2> {
+        kernels::rms_norm(x, self.weight.value.get(), self.epsilon)
+    }
+
+    /// The gradient of `x`, over `g`.
+    pub fn backward(&mut self, g: Tensor<2>, x: &Tensor<2>) -> Tensor<2> {
+        let epsilon = self.epsilon;
+        self.weight.add_grad(|grad| kernels::rms_norm_weight_backward(grad, &g, x, epsilon));
+        kernels::rms_norm_backward(g, x, self.weight.value.get(), epsilon)
+    }
+}
+
+/// The linears of a block.
+#[derive(Debug)]
+pub struct Linears {
+    /// Query projection.
+    pub q: Linear,
+    /// Key projection.
+    pub k: Linear,
+    /// Value projection.
+    pub v: Linear,
+    /// Output projection of attention.
+    pub o: Linear,
+    /// Gate of the MLP.
+    pub gate: Linear,
+    /// Up projection of the MLP.
+    pub up: Linear,
+    /// Down projection of the MLP.
+    pub down: Linear,
+}
+
+impl Linears {
+    /// All seven, in forward order, with PEFT's leaf names.
+    pub fn named(&self) -> [(&'static str, &Linear); 7] {
+        [
+            ("q_proj", &self.q),
+            ("k_proj", &self.k),
+            ("v_proj", &self.v),
+            ("o_proj", &self.o),
+            ("gate_proj", &self.gate),
+            ("up_proj", &self.up),
+            ("down_proj", &self.down),
+        ]
+    }
+
+    /// As [`Linears::named`], to change.
+    pub fn named_mut(&mut self) -> [(&'static str, &mut Linear); 7] {
+        [
+            ("q_proj", &mut self.q),
+            ("k_proj", &mut self.k),
+            ("v_proj", &mut self.v),
+            ("o_proj", &mut self.o),
+            ("gate_proj", &mut self.gate),
+            ("up_proj", &mut self.up),
+            ("down_proj", &mut self.down),
+        ]
+    }
+}
+
+/// One decoder block.
+#[derive(Debug)]
+pub struct Block {
+    /// Norm before attention.
+    pub attention_norm: Norm,
+    /// Norm before the MLP.
+    pub mlp_norm: Norm,
+    /// The linears.
+    pub linears: Linears,
+}
+
+/// What the rotary embedding and attention need beside the block's weights.
+#[derive(Clone, Copy, Debug)]
+pub struct Positions<'a> {
+    /// `[context, head_dim / 2]`.
+    pub cos: &'a Tensor<2>,
+    /// `[context, head_dim / 2]`.
+    pub sin: &'a Tensor<2>,
+    /// Heads, and the context of this micro batch.
+    pub heads: Heads,
+}
+
+/// What a block keeps from forward to backward.
+#[derive(Debug)]
+pub struct Saved {
+    x: Tensor<2>,
+    q: Tensor<2>,
+    k: Tensor<2>,
+    v: Tensor<2>,
+    attention: Tensor<2>,
+    lse: Tensor<2>,
+    middle: Tensor<2>,
+    gate: Tensor<2>,
+    up: Tensor<2>,
+    low: Low,
+}
+
+/// `x Aᵀ` of each adapted linear.
+#[derive(Debug, Default)]
+struct Low {
+    q: Option<Tensor<2>>,
+    k: Option<Tensor<2>>,
+    v: Option<Tensor<2>>,
+    o: Option<Tensor<2>>,
+    gate: Option<Tensor<2>>,
+    up: Option<Tensor<2>>,
+    down: Option<Tensor<2>>,
+}
+
+impl Block {
+    /// The block's output; nothing is kept.
+    pub fn forward(&self, x: &Tensor<2>, at: Positions<'_>) -> Tensor<2> {
+        let l = &self.linears;
+        let middle = {
+            let (q, k, v) = {
+                let normed = self.attention_norm.forward(x);
+                (l.q.output(&normed), l.k.output(&normed), l.v.output(&normed))
+            };
+            let (q, k) = (at.rotate(q, false), at.rotate(k, false));
+            let (attention, _lse) = kernels::attention(&q, &k, &v, at.heads);
+            drop((q, k, v));
+            kernels::add(l.o.output(&attention), x)
+        };
+        let product = {
+            let normed = self.mlp_norm.forward(&middle);
+            let (gate, up) = (l.gate.output(&normed), l.up.output(&normed));
+            drop(normed);
+            kernels::swiglu_over(gate, &up)
+        };
+        kernels::add(l.down.output(&product), &middle)
+    }
+
+    /// The block's output and what backward needs.
+    pub fn forward_saving(&self, x: Tensor<2>, at: Positions<'_>) -> (Tensor<2>, Saved) {
+        let (product, mut saved) = self.inner(x, at);
+        let (y, low) = self.linears.down.forward(&product);
+        drop(product);
+        saved.low.down = low;
+        let y = kernels::add(y, &saved.middle);
+        (y, saved)
+    }
+
+    /// What backward needs, from the block's input: forward again, less the last product, whose result nobody reads.
+    pub fn recompute(&self, x: Tensor<2>, at: Positions<'_>) -> Saved {
+        let (product, mut saved) = self.inner(x, at);
+        saved.low.down = self.linears.down.low(&product);
+        saved
+    }
+
+    /// Everything up to the input of the down projection.
+    fn inner(&self, x: Tensor<2>, at: Positions<'_>) -> (Tensor<2>, Saved) {
+        let l = &self.linears;
+        let mut low = Low::default();
+        let (q, k, v);
+        {
+            let normed = self.attention_norm.forward(&x);
+            (q, low.q) = l.q.forward(&normed);
+            (k, low.k) = l.k.forward(&normed);
+            (v, low.v) = l.v.forward(&normed);
+        }
+        let (q, k) = (at.rotate(q, false), at.rotate(k, false));
+        let (attention, lse) = kernels::attention(&q, &k, &v, at.heads);
+        let middle;
+        (middle, low.o) = l.o.forward(&attention);
+        let middle = kernels::add(middle, &x);
+        let (gate, up);
+        {
+            let normed = self.mlp_norm.forward(&middle);
+            (gate, low.gate) = l.gate.forward(&normed);
+            (up, low.up) = l.up.forward(&normed);
+        }
+        let product = kernels::swiglu(&gate, &up);
+        (product, Saved { x, q, k, v, attention, lse, middle, gate, up, low })
+    }
+
+    /// Adds the gradients of all trained parameters and returns the gradient of the block's input, from the gradient `g` of its output.
+    /// `input` is false for the first block when nothing before it is trained.
+    pub fn backward(&mut self, saved: Saved, g: Tensor<2>, at: Positions<'_>, input: bool) -> Option<Tensor<2>> {
+        let Saved { x, q, k, v, attention, lse, middle, gate, up, low } = saved;
+        let g = self.mlp_backward(middle, gate, up, (low.gate, low.up, low.down), g);
+
+        let l = &mut self.linears;
+        let g_low = l.o.weight_backward(&attention, low.o, &g);
+        let g_attention = l.o.input_backward(&g, g_low, None);
+        let (gq, gk, gv) = kernels::attention_backward(q, &k, &v, &attention, &lse, &g_attention, at.heads);
+        drop((k, v, attention, lse, g_attention));
+        let (gq, gk) = (at.rotate(gq, true), at.rotate(gk, true));
+
+        let normed = self.attention_norm.forward(&x);
+        let lows = [
+            l.q.weight_backward(&normed, low.q, &gq),
+            l.k.weight_backward(&normed, low.k, &gk),
+            l.v.weight_backward(&normed, low.v, &gv),
+        ];
+        drop(normed);
+        if !input {
+            return None;
+        }
+        let [q_low, k_low, v_low] = lows;
+        let g_normed = l.q.input_backward(&gq, q_low, None);
+        drop(gq);
+        let g_normed = l.k.input_backward(&gk, k_low, Some(g_normed));
+        drop(gk);
+        let g_normed = l.v.input_backward(&gv, v_low, Some(g_normed));
+        drop(gv);
+        Some(kernels::add(self.attention_norm.backward(g_normed, &x), &g))
+    }
+
+    /// The gradient of the MLP's residual input.
+    fn mlp_backward(
+        &mut self,
+        middle: Tensor<2>,
+        gate: Tensor<2>,
+        up: Tensor<2>,
+        (gate_low, up_low, down_low): (Option<Tensor<2>>, Option<Tensor<2>>, Option<Tensor<2>>),
+        g: Tensor<2>,
+    ) -> Tensor<2> {
+        let l = &mut self.linears;
+        let g_low = {
+            let product = kernels::swiglu(&gate, &up);
+            l.down.weight_backward(&product, down_low, &g)
+        };
+        let (g_gate, g_up) = {
+            let g_product = l.down.input_backward(&g, g_low, None);
+            kernels::swiglu_backward(gate, up, &g_product)
+        };
+        let normed = self.mlp_norm.forward(&middle);
+        let gate_low = l.gate.weight_backward(&normed, gate_low, &g_gate);
+        let up_low = l.up.weight_backward(&normed, up_low, &g_up);
+        drop(normed);
+        let g_normed = l.gate.input_backward(&g_gate, gate_low, None);
+        drop(g_gate);
+        let g_normed = l.up.input_backward(&g_up, up_low, Some(g_normed));
+        drop(g_up);
+        kernels::add(self.mlp_norm.backward(g_normed, &middle), &g)
+    }
+}
+
+impl Positions<'_> {
+    fn rotate(&self, x: Tensor<2>, inverse: bool) -> Tensor<2> {
+        kernels::rotary(x, self.cos, self.sin, self.heads.context, inverse)
+    }
+}

@@ -1,0 +1,180 @@
+//! A linear layer: a dense or packed weight, and an adapter beside it.
+//!
+//! The adapter works in activation space, `y = x Wᵀ + s (x Aᵀ) Bᵀ` (Hu et al., 2021), and is never merged. A packed weight is decoded in
+//! panels of rows for the product that needs it, forward and backward; only the packed form is kept.
+
+use burn::tensor::{Int, Tensor};
+
+use super::parameter::Parameter;
+use crate::kernels::{self, DoubleQuantized, Product, product};
+
+/// Elements of a packed weight that are dense at a time: 2 MiB in f32, about what a core's cache holds.
+pub const PANEL_ELEMENTS: usize = 512 * 1024;
+
+/// A weight `[out, in]` as it is kept.
+#[derive(Debug)]
+pub enum Weight {
+    /// Dense f32.
+    Dense(Parameter<2>),
+    /// NF4 (Dettmers et al., 2023): two codes a byte, one absolute maximum for 64 weights.
+    Nf4 {
+        /// Codes, two a byte.
+        codes: Tensor<1, Int>,
+        /// Absolute maxima in f32, or quantized once more.
+        absmax: AbsMax,
+        /// Rows and columns.
+        shape: [usize; 2],
+    },
+    /// One byte a weight, one f32 scale a row.
+    Int8 {
+        /// Signed codes.
+        codes: Tensor<1, Int>,
+        /// Scale of each row.
+        scales: Tensor<1>,
+        /// Rows and columns.
+        shape: [usize; 2],
+    },
+}
+
+/// The absolute maxima of an NF4 weight.
+#[derive(Debug)]
+pub enum AbsMax {
+    /// One f32 for each block.
+    Plain(Tensor<1>),
+    /// 8 bits for each block, one f32 for 256 of them.
+    Double {
+        /// Codes of the maxima.
+        codes: Tensor<1, Int>,
+        /// Scale of each 256 codes.
+        scales: Tensor<1>,
+        /// The rest.
+        double: DoubleQuantized,
+    },
+}
+
+impl Weight {
+    /// Rows (outputs) and columns (inputs).
+    pub fn shape(&self) -> [usize; 2] {
+        match self {
+            Self::Dense(weight) => weight.value.get().dims(),
+            Self::Nf4 { shape, .. } | Self::Int8 { shape, .. } => *shape,
+        }
+    }
+
+    /// Calls `with(first row, dense rows)` for the weight, piece by piece where it is packed.
+    fn panels(&self, mut with: impl FnMut(usize, &Tensor<2>)) {
+        let [rows, columns] = self.shape();
+        if let Self::Dense(weight) = self {
+            return with(0, weight.value.get());
+        }
+        let step = (PANEL_ELEMENTS / columns).clamp(1, rows);
+        for first in (0..rows).step_by(step) {
+            let count = step.min(rows - first);
+            let panel = match self {
+                Self::Dense(_) => unreachable!("handled above"),
+                Self::Nf4 { codes, absmax: AbsMax::Plain(absmax), .. } => {
+                    kernels::nf4_rows(absmax, codes, first, count, columns)
+                }
+                Self::Nf4 { codes, absmax: AbsMax::Double { codes: absmax, scales, double }, .. } => {
+                    kernels::nf4_double_rows(scales, absmax, codes, *double, first, count, columns)
+                }
+                Self::Int8 { codes, scales, .. } => kernels::int8_rows(scales, codes, first, count, columns),
+            };
+            with(first, &panel);
+        }
+    }
+}
+
+/// A low-rank adapter beside a linear layer.
+#[derive(Debug)]
+pub struct LowRank {
+    /// `[rank, in]`.
+    pub a: Parameter<2>,
+    /// `[out, rank]`.
+    pub b: Parameter<2>,
+    /// What its output is multiplied with: alpha / rank, or alpha / sqrt(rank).
+    pub scale: f32,
+}
+
+/// A linear layer.
+#[derive(Debug)]
+pub struct Linear {
+    /// The base weight.
+    pub weight: Weight,
+    /// Added to each row.
+    pub bias: Option<Parameter<1>>,
+    /// The adapter.
+    pub adapter: Option<LowRank>,
+}
+
+impl Linear {
+    /// `y [T, out]`, and `x Aᵀ [T, rank]` which the adapter's gradient needs.
+    pub fn forward(&self, x: &Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
+        let [tokens, _] = x.dims();
+        let [out, _] = self.weight.shape();
+        let mut y = Some(kernels::buffer(x, tokens, out));
+        self.weight.panels(|first, panel| {
+            let how = Product { c_columns: Some((first, panel.dims()[0])), ..Product::NT };
+            y = y.take().map(|y| product(y, x, panel, how));
+        });
+        let Some(mut y) = y else { unreachable!("the product gives its target back") };
+        if let Some(bias) = &self.bias {
+            y = kernels::add_bias(y, bias.value.get());
+        }
+        let low = self.low(x);
+        if let (Some(adapter), Some(low)) = (&self.adapter, &low) {
+            y = product(y, low, adapter.b.value.get(), Product::NT.times(adapter.scale).added());
+        }
+        (y, low)
+    }
+
+    /// The output alone.
+    pub fn output(&self, x: &Tensor<2>) -> Tensor<2> {
+        let (y, _low) = self.forward(x);
+        y
+    }
+
+    /// `x Aᵀ` alone: what backward needs when the output is known or not wanted.
+    pub fn low(&self, x: &Tensor<2>) -> Option<Tensor<2>> {
+        let adapter = self.adapter.as_ref()?;
+        let [tokens, _] = x.dims();
+        let a = adapter.a.value.get();
+        Some(product(kernels::buffer(x, tokens, a.dims()[0]), x, a, Product::NT))
+    }
+
+    /// Adds the gradients of weight and adapter, from the layer's input `x` and the gradient `g` of its output.
+    /// Returns the gradient of `x Aᵀ`, which [`Linear::input_backward`] takes.
+    pub fn weight_backward(&mut self, x: &Tensor<2>, low: Option<Tensor<2>>, g: &Tensor<2>) -> Option<Tensor<2>> {
+        if let Weight::Dense(weight) = &mut self.weight {
+            weight.add_grad(|grad| product(grad, g, x, Product::TN.added()));
+        }
+        if let Some(bias) = &mut self.bias {
+            bias.add_grad(|grad| kernels::add_rows(grad, g));
+        }
+        let adapter = self.adapter.as_mut()?;
+        let low = low?;
+        adapter.b.add_grad(|grad| product(grad, g, &low, Product::TN.times(adapter.scale).added()));
+        // The gradient of `x Aᵀ` takes the place of `x Aᵀ`.
+        let g_low = product(low, g, adapter.b.value.get(), Product::NN.times(adapter.scale));
+        adapter.a.add_grad(|grad| product(grad, &g_low, x, Product::TN.added()));
+        Some(g_low)
+    }
+
+    /// The gradient of the layer's input, added to `into` or in a new buffer.
+    pub fn input_backward(&self, g: &Tensor<2>, g_low: Option<Tensor<2>>, into: Option<Tensor<2>>) -> Tensor<2> {
+        let [tokens, _] = g.dims();
+        let [_, columns] = self.weight.shape();
+        let mut how = if into.is_some() { Product::NN.added() } else { Product::NN };
+        let mut gx = Some(into.unwrap_or_else(|| kernels::buffer(g, tokens, columns)));
+        self.weight.panels(|first, panel| {
+            how.a_columns = Some((first, panel.dims()[0]));
+            gx = gx.take().map(|gx| product(gx, g, panel, how));
+            how.beta = 1.0;
+        });
+        let Some(mut gx) = gx else { unreachable!("the product gives its target back") };
+        if let (Some(adapter), Some(g_low)) = (&self.adapter, g_low) {
+            gx = product(gx, &g_low, adapter.a.value.get(), Product::NN.added());
+        }
+        gx
+    }
+}

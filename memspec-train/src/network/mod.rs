@@ -1,0 +1,140 @@
+//! The network of the Llama family, from an [`Architecture`](memspec::model::Architecture).
+
+pub mod block;
+pub mod linear;
+pub mod load;
+pub mod parameter;
+mod rotary;
+
+use burn::tensor::{Int, Tensor};
+
+use crate::kernels::{self, AdamW, Heads};
+use block::{Block, Norm, Positions};
+use parameter::Parameter;
+
+/// A decoder with its weights on the device.
+#[derive(Debug)]
+pub struct Model {
+    /// `[vocabulary, hidden]`.
+    pub embedding: Parameter<2>,
+    /// The decoder blocks, first to last.
+    pub blocks: Vec<Block>,
+    /// The norm before the head.
+    pub norm: Norm,
+    /// `[vocabulary, hidden]`; absent when the embedding serves as head (tied).
+    pub untied_head: Option<Parameter<2>>,
+    /// Cosines and sines of the rotary embedding, `[context, head_dim / 2]`.
+    pub rotary: (Tensor<2>, Tensor<2>),
+    /// Attention's heads; `context` is the longest that the rotary tables serve.
+    pub heads: Heads,
+}
+
+/// A parameter of any rank, to change.
+#[derive(Debug)]
+pub enum ParameterMut<'a> {
+    /// A norm's weight or a bias.
+    Vector(&'a mut Parameter<1>),
+    /// A matrix.
+    Matrix(&'a mut Parameter<2>),
+}
+
+impl ParameterMut<'_> {
+    /// See [`Parameter::grad_square`].
+    pub fn grad_square(&self) -> f32 {
+        match self {
+            Self::Vector(parameter) => parameter.grad_square(),
+            Self::Matrix(parameter) => parameter.grad_square(),
+        }
+    }
+
+    /// See [`Parameter::step`].
+    pub fn step(self, how: AdamW) {
+        match self {
+            Self::Vector(parameter) => parameter.step(how),
+            Self::Matrix(parameter) => parameter.step(how),
+        }
+    }
+
+    fn is_trained(&self) -> bool {
+        match self {
+            Self::Vector(parameter) => parameter.training.is_some(),
+            Self::Matrix(parameter) => parameter.training.is_some(),
+        }
+    }
+}
+
+impl Model {
+    /// The head: its own weight, or the embedding's.
+    pub fn head(&self) -> &Tensor<2> {
+        self.untied_head.as_ref().unwrap_or(&self.embedding).value.get()
+    }
+
+    /// What a block needs to know of positions, in a batch of samples of `context` tokens.
+    pub fn positions(&self, context: usize) -> Positions<'_> {
+        Positions { cos: &self.rotary.0, sin: &self.rotary.1, heads: Heads { context, ..self.heads } }
+    }
+
+    /// One block to change, and its positions.
+    pub fn block_mut(&mut self, index: usize, context: usize) -> (&mut Block, Positions<'_>) {
+        let at = Positions { cos: &self.rotary.0, sin: &self.rotary.1, heads: Heads { context, ..self.heads } };
+        (&mut self.blocks[index], at)
+    }
+
+    /// Cross entropy over the head, whose gradient is added where it is trained. The gradient of `x` is written over it.
+    pub fn cross_entropy(
+        &mut self,
+        x: Tensor<2>,
+        targets: &Tensor<1, Int>,
+        rows: usize,
+        scale: f32,
+    ) -> (Tensor<1>, Tensor<2>) {
+        let head = self.untied_head.as_mut().unwrap_or(&mut self.embedding);
+        let grad = head.training.as_mut().map(|training| training.grad.take());
+        let (loss, x, grad) = kernels::cross_entropy(x, head.value.get(), grad, targets, rows, scale);
+        if let (Some(training), Some(grad)) = (&mut head.training, grad) {
+            training.grad = parameter::Slot::new(grad);
+        }
+        (loss, x)
+    }
+
+    /// Every trained parameter with its name as PEFT (adapters) or Hugging Face (weights) writes it.
+    pub fn trained_mut(&mut self) -> Vec<(String, ParameterMut<'_>)> {
+        let mut all = vec![("model.embed_tokens.weight".to_owned(), ParameterMut::Matrix(&mut self.embedding))];
+        for (index, block) in self.blocks.iter_mut().enumerate() {
+            let prefix = format!("model.layers.{index}");
+            all.push((
+                format!("{prefix}.input_layernorm.weight"),
+                ParameterMut::Vector(&mut block.attention_norm.weight),
+            ));
+            all.push((
+                format!("{prefix}.post_attention_layernorm.weight"),
+                ParameterMut::Vector(&mut block.mlp_norm.weight),
+            ));
+            for (name, linear) in block.linears.named_mut() {
+                let module = linear_module(&prefix, name);
+                if let linear::Weight::Dense(weight) = &mut linear.weight {
+                    all.push((format!("{module}.weight"), ParameterMut::Matrix(weight)));
+                }
+                if let Some(bias) = &mut linear.bias {
+                    all.push((format!("{module}.bias"), ParameterMut::Vector(bias)));
+                }
+                if let Some(adapter) = &mut linear.adapter {
+                    all.push((format!("{module}.lora_A.weight"), ParameterMut::Matrix(&mut adapter.a)));
+                    all.push((format!("{module}.lora_B.weight"), ParameterMut::Matrix(&mut adapter.b)));
+                }
+            }
+        }
+        all.push(("model.norm.weight".to_owned(), ParameterMut::Vector(&mut self.norm.weight)));
+        if let Some(head) = &mut self.untied_head {
+            all.push(("lm_head.weight".to_owned(), ParameterMut::Matrix(head)));
+        }
+        all.retain(|(_, parameter)| parameter.is_trained());
+        all
+    }
+}
+
+/// The module path of a block's linear: attention's four live in `self_attn`, the rest in `mlp`.
+pub fn linear_module(block: &str, leaf: &str) -> String {
+    let part = if matches!(leaf, "q_proj" | "k_proj" | "v_proj" | "o_proj") { "self_attn" } else { "mlp" };
+    format!("{block}.{part}.{leaf}")
+}

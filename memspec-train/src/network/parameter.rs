@@ -1,0 +1,111 @@
+//! Parameters: a value, and what training it needs.
+
+use burn::tensor::Tensor;
+
+use crate::kernels::{self, AdamW, storage};
+
+/// A tensor that kernels rewrite in place. They need its only reference, so it is taken out and put back.
+#[derive(Debug)]
+pub struct Slot<const D: usize>(Option<Tensor<D>>);
+
+impl<const D: usize> Slot<D> {
+    /// Holds `tensor`.
+    pub fn new(tensor: Tensor<D>) -> Self {
+        Self(Some(tensor))
+    }
+
+    /// The tensor.
+    pub fn get(&self) -> &Tensor<D> {
+        match &self.0 {
+            Some(tensor) => tensor,
+            None => unreachable!("a slot is only empty inside `change`"),
+        }
+    }
+
+    /// Replaces the tensor by what `change` makes of it.
+    pub fn change(&mut self, change: impl FnOnce(Tensor<D>) -> Tensor<D>) {
+        self.0 = self.0.take().map(change);
+    }
+
+    /// Takes the tensor out; the slot must be filled again before it is read.
+    pub(crate) fn take(&mut self) -> Tensor<D> {
+        match self.0.take() {
+            Some(tensor) => tensor,
+            None => unreachable!("a slot is only empty inside `change`"),
+        }
+    }
+}
+
+/// Gradient and optimizer states of a trained parameter, in f32.
+#[derive(Debug)]
+pub struct Training<const D: usize> {
+    /// Gradient, summed over the micro batches of a step.
+    pub grad: Slot<D>,
+    /// The optimizer's moments: two for AdamW, none for SGD.
+    pub moments: Option<(Slot<D>, Slot<D>)>,
+}
+
+/// A weight of the network; frozen unless it has [`Training`].
+#[derive(Debug)]
+pub struct Parameter<const D: usize> {
+    /// The weight.
+    pub value: Slot<D>,
+    /// Present when it is trained.
+    pub training: Option<Training<D>>,
+}
+
+/// What a trained parameter keeps beside its gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptimizerStates {
+    /// First and second moment (AdamW).
+    Moments,
+    /// Nothing (SGD).
+    None,
+}
+
+impl<const D: usize> Parameter<D> {
+    /// A weight that is not trained.
+    pub fn frozen(value: Tensor<D>) -> Self {
+        Self { value: Slot::new(value), training: None }
+    }
+
+    /// A weight that is trained, with zeroed gradient and states.
+    pub fn trained(value: Tensor<D>, states: OptimizerStates) -> Self {
+        let shape = value.dims();
+        let zeros = || Slot::new(storage::zeros_tensor(shape));
+        let grad = zeros();
+        let moments = (states == OptimizerStates::Moments).then(|| (zeros(), zeros()));
+        Self { value: Slot::new(value), training: Some(Training { grad, moments }) }
+    }
+
+    /// Adds to the gradient, when the parameter is trained.
+    pub fn add_grad(&mut self, add: impl FnOnce(Tensor<D>) -> Tensor<D>) {
+        if let Some(training) = &mut self.training {
+            training.grad.change(add);
+        }
+    }
+
+    /// The sum of squares of the gradient; 0 when frozen.
+    pub fn grad_square(&self) -> f32 {
+        self.training.as_ref().map_or(0.0, |training| kernels::sum_of_squares(training.grad.get()))
+    }
+
+    /// One optimizer step; zeroes the gradient. Nothing when frozen.
+    pub fn step(&mut self, how: AdamW) {
+        let Some(training) = &mut self.training else { return };
+        let (value, grad) = (self.value.take(), training.grad.take());
+        match &mut training.moments {
+            Some((first, second)) => {
+                let (value, grad, m, v) = kernels::adamw((value, grad, first.take(), second.take()), how);
+                self.value = Slot::new(value);
+                training.grad = Slot::new(grad);
+                (*first, *second) = (Slot::new(m), Slot::new(v));
+            }
+            None => {
+                let (value, grad) = kernels::sgd(value, grad, how);
+                self.value = Slot::new(value);
+                training.grad = Slot::new(grad);
+            }
+        }
+    }
+}

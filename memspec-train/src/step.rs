@@ -1,0 +1,127 @@
+//! One training step: micro batches forward and backward, then the optimizer.
+
+use burn::tensor::{Int, Tensor};
+use memspec::cost::PhaseName;
+
+use crate::kernels::{self, AdamW, storage};
+use crate::network::Model;
+use crate::network::block::Saved;
+
+/// Token ids and targets of a micro batch, padded to equal length.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// `samples * context` token ids, sample after sample.
+    pub ids: Vec<i32>,
+    /// The token that follows each token, or -1 where nothing is scored.
+    pub targets: Vec<i32>,
+    /// Tokens of one sample, padding included.
+    pub context: usize,
+}
+
+impl Batch {
+    /// Tokens whose prediction is scored.
+    pub fn scored(&self) -> usize {
+        self.targets.iter().filter(|&&target| target >= 0).count()
+    }
+}
+
+/// How a step is run.
+#[derive(Clone, Copy, Debug)]
+pub struct StepConfig {
+    /// The first so many blocks keep only their input and are computed again in backward.
+    pub recomputed_blocks: usize,
+    /// Tokens whose logits exist at a time.
+    pub loss_rows: usize,
+}
+
+/// What one block keeps until its backward.
+enum Kept {
+    Input(Tensor<2>),
+    All(Box<Saved>),
+}
+
+/// Forward, loss and backward of one micro batch; gradients are added to the parameters'.
+/// `scored` is the number of scored tokens in the whole step, over which the loss is averaged. `enter` is called at each phase's start.
+pub fn micro_batch(
+    model: &mut Model,
+    batch: &Batch,
+    scored: usize,
+    config: &StepConfig,
+    enter: &mut dyn FnMut(PhaseName),
+) -> f32 {
+    enter(PhaseName::Forward);
+    let (ids, targets) = (storage::i32_tensor(&batch.ids), storage::i32_tensor(&batch.targets));
+    let mut kept = Vec::with_capacity(model.blocks.len());
+    let mut x = kernels::embed(model.embedding.value.get(), &ids);
+    for (index, block) in model.blocks.iter().enumerate() {
+        let at = model.positions(batch.context);
+        if index < config.recomputed_blocks {
+            let y = block.forward(&x, at);
+            kept.push(Kept::Input(std::mem::replace(&mut x, y)));
+        } else {
+            let (y, saved) = block.forward_saving(x, at);
+            kept.push(Kept::All(Box::new(saved)));
+            x = y;
+        }
+    }
+
+    enter(PhaseName::Loss);
+    let scale = 1.0 / scored.max(1) as f32;
+    let (loss, g) = loss(model, &x, &targets, config.loss_rows, scale);
+
+    enter(PhaseName::Backward);
+    let mut g = Some(model.norm.backward(g, &x));
+    drop(x);
+    let embedding_trained = model.embedding.training.is_some();
+    for index in (0..model.blocks.len()).rev() {
+        let (Some(kept), Some(above)) = (kept.pop(), g.take()) else { break };
+        let (block, at) = model.block_mut(index, batch.context);
+        let saved = match kept {
+            Kept::Input(x) => block.recompute(x, at),
+            Kept::All(saved) => *saved,
+        };
+        g = block.backward(saved, above, at, index > 0 || embedding_trained);
+    }
+    if let Some(g) = g {
+        model.embedding.add_grad(|grad| kernels::embed_backward(grad, &ids, &g));
+    }
+    loss
+}
+
+/// The loss, and the gradient of the final norm's output.
+fn loss(model: &mut Model, x: &Tensor<2>, targets: &Tensor<1, Int>, rows: usize, scale: f32) -> (f32, Tensor<2>) {
+    let normed = model.norm.forward(x);
+    let (loss, g) = model.cross_entropy(normed, targets, rows, scale);
+    (storage::read(&loss, |loss| loss[0]), g)
+}
+
+/// The summed loss of a batch and nothing else, as evaluation wants it.
+pub fn evaluate(model: &Model, batch: &Batch, loss_rows: usize) -> f32 {
+    let targets = storage::i32_tensor(&batch.targets);
+    let normed = hidden(model, batch);
+    let loss = kernels::cross_entropy_loss(&normed, model.head(), &targets, loss_rows, 1.0);
+    storage::read(&loss, |loss| loss[0])
+}
+
+/// The normed output of the last block, `[T, hidden]`: what the head turns into logits.
+pub fn hidden(model: &Model, batch: &Batch) -> Tensor<2> {
+    let ids = storage::i32_tensor(&batch.ids);
+    let mut x = kernels::embed(model.embedding.value.get(), &ids);
+    for block in &model.blocks {
+        x = block.forward(&x, model.positions(batch.context));
+    }
+    model.norm.forward(&x)
+}
+
+/// Clips, steps every trained parameter and zeroes its gradient; returns the gradient's global norm before clipping.
+pub fn optimizer_step(model: &mut Model, mut how: AdamW, clip: f32) -> f32 {
+    let norm = model.trained_mut().iter().map(|(_, p)| f64::from(p.grad_square())).sum::<f64>().sqrt() as f32;
+    if clip > 0.0 {
+        // As torch.nn.utils.clip_grad_norm_.
+        how.gradient_scale = (clip / (norm + 1e-6)).min(1.0);
+    }
+    for (_, parameter) in model.trained_mut() {
+        parameter.step(how);
+    }
+    norm
+}

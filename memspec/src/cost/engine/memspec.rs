@@ -1,0 +1,487 @@
+//! The engine `memspec`: what `memspec-train` allocates, in the order in which it does.
+//!
+//! This file is the executor's `step.rs`, `network/` and `kernels/` with bytes in place of numbers: a change there is a change here,
+//! and the executor's test `promise` measures every phase against it. `T` is the number of tokens in a micro batch.
+
+use crate::cost::CostError;
+use crate::cost::trace::{Part, PhaseName, Tensor, Trace};
+use crate::device::DeviceKind;
+use crate::model::{Activation, Architecture, Family, Norm, RopeScaling};
+use crate::plan::{OptimizerKind, Precision, QuantizeKind};
+use crate::setup::{Quantize, Setup};
+
+/// Elements of a packed weight that are dense at a time (`memspec_train::network::linear::PANEL_ELEMENTS`).
+pub const PANEL_ELEMENTS: u64 = 512 * 1024;
+/// Query rows whose scores exist at a time, for each thread (`memspec_train`'s `kernels/cpu/attention.rs`).
+pub const ATTENTION_ROWS: u64 = 64;
+/// Logits that exist at a time (32 MiB in f32), which sets [`loss_rows`].
+pub const LOGITS: u64 = 8 * 1024 * 1024;
+
+const WEIGHTS: Part = Part { what: "base weights", setting: "quantize" };
+const EMBEDDING: Part = Part { what: "embedding and head", setting: "model" };
+const ROTARY: Part = Part { what: "rotary tables", setting: "data.context" };
+const ADAPTER: Part = Part { what: "adapter weights", setting: "adapter.rank" };
+const GRADIENTS: Part = Part { what: "gradients", setting: "adapter.rank" };
+const STATES: Part = Part { what: "optimizer states", setting: "train.optimizer" };
+const FULL_GRADIENTS: Part = Part { what: "gradients", setting: "adapter" };
+const BATCH: Part = Part { what: "token ids and targets", setting: "train.micro_batch" };
+const INPUTS: Part = Part { what: "block inputs", setting: "train.micro_batch" };
+const SAVED: Part = Part { what: "activations kept for backward", setting: "train.checkpointing" };
+const WORK: Part = Part { what: "activations of one block", setting: "train.micro_batch" };
+const SCORES: Part = Part { what: "attention scores", setting: "data.context" };
+const LOGITS_PART: Part = Part { what: "logits", setting: "train.loss" };
+const DENSE: Part = Part { what: "decoded weights", setting: "quantize" };
+
+/// Tokens whose logits exist at a time: the power of two whose logits are at most [`LOGITS`], between 16 and 1024.
+pub fn loss_rows(vocabulary: u64) -> u64 {
+    let rows = (LOGITS / vocabulary.max(1)).clamp(16, 1024);
+    1 << rows.ilog2()
+}
+
+/// The trace of loading, one step of one micro batch (with the states and gradients that later ones find), and saving.
+///
+/// # Errors
+/// What this engine cannot run: another family, kind of quantization, optimizer ...
+pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
+    supported(setup)?;
+    let mut program = Program::new(setup);
+    program.load();
+    program.step();
+    program.trace.enter(PhaseName::Optimizer);
+    program.trace.enter(PhaseName::Save);
+    Ok(program.trace)
+}
+
+/// Says what this engine does not run, with the setting that asks for it.
+fn supported(setup: &Setup) -> Result<(), CostError> {
+    let model = &setup.model;
+    let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
+    if !matches!(model.family, Family::Llama | Family::Mistral)
+        || model.experts.is_some()
+        || model.vision.is_some()
+        || model.norm != Norm::Rms
+        || model.activation != Activation::Silu
+        || model.fused_linears
+        || model.qk_norm
+        || model.head_bias
+        || !model.gated_mlp
+        || matches!(model.rope.scaling, RopeScaling::Other { .. })
+    {
+        return refuse(
+            "model",
+            format!(
+                "the engine `memspec` runs the Llama family (SmolLM2, TinyLlama, Llama 2 and 3, Mistral) in this version; `{}` is `{}`",
+                model.name, model.model_type
+            ),
+        );
+    }
+    if let Some(quantize) = &setup.quantize
+        && !matches!(quantize.kind, QuantizeKind::Nf4 | QuantizeKind::Int8)
+    {
+        return refuse("quantize", format!("the engine `memspec` quantizes to nf4 and int8, not {}", quantize.kind));
+    }
+    if setup.quantize.is_some() && setup.adapter.is_none() {
+        return refuse("quantize", "quantized weights cannot be trained: add `adapter lora { }`".to_owned());
+    }
+    if !matches!(setup.train.optimizer, OptimizerKind::Adamw | OptimizerKind::Sgd) {
+        return refuse(
+            "train.optimizer",
+            format!("the engine `memspec` has the optimizers adamw and sgd in this version, not {}", setup.train.optimizer),
+        );
+    }
+    if let Some(adapter) = &setup.adapter {
+        if adapter.kind != crate::plan::AdapterKind::Lora {
+            return refuse("adapter", format!("the engine `memspec` trains lora adapters in this version, not {}", adapter.kind));
+        }
+        if adapter.dropout > 0.0 {
+            return refuse("adapter.dropout", "the engine `memspec` has no adapter dropout in this version".to_owned());
+        }
+        if !adapter.train_whole.is_empty() {
+            return refuse("adapter.train_whole", "the engine `memspec` trains no whole modules beside an adapter in this version".to_owned());
+        }
+    }
+    if setup.data.packing {
+        return refuse("data.packing", "the engine `memspec` does not pack samples in this version".to_owned());
+    }
+    Ok(())
+}
+
+/// A linear of a block, as the trace needs it.
+struct Linear {
+    out: u64,
+    columns: u64,
+    bias: bool,
+    adapted: bool,
+}
+
+/// What the executor's `Saved` holds, and the block's input.
+struct Saved {
+    x: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attention: Tensor,
+    lse: Tensor,
+    middle: Tensor,
+    gate: Tensor,
+    up: Tensor,
+    /// q, k, v, o, gate, up, down.
+    low: [Option<Tensor>; 7],
+}
+
+const Q: usize = 0;
+const K: usize = 1;
+const V: usize = 2;
+const O: usize = 3;
+const GATE: usize = 4;
+const UP: usize = 5;
+const DOWN: usize = 6;
+
+struct Program<'a> {
+    trace: Trace,
+    setup: &'a Setup,
+    model: &'a Architecture,
+    quantize: Option<&'a Quantize>,
+    linears: Vec<Linear>,
+    /// Tokens of a micro batch, and of its longest sample.
+    tokens: u64,
+    context: u64,
+    rank: u64,
+    /// Bytes of an activation's element.
+    element: u64,
+    threads: u64,
+}
+
+impl<'a> Program<'a> {
+    fn new(setup: &'a Setup) -> Self {
+        let model = &setup.model;
+        let adapted = |module: &str| {
+            let leaf = module.rsplit('.').next().unwrap_or(module);
+            setup.adapter.as_ref().is_some_and(|adapter| adapter.targets.iter().any(|target| target == leaf))
+        };
+        let linears = model
+            .block_linears()
+            .into_iter()
+            .map(|linear| Linear {
+                out: linear.out_features,
+                columns: linear.in_features,
+                bias: linear.bias,
+                adapted: adapted(&linear.module),
+            })
+            .collect();
+        let context = setup.longest_sample();
+        let cpu = setup.device.kind == DeviceKind::Cpu;
+        Self {
+            trace: Trace::default(),
+            setup,
+            model,
+            quantize: setup.quantize.as_ref(),
+            linears,
+            tokens: context * u64::from(setup.train.micro_batch),
+            context,
+            rank: setup.adapter.as_ref().map_or(0, |adapter| u64::from(adapter.rank)),
+            element: if cpu || setup.train.precision == Precision::F32 { 4 } else { 2 },
+            threads: u64::from(setup.device.cores.unwrap_or(1)),
+        }
+    }
+
+    /// Bytes of an activation `[T, features]`.
+    fn activation(&self, features: u64) -> u64 {
+        self.tokens * features * self.element
+    }
+
+    fn work(&mut self, features: u64) -> Tensor {
+        let bytes = self.activation(features);
+        self.trace.allocate(WORK, bytes)
+    }
+
+    fn saved(&mut self, features: u64) -> Tensor {
+        let bytes = self.activation(features);
+        self.trace.allocate(SAVED, bytes)
+    }
+
+    // ---- load
+
+    fn load(&mut self) {
+        self.trace.enter(PhaseName::Load);
+        let full = self.setup.adapter.is_none();
+        let (hidden, vocabulary) = (self.model.hidden, self.model.vocab);
+        self.parameter(EMBEDDING, vocabulary * hidden, full);
+        for _ in 0..self.model.layers {
+            for _ in 0..2 {
+                self.parameter(WEIGHTS, hidden, full);
+            }
+            for index in 0..self.linears.len() {
+                self.linear(index, full);
+            }
+        }
+        self.parameter(WEIGHTS, hidden, full);
+        if !self.model.tied_embeddings {
+            self.parameter(EMBEDDING, vocabulary * hidden, full);
+        }
+        // Cosines and sines in f32.
+        for _ in 0..2 {
+            self.trace.allocate(ROTARY, self.context * (self.model.head_dim / 2) * 4).keep();
+        }
+    }
+
+    /// A dense weight; in f32 with gradient and states when it is trained.
+    fn parameter(&mut self, part: Part, elements: u64, trained: bool) {
+        let element = if trained { 4 } else { self.element };
+        self.trace.allocate(part, elements * element).keep();
+        if trained {
+            self.training(FULL_GRADIENTS, elements);
+        }
+    }
+
+    fn training(&mut self, gradients: Part, elements: u64) {
+        self.trace.allocate(gradients, elements * 4).keep();
+        if self.setup.train.optimizer == OptimizerKind::Adamw {
+            for _ in 0..2 {
+                self.trace.allocate(STATES, elements * 4).keep();
+            }
+        }
+    }
+
+    fn linear(&mut self, index: usize, full: bool) {
+        let Linear { out, columns, bias, adapted } = self.linears[index];
+        let elements = out * columns;
+        match self.quantize {
+            None => self.parameter(WEIGHTS, elements, full),
+            Some(quantize) => {
+                for bytes in packed(quantize, out, columns) {
+                    self.trace.allocate(WEIGHTS, bytes).keep();
+                }
+            }
+        }
+        if bias {
+            self.parameter(WEIGHTS, out, full);
+        }
+        if adapted {
+            for elements in [self.rank * columns, out * self.rank] {
+                self.trace.allocate(ADAPTER, elements * 4).keep();
+                self.training(GRADIENTS, elements);
+            }
+        }
+    }
+
+    // ---- a step
+
+    fn step(&mut self) {
+        let model = self.model;
+        self.trace.enter(PhaseName::Forward);
+        // i32 ids, i32 targets.
+        let batch = [self.trace.allocate(BATCH, self.tokens * 4), self.trace.allocate(BATCH, self.tokens * 4)];
+        let recomputed = self.setup.recomputed_blocks();
+        let mut inputs = Vec::new();
+        let mut saved = Vec::new();
+        let bytes = self.activation(model.hidden);
+        let mut x = self.trace.allocate(INPUTS, bytes);
+        for block in 0..model.layers {
+            if block < recomputed {
+                let y = self.block_forward();
+                inputs.push(x);
+                x = y;
+            } else {
+                let (product, mut kept) = self.block_inner(x);
+                let (y, low) = self.linear_forward(DOWN, INPUTS);
+                self.trace.free(product);
+                kept.low[DOWN] = low;
+                saved.push(kept);
+                x = y;
+            }
+        }
+
+        self.trace.enter(PhaseName::Loss);
+        let mut g = self.work(model.hidden);
+        let rows = loss_rows(model.vocab).min(self.tokens);
+        let hidden = self.trace.allocate(LOGITS_PART, rows * model.hidden * self.element);
+        let logits = self.trace.allocate(LOGITS_PART, rows * model.vocab * 4);
+        self.trace.free_all([hidden, logits]);
+
+        self.trace.enter(PhaseName::Backward);
+        self.trace.free(x);
+        let full = self.setup.adapter.is_none();
+        for block in (0..model.layers).rev() {
+            let kept = match saved.pop() {
+                Some(kept) => kept,
+                None => match inputs.pop() {
+                    Some(x) => self.block_recompute(x),
+                    None => break,
+                },
+            };
+            match self.block_backward(kept, g, block > 0 || full) {
+                Some(next) => g = next,
+                None => {
+                    self.trace.free_all(batch);
+                    return;
+                }
+            }
+        }
+        self.trace.free(g);
+        self.trace.free_all(batch);
+    }
+
+    /// `Block::forward`: the output; the input stays with the caller.
+    fn block_forward(&mut self) -> Tensor {
+        let model = self.model;
+        let normed = self.work(model.hidden);
+        let qkv = [Q, K, V].map(|index| self.linear_output(index, WORK));
+        self.trace.free(normed);
+        let (attention, lse) = self.attention(WORK);
+        self.trace.free_all(qkv);
+        let middle = self.linear_output(O, WORK);
+        self.trace.free_all([attention, lse]);
+        let normed = self.work(model.hidden);
+        let gate = self.linear_output(GATE, WORK);
+        let up = self.linear_output(UP, WORK);
+        self.trace.free_all([normed, up]);
+        let y = self.linear_output(DOWN, INPUTS);
+        self.trace.free_all([gate, middle]);
+        y
+    }
+
+    /// `Block::inner`: the input of the down projection, and what is kept.
+    fn block_inner(&mut self, x: Tensor) -> (Tensor, Saved) {
+        let model = self.model;
+        let normed = self.work(model.hidden);
+        let (q, q_low) = self.linear_forward(Q, SAVED);
+        let (k, k_low) = self.linear_forward(K, SAVED);
+        let (v, v_low) = self.linear_forward(V, SAVED);
+        self.trace.free(normed);
+        let (attention, lse) = self.attention(SAVED);
+        let (middle, o_low) = self.linear_forward(O, SAVED);
+        let normed = self.work(model.hidden);
+        let (gate, gate_low) = self.linear_forward(GATE, SAVED);
+        let (up, up_low) = self.linear_forward(UP, SAVED);
+        self.trace.free(normed);
+        let product = self.work(model.intermediate);
+        let low = [q_low, k_low, v_low, o_low, gate_low, up_low, None];
+        (product, Saved { x, q, k, v, attention, lse, middle, gate, up, low })
+    }
+
+    /// `Block::recompute`.
+    fn block_recompute(&mut self, x: Tensor) -> Saved {
+        let (product, mut saved) = self.block_inner(x);
+        saved.low[DOWN] = self.low(DOWN);
+        self.trace.free(product);
+        saved
+    }
+
+    /// `Block::backward`: the gradient of the block's input, when it is wanted.
+    fn block_backward(&mut self, saved: Saved, g: Tensor, input: bool) -> Option<Tensor> {
+        let model = self.model;
+        let Saved { x, q, k, v, attention, lse, middle, gate, up, low } = saved;
+        let [q_low, k_low, v_low, o_low, gate_low, up_low, down_low] = low;
+
+        // mlp_backward
+        let product = self.work(model.intermediate);
+        self.trace.free(product);
+        let g_product = self.input_backward(DOWN, down_low, None);
+        self.trace.free(g_product);
+        let normed = self.work(model.hidden);
+        self.trace.free(normed);
+        let g_normed = self.input_backward(GATE, gate_low, None);
+        self.trace.free(gate);
+        let g_normed = self.input_backward(UP, up_low, Some(g_normed));
+        self.trace.free_all([up, g, middle]);
+        let g = g_normed;
+
+        let g_attention = self.input_backward(O, o_low, None);
+        let kv = model.kv_heads * model.head_dim;
+        let (gk, gv) = (self.work(kv), self.work(kv));
+        self.scores(2);
+        self.trace.free_all([k, v, attention, lse, g_attention]);
+        // The gradient of q is written over q.
+        let gq = q;
+
+        let normed = self.work(model.hidden);
+        self.trace.free(normed);
+        if !input {
+            self.trace.free_all([gq, gk, gv, g, x]);
+            self.trace.free_all([q_low, k_low, v_low].into_iter().flatten());
+            return None;
+        }
+        let g_normed = self.input_backward(Q, q_low, None);
+        self.trace.free(gq);
+        let g_normed = self.input_backward(K, k_low, Some(g_normed));
+        self.trace.free(gk);
+        let g_normed = self.input_backward(V, v_low, Some(g_normed));
+        self.trace.free_all([gv, g, x]);
+        Some(g_normed)
+    }
+
+    /// `kernels::attention`: output and log-sum-exp.
+    fn attention(&mut self, part: Part) -> (Tensor, Tensor) {
+        let model = self.model;
+        let out = self.activation(model.heads * model.head_dim);
+        let out = self.trace.allocate(part, out);
+        let lse = self.trace.allocate(part, self.tokens * model.heads * 4);
+        self.scores(1);
+        (out, lse)
+    }
+
+    fn scores(&mut self, matrices: u64) {
+        let one = ATTENTION_ROWS.min(self.context) * self.context * 4;
+        self.trace.scratch(SCORES, self.threads * matrices * one);
+    }
+
+    /// `Linear::forward`: the output and what the adapter keeps.
+    fn linear_forward(&mut self, index: usize, part: Part) -> (Tensor, Option<Tensor>) {
+        let bytes = self.activation(self.linears[index].out);
+        let y = self.trace.allocate(part, bytes);
+        self.panel(index);
+        (y, self.low(index))
+    }
+
+    /// `Linear::output`.
+    fn linear_output(&mut self, index: usize, part: Part) -> Tensor {
+        let (y, low) = self.linear_forward(index, part);
+        self.trace.free_all(low);
+        y
+    }
+
+    /// `Linear::low`: the adapter's inner activation.
+    fn low(&mut self, index: usize) -> Option<Tensor> {
+        let rank = self.rank;
+        self.linears[index].adapted.then(|| self.saved(rank))
+    }
+
+    /// `Linear::input_backward`.
+    fn input_backward(&mut self, index: usize, low: Option<Tensor>, into: Option<Tensor>) -> Tensor {
+        let columns = self.linears[index].columns;
+        let g = match into {
+            Some(into) => into,
+            None => self.work(columns),
+        };
+        self.panel(index);
+        self.trace.free_all(low);
+        g
+    }
+
+    /// `Weight::panels`: the rows of a packed weight that are dense at a time.
+    fn panel(&mut self, index: usize) {
+        if self.quantize.is_none() {
+            return;
+        }
+        let Linear { out, columns, .. } = self.linears[index];
+        let rows = (PANEL_ELEMENTS / columns).clamp(1, out);
+        self.trace.scratch(DENSE, rows * columns * self.element);
+    }
+}
+
+/// The tensors of a packed weight, in bytes.
+///
+/// NF4: two codes a byte and one f32 maximum for 64 weights; doubly quantized, one byte a maximum and one f32 for 256 of them
+/// (bitsandbytes' layout, Dettmers et al. 2023). int8: one byte a weight, one f32 a row.
+fn packed(quantize: &Quantize, out: u64, columns: u64) -> Vec<u64> {
+    let elements = out * columns;
+    match quantize.kind {
+        QuantizeKind::Nf4 => {
+            let blocks = elements.div_ceil(u64::from(quantize.block));
+            let codes = elements.div_ceil(2);
+            if quantize.double { vec![codes, blocks, blocks.div_ceil(256) * 4] } else { vec![codes, blocks * 4] }
+        }
+        _ => vec![elements, out * 4],
+    }
+}

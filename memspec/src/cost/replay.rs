@@ -1,0 +1,91 @@
+//! Replaying a trace: live bytes, their peak, and what is alive then.
+
+use super::trace::{Event, Part, PhaseName, Trace};
+
+/// What a replay finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// The most bytes that were live in each phase, in the order of [`PhaseName::ALL`]; phases that the trace has.
+    pub phases: Vec<(PhaseName, u64)>,
+    /// The phase of the highest peak.
+    pub peak_phase: PhaseName,
+    /// The highest peak: live tensors' bytes.
+    pub peak: u64,
+    /// Live bytes at the peak by part, the largest first; they add up to `peak`.
+    pub at_peak: Vec<(Part, u64)>,
+}
+
+/// Replays `trace` with an allocator that gives each tensor exactly its bytes, as the CPU's does.
+pub fn replay(trace: &Trace) -> Replay {
+    let mut live = 0;
+    let mut phase = PhaseName::Load;
+    let mut peaks: [Option<u64>; PhaseName::ALL.len()] = [None; PhaseName::ALL.len()];
+    let (mut peak, mut peak_phase, mut peak_at) = (0, phase, 0);
+    for (at, event) in trace.events().iter().enumerate() {
+        match *event {
+            Event::Enter(next) => phase = next,
+            Event::Allocate(index) => live += trace.tensor(index).1,
+            Event::Free(index) => live -= trace.tensor(index).1,
+        }
+        let highest = peaks[phase as usize].get_or_insert(0);
+        *highest = live.max(*highest);
+        if live > peak {
+            (peak, peak_phase, peak_at) = (live, phase, at);
+        }
+    }
+    let phases = PhaseName::ALL.into_iter().filter_map(|phase| Some((phase, peaks[phase as usize]?))).collect();
+    Replay { phases, peak_phase, peak, at_peak: live_parts(trace, peak_at) }
+}
+
+/// Live bytes by part after the event at `at`.
+fn live_parts(trace: &Trace, at: usize) -> Vec<(Part, u64)> {
+    let mut parts: Vec<(Part, u64)> = Vec::new();
+    for event in trace.events().iter().take(at + 1) {
+        let (index, allocated) = match *event {
+            Event::Enter(_) => continue,
+            Event::Allocate(index) => (index, true),
+            Event::Free(index) => (index, false),
+        };
+        let (part, bytes) = trace.tensor(index);
+        let slot = match parts.iter().position(|(known, _)| *known == part) {
+            Some(slot) => slot,
+            None => {
+                parts.push((part, 0));
+                parts.len() - 1
+            }
+        };
+        let live = &mut parts[slot].1;
+        *live = if allocated { *live + bytes } else { *live - bytes };
+    }
+    parts.retain(|(_, bytes)| *bytes > 0);
+    parts.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Part = Part { what: "a", setting: "s" };
+    const B: Part = Part { what: "b", setting: "s" };
+
+    #[test]
+    fn the_peak_is_where_most_is_alive_and_its_parts_add_up() {
+        let mut trace = Trace::default();
+        trace.enter(PhaseName::Load);
+        trace.allocate(A, 100).keep();
+        trace.enter(PhaseName::Forward);
+        let b = trace.allocate(B, 30);
+        trace.scratch(A, 5);
+        trace.free(b);
+        trace.enter(PhaseName::Backward);
+        trace.scratch(B, 20);
+        let replay = replay(&trace);
+        assert_eq!(
+            replay.phases,
+            [(PhaseName::Load, 100), (PhaseName::Forward, 135), (PhaseName::Backward, 120)]
+        );
+        assert_eq!((replay.peak_phase, replay.peak), (PhaseName::Forward, 135));
+        assert_eq!(replay.at_peak, [(A, 105), (B, 30)]);
+    }
+}

@@ -1,0 +1,125 @@
+//! A trace: which tensors a run allocates and frees, in order, phase by phase.
+
+use serde::{Deserialize, Serialize};
+
+/// The phases of a run. Forward to optimizer repeat with every step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum PhaseName {
+    /// Reading the weights, making the adapters and the optimizer's states.
+    Load,
+    /// The blocks, first to last.
+    Forward,
+    /// The final norm, the head and the cross entropy with its gradient.
+    Loss,
+    /// The blocks, last to first.
+    Backward,
+    /// Clipping and the optimizer's step.
+    Optimizer,
+    /// Writing a checkpoint or the adapter.
+    Save,
+}
+
+impl PhaseName {
+    /// All, in the order of a run.
+    pub const ALL: [Self; 6] = [Self::Load, Self::Forward, Self::Loss, Self::Backward, Self::Optimizer, Self::Save];
+
+    /// As it is written in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Forward => "forward",
+            Self::Loss => "loss",
+            Self::Backward => "backward",
+            Self::Optimizer => "optimizer",
+            Self::Save => "save",
+        }
+    }
+}
+
+impl std::fmt::Display for PhaseName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What tensors are for, and the setting that decides how large they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Part {
+    /// In a reader's words: "block inputs".
+    pub what: &'static str,
+    /// The setting to change, by its dotted path: "train.checkpointing".
+    pub setting: &'static str,
+}
+
+/// An allocated tensor; freeing it takes it, so nothing is freed twice.
+#[derive(Debug)]
+#[must_use = "a tensor that is never freed lives to the end of the run: `keep` it"]
+pub struct Tensor(u32);
+
+impl Tensor {
+    /// Says that the tensor lives to the end of the run.
+    pub fn keep(self) {}
+}
+
+/// One event of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A phase begins.
+    Enter(PhaseName),
+    /// The tensor with this index is allocated.
+    Allocate(u32),
+    /// The tensor with this index is freed.
+    Free(u32),
+}
+
+/// Tensors and events of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    tensors: Vec<(Part, u64)>,
+    events: Vec<Event>,
+}
+
+impl Trace {
+    /// The phase `name` begins.
+    pub fn enter(&mut self, name: PhaseName) {
+        self.events.push(Event::Enter(name));
+    }
+
+    /// A tensor of `bytes` is allocated.
+    pub fn allocate(&mut self, part: Part, bytes: u64) -> Tensor {
+        let index = self.tensors.len() as u32;
+        self.tensors.push((part, bytes));
+        self.events.push(Event::Allocate(index));
+        Tensor(index)
+    }
+
+    /// A tensor is freed.
+    pub fn free(&mut self, tensor: Tensor) {
+        self.events.push(Event::Free(tensor.0));
+    }
+
+    /// Tensors are freed.
+    pub fn free_all(&mut self, tensors: impl IntoIterator<Item = Tensor>) {
+        for tensor in tensors {
+            self.free(tensor);
+        }
+    }
+
+    /// A tensor is allocated and freed at once: scratch of an operation.
+    pub fn scratch(&mut self, part: Part, bytes: u64) {
+        let tensor = self.allocate(part, bytes);
+        self.free(tensor);
+    }
+
+    /// The events in order.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// What a tensor is for, and its bytes.
+    pub fn tensor(&self, index: u32) -> (Part, u64) {
+        self.tensors[index as usize]
+    }
+}
