@@ -1,1 +1,4 @@
 //! memspec-train
+
+pub mod checkpoint;
+pub mod quantize;
