@@ -1,0 +1,46 @@
+//! bitsandbytes' dynamic 8-bit map: 256 numbers of -1 to 1, denser towards zero; what its 8-bit optimizers and double quantization use.
+
+use std::sync::LazyLock;
+
+/// The signed map, ascending: seven decades, the highest with 64 values a sign, each lower one with half of that; 0 and 1.
+///
+/// The same as bitsandbytes' `create_dynamic_map(signed=True, max_exponent_bits=7, total_bits=8)`.
+pub static SIGNED: LazyLock<[f32; 256]> = LazyLock::new(|| {
+    let mut map = [0.0; 256];
+    let mut at = 0;
+    for decade in 0..7 {
+        let steps = 1_usize << decade;
+        let power = 10_f64.powi(decade - 6) as f32;
+        for step in 0..steps {
+            let mean = (boundary(step, steps) + boundary(step + 1, steps)) / 2.0;
+            map[at] = power * mean;
+            map[at + 1] = -(power * mean);
+            at += 2;
+        }
+    }
+    // of 254 values so far; the 255th stays zero
+    map[255] = 1.0;
+    map.sort_by(f32::total_cmp);
+    map
+});
+
+/// `torch.linspace(0.1, 1, steps + 1)[i]`: from the nearer end, in f32.
+fn boundary(i: usize, steps: usize) -> f32 {
+    let step = (1.0_f32 - 0.1) / steps as f32;
+    match i < steps.div_ceil(2) {
+        true => step.mul_add(i as f32, 0.1),
+        false => (-step).mul_add((steps - i) as f32, 1.0),
+    }
+}
+
+/// The code of the map's value nearest to `value`; the lower of two that are equally near.
+pub fn nearest(map: &[f32; 256], value: f32) -> u8 {
+    // 256 values above nothing: the first that is not below
+    let above = map.partition_point(|&candidate| candidate < value).min(255);
+    if above == 0 {
+        return 0;
+    }
+    let below = above - 1;
+    let code = if map[above] - value < value - map[below] { above } else { below };
+    code as u8
+}
