@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::quantity::Bytes;
 
-pub use catalog::{get, names, nearest};
-pub use cpu::cpu;
+pub use catalog::{DEFAULT_CONTEXT, DEFAULT_CONTEXT_SOURCE, get, names, nearest};
+pub use cpu::{cpu, parse_cgroup, parse_limit, parse_membership, parse_meminfo};
 
 /// A device that a plan can name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -114,5 +114,31 @@ fn did_you_mean(nearest: &[String]) -> String {
     match nearest {
         [] => String::new(),
         names => format!(", did you mean {}?", names.join(" or ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    fn check(name: &str, expected: &str) {
+        let message = match find(name) {
+            Ok(device) => device.name,
+            Err(e) => e.to_string(),
+        };
+        assert!(message.starts_with(expected), "{name}: {message}");
+    }
+
+    #[test]
+    fn names_and_mistakes() {
+        check("H100-80", "h100-80");
+        check("cpu", "cpu");
+        check("auto", "cpu");
+        check(
+            "cuda:0",
+            "`cuda:0`: this version cannot ask a card what it is; write its catalog name (one of t4, ",
+        );
+        check("rtx4900", "no device `rtx4900`, did you mean rtx4090");
+        check("toaster", "no device `toaster`; known: cpu, t4, ");
     }
 }

@@ -168,7 +168,7 @@ mod tests {
             "phi-3-mini-4k-instruct",
             modules(&["q_proj"]),
             "microsoft/Phi-3-mini-4k-instruct has no module `q_proj`; it has qkv_proj, o_proj, gate_up_proj, down_proj, lm_head \
-             (nearest o_proj qkv_proj up_proj)",
+             (nearest qkv_proj o_proj)",
         );
         check(
             "smollm2-135m",
