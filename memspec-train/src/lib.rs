@@ -4,4 +4,5 @@ pub mod kernels;
 pub mod monitor;
 pub mod network;
 pub mod quantize;
+mod random;
 pub mod step;

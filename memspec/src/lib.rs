@@ -1,6 +1,7 @@
-//! memspec: what a fine-tuning plan is, and what it costs.
-
+//! memspec
+pub mod cost;
 pub mod device;
 pub mod model;
 pub mod plan;
 pub mod quantity;
+pub mod setup;

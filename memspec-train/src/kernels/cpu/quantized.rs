@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::{elements, elements_mut, row_grain};
 use crate::kernels::DoubleQuantized;
 use crate::kernels::storage::{F32, unfilled};
-use crate::quantize::{int8, nf4};
+use crate::quantize::{dynamic_map, int8, nf4};
 
 /// Decodes `rows` in parallel: `decode(first element, out)`.
 fn decode(first: usize, rows: usize, columns: usize, decode: impl Fn(usize, &mut [f32]) + Sync) -> F32 {
@@ -36,13 +36,13 @@ pub(super) fn nf4_double_rows(
         codes: absmax.bytes(),
         scales: elements(scales),
         offset: double.offset,
-        map: nf4::dynamic_map(),
+        map: &dynamic_map::SIGNED,
     };
     let codes = codes.bytes();
     decode(first, rows, columns, |start, out| nf4::decode(codes, absmax, start, out))
 }
 
 pub(super) fn int8_rows(scales: &F32, codes: &F32, first: usize, rows: usize, columns: usize) -> F32 {
-    let (scales, codes) = (elements(scales), codes.bytes());
+    let (scales, codes): (_, &[i8]) = (elements(scales), bytemuck::cast_slice(codes.bytes()));
     decode(first, rows, columns, |start, out| int8::decode(codes, scales, columns, start, out))
 }

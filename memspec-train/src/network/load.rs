@@ -1,0 +1,269 @@
+//! Building the network: weights read piece by piece, quantized on the way where the plan says so, adapters beside them.
+
+use burn::tensor::Tensor;
+use memspec::model::Architecture;
+use memspec::plan::{OptimizerKind, QuantizeKind};
+use memspec::setup::{Adapter, Quantize, Setup};
+
+use super::block::{Block, Linears, Norm};
+use super::linear::{AbsMax, Linear, LowRank, Weight};
+use super::parameter::{OptimizerStates, Parameter};
+use super::{Model, linear_module, rotary};
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::kernels::{DoubleQuantized, Heads, storage};
+use crate::quantize::NotFinite;
+use crate::quantize::int8::Int8Encoder;
+use crate::quantize::nf4::{Nf4Encoder, Scales};
+use crate::random::Random;
+
+/// Elements that are read at a time while a weight is quantized.
+const PIECE: usize = 64 * 1024;
+
+/// Where weights come from.
+#[derive(Debug)]
+pub enum Weights {
+    /// A checkpoint on disk.
+    Checkpoint(Box<Checkpoint>),
+    /// Random weights of the right shapes: for measuring memory and speed, not for words.
+    Random {
+        /// Seed of the generator.
+        seed: u64,
+    },
+}
+
+/// Why a model cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The checkpoint cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A weight cannot be quantized.
+    #[error("tensor `{tensor}`: {source}")]
+    NotFinite {
+        /// Its name.
+        tensor: String,
+        /// Where and what.
+        source: NotFinite,
+    },
+    /// A rotary scaling that the executor does not know.
+    #[error("the rotary scaling of `{model}` is not known to this version; a model without it, or with linear or llama3 scaling, works")]
+    Rotary {
+        /// The model's name.
+        model: String,
+    },
+}
+
+impl Weights {
+    /// Refuses a checkpoint whose tensor has another shape than the architecture says.
+    fn expect(&self, name: &str, shape: &[usize]) -> Result<(), LoadError> {
+        match self {
+            Self::Checkpoint(checkpoint) => Ok(checkpoint.expect_shape(name, shape)?),
+            Self::Random { .. } => Ok(()),
+        }
+    }
+
+    /// Reads the elements from `first` on.
+    fn read(&self, name: &str, first: usize, out: &mut [f32]) -> Result<(), LoadError> {
+        match self {
+            Self::Checkpoint(checkpoint) => Ok(checkpoint.read_f32(name, first..first + out.len(), out)?),
+            Self::Random { seed } => {
+                let norm = name.ends_with("norm.weight");
+                let mut random = Random::new(*seed, &format!("{name}/{first}"));
+                for value in out {
+                    // About the spread of a fresh model's weights; norms start at one.
+                    *value = if norm { 1.0 } else { random.uniform(0.05) };
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn tensor<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, LoadError> {
+        self.expect(name, &shape)?;
+        storage::f32_tensor(shape, |out| self.read(name, 0, out))
+    }
+
+    /// Feeds a weight to `push` piece by piece.
+    fn pieces(
+        &self,
+        name: &str,
+        shape: [usize; 2],
+        mut push: impl FnMut(&[f32]) -> Result<(), NotFinite>,
+    ) -> Result<(), LoadError> {
+        self.expect(name, &shape)?;
+        let elements = shape[0] * shape[1];
+        let mut piece = vec![0.0; PIECE.min(elements)];
+        for first in (0..elements).step_by(PIECE) {
+            let piece = &mut piece[..PIECE.min(elements - first)];
+            self.read(name, first, piece)?;
+            push(piece).map_err(|source| LoadError::NotFinite { tensor: name.to_owned(), source })?;
+        }
+        Ok(())
+    }
+}
+
+/// Builds the network of a setup. `progress` is called after each block with the number of blocks done.
+///
+/// # Errors
+/// A checkpoint that lacks a tensor, has one of another shape, or cannot be read.
+pub fn load(setup: &Setup, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<Model, LoadError> {
+    let architecture = &setup.model;
+    let plan = Builder {
+        architecture,
+        weights,
+        quantize: setup.quantize.as_ref(),
+        adapter: setup.adapter.as_ref(),
+        states: match setup.train.optimizer {
+            OptimizerKind::Sgd => OptimizerStates::None,
+            _ => OptimizerStates::Moments,
+        },
+        seed: setup.seed,
+    };
+    let (hidden, vocabulary) = (architecture.hidden as usize, architecture.vocab as usize);
+    let embedding = plan.matrix("model.embed_tokens.weight", [vocabulary, hidden])?;
+    let mut blocks = Vec::new();
+    for index in 0..architecture.layers {
+        blocks.push(plan.block(index)?);
+        progress(index + 1);
+    }
+    let norm = plan.norm("model.norm.weight")?;
+    let untied_head = if architecture.tied_embeddings {
+        None
+    } else {
+        Some(plan.matrix("lm_head.weight", [vocabulary, hidden])?)
+    };
+    let head_dim = architecture.head_dim as usize;
+    let context = setup.longest_sample() as usize;
+    let rotary = rotary::tables(&architecture.rope, head_dim, context)
+        .ok_or_else(|| LoadError::Rotary { model: architecture.name.clone() })?;
+    let heads = Heads {
+        context,
+        heads: architecture.heads as usize,
+        kv_heads: architecture.kv_heads as usize,
+        head_dim,
+        window: architecture.sliding_window.map(|window| window as usize),
+    };
+    Ok(Model { embedding, blocks, norm, untied_head, rotary, heads })
+}
+
+struct Builder<'a> {
+    architecture: &'a Architecture,
+    weights: &'a Weights,
+    quantize: Option<&'a Quantize>,
+    adapter: Option<&'a Adapter>,
+    states: OptimizerStates,
+    seed: u64,
+}
+
+impl Builder<'_> {
+    /// Without an adapter everything is trained, with one only the adapter.
+    fn parameter<const D: usize>(&self, value: Tensor<D>) -> Parameter<D> {
+        match self.adapter {
+            Some(_) => Parameter::frozen(value),
+            None => Parameter::trained(value, self.states),
+        }
+    }
+
+    fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Parameter<2>, LoadError> {
+        Ok(self.parameter(self.weights.tensor(name, shape)?))
+    }
+
+    fn norm(&self, name: &str) -> Result<Norm, LoadError> {
+        let weight = self.weights.tensor(name, [self.architecture.hidden as usize])?;
+        Ok(Norm { weight: self.parameter(weight), epsilon: self.architecture.norm_epsilon as f32 })
+    }
+
+    fn block(&self, index: u64) -> Result<Block, LoadError> {
+        let prefix = format!("model.layers.{index}");
+        let attention_norm = self.norm(&format!("{prefix}.input_layernorm.weight"))?;
+        let mlp_norm = self.norm(&format!("{prefix}.post_attention_layernorm.weight"))?;
+        let linear = |leaf: &str| self.linear(&prefix, leaf);
+        let linears = Linears {
+            q: linear("q_proj")?,
+            k: linear("k_proj")?,
+            v: linear("v_proj")?,
+            o: linear("o_proj")?,
+            gate: linear("gate_proj")?,
+            up: linear("up_proj")?,
+            down: linear("down_proj")?,
+        };
+        Ok(Block { attention_norm, mlp_norm, linears })
+    }
+
+    fn linear(&self, block: &str, leaf: &str) -> Result<Linear, LoadError> {
+        let a = self.architecture;
+        let (hidden, inner) = (a.hidden as usize, a.intermediate as usize);
+        let (q, kv) = ((a.heads * a.head_dim) as usize, (a.kv_heads * a.head_dim) as usize);
+        let (shape, bias) = match leaf {
+            "q_proj" => ([q, hidden], a.qkv_bias),
+            "k_proj" | "v_proj" => ([kv, hidden], a.qkv_bias),
+            "o_proj" => ([hidden, q], a.o_bias),
+            "gate_proj" | "up_proj" => ([inner, hidden], a.mlp_bias),
+            _ => ([hidden, inner], a.mlp_bias),
+        };
+        let module = linear_module(block, leaf);
+        let weight = self.weight(&format!("{module}.weight"), shape)?;
+        let bias = match bias {
+            true => Some(self.parameter(self.weights.tensor(&format!("{module}.bias"), [shape[0]])?)),
+            false => None,
+        };
+        let adapter = self.adapter.filter(|adapter| adapter.targets.iter().any(|target| target == leaf));
+        let adapter = adapter.map(|adapter| self.low_rank(adapter, &module, shape));
+        Ok(Linear { weight, bias, adapter })
+    }
+
+    fn weight(&self, name: &str, shape: [usize; 2]) -> Result<Weight, LoadError> {
+        let Some(quantize) = self.quantize else {
+            return Ok(Weight::Dense(self.matrix(name, shape)?));
+        };
+        let failed = |source| LoadError::NotFinite { tensor: name.to_owned(), source };
+        if quantize.kind == QuantizeKind::Int8 {
+            let mut encoder = Int8Encoder::new(shape[0], shape[1]);
+            self.weights.pieces(name, shape, |piece| encoder.push(piece))?;
+            let packed = encoder.finish();
+            let codes = storage::u8_tensor(bytemuck::cast_slice(&packed.codes));
+            return Ok(Weight::Int8 { codes, scales: vector(&packed.scales), shape });
+        }
+        let mut encoder = Nf4Encoder::new(shape[0] * shape[1]);
+        self.weights.pieces(name, shape, |piece| encoder.push(piece))?;
+        let packed = encoder.finish(quantize.double).map_err(failed)?;
+        let codes = storage::u8_tensor(&packed.codes);
+        let absmax = match packed.scales {
+            Scales::Plain(absmax) => AbsMax::Plain(vector(&absmax)),
+            Scales::Double { codes, scales, offset } => AbsMax::Double {
+                codes: storage::u8_tensor(&codes),
+                scales: vector(&scales),
+                double: DoubleQuantized { offset },
+            },
+        };
+        Ok(Weight::Nf4 { codes, absmax, shape })
+    }
+
+    /// A fresh adapter: A uniform within 1/sqrt(in) (Kaiming, as PEFT makes it), B zero, so that training starts at the base model.
+    fn low_rank(&self, adapter: &Adapter, module: &str, [out, columns]: [usize; 2]) -> LowRank {
+        let rank = adapter.rank as usize;
+        let bound = 1.0 / (columns as f32).sqrt();
+        let mut random = Random::new(self.seed, module);
+        let a: Vec<f32> = (0..rank * columns).map(|_| random.uniform(bound)).collect();
+        LowRank {
+            a: Parameter::trained(filled([rank, columns], &a), self.states),
+            b: Parameter::trained(storage::zeros_tensor([out, rank]), self.states),
+            scale: adapter.scale() as f32,
+        }
+    }
+}
+
+fn vector(values: &[f32]) -> Tensor<1> {
+    filled([values.len()], values)
+}
+
+fn filled<const D: usize>(shape: [usize; D], values: &[f32]) -> Tensor<D> {
+    let filled = storage::f32_tensor(shape, |out| {
+        out.copy_from_slice(values);
+        Ok::<(), std::convert::Infallible>(())
+    });
+    match filled {
+        Ok(tensor) => tensor,
+        Err(never) => match never {},
+    }
+}

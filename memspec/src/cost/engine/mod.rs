@@ -1,0 +1,3 @@
+//! Engines: whose allocations are replayed. One file each.
+
+pub mod memspec;
