@@ -71,10 +71,7 @@ fn scaling(keys: &Keys, config: &Keys) -> Result<RopeScaling, ConfigError> {
             number,
             "it must be positive",
         ))),
-        None => Err(ConfigError::Missing {
-            key: format!("rope_scaling.{key}"),
-            model_type: config.model_type.to_owned(),
-        }),
+        None => Err(config.missing(&format!("rope_scaling.{key}"))),
     };
     Ok(match kind {
         // Qwen2-VL's three-dimensional positions have plain frequencies; what differs is named

@@ -173,17 +173,22 @@ fn a_vision_model_keeps_its_language_model_at_the_top_or_in_text_config() {
 
 #[test]
 fn an_unknown_type_with_llamas_keys_is_taken_as_such_and_nothing_is_guessed_beyond() {
-    assert_eq!(read("newmodel", "").family, Family::Other);
+    let epsilon = r#""rms_norm_eps": 1e-6"#;
+    assert_eq!(read("newmodel", epsilon).family, Family::Other);
     assert_eq!(
-        read("newmodel", "").parameters(),
+        read("newmodel", epsilon).parameters(),
         read("llama", "").parameters()
+    );
+    refused(
+        &config("gpt_neox", r#""layer_norm_eps": 1e-5"#),
+        "`rms_norm_eps` is missing; a `gpt_neox` config needs it",
     );
     refused(
         r#"{"model_type": "t5", "d_model": 512}"#,
         "`hidden_size` is missing; a `t5` config needs it",
     );
     refused(
-        &config("newmoe", r#""n_routed_experts": 64"#),
+        &config("newmoe", r#""rms_norm_eps": 1e-6, "n_routed_experts": 64"#),
         "it has experts (`n_routed_experts`) whose layout is not known",
     );
     refused(
@@ -309,7 +314,7 @@ proptest! {
         let text = format!(
             r#"{{"model_type": "{kind}", "hidden_size": {}, "num_hidden_layers": {}, "num_attention_heads": {},
                 "num_key_value_heads": {}, "intermediate_size": {}, "vocab_size": {}, "num_local_experts": {},
-                "num_experts_per_tok": 1, "moe_intermediate_size": {}}}"#,
+                "num_experts_per_tok": 1, "rms_norm_eps": 1e-6, "moe_intermediate_size": {}}}"#,
             f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]
         );
         if let Ok(a) = from_json(&text) {
