@@ -287,7 +287,11 @@ fn sliding(
                 .or(keys.count("_sliding_window_pattern")?);
             SlidingLayers::AllButEvery(every.unwrap_or(6))
         }
-        _ if optional => SlidingLayers::From(keys.count("max_window_layers")?.unwrap_or(28)),
+        Family::Qwen3Moe => SlidingLayers::All,
+        _ if optional => {
+            let default = if family == Family::Qwen2Vl { 80 } else { 28 };
+            SlidingLayers::From(keys.count("max_window_layers")?.unwrap_or(default))
+        }
         _ => SlidingLayers::All,
     };
     Ok((window, which))

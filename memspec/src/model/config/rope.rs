@@ -48,7 +48,12 @@ pub(super) fn read(keys: &Keys, defaults: &Defaults) -> Result<Rope, ConfigError
     let scaling = match (&parameters, keys.object("rope_scaling")?) {
         (Some(parameters), _) => scaling(parameters, keys)?,
         (None, Some(old)) => scaling(&old, keys)?,
-        (None, None) => RopeScaling::None,
+        (None, None) => match defaults.rope_kind.filter(|_| !keys.is_null("rope_scaling")) {
+            Some(kind) => RopeScaling::Other {
+                kind: kind.to_owned(),
+            },
+            None => RopeScaling::None,
+        },
     };
     let local_theta = local.or(defaults.local_theta).filter(|l| *l != theta);
     Ok(Rope {
