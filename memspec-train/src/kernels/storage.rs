@@ -130,3 +130,19 @@ pub fn read<const D: usize, T>(tensor: &Tensor<D>, read: impl FnOnce(&[f32]) -> 
         }
     }
 }
+
+/// Writes `values` over a tensor.
+pub fn write<const D: usize>(tensor: Tensor<D>, values: &[f32]) -> Tensor<D> {
+    match tensor.clone().try_into_primitive::<Flex>() {
+        Ok(mut primitive) => {
+            drop(tensor);
+            let len = primitive.layout().num_elements();
+            primitive.storage_mut::<f32>()[..len].copy_from_slice(values);
+            Tensor::from_primitive::<Flex>(primitive)
+        }
+        Err(_) => {
+            let shape = tensor.dims();
+            Tensor::from_data(TensorData::new(values.to_vec(), shape), &tensor.device())
+        }
+    }
+}

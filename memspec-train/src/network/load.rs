@@ -202,7 +202,7 @@ impl Builder<'_> {
             _ => ([hidden, inner], a.mlp_bias),
         };
         let module = linear_module(block, leaf);
-        let weight = self.weight(&format!("{module}.weight"), shape)?;
+        let weight = self.weight(&format!("{module}.weight"), leaf, shape)?;
         let bias = match bias {
             true => Some(self.parameter(self.weights.tensor(&format!("{module}.bias"), [shape[0]])?)),
             false => None,
@@ -212,8 +212,8 @@ impl Builder<'_> {
         Ok(Linear { weight, bias, adapter })
     }
 
-    fn weight(&self, name: &str, shape: [usize; 2]) -> Result<Weight, LoadError> {
-        let Some(quantize) = self.quantize else {
+    fn weight(&self, name: &str, leaf: &str, shape: [usize; 2]) -> Result<Weight, LoadError> {
+        let Some(quantize) = self.quantize.filter(|quantize| !quantize.skip.iter().any(|skip| skip == leaf)) else {
             return Ok(Weight::Dense(self.matrix(name, shape)?));
         };
         let failed = |source| LoadError::NotFinite { tensor: name.to_owned(), source };

@@ -1,9 +1,11 @@
 //! What a setup costs in memory: an engine's trace, replayed.
 
 pub mod engine;
+mod estimate;
 mod replay;
 mod trace;
 
+pub use estimate::{AtPeak, Estimate, Host, Interval, Peak, Phase, estimate};
 pub use replay::{Replay, replay};
 pub use trace::{Event, Part, PhaseName, Tensor, Trace};
 

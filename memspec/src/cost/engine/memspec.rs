@@ -3,7 +3,7 @@
 //! This file is the executor's `step.rs`, `network/` and `kernels/` with bytes in place of numbers: a change there is a change here,
 //! and the executor's test `promise` measures every phase against it. `T` is the number of tokens in a micro batch.
 
-use crate::cost::CostError;
+use crate::cost::{CostError, Host};
 use crate::cost::trace::{Part, PhaseName, Tensor, Trace};
 use crate::device::DeviceKind;
 use crate::model::{Activation, Architecture, Family, Norm, RopeScaling};
@@ -16,6 +16,15 @@ pub const PANEL_ELEMENTS: u64 = 512 * 1024;
 pub const ATTENTION_ROWS: u64 = 64;
 /// Logits that exist at a time (32 MiB in f32), which sets [`loss_rows`].
 pub const LOGITS: u64 = 8 * 1024 * 1024;
+
+/// Bytes of a tokenizer for each word of its vocabulary: the word, its merges, and the maps over both.
+const TOKENIZER_BYTES: u64 = 400;
+/// Bytes of a sample's token: the id and its share of what says whether it is scored.
+const DATA_BYTES: u64 = 5;
+/// The program's code and threads.
+const RUNTIME_BYTES: u64 = 12 << 20;
+/// Packing buffers for each thread.
+const WORKSPACE_BYTES: u64 = 2 << 20;
 
 const WEIGHTS: Part = Part { what: "base weights", setting: "quantize" };
 const EMBEDDING: Part = Part { what: "embedding and head", setting: "model" };
@@ -36,6 +45,20 @@ const DENSE: Part = Part { what: "decoded weights", setting: "quantize" };
 pub fn loss_rows(vocabulary: u64) -> u64 {
     let rows = (LOGITS / vocabulary.max(1)).clamp(16, 1024);
     1 << rows.ilog2()
+}
+
+/// Memory of the process that holds no tensors, from runs of `memspec-train` on Linux (`docs/promise.md` says how they were measured).
+pub fn host(setup: &Setup) -> Host {
+    Host {
+        tokenizer_bytes: setup.model.vocab * TOKENIZER_BYTES,
+        data_bytes: setup.data.drawn.map_or(0, |drawn| drawn.tokens * DATA_BYTES),
+        runtime_bytes: RUNTIME_BYTES,
+    }
+}
+
+/// What the matrix products' packing buffers take: a cache's worth for each thread, and the packed operands of the largest product.
+pub fn workspace(setup: &Setup) -> u64 {
+    WORKSPACE_BYTES * u64::from(setup.device.cores.unwrap_or(1))
 }
 
 /// The trace of loading, one step of one micro batch (with the states and gradients that later ones find), and saving.
@@ -100,6 +123,18 @@ fn supported(setup: &Setup) -> Result<(), CostError> {
             return refuse("adapter.train_whole", "the engine `memspec` trains no whole modules beside an adapter in this version".to_owned());
         }
     }
+    if let Some(target) = setup.adapter.iter().flat_map(|adapter| &adapter.targets).find(|target| *target == "lm_head") {
+        return refuse("adapter.targets", format!("the engine `memspec` puts no adapter on `{target}` in this version"));
+    }
+    if let Some(quantize) = &setup.quantize
+        && quantize.kind == QuantizeKind::Nf4
+        && quantize.block != 64
+    {
+        return refuse("quantize.block", format!("the engine `memspec` quantizes in blocks of 64, not {}", quantize.block));
+    }
+    if setup.device.kind == DeviceKind::Cpu && setup.train.precision != Precision::F32 {
+        return refuse("train.precision", format!("on the CPU the engine `memspec` computes in f32, not {}", setup.train.precision));
+    }
     if setup.data.packing {
         return refuse("data.packing", "the engine `memspec` does not pack samples in this version".to_owned());
     }
@@ -108,6 +143,8 @@ fn supported(setup: &Setup) -> Result<(), CostError> {
 
 /// A linear of a block, as the trace needs it.
 struct Linear {
+    /// Kept packed.
+    quantized: bool,
     out: u64,
     columns: u64,
     bias: bool,
@@ -163,13 +200,14 @@ impl<'a> Program<'a> {
             .block_linears()
             .into_iter()
             .map(|linear| Linear {
+                quantized: setup.quantize.as_ref().is_some_and(|quantize| !quantize.skip.iter().any(|skip| skip == linear.leaf())),
                 out: linear.out_features,
                 columns: linear.in_features,
                 bias: linear.bias,
                 adapted: adapted(&linear.module),
             })
             .collect();
-        let context = setup.longest_sample();
+        let (samples, context) = setup.largest_batch();
         let cpu = setup.device.kind == DeviceKind::Cpu;
         Self {
             trace: Trace::default(),
@@ -177,7 +215,7 @@ impl<'a> Program<'a> {
             model,
             quantize: setup.quantize.as_ref(),
             linears,
-            tokens: context * u64::from(setup.train.micro_batch),
+            tokens: samples * context,
             context,
             rank: setup.adapter.as_ref().map_or(0, |adapter| u64::from(adapter.rank)),
             element: if cpu || setup.train.precision == Precision::F32 { 4 } else { 2 },
@@ -221,7 +259,7 @@ impl<'a> Program<'a> {
         }
         // Cosines and sines in f32.
         for _ in 0..2 {
-            self.trace.allocate(ROTARY, self.context * (self.model.head_dim / 2) * 4).keep();
+            self.trace.allocate(ROTARY, self.setup.longest_sample() * (self.model.head_dim / 2) * 4).keep();
         }
     }
 
@@ -244,9 +282,9 @@ impl<'a> Program<'a> {
     }
 
     fn linear(&mut self, index: usize, full: bool) {
-        let Linear { out, columns, bias, adapted } = self.linears[index];
+        let Linear { quantized, out, columns, bias, adapted } = self.linears[index];
         let elements = out * columns;
-        match self.quantize {
+        match self.quantize.filter(|_| quantized) {
             None => self.parameter(WEIGHTS, elements, full),
             Some(quantize) => {
                 for bytes in packed(quantize, out, columns) {
@@ -461,10 +499,10 @@ impl<'a> Program<'a> {
 
     /// `Weight::panels`: the rows of a packed weight that are dense at a time.
     fn panel(&mut self, index: usize) {
-        if self.quantize.is_none() {
+        let Linear { quantized, out, columns, .. } = self.linears[index];
+        if !quantized {
             return;
         }
-        let Linear { out, columns, .. } = self.linears[index];
         let rows = (PANEL_ELEMENTS / columns).clamp(1, out);
         self.trace.scratch(DENSE, rows * columns * self.element);
     }

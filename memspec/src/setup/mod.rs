@@ -1,6 +1,11 @@
 //! A setup: a plan with every choice made and every default explicit.
 
+mod resolve;
+mod verify;
+
 use std::path::PathBuf;
+
+use serde::Serialize;
 
 use crate::device::Device;
 use crate::model::Architecture;
@@ -9,8 +14,11 @@ use crate::plan::{
 };
 use crate::quantity::Bytes;
 
+pub use resolve::{Unresolved, resolve};
+pub use verify::{TooBig, Verified, VerifyError};
+
 /// What will run: nothing is left open.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Setup {
     /// The plan's name; of a sweep's runs, with the values that tell them apart.
     pub name: String,
@@ -36,6 +44,8 @@ pub struct Setup {
     pub data: Data,
     /// The training loop.
     pub train: Train,
+    /// Evaluation while training; `None`: none.
+    pub eval: Option<Eval>,
     /// Checkpoints.
     pub save: Save,
     /// What it may take.
@@ -43,7 +53,7 @@ pub struct Setup {
 }
 
 /// Packed base weights.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Quantize {
     /// The code.
     pub kind: QuantizeKind,
@@ -51,10 +61,12 @@ pub struct Quantize {
     pub double: bool,
     /// Weights to one maximum.
     pub block: u32,
+    /// Leaf names of linears that stay dense.
+    pub skip: Vec<String>,
 }
 
 /// A low-rank adapter.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Adapter {
     /// LoRA or a variant.
     pub kind: AdapterKind,
@@ -81,12 +93,10 @@ impl Adapter {
 }
 
 /// Samples, and how they are cut.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Data {
     /// The training file.
     pub path: Option<PathBuf>,
-    /// The evaluation file.
-    pub eval_path: Option<PathBuf>,
     /// How records look.
     pub format: DataFormat,
     /// A chat template to use in place of the model's.
@@ -99,14 +109,25 @@ pub struct Data {
     pub packing: bool,
     /// How a micro batch's samples get one length.
     pub padding: Padding,
-    /// Tokens of the longest micro batch that will be run, once the file is tokenized.
-    pub longest: Option<u64>,
-    /// Samples in the file, when known.
-    pub samples: Option<u64>,
+    /// What the run will draw, once the file is tokenized.
+    pub drawn: Option<Drawn>,
+}
+
+/// The micro batches that a run will draw from its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Drawn {
+    /// Samples in the file.
+    pub samples: u64,
+    /// Tokens in the file.
+    pub tokens: u64,
+    /// Tokens of the longest sample of any micro batch, padding included.
+    pub longest: u64,
+    /// Samples and tokens a sample of the micro batch with the most tokens.
+    pub largest: (u64, u64),
 }
 
 /// The training loop.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Train {
     /// Number format of compute.
     pub precision: Precision,
@@ -135,7 +156,8 @@ pub struct Train {
 }
 
 /// Steps over which the learning rate rises from zero.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Warmup {
     /// A share of all steps, 0 to 1.
     Share(f64),
@@ -144,7 +166,8 @@ pub enum Warmup {
 }
 
 /// When training ends.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Length {
     /// Passes over the data.
     Epochs(f64),
@@ -152,8 +175,19 @@ pub enum Length {
     Steps(u64),
 }
 
+/// Evaluation while training.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Eval {
+    /// The evaluation file.
+    pub path: PathBuf,
+    /// Steps from one evaluation to the next; there is always one at the end.
+    pub every: Option<u64>,
+    /// Samples that go through the network together.
+    pub micro_batch: u32,
+}
+
 /// Checkpoints.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Save {
     /// Steps from one to the next.
     pub every: u64,
@@ -162,31 +196,27 @@ pub struct Save {
 }
 
 /// What a run may take.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Budget {
-    /// On the device; `None`: what is usable there.
-    pub device_memory: Option<Bytes>,
-    /// Share of the limit that must stay free, 0 to 1.
-    pub headroom: f64,
+    /// On the device, headroom taken off.
+    pub device_memory: Bytes,
+    /// The limit is the plan's own; else it is what the device has.
+    pub written: bool,
 }
 
 impl Setup {
-    /// Tokens of the longest sample that a micro batch will hold, padding included.
+    /// Tokens of the longest sample that a micro batch will hold, padding included: the context, until the data are known.
     pub fn longest_sample(&self) -> u64 {
-        match (self.data.padding, self.data.longest) {
-            (Padding::Longest, Some(longest)) => longest.min(self.data.context),
-            _ => self.data.context,
-        }
+        self.data.drawn.map_or(self.data.context, |drawn| drawn.longest)
+    }
+
+    /// Samples, and tokens of each, of the micro batch with the most tokens.
+    pub fn largest_batch(&self) -> (u64, u64) {
+        self.data.drawn.map_or((u64::from(self.train.micro_batch), self.data.context), |drawn| drawn.largest)
     }
 
     /// How many blocks, the first ones, are computed again in backward.
     pub fn recomputed_blocks(&self) -> u64 {
         self.train.recomputed_blocks.min(self.model.layers)
-    }
-
-    /// Bytes that the run may take on its device.
-    pub fn limit(&self) -> Bytes {
-        let limit = self.budget.device_memory.unwrap_or(self.device.usable);
-        Bytes((limit.0 as f64 * (1.0 - self.budget.headroom)) as u64)
     }
 }

@@ -1,0 +1,167 @@
+//! Before a run: the tokenizer, the data in tokens, and what the run will draw from them.
+
+use std::path::{Path, PathBuf};
+
+use memspec::plan;
+use memspec::setup::{Drawn, Setup};
+
+use crate::data::{DataError, Dataset, Format, LossOn, Options, Padding, Sampler};
+use crate::schedule;
+use crate::step::Batch;
+use crate::template::{ChatTemplate, TemplateError};
+use crate::tokenizer::{Tokenizer, TokenizerError};
+
+/// Data and tokenizer, ready for a run.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The model's tokenizer.
+    pub tokenizer: Tokenizer,
+    /// The training samples.
+    pub train: Dataset,
+    /// The evaluation samples.
+    pub eval: Option<Dataset>,
+    /// Optimizer steps of the whole run.
+    pub steps: u64,
+}
+
+/// Why a run cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The plan names no training file.
+    #[error("plan `{plan}` names no data; add `data {{ path = \"train.jsonl\" }}`")]
+    NoData {
+        /// The plan.
+        plan: String,
+    },
+    /// The weights are not on this machine.
+    #[error("the weights of `{model}` are not here: it was found {found}, which has shapes only")]
+    NoWeights {
+        /// The model as the plan names it.
+        model: String,
+        /// Where its shapes came from.
+        found: String,
+    },
+    /// The weights' path leads nowhere.
+    #[error("no weights at {}", path.display())]
+    MissingWeights {
+        /// Where they were looked for.
+        path: PathBuf,
+    },
+    /// The tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The chat template.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+}
+
+/// Where the setup's weights are.
+///
+/// # Errors
+/// A plan whose model is known by its shapes only, or a path that leads nowhere.
+pub fn weights(setup: &Setup) -> Result<&Path, PrepareError> {
+    let path = setup.weights.as_deref().ok_or_else(|| PrepareError::NoWeights {
+        model: setup.model_name.clone(),
+        found: "in the catalog".to_owned(),
+    })?;
+    if path.exists() { Ok(path) } else { Err(PrepareError::MissingWeights { path: path.to_owned() }) }
+}
+
+/// Tokenizes the data and enters in the setup what the run will draw from it, so that the promise is about this run.
+///
+/// # Errors
+/// Missing weights or tokenizer, and whatever is wrong with the data, by file and line.
+pub fn prepare(mut setup: Setup) -> Result<(Setup, Prepared), PrepareError> {
+    let weights = weights(&setup)?;
+    let path =
+        setup.data.path.clone().ok_or_else(|| PrepareError::NoData { plan: setup.name.clone() })?;
+    let tokenizer = Tokenizer::open(weights)?;
+    let template = chat_template(&tokenizer, setup.data.template.as_deref())?;
+    let options = options(&setup, template.as_ref());
+    let train = Dataset::load(&path, &tokenizer, &options)?;
+    let eval = match &setup.eval {
+        Some(eval) => Some(Dataset::load(&eval.path, &tokenizer, &options)?),
+        None => None,
+    };
+    let steps = schedule::total_steps(&setup.train, train.len());
+    setup.data.drawn = Some(drawn(&setup, &train, steps));
+    Ok((setup, Prepared { tokenizer, train, eval, steps }))
+}
+
+/// The template that the plan names, or the model's.
+pub fn chat_template(tokenizer: &Tokenizer, file: Option<&Path>) -> Result<Option<ChatTemplate>, TemplateError> {
+    match file {
+        Some(file) => tokenizer.template_file(file).map(Some),
+        None if tokenizer.has_chat_template() => tokenizer.chat_template().map(Some),
+        None => Ok(None),
+    }
+}
+
+fn options<'a>(setup: &Setup, template: Option<&'a ChatTemplate>) -> Options<'a> {
+    Options {
+        format: match setup.data.format {
+            plan::DataFormat::Chat => Format::Chat,
+            plan::DataFormat::Instruction => Format::Instruction,
+            plan::DataFormat::Text => Format::Text,
+            plan::DataFormat::Auto => Format::Auto,
+        },
+        loss_on: match setup.data.loss_on {
+            plan::LossOn::All => LossOn::All,
+            plan::LossOn::Assistant => LossOn::Assistant,
+        },
+        context: setup.data.context as usize,
+        template,
+    }
+}
+
+/// The sampler of a run over its training data, from the start.
+pub fn sampler(setup: &Setup, train: &Dataset) -> Sampler {
+    Sampler::new(train.len(), setup.train.micro_batch as usize, setup.seed)
+}
+
+fn padding(setup: &Setup) -> Padding {
+    match setup.data.padding {
+        plan::Padding::Longest => Padding::Longest,
+        plan::Padding::Max => Padding::Max,
+    }
+}
+
+/// Goes through the whole order of samples without their tokens.
+fn drawn(setup: &Setup, train: &Dataset, steps: u64) -> Drawn {
+    let mut sampler = sampler(setup, train);
+    let (mut longest, mut largest) = (0, (0, 0));
+    // An epoch's batches repeat in another order with other neighbours, so every epoch that will run is looked at.
+    for _ in 0..steps * u64::from(setup.train.accumulate) {
+        let samples = sampler.next_batch();
+        let columns = match padding(setup) {
+            Padding::Longest => samples.iter().map(|&index| train.sample_length(index)).max().unwrap_or(0) as u64,
+            Padding::Max => setup.data.context,
+        };
+        let rows = samples.len() as u64;
+        longest = columns.max(longest);
+        if rows * columns > largest.0 * largest.1 {
+            largest = (rows, columns);
+        }
+    }
+    Drawn { samples: train.len() as u64, tokens: train.tokens() as u64, longest, largest }
+}
+
+/// The samples as the network takes them: ids, and for each token the one that follows where it is scored.
+pub fn batch(setup: &Setup, dataset: &Dataset, samples: &[usize], pad: u32) -> (Batch, usize) {
+    let rows = dataset.batch(samples, padding(setup), pad);
+    let mut targets = vec![-1; rows.ids.len()];
+    for row in 0..rows.rows {
+        for column in 1..rows.columns {
+            let at = row * rows.columns + column;
+            if rows.scored[at] {
+                targets[at - 1] = rows.ids[at] as i32;
+            }
+        }
+    }
+    let tokens = rows.lengths.iter().sum();
+    let ids = rows.ids.iter().map(|&id| id as i32).collect();
+    (Batch { ids, targets, context: rows.columns }, tokens)
+}

@@ -1,0 +1,163 @@
+//! What a setup takes: peaks, parts and phases.
+
+use serde::Serialize;
+
+use super::{CostError, PhaseName, engine, replay};
+use crate::device::DeviceKind;
+use crate::plan::EngineName;
+use crate::quantity::Bytes;
+use crate::setup::Setup;
+
+/// A figure and the interval that it is expected in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Interval {
+    /// The estimate, in bytes.
+    pub bytes: u64,
+    /// The lower end, in bytes.
+    pub low: u64,
+    /// The upper end, in bytes.
+    pub high: u64,
+}
+
+impl Interval {
+    /// `bytes` give or take a share of it.
+    fn around(bytes: u64, share: f64) -> Self {
+        let margin = (bytes as f64 * share) as u64;
+        Self { bytes, low: bytes - margin, high: bytes + margin }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self { bytes: self.bytes + other.bytes, low: self.low + other.low, high: self.high + other.high }
+    }
+}
+
+/// The highest moment of a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Peak {
+    /// The phase it is in.
+    pub phase: PhaseName,
+    /// Live tensors.
+    pub allocated: Interval,
+    /// What the backend holds: tensors, and the workspace of its matrix products.
+    pub reserved: Interval,
+    /// What the process holds: on the CPU its resident memory, on a GPU also the CUDA context.
+    pub process: Interval,
+}
+
+/// One phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Phase {
+    /// Its name.
+    pub name: PhaseName,
+    /// The most bytes of live tensors in it.
+    pub allocated_bytes: u64,
+}
+
+/// What is alive at the peak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AtPeak {
+    /// What it is.
+    pub what: &'static str,
+    /// The setting that decides how large it is.
+    pub setting: &'static str,
+    /// Its bytes.
+    pub bytes: u64,
+}
+
+/// Memory of the process that holds no tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Host {
+    /// Tokenizer and chat template, in bytes.
+    pub tokenizer_bytes: u64,
+    /// Tokens of the data, in bytes.
+    pub data_bytes: u64,
+    /// The program itself, its threads and its small allocations, in bytes.
+    pub runtime_bytes: u64,
+}
+
+/// What a setup takes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Estimate {
+    /// The setup's name.
+    pub name: String,
+    /// The upper end of what the process takes is within the limit.
+    pub fits: bool,
+    /// What it may take on the device, in bytes.
+    pub limit_bytes: u64,
+    /// The device's name.
+    pub device: String,
+    /// The interval was checked against measured runs of this engine on this kind of device.
+    pub measured: bool,
+    /// The highest moment.
+    pub peak: Peak,
+    /// Each phase.
+    pub phases: Vec<Phase>,
+    /// What is alive at the peak, the largest first. The bytes add up to `peak.allocated.bytes`.
+    pub at_peak: Vec<AtPeak>,
+    /// The rest of the process's memory.
+    pub host: Host,
+}
+
+impl Estimate {
+    /// The promised bytes of a phase.
+    pub fn phase(&self, name: PhaseName) -> Option<u64> {
+        self.phases.iter().find(|phase| phase.name == name).map(|phase| phase.allocated_bytes)
+    }
+
+    /// The upper end of what the process takes.
+    pub fn needs(&self) -> Bytes {
+        Bytes(self.peak.process.high)
+    }
+}
+
+/// Estimates a setup: its engine's trace, replayed.
+///
+/// # Errors
+/// A setup that its engine does not run.
+pub fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
+    if setup.engine != EngineName::Memspec {
+        return Err(CostError::Unsupported {
+            setting: "engine",
+            what: format!("the engine `{}` is not costed in this version; use `engine = memspec`", setup.engine),
+        });
+    }
+    let replay = replay(&engine::memspec::trace(setup)?);
+    let cpu = setup.device.kind == DeviceKind::Cpu;
+    let host = engine::memspec::host(setup);
+    let (allocated, reserved, process) = if cpu {
+        // Tensors have the bytes that the trace says (the executor's tests: within 0.5 %).
+        let allocated = Interval::around(replay.peak, 0.005);
+        let reserved = allocated.plus(Interval::around(engine::memspec::workspace(setup), 0.5));
+        let rest = host.tokenizer_bytes + host.data_bytes + host.runtime_bytes;
+        let process = reserved.plus(Interval::around(rest, 0.25));
+        (allocated, reserved, process)
+    } else {
+        // No GPU run of this engine has been measured yet: wide, and said so (`measured`).
+        let allocated = Interval::around(replay.peak, 0.05);
+        let reserved = Interval { bytes: replay.peak + replay.peak / 20, low: replay.peak, high: replay.peak + replay.peak / 8 };
+        let context = setup.device.context_bytes.0;
+        (allocated, reserved, reserved.plus(Interval { bytes: context, low: context, high: context }))
+    };
+    let limit = setup.budget.device_memory.0;
+    Ok(Estimate {
+        name: setup.name.clone(),
+        fits: process.high <= limit,
+        limit_bytes: limit,
+        device: setup.device.name.clone(),
+        measured: cpu,
+        peak: Peak { phase: replay.peak_phase, allocated, reserved, process },
+        phases: replay.phases.iter().map(|&(name, allocated_bytes)| Phase { name, allocated_bytes }).collect(),
+        at_peak: replay
+            .at_peak
+            .iter()
+            .map(|&(part, bytes)| AtPeak { what: part.what, setting: part.setting, bytes })
+            .collect(),
+        host,
+    })
+}

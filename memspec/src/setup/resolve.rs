@@ -1,0 +1,267 @@
+//! From a plan with one value for each setting to a setup: names looked up, defaults filled in.
+
+use std::path::{Path, PathBuf};
+
+use super::{Adapter, Budget, Data, Eval, Length, Quantize, Save, Setup, Train, Warmup};
+use crate::device::{self, Device, DeviceError, DeviceKind};
+use crate::model::{self, Architecture, Environment, ModelError};
+use crate::plan::{
+    self, Checkpointing, Choice, DataFormat, EngineName, Headroom, LossOn, OptimizerKind, Padding, Plan, Precision,
+    QuantizeKind, Schedule, Targets,
+};
+use crate::quantity::Bytes;
+
+/// Context of the engine `memspec` when a plan does not say: this, or the model's positions when they are fewer.
+const DEFAULT_CONTEXT: u64 = 2048;
+
+/// A setting that cannot be resolved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Unresolved {
+    /// Which lint rule it falls under: "unknown-model", "unknown-device", "unknown-target", "missing-setting", "unsupported-setting".
+    pub rule: &'static str,
+    /// The setting by its dotted path.
+    pub setting: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+    /// The name that was probably meant.
+    pub nearest: Option<String>,
+}
+
+impl Unresolved {
+    fn new(rule: &'static str, setting: &str, message: impl Into<String>) -> Self {
+        Self { rule, setting: setting.to_owned(), message: message.into(), help: None, nearest: None }
+    }
+
+    fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+}
+
+/// Resolves a plan whose settings have one value each (see [`crate::solve::setups`] for `fit` and `sweep`).
+/// Paths are relative to `base`, the folder of the plan's file.
+///
+/// # Errors
+/// Every setting that names something unknown, or that this version does not have.
+pub fn resolve(plan: &Plan, base: &Path, environment: &Environment) -> Result<Setup, Vec<Unresolved>> {
+    let mut problems = Vec::new();
+    let found = match &one(&plan.model) {
+        None => {
+            problems.push(
+                Unresolved::new("missing-setting", "model", format!("plan `{}` names no model", plan.name))
+                    .help("add `model = \"HuggingFaceTB/SmolLM2-135M-Instruct\"`, or a folder with a `config.json`"),
+            );
+            None
+        }
+        Some(name) => model::find(name, base, environment).map_err(|error| problems.push(unknown_model(&error))).ok(),
+    };
+    let device_name = one(&plan.device).map_or_else(|| "auto".to_owned(), |name| name.0);
+    let device = device::find(&device_name).map_err(|error| problems.push(unknown_device(&error))).ok();
+    let (Some(found), Some(device)) = (found, device) else { return Err(problems) };
+
+    let engine = one(&plan.engine).unwrap_or(EngineName::Memspec);
+    let weights = one(&plan.weights).map(|path| base.join(path)).or(found.gguf).or(found.folder);
+    let model = found.architecture;
+    let train_block = plan.train.clone().unwrap_or_default();
+    let precision = one(&train_block.precision).unwrap_or_else(|| default_precision(&device));
+    let data = data(plan, base, &model);
+    let adapter = plan.adapter.as_ref().and_then(|block| {
+        adapter(block, &model).map_err(|problem| problems.push(problem)).ok()
+    });
+    let setup = Setup {
+        name: plan.name.clone(),
+        model_name: one(&plan.model).unwrap_or_default(),
+        weights,
+        engine,
+        output: one(&plan.output).map(|path| base.join(path)),
+        seed: one(&plan.seed).unwrap_or(42),
+        quantize: plan.quantize.as_ref().map(|block| quantize(block, engine)),
+        adapter,
+        eval: eval(plan, base),
+        train: train(&train_block, precision, model.layers),
+        save: Save {
+            every: plan.save.as_ref().and_then(|save| one(&save.every)).map_or(500, |steps| steps.0),
+            keep: plan.save.as_ref().and_then(|save| one(&save.keep)).map_or(2, u64::from),
+        },
+        budget: budget(plan, &device),
+        data,
+        device,
+        model,
+    };
+    unsupported(plan, &train_block, &mut problems);
+    if problems.is_empty() { Ok(setup) } else { Err(problems) }
+}
+
+/// The value of a setting that has one.
+fn one<T: Clone>(choice: &Option<Choice<T>>) -> Option<T> {
+    choice.as_ref().and_then(Choice::one).cloned()
+}
+
+fn unknown_model(error: &ModelError) -> Unresolved {
+    let problem = Unresolved::new("unknown-model", "model", error.to_string());
+    match error {
+        ModelError::Unknown { nearest, .. } => Unresolved {
+            nearest: nearest.first().cloned(),
+            ..problem.help("give a folder with the model's `config.json`, or a `.gguf` file")
+        },
+        _ => problem,
+    }
+}
+
+fn unknown_device(error: &DeviceError) -> Unresolved {
+    let problem = Unresolved::new("unknown-device", "device", error.to_string());
+    match error {
+        DeviceError::Unknown { nearest, .. } => Unresolved { nearest: nearest.first().cloned(), ..problem },
+        _ => problem,
+    }
+}
+
+fn default_precision(device: &Device) -> Precision {
+    match device.kind {
+        DeviceKind::Cpu => Precision::F32,
+        _ if device.bf16 => Precision::Bf16,
+        _ => Precision::Fp16,
+    }
+}
+
+fn quantize(block: &plan::Quantize, engine: EngineName) -> Quantize {
+    let default_double = block.kind == QuantizeKind::Nf4 && engine == EngineName::Memspec;
+    Quantize {
+        kind: block.kind,
+        double: one(&block.double).unwrap_or(default_double),
+        block: one(&block.block).unwrap_or(64),
+        skip: one(&block.skip).unwrap_or_else(|| vec!["lm_head".to_owned()]),
+    }
+}
+
+fn adapter(block: &plan::Adapter, model: &Architecture) -> Result<Adapter, Unresolved> {
+    let rank = one(&block.rank).unwrap_or(16);
+    let targets = one(&block.targets).unwrap_or(Targets::AllLinear);
+    let targets = model.resolve_targets(&targets).map_err(|unknown| Unresolved {
+        nearest: unknown.nearest.first().cloned(),
+        ..Unresolved::new("unknown-target", "adapter.targets", unknown.to_string())
+    })?;
+    Ok(Adapter {
+        kind: block.kind,
+        rank,
+        alpha: one(&block.alpha).unwrap_or(2.0 * f64::from(rank)),
+        rank_stabilized: one(&block.rank_stabilized).unwrap_or(false),
+        dropout: one(&block.dropout).map_or(0.0, |percent| percent.0 / 100.0),
+        targets,
+        train_whole: one(&block.train_whole).unwrap_or_default(),
+    })
+}
+
+fn data(plan: &Plan, base: &Path, model: &Architecture) -> Data {
+    let block = plan.data.clone().unwrap_or_default();
+    let template = one(&block.template).map(|name| base.join(name.0));
+    Data {
+        path: one(&block.path).map(|path| base.join(path)),
+        format: one(&block.format).unwrap_or(DataFormat::Auto),
+        template,
+        loss_on: one(&block.loss_on).unwrap_or(LossOn::All),
+        context: one(&block.context).map_or_else(|| DEFAULT_CONTEXT.min(model.max_positions), |tokens| tokens.0),
+        packing: one(&block.packing).unwrap_or(false),
+        padding: one(&block.padding).unwrap_or(Padding::Longest),
+        drawn: None,
+    }
+}
+
+fn eval(plan: &Plan, base: &Path) -> Option<Eval> {
+    let path = plan.data.as_ref().and_then(|data| one(&data.eval_path))?;
+    let block = plan.eval.clone().unwrap_or_default();
+    let train = plan.train.as_ref().and_then(|train| one(&train.micro_batch));
+    Some(Eval {
+        path: base.join::<PathBuf>(path),
+        every: one(&block.every).map(|steps| steps.0),
+        micro_batch: one(&block.micro_batch).or(train).unwrap_or(1),
+    })
+}
+
+fn train(block: &plan::Train, precision: Precision, layers: u64) -> Train {
+    let length = match (one(&block.steps), one(&block.epochs)) {
+        (Some(steps), _) => Length::Steps(steps.0),
+        (None, epochs) => Length::Epochs(epochs.unwrap_or(1.0)),
+    };
+    let warmup = match one(&block.warmup) {
+        Some(plan::Warmup::Steps(steps)) => Warmup::Steps(steps),
+        Some(plan::Warmup::Percent(percent)) => Warmup::Share(percent / 100.0),
+        None => Warmup::Share(0.03),
+    };
+    let [beta1, beta2] = one(&block.betas).unwrap_or([0.9, 0.999]);
+    Train {
+        precision,
+        micro_batch: one(&block.micro_batch).unwrap_or(1),
+        accumulate: one(&block.accumulate).unwrap_or(1),
+        recomputed_blocks: match one(&block.checkpointing).unwrap_or(Checkpointing::None) {
+            Checkpointing::None => 0,
+            Checkpointing::Blocks(blocks) => u64::from(blocks),
+            // `auto` starts here; `solve` takes blocks off for as long as the plan fits.
+            Checkpointing::Block | Checkpointing::Auto => layers,
+        },
+        optimizer: one(&block.optimizer).unwrap_or(OptimizerKind::Adamw),
+        learning_rate: one(&block.learning_rate).unwrap_or(2e-4),
+        schedule: one(&block.schedule).unwrap_or(Schedule::Cosine),
+        warmup,
+        weight_decay: one(&block.weight_decay).unwrap_or(0.0),
+        betas: (beta1, beta2),
+        clip: one(&block.clip).unwrap_or(1.0),
+        length,
+    }
+}
+
+fn budget(plan: &Plan, device: &Device) -> Budget {
+    let block = plan.budget.clone().unwrap_or_default();
+    let mut written = block.device_memory.map(|limit| limit.value.0);
+    if device.kind == DeviceKind::Cpu
+        && let Some(host) = block.host_memory
+    {
+        // The processor's memory is the host's.
+        written = Some(written.unwrap_or(u64::MAX).min(host.value.0));
+    }
+    let limit = written.unwrap_or(device.usable.0);
+    let kept_free = match block.headroom.map(|limit| limit.value) {
+        Some(Headroom::Percent(percent)) => (limit as f64 * percent.0 / 100.0) as u64,
+        Some(Headroom::Bytes(bytes)) => bytes.0,
+        None => 0,
+    };
+    Budget { device_memory: Bytes(limit.saturating_sub(kept_free)), written: written.is_some() }
+}
+
+/// Settings that are part of the language and that this version costs and runs nowhere.
+fn unsupported(plan: &Plan, train: &plan::Train, problems: &mut Vec<Unresolved>) {
+    let mut refuse = |setting: &str, message: &str| {
+        problems.push(Unresolved::new("unsupported-setting", setting, message).help("remove it, or wait for a later version"));
+    };
+    if plan.parallel.is_some() {
+        refuse("parallel", "several devices are not supported in this version");
+    }
+    if one(&train.activation_offload) == Some(true) {
+        refuse("train.activation_offload", "offloading block inputs is not supported in this version");
+    }
+    if !matches!(one(&train.attention), None | Some(plan::Attention::Auto)) {
+        refuse("train.attention", "the engine `memspec` has one kind of attention, linear in memory: `auto`");
+    }
+    if !matches!(one(&train.loss), None | Some(plan::LossKind::Auto | plan::LossKind::Chunked)) {
+        refuse("train.loss", "the engine `memspec` always computes the loss in chunks: `auto` or `chunked`");
+    }
+    if plan.eval.as_ref().is_some_and(|eval| eval.generate.is_some()) {
+        refuse("eval.generate", "answering a prompt while training is not supported in this version");
+    }
+    if plan.save.as_ref().is_some_and(|save| one(&save.merge) == Some(true)) {
+        refuse("save.merge", "merging the adapter is not supported in this version");
+    }
+    if let Some(adapter) = &plan.adapter {
+        if !matches!(one(&adapter.dtype), None | Some(plan::Float::F32)) {
+            refuse("adapter.dtype", "the engine `memspec` keeps adapters in f32");
+        }
+        if one(&adapter.vision) == Some(true) {
+            refuse("adapter.vision", "vision towers are not supported in this version");
+        }
+    }
+    if plan.data.as_ref().is_some_and(|data| one(&data.images).is_some_and(|images| images > 0)) {
+        refuse("data.images", "images are not supported in this version");
+    }
+}
