@@ -1,0 +1,303 @@
+//! `Architecture`: the one description of a model that everything else reads.
+
+use serde::{Deserialize, Serialize};
+
+/// The shapes of a decoder-only language model, as far as memory, time and a forward pass need them.
+///
+/// Made by [`config::from_json`](super::config::from_json), from a GGUF header
+/// ([`gguf::Header::architecture`](super::gguf::Header::architecture)) or by [`catalog::get`](super::catalog::get). All of these
+/// check it; one built by hand can be checked with [`Architecture::check`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Architecture {
+    /// What the model is called: a hub name, a folder or a file.
+    pub name: String,
+    /// `model_type` of the Hugging Face `config.json`.
+    pub model_type: String,
+    /// Which family's forward pass and module names it has.
+    pub family: Family,
+    /// Width of the residual stream.
+    pub hidden: u64,
+    /// Number of blocks.
+    pub layers: u64,
+    /// Query heads of a block.
+    pub heads: u64,
+    /// Key and value heads of a block; divides `heads`.
+    pub kv_heads: u64,
+    /// Width of one head; `heads * head_dim` need not be `hidden`.
+    pub head_dim: u64,
+    /// Width inside the MLP (of a dense block).
+    pub intermediate: u64,
+    /// Rows of the embedding.
+    pub vocab: u64,
+    /// Longest context that the model was made for, in tokens.
+    pub max_positions: u64,
+    /// The head uses the embedding's weight.
+    pub tied_embeddings: bool,
+    /// The query, key and value projections have a bias.
+    pub qkv_bias: bool,
+    /// The attention's output projection has a bias.
+    pub o_bias: bool,
+    /// The MLP's linears have a bias.
+    pub mlp_bias: bool,
+    /// The head has a bias.
+    pub head_bias: bool,
+    /// Queries and keys are normalized per head before RoPE.
+    pub qk_norm: bool,
+    /// The MLP has a gate beside the up projection.
+    pub gated_mlp: bool,
+    /// Query, key and value are one linear; so are gate and up, where there is a gate.
+    pub fused_linears: bool,
+    /// Each query head has a learned sink logit.
+    pub attention_sinks: bool,
+    /// RMSNorm, or LayerNorm with a bias.
+    pub norm: Norm,
+    /// Norms of one block on the residual stream (query and key norms are apart).
+    pub norms_per_block: u64,
+    /// Added to the variance by every norm.
+    pub norm_epsilon: f64,
+    /// Attention and MLP read the same normalized input.
+    pub parallel_residual: bool,
+    /// How positions are encoded.
+    pub rope: Rope,
+    /// Tokens that a sliding layer sees; `None`: no layer slides.
+    pub sliding_window: Option<u64>,
+    /// Which layers slide, where there is a window.
+    pub sliding_layers: SlidingLayers,
+    /// The MLP's nonlinearity.
+    pub activation: Activation,
+    /// Scores are divided by the square root of this instead of `head_dim` (Gemma).
+    pub query_scalar: Option<f64>,
+    /// Scores are squashed to plus and minus this (Gemma 2).
+    pub attention_softcap: Option<f64>,
+    /// Logits are squashed to plus and minus this (Gemma 2).
+    pub logit_softcap: Option<f64>,
+    /// The MLP is a mixture of experts.
+    pub experts: Option<Experts>,
+    /// The vision tower in front.
+    pub vision: Option<Vision>,
+    /// Type of the published weights.
+    pub dtype: Dtype,
+    /// Where this description comes from.
+    pub source: String,
+}
+
+/// Families whose forward pass and module names are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// Llama 1 to 3, SmolLM2, TinyLlama, Code Llama.
+    Llama,
+    /// Mistral.
+    Mistral,
+    /// Qwen 2 and 2.5.
+    Qwen2,
+    /// Qwen 3, dense.
+    Qwen3,
+    /// Phi 3 and 4.
+    Phi3,
+    /// Gemma 2.
+    Gemma2,
+    /// Gemma 3, text only.
+    Gemma3,
+    /// Mixtral.
+    Mixtral,
+    /// Qwen 3 with experts.
+    Qwen3Moe,
+    /// GPT-OSS.
+    GptOss,
+    /// Qwen2-VL.
+    Qwen2Vl,
+    /// Phi 1 to 2.
+    Phi,
+    /// Falcon.
+    Falcon,
+    /// Another `model_type` whose `config.json` has Llama's keys; taken to be built like Llama.
+    Other,
+}
+
+/// Type of a tensor's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dtype {
+    /// 64 bit float.
+    F64,
+    /// 32 bit float.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// Brain float.
+    Bf16,
+    /// 8 bit float, of whichever layout.
+    F8,
+    /// 64 bit integer.
+    I64,
+    /// 32 bit integer.
+    I32,
+    /// 16 bit integer.
+    I16,
+    /// 8 bit integer.
+    I8,
+    /// Unsigned 8 bit integer.
+    U8,
+    /// A byte that is 0 or 1.
+    Bool,
+}
+
+impl Dtype {
+    /// Bytes of one element.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Dtype::F64 | Dtype::I64 => 8,
+            Dtype::F32 | Dtype::I32 => 4,
+            Dtype::F16 | Dtype::Bf16 | Dtype::I16 => 2,
+            Dtype::F8 | Dtype::I8 | Dtype::U8 | Dtype::Bool => 1,
+        }
+    }
+}
+
+/// The kind of norm on the residual stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Norm {
+    /// Scale only.
+    Rms,
+    /// Mean taken off; scale and bias.
+    Layer,
+}
+
+/// Rotary position embedding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rope {
+    /// Base of the frequencies.
+    pub theta: f64,
+    /// Base on sliding layers, where it differs (Gemma 3).
+    pub local_theta: Option<f64>,
+    /// Share of each head that is rotated; 1.0 nearly always, 0.4 in Phi-2.
+    pub fraction: f64,
+    /// How frequencies are stretched for longer contexts.
+    pub scaling: RopeScaling,
+}
+
+/// How RoPE's frequencies are stretched.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RopeScaling {
+    /// Not at all.
+    None,
+    /// Every frequency divided by `factor`.
+    Linear {
+        /// By how much.
+        factor: f64,
+    },
+    /// Llama 3.1's: low frequencies divided, high ones kept, the ones between blended.
+    Llama3 {
+        /// By how much low frequencies are divided.
+        factor: f64,
+        /// Wavelengths above `original_max_positions / low_freq_factor` are low.
+        low_freq_factor: f64,
+        /// Wavelengths below `original_max_positions / high_freq_factor` are high.
+        high_freq_factor: f64,
+        /// Context before the stretch, in tokens.
+        original_max_positions: u64,
+    },
+    /// A kind that is known by name only (`yarn`, `longrope`, `dynamic`, `mrope`): enough to cost, not to run.
+    Other {
+        /// Hugging Face's `rope_type`.
+        kind: String,
+    },
+}
+
+/// Which layers of a model with a sliding window use it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlidingLayers {
+    /// All.
+    All,
+    /// All but every `n`th, counted from one (2: layers 1, 3, 5 see everything, counted from zero).
+    AllButEvery(u64),
+    /// From this layer on, counted from zero.
+    From(u64),
+    /// One entry a layer: whether it slides.
+    Listed(Vec<bool>),
+}
+
+/// The MLP's nonlinearity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// x * sigmoid(x).
+    Silu,
+    /// GELU by its tanh approximation (`gelu_new`, `gelu_pytorch_tanh`).
+    GeluTanh,
+    /// GELU by the error function.
+    Gelu,
+    /// max(x, 0).
+    Relu,
+    /// Another one.
+    Other,
+}
+
+/// A mixture of experts in place of a block's MLP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Experts {
+    /// Experts of a block.
+    pub count: u64,
+    /// Experts that one token goes through.
+    pub per_token: u64,
+    /// Width inside one expert.
+    pub intermediate: u64,
+    /// The experts' linears have a bias (GPT-OSS).
+    pub bias: bool,
+    /// The router has a bias (GPT-OSS).
+    pub router_bias: bool,
+}
+
+/// A vision tower with Qwen2-VL's layout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vision {
+    /// Blocks of the tower.
+    pub layers: u64,
+    /// Width of the tower.
+    pub hidden: u64,
+    /// Attention heads; key and value have as many.
+    pub heads: u64,
+    /// Width inside the tower's MLP.
+    pub intermediate: u64,
+    /// Edge of a patch, in pixels.
+    pub patch: u64,
+    /// Frames in a patch.
+    pub temporal_patch: u64,
+    /// Channels of the image.
+    pub channels: u64,
+    /// Edge, in patches, of the square that becomes one token.
+    pub merge: u64,
+}
+
+impl Architecture {
+    /// Whether the layer, counted from zero, sees only the sliding window.
+    pub fn slides(&self, layer: u64) -> bool {
+        if self.sliding_window.is_none() {
+            return false;
+        }
+        match &self.sliding_layers {
+            SlidingLayers::All => true,
+            SlidingLayers::AllButEvery(n) => *n == 0 || (layer.saturating_add(1)) % n != 0,
+            SlidingLayers::From(first) => layer >= *first,
+            SlidingLayers::Listed(list) => usize::try_from(layer)
+                .ok()
+                .and_then(|i| list.get(i))
+                .copied()
+                .unwrap_or(false),
+        }
+    }
+
+    /// Width of all query heads together.
+    pub fn query_width(&self) -> u64 {
+        self.heads.saturating_mul(self.head_dim)
+    }
+
+    /// Width of all key heads together, and of all value heads.
+    pub fn key_width(&self) -> u64 {
+        self.kv_heads.saturating_mul(self.head_dim)
+    }
+}

@@ -1,0 +1,28 @@
+//! What a model is made of: [`Architecture`], and the places it can come from.
+//!
+//! - [`config`]: a Hugging Face `config.json`;
+//! - [`gguf`]: the header of a GGUF file;
+//! - [`catalog`]: models that memspec knows by name, without any file;
+//! - [`find`]: whichever of these a plan's `model` setting means.
+
+mod architecture;
+pub mod catalog;
+mod check;
+pub mod config;
+mod error;
+mod find;
+pub mod gguf;
+mod linears;
+mod nearest;
+mod targets;
+
+pub use architecture::{
+    Activation, Architecture, Dtype, Experts, Family, Norm, Rope, RopeScaling, SlidingLayers,
+    Vision,
+};
+pub use check::Nonsense;
+pub use error::ModelError;
+pub use find::{Environment, Found, From, find};
+pub use linears::Linear;
+pub(crate) use nearest::nearest;
+pub use targets::UnknownTarget;

@@ -1,0 +1,180 @@
+//! What an adapter's `targets` mean for this model.
+
+use super::{Architecture, Linear, nearest};
+use crate::plan::Targets;
+
+/// An adapter target that the model does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{model} has no module `{name}`; it has {}", known.join(", "))]
+pub struct UnknownTarget {
+    /// The model that was asked.
+    pub model: String,
+    /// What was asked for.
+    pub name: String,
+    /// What can be asked for.
+    pub known: Vec<String>,
+    /// The known names that look most like it, the nearest first.
+    pub nearest: Vec<String>,
+}
+
+impl Architecture {
+    /// The modules that an adapter goes on, by the last part of their names (`q_proj`), in forward order, each once.
+    ///
+    /// `all_linear` is every linear of a block and never the head. Experts that are one parameter are no linears, so a
+    /// model with experts has its attention only. A module may be named by more of its path (`self_attn.q_proj`), and the
+    /// head by its name.
+    ///
+    /// # Errors
+    /// A module that the model lacks, or a group (`mlp`) that is empty for it.
+    pub fn resolve_targets(&self, targets: &Targets) -> Result<Vec<String>, UnknownTarget> {
+        match targets {
+            Targets::AllLinear => Ok(leaves(&self.block_linears())),
+            Targets::Attention => Ok(leaves(&self.attention_linears())),
+            Targets::Mlp => {
+                let mlp = leaves(&self.mlp_linears());
+                if mlp.is_empty() {
+                    Err(self.unknown_target("mlp"))
+                } else {
+                    Ok(mlp)
+                }
+            }
+            Targets::QueryValue => {
+                let attention = leaves(&self.attention_linears());
+                let separate = ["q_proj", "v_proj"].map(str::to_owned);
+                if separate.iter().all(|name| attention.contains(name)) {
+                    return Ok(separate.to_vec());
+                }
+                // the fused projection is the first linear of the attention
+                Ok(attention.into_iter().take(1).collect())
+            }
+            Targets::Modules(names) => self.resolve_modules(names),
+        }
+    }
+
+    fn resolve_modules(&self, names: &[String]) -> Result<Vec<String>, UnknownTarget> {
+        let mut linears = self.block_linears();
+        linears.push(self.head_linear());
+        let mut wanted = vec![false; linears.len()];
+        for name in names {
+            let Some(at) = linears.iter().position(|l| is_suffix(name, &l.module)) else {
+                return Err(self.unknown_target(name));
+            };
+            wanted[at] = true;
+        }
+        Ok(linears
+            .iter()
+            .zip(wanted)
+            .filter(|(_, wanted)| *wanted)
+            .map(|(l, _)| l.leaf().to_owned())
+            .collect())
+    }
+
+    fn unknown_target(&self, name: &str) -> UnknownTarget {
+        let mut known = leaves(&self.block_linears());
+        known.push(self.head_linear().module);
+        let nearest = nearest(
+            name.rsplit('.').next().unwrap_or(name),
+            known.iter().map(String::as_str),
+        );
+        UnknownTarget {
+            model: self.name.clone(),
+            name: name.to_owned(),
+            known,
+            nearest,
+        }
+    }
+}
+
+fn leaves(linears: &[Linear]) -> Vec<String> {
+    linears.iter().map(|l| l.leaf().to_owned()).collect()
+}
+
+/// Whether `name` is `module` or ends it after a dot, as PEFT matches names.
+fn is_suffix(name: &str, module: &str) -> bool {
+    module
+        .strip_suffix(name)
+        .is_some_and(|front| !name.is_empty() && (front.is_empty() || front.ends_with('.')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::catalog;
+
+    fn check(model: &str, targets: Targets, expected: &str) {
+        let architecture = catalog::get(model).unwrap();
+        let found = match architecture.resolve_targets(&targets) {
+            Ok(names) => names.join(" "),
+            Err(e) => format!("{e} (nearest {})", e.nearest.join(" ")),
+        };
+        assert_eq!(found, expected, "{model} {targets:?}");
+    }
+
+    fn modules(names: &[&str]) -> Targets {
+        Targets::Modules(names.iter().map(|n| (*n).to_owned()).collect())
+    }
+
+    #[test]
+    fn groups_follow_the_family() {
+        check(
+            "llama-3.2-1b",
+            Targets::AllLinear,
+            "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj",
+        );
+        check(
+            "llama-3.2-1b",
+            Targets::Attention,
+            "q_proj k_proj v_proj o_proj",
+        );
+        check("llama-3.2-1b", Targets::Mlp, "gate_proj up_proj down_proj");
+        check("llama-3.2-1b", Targets::QueryValue, "q_proj v_proj");
+        check(
+            "phi-4",
+            Targets::AllLinear,
+            "qkv_proj o_proj gate_up_proj down_proj",
+        );
+        check("phi-4", Targets::QueryValue, "qkv_proj");
+        check(
+            "phi-2",
+            Targets::AllLinear,
+            "q_proj k_proj v_proj dense fc1 fc2",
+        );
+        check(
+            "falcon-7b",
+            Targets::AllLinear,
+            "query_key_value dense dense_h_to_4h dense_4h_to_h",
+        );
+        check("falcon-7b", Targets::QueryValue, "query_key_value");
+        check(
+            "gpt-oss-20b",
+            Targets::AllLinear,
+            "q_proj k_proj v_proj o_proj",
+        );
+    }
+
+    #[test]
+    fn modules_are_found_by_the_end_of_their_path_in_forward_order() {
+        check(
+            "smollm2-135m",
+            modules(&["v_proj", "self_attn.q_proj", "q_proj"]),
+            "q_proj v_proj",
+        );
+        check("smollm2-135m", modules(&["lm_head"]), "lm_head");
+    }
+
+    #[test]
+    fn a_module_that_is_not_there_is_named_with_those_that_are() {
+        check(
+            "phi-3-mini-4k-instruct",
+            modules(&["q_proj"]),
+            "microsoft/Phi-3-mini-4k-instruct has no module `q_proj`; it has qkv_proj, o_proj, gate_up_proj, down_proj, lm_head \
+             (nearest qkv_proj o_proj)",
+        );
+        check(
+            "smollm2-135m",
+            modules(&["proj"]),
+            "HuggingFaceTB/SmolLM2-135M has no module `proj`; it has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, \
+             down_proj, lm_head (nearest )",
+        );
+    }
+}
