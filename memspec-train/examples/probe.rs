@@ -1,4 +1,4 @@
-use memspec::{setup::*, plan::*, cost};
+use memspec::{setup::*, plan::{QuantizeKind, AdapterKind, DataFormat, LossOn, Padding, Precision, OptimizerKind, Schedule, EngineName}, cost, quantity::Bytes};
 use memspec_train::{network::load::*, step::*, monitor::*, kernels::AdamW};
 use memspec::cost::PhaseName;
 #[global_allocator]
@@ -10,11 +10,11 @@ fn main() {
     let full = args.get(3).is_some_and(|s| s=="full");
     let model = memspec::model::catalog::get("smollm2-135m").unwrap().clone();
     let setup = Setup { name: "x".into(), model_name: "x".into(), weights: None, device: memspec::device::cpu().unwrap(), engine: EngineName::Memspec, output: None, seed: 1,
-        quantize: match q { "nf4" => Some(Quantize{kind: QuantizeKind::Nf4, double: true, block: 64}), "int8" => Some(Quantize{kind: QuantizeKind::Int8, double: true, block: 64}), _ => None },
+        quantize: match q { "nf4" => Some(Quantize{kind: QuantizeKind::Nf4, double: true, block: 64, skip: vec![]}), "int8" => Some(Quantize{kind: QuantizeKind::Int8, double: true, block: 64, skip: vec![]}), _ => None },
         adapter: (!full).then(|| Adapter { kind: AdapterKind::Lora, rank: 16, alpha: 32.0, rank_stabilized: false, dropout: 0.0, targets: ["q_proj","k_proj","v_proj","o_proj","gate_proj","up_proj","down_proj"].map(String::from).to_vec(), train_whole: vec![] }),
-        data: Data { path: None, eval_path: None, format: DataFormat::Text, template: None, loss_on: LossOn::All, context: 256, packing: false, padding: Padding::Max, longest: None, samples: None },
+        data: Data { path: None, format: DataFormat::Text, template: None, loss_on: LossOn::All, context: 256, packing: false, padding: Padding::Max, drawn: None },
         train: Train { precision: Precision::F32, micro_batch: 1, accumulate: 1, recomputed_blocks: if ckpt {model.layers} else {0}, optimizer: OptimizerKind::Adamw, learning_rate: 1e-3, schedule: Schedule::Constant, warmup: Warmup::Steps(0), weight_decay: 0.0, betas: (0.9,0.999), clip: 1.0, length: Length::Steps(3) },
-        save: Save { every: 100, keep: 1 }, budget: Budget::default(), model };
+        save: Save { every: 100, keep: 1 }, budget: Budget { device_memory: Bytes(1<<40), written: false }, eval: None, model };
     let trace = cost::engine::memspec::trace(&setup).unwrap();
     let t0 = std::time::Instant::now();
     for _ in 0..100 { let t = cost::engine::memspec::trace(&setup).unwrap(); std::hint::black_box(cost::replay(&t)); }

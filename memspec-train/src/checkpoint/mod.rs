@@ -14,10 +14,9 @@ mod write;
 
 pub use encoding::Encoding;
 pub use error::CheckpointError;
-pub use gguf::GgufError;
 pub use write::{TensorSpec, WriteError, write_atomically, write_safetensors};
 
-pub(crate) use gguf::Metadata as GgufMetadata;
+pub(crate) use gguf::GgufVocabulary;
 
 use file::DataFile;
 use std::collections::HashMap;
