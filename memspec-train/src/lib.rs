@@ -2,7 +2,9 @@
 
 pub mod checkpoint;
 pub mod data;
+pub mod generate;
 pub mod kernels;
+pub mod metrics;
 pub mod monitor;
 pub mod network;
 pub mod output;
@@ -10,6 +12,8 @@ pub mod peft;
 pub mod prepare;
 pub mod quantize;
 mod random;
+pub mod report;
+pub mod run;
 pub mod schedule;
 pub mod step;
 pub mod template;
