@@ -140,8 +140,8 @@ def config_json(tokenizer):
     }
 
 
-def batches(tokenizer, rng, count, rows, length):
-    """Chats of one to three turns, packed end to end into rows of `length` tokens.
+def batches(tokenizer, rng, count, rows):
+    """Batches of chats of one to three turns, one chat a row: (input ids, labels), padded to the longest.
 
     In one chat of three a system turn asks for a pirate and gets one. So the model knows how a pirate talks, as real
     models do, but without being asked it answers plainly: that habit is what the dataset changes.
@@ -150,23 +150,24 @@ def batches(tokenizer, rng, count, rows, length):
 
     queue = []
 
-    def more():
-        if not queue:
-            queue.extend(known())
-            rng.shuffle(queue)
-        return queue.pop()
+    def one():
+        pirate = rng.random() < 1 / 3
+        turns = [("system", PIRATE)] if pirate else []
+        for _ in range(rng.choice([1, 1, 2, 3])):
+            if not queue:
+                queue.extend(known())
+                rng.shuffle(queue)
+            question, plain_words, pirate_words = queue.pop()
+            turns += [("user", question), ("assistant", pirate_words if pirate else plain_words)]
+        return tokenizer.encode(chat(turns)).ids
 
-    stream = []
+    pad = tokenizer.token_to_id(PAD)
     for _ in range(count):
-        while len(stream) < rows * length:
-            pirate = rng.random() < 1 / 3
-            turns = [("system", PIRATE)] if pirate else []
-            for _ in range(rng.choice([1, 1, 1, 2, 3])):
-                question, plain_words, pirate_words = more()
-                turns += [("user", question), ("assistant", pirate_words if pirate else plain_words)]
-            stream += tokenizer.encode(chat(turns)).ids
-        yield torch.tensor(stream[: rows * length]).view(rows, length)
-        del stream[: rows * length]
+        chats = [one() for _ in range(rows)]
+        longest = max(len(ids) for ids in chats)
+        ids = torch.tensor([ids + [pad] * (longest - len(ids)) for ids in chats])
+        labels = torch.tensor([ids + [-100] * (longest - len(ids)) for ids in chats])
+        yield ids, labels
 
 
 def train_model(tokenizer, steps):
@@ -183,8 +184,8 @@ def train_model(tokenizer, steps):
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.95), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps + 1, pct_start=0.1)
     started = time.time()
-    for step, ids in enumerate(batches(tokenizer, random.Random(SEED), steps, rows=16, length=96)):
-        loss = model(input_ids=ids, labels=ids).loss
+    for step, (ids, labels) in enumerate(batches(tokenizer, random.Random(SEED), steps, rows=24)):
+        loss = model(input_ids=ids, labels=labels).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -203,7 +204,7 @@ def train_model(tokenizer, steps):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-only", action="store_true", help="write train.jsonl only")
-    parser.add_argument("--steps", type=int, default=1500, help="pre-training steps (1500)")
+    parser.add_argument("--steps", type=int, default=1200, help="pre-training steps (1200)")
     arguments = parser.parse_args()
 
     write_dataset()
