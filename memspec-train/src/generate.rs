@@ -61,7 +61,8 @@ fn last_row(states: &Tensor<2>) -> Tensor<2> {
     storage::write(storage::zeros_tensor([1, width]), &values)
 }
 
-fn logits(model: &Model, states: &Tensor<2>) -> Tensor<2> {
+/// The logits of normed states, `[T, vocabulary]`.
+pub fn logits(model: &Model, states: &Tensor<2>) -> Tensor<2> {
     let head = model.head();
     let [rows, _] = states.dims();
     product(kernels::buffer(states, rows, head.dims()[0]), states, head, Product::NT)
