@@ -6,3 +6,6 @@ pub mod peft;
 pub mod quantize;
 pub mod template;
 pub mod tokenizer;
+
+#[cfg(test)]
+mod testing;

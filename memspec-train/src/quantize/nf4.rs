@@ -150,9 +150,9 @@ impl Scales {
         for block in absmax.chunks(SCALE_BLOCK) {
             let most = block.iter().fold(0.0_f32, |most, scale| most.max((scale - offset).abs()));
             scales.push(most);
+            let reciprocal = 1.0 / most.max(1e-38);
             codes.extend(block.iter().map(|scale| {
-                let part = if most > 0.0 { (scale - offset) / most } else { 0.0 };
-                dynamic_map::nearest(&dynamic_map::SIGNED, part)
+                dynamic_map::nearest(&dynamic_map::SIGNED, ((scale - offset) * reciprocal).clamp(-1.0, 1.0))
             }));
         }
         Self::Double { codes, scales, offset }

@@ -37,9 +37,9 @@ const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N
 pub(super) fn open(path: &Path) -> Result<Parts, TokenizerError> {
     let vocabulary = GgufVocabulary::read(path)?;
     let broken = |error: tokenizers::Error| TokenizerError::Broken { path: path.to_owned(), reason: error.to_string() };
-    let (mut inner, class) = match vocabulary.model.as_str() {
-        "gpt2" => (byte_level(&vocabulary, path)?, "GPT2TokenizerFast"),
-        "llama" => (sentence_piece(&vocabulary).map_err(broken)?, "LlamaTokenizerFast"),
+    let mut inner = match vocabulary.model.as_str() {
+        "gpt2" => byte_level(&vocabulary, path)?,
+        "llama" => sentence_piece(&vocabulary).map_err(broken)?,
         other => {
             return Err(TokenizerError::UnknownKind {
                 path: path.to_owned(),
@@ -57,7 +57,6 @@ pub(super) fn open(path: &Path) -> Result<Parts, TokenizerError> {
     }
 
     let mut config = Map::new();
-    let _ = class; // a class name would make transformers rebuild what tokenizer.json already says
     config.insert("add_bos_token".into(), json!(vocabulary.add_bos));
     config.insert("clean_up_tokenization_spaces".into(), json!(false));
     for (key, id) in [("bos_token", vocabulary.bos), ("eos_token", vocabulary.eos), ("unk_token", vocabulary.unk), ("pad_token", vocabulary.pad)] {
