@@ -5,6 +5,7 @@ What the collected facts lack (RoPE, norm epsilon, dtype, other names) is in the
 
 import json
 import pathlib
+import re
 import sys
 
 HERE = pathlib.Path(__file__).parent
@@ -65,9 +66,13 @@ ALIASES = {
 
 
 # how the facts were collected says nothing to a reader of the catalog
-WORDING = [(" in this session", ""), ("NOT re-verified", "not re-verified"), ("code corpus excerpt", "excerpt"),
-           ("OOM texts (find_string)", "out-of-memory messages in public issues"), (" (find_string, several)", ""),
-           (" (find_string)", ""), ("(find_string; ", "(")]
+WORDING = [
+    (r"(?i)not re-verified in this \w+", "not re-verified"),
+    (r"code corpus excerpt", "excerpt"),
+    (r"OOM texts \(find_string\)", "out-of-memory messages in public issues"),
+    (r" \(find_string\)|, find_string|find_string; ", ""),
+    (r" \(find_string, several\)|find_string, ", ""),
+]
 
 
 def clean(value):
@@ -77,7 +82,7 @@ def clean(value):
         return {k: clean(v) for k, v in value.items()}
     if isinstance(value, str):
         for old, new in WORDING:
-            value = value.replace(old, new)
+            value = re.sub(old, new, value)
     return value
 
 

@@ -26,7 +26,7 @@ pub struct Device {
     pub usable: Bytes,
     /// CUDA's version of the instruction set: (7, 5) for a T4.
     pub compute_capability: Option<(u8, u8)>,
-    /// Computes in bfloat16 natively.
+    /// Computes in bfloat16 natively; a processor does too, or converts on its way.
     pub bf16: bool,
     /// FlashAttention 2 has kernels for it.
     pub flash2: bool,

@@ -281,7 +281,7 @@ impl Architecture {
         }
         match &self.sliding_layers {
             SlidingLayers::All => true,
-            SlidingLayers::AllButEvery(n) => *n == 0 || (layer.saturating_add(1)) % n != 0,
+            SlidingLayers::AllButEvery(n) => *n == 0 || !layer.saturating_add(1).is_multiple_of(*n),
             SlidingLayers::From(first) => layer >= *first,
             SlidingLayers::Listed(list) => usize::try_from(layer)
                 .ok()

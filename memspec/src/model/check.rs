@@ -42,7 +42,7 @@ impl Architecture {
         within("intermediate_size", self.intermediate, 1 << 24)?;
         within("vocab_size", self.vocab, 1 << 26)?;
         within("max_position_embeddings", self.max_positions, 1 << 32)?;
-        if self.heads % self.kv_heads != 0 {
+        if !self.heads.is_multiple_of(self.kv_heads) {
             let why = format!("it must divide num_attention_heads = {}", self.heads);
             return Err(Nonsense::new("num_key_value_heads", self.kv_heads, why));
         }

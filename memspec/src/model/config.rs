@@ -116,9 +116,12 @@ fn build(keys: &Keys, top: &Keys) -> Result<Architecture, ConfigError> {
         }
     };
     let bias = family::biases(family, keys)?;
-    let epsilon = keys
-        .number(defaults.epsilon_key)?
-        .unwrap_or(defaults.epsilon);
+    let epsilon = match keys.number(defaults.epsilon_key)? {
+        Some(epsilon) => epsilon,
+        // an unknown type without RMSNorm (GPT-NeoX, StarCoder2) is not built like Llama, whatever other keys it shares
+        None if family == Family::Other => return Err(keys.missing(defaults.epsilon_key)),
+        None => defaults.epsilon,
+    };
     let (sliding_window, sliding_layers) = sliding(family, keys, &defaults, layers)?;
     let layer_norm = matches!(family, Family::Phi | Family::Falcon);
     let name = top
@@ -284,7 +287,11 @@ fn sliding(
                 .or(keys.count("_sliding_window_pattern")?);
             SlidingLayers::AllButEvery(every.unwrap_or(6))
         }
-        _ if optional => SlidingLayers::From(keys.count("max_window_layers")?.unwrap_or(28)),
+        Family::Qwen3Moe => SlidingLayers::All,
+        _ if optional => {
+            let default = if family == Family::Qwen2Vl { 80 } else { 28 };
+            SlidingLayers::From(keys.count("max_window_layers")?.unwrap_or(default))
+        }
         _ => SlidingLayers::All,
     };
     Ok((window, which))
@@ -327,10 +334,7 @@ fn dtype(keys: &Keys, top: &Keys) -> Result<Dtype, ConfigError> {
 
 fn vision(top: &Keys, hidden: u64) -> Result<Option<Vision>, ConfigError> {
     let Some(keys) = top.object("vision_config")? else {
-        return Err(ConfigError::Missing {
-            key: "vision_config".to_owned(),
-            model_type: top.model_type.to_owned(),
-        });
+        return Err(top.missing("vision_config"));
     };
     let width = keys.count("embed_dim")?.unwrap_or(1280);
     if let Some(out) = keys.count("hidden_size")?.filter(|out| *out != hidden) {

@@ -167,7 +167,7 @@ impl Header {
 
         let mut metadata = BTreeMap::new();
         for _ in 0..metadata_count {
-            let key = reader.string("a metadata key")?;
+            let key = reader.name("a metadata key")?;
             let value = value::read(&mut reader, &key)?;
             if metadata.contains_key(&key) {
                 return Err(GgufError::Duplicate {
@@ -233,7 +233,7 @@ fn alignment(metadata: &BTreeMap<String, Value>) -> Result<u64, GgufError> {
 
 /// Reads one entry of the tensor list; `offset` is still from the data's beginning.
 fn tensor(reader: &mut Reader<impl Read + Seek>, alignment: u64) -> Result<TensorInfo, GgufError> {
-    let name = reader.string("a tensor's name")?;
+    let name = reader.name("a tensor's name")?;
     let wrong = |why: String| GgufError::Tensor {
         name: name.clone(),
         why,
@@ -255,7 +255,7 @@ fn tensor(reader: &mut Reader<impl Read + Seek>, alignment: u64) -> Result<Tenso
         return Err(wrong("a dimension of 0".to_owned()));
     }
     let row = shape.first().copied().unwrap_or(1);
-    if row % kind.block_size() != 0 {
+    if !row.is_multiple_of(kind.block_size()) {
         return Err(wrong(format!(
             "rows of {row} elements cannot be cut into {kind:?} blocks of {}",
             kind.block_size()
@@ -267,7 +267,7 @@ fn tensor(reader: &mut Reader<impl Read + Seek>, alignment: u64) -> Result<Tenso
     let bytes = elements.and_then(|e| (e / kind.block_size()).checked_mul(kind.block_bytes()));
     let bytes =
         bytes.ok_or_else(|| wrong("more elements than a 64 bit number holds".to_owned()))?;
-    if offset % alignment != 0 {
+    if !offset.is_multiple_of(alignment) {
         return Err(wrong(format!(
             "offset {offset} is not a multiple of the alignment {alignment}"
         )));

@@ -174,7 +174,7 @@ mod tests {
             "smollm2-135m",
             modules(&["proj"]),
             "HuggingFaceTB/SmolLM2-135M has no module `proj`; it has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, \
-             down_proj, lm_head (nearest )",
+             down_proj, lm_head (nearest k_proj q_proj v_proj)",
         );
     }
 }

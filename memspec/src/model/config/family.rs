@@ -36,6 +36,7 @@ pub(super) struct Defaults {
     pub(super) theta: f64,
     pub(super) local_theta: Option<f64>,
     pub(super) rope_fraction: f64,
+    pub(super) rope_kind: Option<&'static str>,
     pub(super) sliding_window: Option<u64>,
     pub(super) activation: &'static str,
     pub(super) query_scalar: Option<f64>,
@@ -55,6 +56,7 @@ impl Defaults {
             theta: 10_000.0,
             local_theta: None,
             rope_fraction: 1.0,
+            rope_kind: None,
             sliding_window: None,
             activation: "silu",
             query_scalar: None,
@@ -127,6 +129,7 @@ impl Defaults {
                 head_dim: Some(64),
                 epsilon: 1e-5,
                 theta: 150_000.0,
+                rope_kind: Some("yarn"),
                 sliding_window: Some(128),
                 ..llama
             },

@@ -106,13 +106,7 @@ impl<'a> Keys<'a> {
     }
 
     pub(super) fn need(&self, key: &str) -> Result<u64, ConfigError> {
-        match self.count(key)? {
-            Some(count) => Ok(count),
-            None => Err(ConfigError::Missing {
-                key: self.path(key),
-                model_type: self.model_type.to_owned(),
-            }),
-        }
+        self.count(key)?.ok_or_else(|| self.missing(key))
     }
 
     pub(super) fn number(&self, key: &str) -> Result<Option<f64>, ConfigError> {
@@ -155,6 +149,13 @@ impl<'a> Keys<'a> {
             key: self.path(key),
             value,
             expected,
+        }
+    }
+
+    pub(super) fn missing(&self, key: &str) -> ConfigError {
+        ConfigError::Missing {
+            key: self.path(key),
+            model_type: self.model_type.to_owned(),
         }
     }
 

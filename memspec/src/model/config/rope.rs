@@ -48,7 +48,12 @@ pub(super) fn read(keys: &Keys, defaults: &Defaults) -> Result<Rope, ConfigError
     let scaling = match (&parameters, keys.object("rope_scaling")?) {
         (Some(parameters), _) => scaling(parameters, keys)?,
         (None, Some(old)) => scaling(&old, keys)?,
-        (None, None) => RopeScaling::None,
+        (None, None) => match defaults.rope_kind.filter(|_| !keys.is_null("rope_scaling")) {
+            Some(kind) => RopeScaling::Other {
+                kind: kind.to_owned(),
+            },
+            None => RopeScaling::None,
+        },
     };
     let local_theta = local.or(defaults.local_theta).filter(|l| *l != theta);
     Ok(Rope {
@@ -71,10 +76,7 @@ fn scaling(keys: &Keys, config: &Keys) -> Result<RopeScaling, ConfigError> {
             number,
             "it must be positive",
         ))),
-        None => Err(ConfigError::Missing {
-            key: format!("rope_scaling.{key}"),
-            model_type: config.model_type.to_owned(),
-        }),
+        None => Err(config.missing(&format!("rope_scaling.{key}"))),
     };
     Ok(match kind {
         // Qwen2-VL's three-dimensional positions have plain frequencies; what differs is named

@@ -46,7 +46,7 @@ impl Header {
         let rotated = self
             .count(&key("rope.dimension_count"))?
             .unwrap_or(head_dim);
-        if rotated == 0 || rotated > head_dim {
+        if rotated > head_dim || (rotated == 0 && head_dim > 0) {
             return Err(Nonsense::new(
                 "rope.dimension_count",
                 rotated,

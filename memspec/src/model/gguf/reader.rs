@@ -7,6 +7,9 @@ use super::GgufError;
 /// The longest string that is taken: an embedded tokenizer has tens of megabytes.
 const MAX_STRING: u64 = 256 << 20;
 
+/// The longest name of a metadata key or tensor; the format's own limit for keys.
+const MAX_NAME: u64 = 65_535;
+
 pub(super) struct Reader<R> {
     file: BufReader<R>,
     position: u64,
@@ -67,10 +70,18 @@ impl<R: Read + Seek> Reader<R> {
         self.bytes(what).map(u64::from_le_bytes)
     }
 
+    pub(super) fn name(&mut self, what: &'static str) -> Result<String, GgufError> {
+        self.limited(what, MAX_NAME)
+    }
+
     pub(super) fn string(&mut self, what: &'static str) -> Result<String, GgufError> {
+        self.limited(what, MAX_STRING)
+    }
+
+    fn limited(&mut self, what: &'static str, most: u64) -> Result<String, GgufError> {
         let mut bytes = Vec::new();
         let at = self.position;
-        self.append(what, &mut bytes)?;
+        self.append_limited(what, &mut bytes, most)?;
         String::from_utf8(bytes).map_err(|_| GgufError::NotText { what, at })
     }
 
@@ -80,10 +91,19 @@ impl<R: Read + Seek> Reader<R> {
         what: &'static str,
         text: &mut Vec<u8>,
     ) -> Result<(), GgufError> {
+        self.append_limited(what, text, MAX_STRING)
+    }
+
+    fn append_limited(
+        &mut self,
+        what: &'static str,
+        text: &mut Vec<u8>,
+        most: u64,
+    ) -> Result<(), GgufError> {
         let at = self.position;
         let length = self.u64(what)?;
         self.room(what, length, 1)?;
-        if length > MAX_STRING {
+        if length > most {
             return Err(GgufError::TooLong { what, at, length });
         }
         // grows with what is really there, should the file shrink meanwhile
