@@ -18,3 +18,6 @@ pub mod schedule;
 pub mod step;
 pub mod template;
 pub mod tokenizer;
+
+#[cfg(test)]
+mod testing;

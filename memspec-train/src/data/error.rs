@@ -41,7 +41,7 @@ pub enum DataError {
         /// Counted from 1.
         line: usize,
         /// What is wrong there.
-        problem: LineProblem,
+        problem: Box<LineProblem>,
     },
     /// The format needs something that the model does not have.
     #[error(transparent)]
@@ -71,7 +71,9 @@ pub enum LineProblem {
         reason: String,
     },
     /// A record of an unknown kind.
-    #[error("the record's keys are {keys}, which no format has; known are `messages` or `conversations` (chat), `instruction` and `output`, or `prompt` and `completion` (instruction), `text` (text)")]
+    #[error(
+        "the record's keys are {keys}, which no format has; known are `messages` or `conversations` (chat), `instruction` and `output`, or `prompt` and `completion` (instruction), `text` (text)"
+    )]
     UnknownFormat {
         /// The keys.
         keys: String,
@@ -85,16 +87,22 @@ pub enum LineProblem {
         reason: String,
     },
     /// Nothing for the loss in a conversation.
-    #[error("the conversation has no assistant turn, so nothing would be learned from it; remove the line, or set `loss_on = all`")]
+    #[error(
+        "the conversation has no assistant turn, so nothing would be learned from it; remove the line, or set `loss_on = all`"
+    )]
     NoAssistant,
     /// A template that writes a turn otherwise when others follow.
-    #[error("the chat template writes the beginning of the conversation otherwise when turn {turn} follows, so the assistant's words cannot be told apart; set `loss_on = all`, or `template` to another one")]
+    #[error(
+        "the chat template writes the beginning of the conversation otherwise when turn {turn} follows, so the assistant's words cannot be told apart; set `loss_on = all`, or `template` to another one"
+    )]
     PrefixDiffers {
         /// The turn, counted from 1.
         turn: usize,
     },
     /// All that the loss counts lies beyond the context.
-    #[error("nothing to learn from in the first {context} of the sample's {tokens} tokens; raise `context` or remove the line")]
+    #[error(
+        "nothing to learn from in the first {context} of the sample's {tokens} tokens; raise `context` or remove the line"
+    )]
     NothingScored {
         /// The limit.
         context: usize,

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum TemplateError {
     /// The model has no chat template.
-    #[error("{model}: the model has no chat template (a base model has none); set `template` in `data` to a .jinja file, or use `format = text`")]
+    #[error(
+        "{model}: the model has no chat template (a base model has none); set `template` in `data` to a .jinja file, or use `format = text`"
+    )]
     None {
         /// The model's tokenizer.
         model: String,
@@ -44,6 +46,11 @@ impl TemplateError {
         if matches!(error.kind(), minijinja::ErrorKind::OutOfFuel) {
             reason = "it does not end".to_owned();
         }
-        Self::Template { name: name.to_owned(), line: error.line(), what, reason }
+        Self::Template {
+            name: name.to_owned(),
+            line: error.line(),
+            what,
+            reason,
+        }
     }
 }
