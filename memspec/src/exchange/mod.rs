@@ -1,0 +1,4 @@
+//! Plans in other notations.
+
+#[cfg(feature = "yaml")]
+pub mod yaml;

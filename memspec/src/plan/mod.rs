@@ -1,0 +1,83 @@
+//! The typed plan: every block and setting, where each was written, and what was wrong with the writing.
+//!
+//! A plan is read from a file ([`read`], [`read_text`]) or made in code:
+//!
+//! ```
+//! use memspec::plan::{Adapter, AdapterKind, Choice, Plan, Precision, Train};
+//!
+//! let plan = Plan {
+//!     name: "tiny".into(),
+//!     model: Some("HuggingFaceTB/SmolLM2-135M-Instruct".into()),
+//!     device: Some("cpu".into()),
+//!     adapter: Some(Adapter { kind: AdapterKind::Lora, rank: Some(8.into()), ..Default::default() }),
+//!     train: Some(Train {
+//!         precision: Some(Precision::F32.into()),
+//!         micro_batch: Some(Choice::Fit(vec![4, 2, 1])),
+//!         ..Default::default()
+//!     }),
+//!     ..Default::default()
+//! };
+//! assert_eq!(plan.train.unwrap().micro_batch.unwrap().values(), [4, 2, 1]);
+//! ```
+
+#[macro_use]
+mod spec;
+mod blocks;
+mod check;
+mod choice;
+mod document;
+mod explain;
+mod limit;
+mod problem;
+mod read;
+mod section;
+mod settings;
+mod symbols;
+mod value;
+
+pub use blocks::{Adapter, Budget, Data, Eval, Parallel, Plan, Quantize, Save, Serve, Train};
+pub use choice::Choice;
+pub use document::{Allow, Document, Place, Source, Spans, Written};
+pub use limit::{Comparison, Headroom, Limit};
+#[cfg(feature = "report")]
+pub use problem::Report;
+pub use problem::{Edit, Problem};
+pub use read::{read, read_text};
+pub use settings::{Checkpointing, ImageSize, Name, NotASize, Targets, Warmup};
+pub use spec::{Block, Kind, Setting, Symbol, UnknownSymbol, nearest};
+pub use symbols::{
+    AdapterKind, Attention, CachePrecision, DataFormat, EngineName, Float, LossKind, LossOn,
+    Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule,
+    ServePrecision, Storage,
+};
+
+#[cfg(any(feature = "lang", feature = "yaml"))]
+pub(crate) use check::{Entry, RawBlock, check};
+#[cfg(any(feature = "lang", feature = "yaml"))]
+pub(crate) use value::{Item, Value};
+
+#[cfg(feature = "schema")]
+pub mod generate;
+
+impl Plan {
+    /// The blocks that a plan may hold, in the order of the documentation.
+    pub fn blocks() -> &'static [&'static Block] {
+        Plan::SPEC.blocks
+    }
+
+    /// The setting at a dotted path: `train.micro_batch`, `model`.
+    pub fn setting(path: &str) -> Option<&'static Setting> {
+        match path.split_once('.') {
+            Some((block, name)) => Plan::SPEC.block(block)?.setting(name),
+            None => Plan::SPEC.setting(path),
+        }
+    }
+
+    /// Sets the setting at a dotted path to a value as YAML would write it: `set("train.micro_batch", "2")`.
+    ///
+    /// # Errors
+    /// A sentence that names the setting and what it takes.
+    pub fn set(&mut self, path: &str, value: &str) -> Result<(), String> {
+        check::set(self, path, value)
+    }
+}
