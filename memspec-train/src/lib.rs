@@ -1,6 +1,7 @@
 //! memspec-train: runs fine-tuning plans inside the memory that was promised.
 
 pub mod checkpoint;
+pub mod cli;
 pub mod data;
 pub mod generate;
 pub mod kernels;
