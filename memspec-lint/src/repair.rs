@@ -1,0 +1,124 @@
+//! Which changes make a plan fit, as fixes, the one to take first.
+
+use memspec::plan::Plan;
+use memspec::quantity::Bytes;
+use memspec::solve::{Change, Price, Resolved, changes, setups};
+
+use crate::context::{Context, Seen, costed};
+use crate::fix::{Applicability, Fix, edit_settings};
+
+/// Single changes that are taken together at most.
+const STEPS: usize = 8;
+/// Changes that do not fit by themselves, shown as suggestions.
+const SUGGESTIONS: usize = 3;
+
+/// A change of one or more settings of a plan.
+struct Repair {
+    titles: Vec<String>,
+    settings: Vec<(&'static str, String)>,
+    price: Price,
+    plan: Plan,
+}
+
+/// The fixes of a plan that does not fit: those that keep the training the same before those that do not, each proven by
+/// estimating the changed plan with all of its sweeps; where no single change is enough, several together. Last, as
+/// suggestions, the single changes that save most.
+pub fn fixes(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved) -> Vec<Fix> {
+    let singles = changes(worst, context.base, context.environment);
+    let mut repairs: Vec<(Repair, u64)> = Vec::new();
+    for price in [Price::Speed, Price::Quality, Price::Meaning] {
+        let before = repairs.len();
+        repairs.extend(singles.iter().filter(|change| change.price == price).filter_map(|change| {
+            let repair = Repair {
+                titles: vec![change.title.clone()],
+                settings: change.settings.clone(),
+                price,
+                plan: changed(&plan.written.plan, change)?,
+            };
+            fits(context, &repair.plan).then_some((repair, change.saves.0))
+        }));
+        if repairs.len() == before {
+            repairs.extend(together(context, plan, worst, price));
+        }
+    }
+    let mut fixes: Vec<Fix> =
+        repairs.iter().filter_map(|(repair, saves)| as_fix(context, plan, repair, Bytes(*saves))).collect();
+    if fixes.is_empty() {
+        let mut largest: Vec<&Change> = singles.iter().collect();
+        largest.sort_by_key(|change| std::cmp::Reverse(change.saves));
+        fixes.extend(largest.into_iter().take(SUGGESTIONS).map(|change| suggestion(context, plan, change)));
+    }
+    fixes
+}
+
+/// A single change as a suggestion; what it saves, and whether that is enough.
+pub fn suggestion(context: &Context<'_>, plan: &Seen<'_>, change: &Change) -> Fix {
+    let enough = if change.estimate.fits { "fits" } else { "not enough alone" };
+    let edits = edit_settings(context.document, plan.index, &change.settings).unwrap_or_default();
+    Fix::suggestion(format!("{}: saves {}, {enough}", change.title, change.saves), edits)
+}
+
+/// Changes no dearer than `price`, one on top of another, until the plan fits.
+fn together(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved, price: Price) -> Option<(Repair, u64)> {
+    let start = worst.setup.clone();
+    let mut repair = Repair { titles: Vec::new(), settings: Vec::new(), price: Price::Speed, plan: plan.written.plan.clone() };
+    let mut now = worst.clone();
+    for _ in 0..STEPS {
+        let change = changes(&now, context.base, context.environment).into_iter().find(|change| change.price <= price)?;
+        repair.plan = changed(&repair.plan, &change)?;
+        repair.price = repair.price.max(change.price);
+        for (setting, value) in &change.settings {
+            match repair.settings.iter_mut().find(|(known, _)| known == setting) {
+                Some(known) => known.1.clone_from(value),
+                None => repair.settings.push((setting, value.clone())),
+            }
+        }
+        repair.titles.push(change.title.clone());
+        // A change that fits by itself was among the single ones of its price.
+        if repair.price == price && change.estimate.fits && fits(context, &repair.plan) {
+            let before = memspec::cost::estimate(&start).ok()?.peak.process.bytes;
+            return Some((repair, before.saturating_sub(change.estimate.peak.process.bytes)));
+        }
+        if change.estimate.fits {
+            return None;
+        }
+        now = setups(&changed(&now.plan, &change)?, context.base, context.environment).ok()?.into_iter().next()?;
+    }
+    None
+}
+
+/// The plan with a change's settings.
+fn changed(plan: &Plan, change: &Change) -> Option<Plan> {
+    let mut plan = plan.clone();
+    for (path, value) in &change.settings {
+        match *path {
+            "quantize" => plan.quantize.get_or_insert_default().kind = value.parse().ok()?,
+            "adapter" => plan.adapter.get_or_insert_default().kind = value.parse().ok()?,
+            path => plan.set(path, value).ok()?,
+        }
+    }
+    Some(plan)
+}
+
+fn fits(context: &Context<'_>, plan: &Plan) -> bool {
+    let all = costed(plan, context.base, context.environment);
+    all.is_ok_and(|all| all.iter().all(|one| one.estimate.as_ref().is_ok_and(|estimate| estimate.fits)))
+}
+
+fn as_fix(context: &Context<'_>, plan: &Seen<'_>, repair: &Repair, saves: Bytes) -> Option<Fix> {
+    let edits = edit_settings(context.document, plan.index, &repair.settings)?;
+    // Of a sweep, nobody asked for fewer runs.
+    let swept = repair.settings.iter().any(|(setting, _)| {
+        plan.setups.first().is_some_and(|one| one.resolved.chosen.iter().any(|(chosen, _)| chosen == setting))
+            && plan.setups.len() > 1
+    });
+    let price = match repair.price {
+        Price::Speed => String::new(),
+        price => format!(" ({})", price.words()),
+    };
+    Some(Fix {
+        title: format!("{}: saves {saves}, fits{price}", repair.titles.join(", then ")),
+        applicability: if repair.price == Price::Speed && !swept { Applicability::Safe } else { Applicability::Unsafe },
+        edits,
+    })
+}

@@ -1,0 +1,22 @@
+//! # unknown-block (SPEC017)
+//!
+//! ## What it does
+//! Finds blocks that a plan does not have.
+//!
+//! ## Why is this bad?
+//! Its settings would have no effect.
+//!
+//! ## Example
+//! ```mem
+//! trian { micro_batch = 1 }
+//! ```
+//!
+//! ## Use instead
+//! ```mem
+//! train { micro_batch = 1 }
+//! ```
+//!
+//! ## Fix safety
+//! Safe: the block as it is written has no effect.
+
+pub(crate) use crate::rules::mistakes as check;
