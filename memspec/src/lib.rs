@@ -35,6 +35,8 @@
 pub mod cost;
 pub mod device;
 pub mod exchange;
+#[cfg(feature = "lang")]
+pub mod lang;
 pub mod model;
 pub mod plan;
 pub mod quantity;

@@ -1,9 +1,397 @@
-//! Plans written as YAML or JSON.
-use crate::plan::{Document, Source};
+//! Plans written as YAML or JSON, with the checks and the words of `.mem`.
+//!
+//! A file is one plan, a mapping with a `name`, or `plans` with a list of such mappings:
+//!
+//! ```yaml
+//! name: tiny
+//! model: HuggingFaceTB/SmolLM2-135M-Instruct
+//! adapter: {kind: lora, rank: 16}
+//! train: {micro_batch: {fit: [4, 2, 1]}}
+//! budget: {device_memory: "<= 14.5GiB"}   # or plain 14.5GiB, for the same
+//! ```
+
+mod locate;
+
+use std::ops::Range;
+
+use serde_yaml::{Mapping, Value as Yaml};
+
+use crate::plan::{
+    Allow, Block, Document, Entry, Item, Place, Plan, Problem, RawBlock, Source, Value, check,
+};
+use crate::quantity::Quantity;
+use locate::Places;
+
 /// Reads the plans of a YAML or JSON text.
 pub fn read(source: Source) -> Document {
-    Document {
+    let allows = Allow::collect(&source.text, comments(&source.text));
+    let mut document = Document {
         source,
-        ..Default::default()
+        allows,
+        ..Document::default()
+    };
+    let text = &document.source.text;
+    let parsed = serde_yaml::from_str::<Yaml>(text)
+        .and_then(|mut value| value.apply_merge().map(|()| value));
+    let root = match parsed {
+        Ok(root) => root,
+        Err(error) => {
+            document.problems.push(syntax(text, &error));
+            return document;
+        }
+    };
+    let mut reader = Reader {
+        text,
+        places: locate::locate(text),
+        problems: Vec::new(),
+        plans: Vec::new(),
+    };
+    reader.root(&root);
+    let Reader {
+        mut problems,
+        plans,
+        ..
+    } = reader;
+    for problem in &mut problems {
+        keep_quotes(text, problem);
+    }
+    document.problems = problems;
+    document.plans = plans;
+    document
+}
+
+/// What the YAML parser says, at the place where it says it.
+fn syntax(text: &str, error: &serde_yaml::Error) -> Problem {
+    let at = error.location().map_or(0, |location| {
+        let line: usize = text
+            .split_inclusive('\n')
+            .take(location.line().saturating_sub(1))
+            .map(str::len)
+            .sum();
+        let column = text[line..]
+            .chars()
+            .take(location.column().saturating_sub(1))
+            .map(char::len_utf8)
+            .sum::<usize>();
+        (line + column).min(text.len())
+    });
+    let message = error.to_string();
+    let reason = message.split(" at line ").next().unwrap_or(&message);
+    Problem::new("syntax", at..at, format!("this is not YAML: {reason}")).label("here")
+}
+
+/// The comments of the text: `#` at the beginning of a line or after a space. One inside of a text is taken for a comment,
+/// which matters only if it allows findings.
+fn comments(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    text.split_inclusive('\n').filter_map(move |line| {
+        let begin = start;
+        start += line.len();
+        let at = if line.starts_with('#') {
+            0
+        } else {
+            line.find(" #")? + 1
+        };
+        Some(begin + at..begin + line.trim_end().len())
+    })
+}
+
+/// A repair of a quoted value stays quoted.
+fn keep_quotes(text: &str, problem: &mut Problem) {
+    if let Some(fix) = &mut problem.fix
+        && let Some(old) = text.get(fix.range.clone())
+        && let Some(quote) = old.chars().next().filter(|c| matches!(c, '"' | '\''))
+        && old.len() > 1
+        && old.ends_with(quote)
+        && !fix.text.starts_with(quote)
+    {
+        fix.text = format!("{quote}{}{quote}", fix.text);
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    places: Places,
+    problems: Vec<Problem>,
+    plans: Vec<crate::plan::Written>,
+}
+
+impl Reader<'_> {
+    fn root(&mut self, root: &Yaml) {
+        match root {
+            Yaml::Mapping(mapping) if mapping.contains_key("plans") => self.several(mapping),
+            Yaml::Mapping(mapping) => self.plan(mapping, ""),
+            Yaml::Null => {}
+            _ => {
+                let problem = Problem::new(
+                    "wrong-type",
+                    0..0,
+                    "a plan is a mapping with a `name` and a `model`",
+                );
+                self.problems.push(problem.label("not a mapping"));
+            }
+        }
+    }
+
+    fn several(&mut self, mapping: &Mapping) {
+        for (key, value) in mapping {
+            let key = key_text(key);
+            match value {
+                Yaml::Sequence(plans) if key == "plans" => {
+                    for (n, plan) in plans.iter().enumerate() {
+                        let path = format!("plans[{n}]");
+                        match plan {
+                            Yaml::Mapping(plan) => self.plan(plan, &path),
+                            _ => self.wrong(
+                                &path,
+                                "a plan is a mapping with a `name` and a `model`".to_owned(),
+                            ),
+                        }
+                    }
+                }
+                _ if key == "plans" => {
+                    self.wrong("plans", "`plans` takes a list of plans".to_owned())
+                }
+                _ => {
+                    let place = self.places.place(&key);
+                    let problem = Problem::new(
+                        "unknown-setting",
+                        place.key,
+                        format!("`{key}` stands outside of a plan"),
+                    );
+                    self.problems.push(
+                        problem
+                            .label("beside `plans`")
+                            .help("move it into each plan that it is meant for"),
+                    );
+                }
+            }
+        }
+    }
+
+    fn wrong(&mut self, path: &str, message: String) {
+        let place = self.places.place(path);
+        self.problems
+            .push(Problem::new("wrong-type", place.value, message).label("not this"));
+    }
+
+    fn plan(&mut self, mapping: &Mapping, path: &str) {
+        let head = match mapping.get("name") {
+            Some(Yaml::String(name)) => {
+                Some((name.clone(), self.places.place(&join(path, "name")).value))
+            }
+            Some(_) => {
+                self.wrong(&join(path, "name"), "`name` takes text".to_owned());
+                None
+            }
+            None => {
+                let at = self.places.first(path);
+                self.problems.push(
+                    Problem::new("missing-name", at, "a plan needs a `name`")
+                        .label("no `name` here")
+                        .help("add `name: ..`"),
+                );
+                None
+            }
+        };
+        let whole = if path.is_empty() {
+            0..self.text.len()
+        } else {
+            self.places.place(path).value
+        };
+        let place = Place {
+            key: self.places.first(path),
+            value: whole.clone(),
+            statement: whole,
+        };
+        let raw = self.block(mapping, Plan::SPEC, path, place, "name", head);
+        let written = check(&raw, self.text, &mut self.problems);
+        self.plans.push(written);
+    }
+
+    fn block(
+        &mut self,
+        mapping: &Mapping,
+        spec: &'static Block,
+        path: &str,
+        place: Place,
+        head_key: &str,
+        head: Option<(String, Range<usize>)>,
+    ) -> RawBlock {
+        let mut entries = Vec::new();
+        for (key, value) in mapping {
+            let name = key_text(key);
+            if name == head_key {
+                continue;
+            }
+            let inner_path = join(path, &name);
+            let place = self.places.place(&inner_path);
+            match (spec.block(&name), value) {
+                (Some(inner), Yaml::Mapping(mapping)) => {
+                    entries.push(self.inner(mapping, inner, &inner_path, place))
+                }
+                // `data:` with nothing below it
+                (Some(inner), Yaml::Null) => {
+                    entries.push(self.inner(&Mapping::new(), inner, &inner_path, place))
+                }
+                (Some(inner), _) => {
+                    let example = if inner.kinds.is_empty() {
+                        "{..}".to_owned()
+                    } else {
+                        format!("{{kind: {}, ..}}", inner.kinds[0].name)
+                    };
+                    self.wrong(
+                        &inner_path,
+                        format!("`{name}` takes settings, as in `{name}: {example}`"),
+                    );
+                }
+                (None, Yaml::Mapping(inner))
+                    if spec.setting(&name).is_none() && choice(inner).is_none() =>
+                {
+                    let place = place.clone();
+                    let raw = RawBlock {
+                        name,
+                        key: place.key,
+                        head: None,
+                        entries: Vec::new(),
+                        body: place.value,
+                        statement: place.statement,
+                    };
+                    entries.push(Entry::Block(raw));
+                }
+                (None, value) => {
+                    let item = match spec.setting(&name) {
+                        Some(setting) => self.item(value, &inner_path, spec.limits, &|| {
+                            format!("`{}` takes {}", setting.name, setting.kind)
+                        }),
+                        None => Item {
+                            value: Value::Hole,
+                            span: place.value.clone(),
+                        },
+                    };
+                    entries.push(Entry::Setting {
+                        name,
+                        key: place.key,
+                        item,
+                        statement: place.statement,
+                    });
+                }
+            }
+        }
+        RawBlock {
+            name: spec.name.to_owned(),
+            key: place.key,
+            head,
+            entries,
+            body: place.value,
+            statement: place.statement,
+        }
+    }
+
+    fn inner(
+        &mut self,
+        mapping: &Mapping,
+        spec: &'static Block,
+        path: &str,
+        place: Place,
+    ) -> Entry {
+        // where a block has no kinds, `kind` is a setting like any other: unknown
+        let head_key = if spec.kinds.is_empty() { "" } else { "kind" };
+        let head = mapping.get(head_key).map(|kind| {
+            let text = kind
+                .as_str()
+                .map_or_else(|| format!("{kind:?}"), str::to_owned);
+            (text, self.places.place(&join(path, "kind")).value)
+        });
+        Entry::Block(self.block(mapping, spec, path, place, head_key, head))
+    }
+
+    /// A setting's value. `takes`: the words for what it should be.
+    fn item(&mut self, value: &Yaml, path: &str, words: bool, takes: &dyn Fn() -> String) -> Item {
+        let span = self.places.place(path).value;
+        let value = match value {
+            Yaml::Null => {
+                let problem = Problem::new(
+                    "wrong-type",
+                    span.clone(),
+                    format!("{}, got nothing", takes()),
+                )
+                .label("no value");
+                self.problems.push(problem);
+                Value::Hole
+            }
+            Yaml::Bool(value) => Value::Bool(*value),
+            // a limit is read from its text, `14.5GiB` like `<= 14.5GiB`
+            Yaml::Number(number) if words => Value::Word(number.to_string()),
+            Yaml::Number(number) => {
+                Value::Quantity(Quantity::number(number.as_f64().unwrap_or(f64::NAN)))
+            }
+            Yaml::String(text) => Value::Word(text.clone()),
+            Yaml::Sequence(values) => Value::List(self.items(values, path, words, takes)),
+            Yaml::Mapping(mapping) => match choice(mapping) {
+                Some((word, values)) => {
+                    let items = self.items(values, &join(path, word), words, takes);
+                    if word == "fit" {
+                        Value::Fit(items)
+                    } else {
+                        Value::Sweep(items)
+                    }
+                }
+                None => {
+                    let problem = Problem::new(
+                        "wrong-type",
+                        span.clone(),
+                        format!("{}, got a mapping", takes()),
+                    )
+                    .label("a mapping");
+                    self.problems.push(problem.help(
+                        "several values to choose from are `{fit: [..]}` or `{sweep: [..]}`",
+                    ));
+                    Value::Hole
+                }
+            },
+            Yaml::Tagged(tagged) => return self.item(&tagged.value, path, words, takes),
+        };
+        Item { value, span }
+    }
+
+    fn items(
+        &mut self,
+        values: &[Yaml],
+        path: &str,
+        words: bool,
+        takes: &dyn Fn() -> String,
+    ) -> Vec<Item> {
+        values
+            .iter()
+            .enumerate()
+            .map(|(n, value)| self.item(value, &format!("{path}[{n}]"), words, takes))
+            .collect()
+    }
+}
+
+/// `{fit: [..]}` or `{sweep: [..]}`.
+fn choice(mapping: &Mapping) -> Option<(&'static str, &Vec<Yaml>)> {
+    let word = ["fit", "sweep"]
+        .into_iter()
+        .find(|word| mapping.contains_key(*word))
+        .filter(|_| mapping.len() == 1)?;
+    Some((word, mapping.get(word)?.as_sequence()?))
+}
+
+fn key_text(key: &Yaml) -> String {
+    match key {
+        Yaml::String(text) => text.clone(),
+        Yaml::Bool(value) => value.to_string(),
+        Yaml::Number(number) => number.to_string(),
+        _ => "?".to_owned(),
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
     }
 }

@@ -53,6 +53,8 @@ pub use symbols::{
 
 #[cfg(any(feature = "lang", feature = "yaml"))]
 pub(crate) use check::{Entry, RawBlock, check};
+#[cfg(feature = "lang")]
+pub(crate) use explain::unit;
 #[cfg(any(feature = "lang", feature = "yaml"))]
 pub(crate) use value::{Item, Value};
 

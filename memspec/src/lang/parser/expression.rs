@@ -1,0 +1,435 @@
+//! Values and arithmetic.
+
+use nom::branch::alt;
+use nom::{Input, Parser};
+
+use super::{MOST_DEEP, at_item, at_section, too_deep};
+use crate::lang::lexer::TokenKind;
+use crate::lang::tokens::{Parsed, Tokens, expect, no, open_text, skip_bracket, token};
+use crate::lang::tree::{Expr, ExprKind, Name};
+use crate::plan::Problem;
+use crate::quantity::UNITS;
+
+/// Whether a value can begin with such a token.
+pub(super) fn begins(kind: TokenKind) -> bool {
+    matches!(
+        kind,
+        TokenKind::Number
+            | TokenKind::Quantity
+            | TokenKind::Text
+            | TokenKind::OpenText
+            | TokenKind::Word
+            | TokenKind::OpenBracket
+    )
+}
+
+/// The text at the next token, without its quotes and escapes.
+pub(super) fn text(input: Tokens) -> Name {
+    let quoted = input.text(0);
+    let inner = quoted.strip_prefix('"').unwrap_or(quoted);
+    let inner = if input.next() == Some(TokenKind::Text) {
+        inner.strip_suffix('"').unwrap_or(inner)
+    } else {
+        inner
+    };
+    let mut text = String::with_capacity(inner.len());
+    let mut characters = inner.chars();
+    while let Some(character) = characters.next() {
+        text.push(match character {
+            '\\' => match characters.next() {
+                Some('n') => '\n',
+                Some('t') => '\t',
+                Some(escaped) => escaped,
+                None => '\\',
+            },
+            plain => plain,
+        });
+    }
+    Name {
+        text,
+        span: input.span(),
+    }
+}
+
+/// A setting's value: an expression, or `fit` or `sweep` and a list.
+pub(super) fn value(input: Tokens) -> Parsed<Expr> {
+    for (word, choice) in [
+        ("fit", ExprKind::Fit as fn(Vec<Expr>) -> ExprKind),
+        ("sweep", ExprKind::Sweep),
+    ] {
+        if input.at_word(word)
+            && !matches!(input.nth(1), Some(TokenKind::Dot | TokenKind::OpenParen))
+        {
+            let start = input.span().start;
+            let what = format!("a list after `{word}`, as in `{word} [4, 2, 1]`");
+            let (rest, listed) = expect(list, &what)(input.take_from(1))?;
+            let kind = match listed {
+                Some(Expr {
+                    kind: ExprKind::List(values),
+                    ..
+                }) => choice(values),
+                _ => ExprKind::Hole,
+            };
+            return Ok((
+                rest,
+                Expr {
+                    kind,
+                    span: start..rest.before,
+                },
+            ));
+        }
+    }
+    sum(input)
+}
+
+/// `a <= b and c`, for `assert`.
+pub(super) fn logic(input: Tokens) -> Parsed<Expr> {
+    chain(input, comparison, |input| {
+        input.at_word("and") || input.at_word("or")
+    })
+}
+
+fn comparison(input: Tokens) -> Parsed<Expr> {
+    chain(input, sum, |input| {
+        input.next() == Some(TokenKind::Comparison)
+    })
+}
+
+/// `a + b - c`
+pub(super) fn sum(input: Tokens) -> Parsed<Expr> {
+    chain(input, product, |input| input.next() == Some(TokenKind::Sum))
+}
+
+fn product(input: Tokens) -> Parsed<Expr> {
+    chain(input, unary, |input| {
+        input.next() == Some(TokenKind::Product)
+    })
+}
+
+/// Operands and the operators between them, flat.
+fn chain<'a>(
+    input: Tokens<'a>,
+    operand: impl Fn(Tokens<'a>) -> Parsed<'a, Expr> + Copy,
+    at_operator: impl Fn(Tokens<'a>) -> bool,
+) -> Parsed<'a, Expr> {
+    let (mut rest, first) = operand(input)?;
+    let mut more = Vec::new();
+    while at_operator(rest) {
+        let operator = Name {
+            text: rest.text(0).to_owned(),
+            span: rest.span(),
+        };
+        let (after, right) =
+            expect(operand, &format!("a value after `{}`", operator.text))(rest.take_from(1))?;
+        let hole = || Expr {
+            kind: ExprKind::Hole,
+            span: after.before..after.before,
+        };
+        more.push((operator, right.unwrap_or_else(hole)));
+        rest = after;
+    }
+    if more.is_empty() {
+        return Ok((rest, first));
+    }
+    let span = first.span.start..rest.before;
+    Ok((
+        rest,
+        Expr {
+            kind: ExprKind::Chain(Box::new(first), more),
+            span,
+        },
+    ))
+}
+
+fn unary(input: Tokens) -> Parsed<Expr> {
+    let minus = input.next() == Some(TokenKind::Sum) && input.text(0) == "-";
+    if !minus && !input.at_word("not") {
+        return primary(input);
+    }
+    let operator = Name {
+        text: input.text(0).to_owned(),
+        span: input.span(),
+    };
+    let inside = input.take_from(1).deeper();
+    if inside.depth > MOST_DEEP {
+        input.report(too_deep(input.span()));
+        // a run of signs is passed over whole, so that no one reads it again
+        let mut rest = inside.as_deep_as(input);
+        while rest.next() == Some(TokenKind::Sum) || rest.at_word("not") {
+            rest = rest.take_from(1);
+        }
+        let span = operator.span.start..rest.before;
+        return Ok((
+            rest,
+            Expr {
+                kind: ExprKind::Hole,
+                span,
+            },
+        ));
+    }
+    let (rest, operand) = expect(unary, &format!("a value after `{}`", operator.text))(inside)?;
+    let rest = rest.as_deep_as(input);
+    let span = operator.span.start..rest.before;
+    let kind = operand.map_or(ExprKind::Hole, |operand| {
+        ExprKind::Unary(operator, Box::new(operand))
+    });
+    Ok((rest, Expr { kind, span }))
+}
+
+fn primary(input: Tokens) -> Parsed<Expr> {
+    let span = input.span();
+    let written = || input.text(0).to_owned();
+    let one = |kind| {
+        Ok((
+            input.take_from(1),
+            Expr {
+                kind,
+                span: span.clone(),
+            },
+        ))
+    };
+    match input.next() {
+        Some(TokenKind::Number) => spaced_unit(input),
+        Some(TokenKind::Quantity) => one(ExprKind::Quantity(written())),
+        Some(TokenKind::Text) => one(ExprKind::Text(text(input).text)),
+        Some(TokenKind::OpenText) => {
+            input.report(open_text(span.clone()));
+            one(ExprKind::Text(text(input).text))
+        }
+        Some(TokenKind::Word) if input.nth(1) == Some(TokenKind::OpenParen) => call(input),
+        Some(TokenKind::Word) => words(input),
+        Some(TokenKind::OpenBracket) => list(input),
+        Some(TokenKind::OpenParen) => parenthesized(input),
+        _ => no(input),
+    }
+}
+
+/// A number; with a unit after a space it is a mistake that can be read all the same.
+fn spaced_unit(input: Tokens) -> Parsed<Expr> {
+    let (number, span) = (input.text(0), input.span());
+    let unit = |n| {
+        matches!(input.nth(n), Some(TokenKind::Word | TokenKind::Stray))
+            && UNITS.iter().any(|unit| unit.name == input.text(n))
+    };
+    if !unit(1) {
+        return Ok((
+            input.take_from(1),
+            Expr {
+                kind: ExprKind::Quantity(number.to_owned()),
+                span,
+            },
+        ));
+    }
+    let (rest, whole) = (input.take_from(1), span.start..input.span_of(1).end);
+    let quantity = format!("{number}{}", input.text(1));
+    let problem = Problem::new(
+        "syntax",
+        whole.clone(),
+        "a unit stands right after its number",
+    )
+    .label("a space between");
+    rest.report(
+        problem
+            .help(format!("write `{quantity}`"))
+            .fix(span.end..input.span_of(1).start, ""),
+    );
+    Ok((
+        input.take_from(2),
+        Expr {
+            kind: ExprKind::Quantity(quantity),
+            span: whole,
+        },
+    ))
+}
+
+/// `word`, `word.word` or `cuda:0`.
+fn words(input: Tokens) -> Parsed<Expr> {
+    let start = input.span().start;
+    let mut text = input.text(0).to_owned();
+    let mut rest = input.take_from(1);
+    if rest.next() == Some(TokenKind::Colon)
+        && rest.nth(1) == Some(TokenKind::Number)
+        && rest.span().start == rest.before
+    {
+        text = format!("{text}:{}", rest.text(1));
+        rest = rest.take_from(2);
+    }
+    while rest.next() == Some(TokenKind::Dot) {
+        let (after, part) = expect(name_part, "a name after `.`")(rest.take_from(1))?;
+        text.push('.');
+        text.push_str(&part.map(|part| part.text).unwrap_or_default());
+        rest = after;
+    }
+    Ok((
+        rest,
+        Expr {
+            kind: ExprKind::Word(text),
+            span: start..rest.before,
+        },
+    ))
+}
+
+/// `layers.0.mlp` is a name too.
+fn name_part(input: Tokens) -> Parsed<Name> {
+    alt((token(TokenKind::Word), token(TokenKind::Number))).parse(input)
+}
+
+fn call(input: Tokens) -> Parsed<Expr> {
+    let name = Name {
+        text: input.text(0).to_owned(),
+        span: input.span(),
+    };
+    let (rest, arguments) = elements(input.take_from(1), TokenKind::CloseParen)?;
+    let span = name.span.start..rest.before;
+    Ok((
+        rest,
+        Expr {
+            kind: ExprKind::Call(name, arguments),
+            span,
+        },
+    ))
+}
+
+fn parenthesized(input: Tokens) -> Parsed<Expr> {
+    let start = input.span().start;
+    let inside = input.take_from(1).deeper();
+    if inside.depth > MOST_DEEP {
+        input.report(too_deep(input.span()));
+        let rest = skip_bracket(inside).as_deep_as(input);
+        return Ok((
+            rest,
+            Expr {
+                kind: ExprKind::Hole,
+                span: start..rest.before,
+            },
+        ));
+    }
+    let (rest, inner) = expect(sum, "a value after `(`")(inside)?;
+    let (rest, _) = expect(token(TokenKind::CloseParen), "`)`")(rest)?;
+    let rest = rest.as_deep_as(input);
+    let kind = inner.map_or(ExprKind::Hole, |inner| inner.kind);
+    Ok((
+        rest,
+        Expr {
+            kind,
+            span: start..rest.before,
+        },
+    ))
+}
+
+fn list(input: Tokens) -> Parsed<Expr> {
+    if input.next() != Some(TokenKind::OpenBracket) {
+        return no(input);
+    }
+    let start = input.span().start;
+    let (rest, values) = elements(input, TokenKind::CloseBracket)?;
+    Ok((
+        rest,
+        Expr {
+            kind: ExprKind::List(values),
+            span: start..rest.before,
+        },
+    ))
+}
+
+/// What stands between the bracket at the next token and `close`, split by commas; newlines are free.
+fn elements(input: Tokens, close: TokenKind) -> Parsed<Vec<Expr>> {
+    let opening = input.span();
+    let (open, sign) = (
+        input.text(0),
+        if close == TokenKind::CloseBracket {
+            "]"
+        } else {
+            ")"
+        },
+    );
+    let mut rest = input.take_from(1).deeper();
+    let mut values = Vec::new();
+    if rest.depth > MOST_DEEP {
+        input.report(too_deep(opening));
+        return Ok((skip_bracket(rest).as_deep_as(input), values));
+    }
+    let mut comma_missing = false;
+    loop {
+        let at = lines(rest);
+        if at.next() == Some(close) {
+            return Ok((at.take_from(1).as_deep_as(input), values));
+        }
+        let setting = at.next() == Some(TokenKind::Word) && at.nth(1) == Some(TokenKind::Assign);
+        let over = matches!(
+            at.next(),
+            None | Some(TokenKind::CloseBrace | TokenKind::OpenBrace | TokenKind::Semicolon)
+        );
+        if over || setting || at_item(at) || at_section(at) {
+            let problem = Problem::new("syntax", opening, format!("`{open}` is not closed"))
+                .label(format!("its `{sign}` is missing"));
+            at.report(problem.fix(rest.before..rest.before, sign));
+            return Ok((rest.as_deep_as(input), values));
+        }
+        match sum(at) {
+            Ok((after, value)) => {
+                values.push(value);
+                rest = after;
+            }
+            Err(_) => {
+                at.expected(&format!("a value or `{sign}`"));
+                return Ok((to_close(at, close).as_deep_as(input), values));
+            }
+        }
+        let next = lines(rest);
+        match next.next() {
+            Some(TokenKind::Comma) => rest = next.take_from(1),
+            Some(kind) if kind == close => {}
+            Some(kind)
+                if begins(kind)
+                    && next.nth(1) != Some(TokenKind::Assign)
+                    && !at_item(next)
+                    && !at_section(next) =>
+            {
+                if !comma_missing {
+                    let end = rest.before..rest.before;
+                    let problem =
+                        Problem::new("syntax", end.clone(), "expected `,` between two values")
+                            .label("`,` is missing");
+                    next.report(problem.fix(end, ","));
+                }
+                comma_missing = true;
+            }
+            None
+            | Some(
+                TokenKind::Word
+                | TokenKind::CloseBrace
+                | TokenKind::OpenBrace
+                | TokenKind::Semicolon,
+            ) => {}
+            Some(_) => {
+                next.expected(&format!("`,` or `{sign}`"));
+                return Ok((to_close(next, close).as_deep_as(input), values));
+            }
+        }
+    }
+}
+
+/// Passes over newlines only: `;` ends a statement even in a list.
+fn lines(input: Tokens) -> Tokens {
+    let count = input.position(|token| token.kind != TokenKind::Newline);
+    input.take_from(count.unwrap_or(input.input_len()))
+}
+
+/// Passes over what cannot be read to the closing bracket, if that is on the same line.
+fn to_close(input: Tokens, close: TokenKind) -> Tokens {
+    let mut rest = input;
+    while let Some(kind) = rest.next() {
+        match kind {
+            TokenKind::Newline
+            | TokenKind::OpenBrace
+            | TokenKind::CloseBrace
+            | TokenKind::Semicolon => return rest,
+            _ => rest = rest.take_from(1),
+        }
+        if kind == close {
+            return rest;
+        }
+    }
+    rest
+}

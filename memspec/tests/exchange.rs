@@ -1,0 +1,213 @@
+//! Plans as YAML and JSON: the same plan, the same checks, and the generated files.
+
+use memspec::plan::{Document, read_text};
+
+#[cfg(all(feature = "lang", feature = "yaml"))]
+#[test]
+fn yaml_and_json_are_the_same_plan() {
+    let mem = read_text("good.mem", include_str!("fixtures/good.mem"));
+    let text = include_str!("fixtures/good.yaml");
+    let yaml = read_text("good.yaml", text);
+    assert_eq!(yaml.problems, []);
+    assert_eq!(yaml.plans[0].plan, mem.plans[0].plan);
+    let spans = &yaml.plans[0].spans;
+    let at = |path: &str| {
+        &text[spans
+            .get(path)
+            .unwrap_or_else(|| panic!("{path}"))
+            .value
+            .clone()]
+    };
+    assert_eq!(at("train.micro_batch"), "{fit: [8, 4, 2, 1]}");
+    assert_eq!(at("adapter.kind"), "lora");
+    assert_eq!(at("adapter.targets[1]"), "v_proj");
+    assert_eq!(at("quantize.block"), "64");
+    assert_eq!(at("budget.wall_clock"), "\"<= 6h\"");
+    assert_eq!(at("save"), "{every: 500}");
+    // JSON as serde writes it, alone and in a list
+    let json = serde_json::to_string_pretty(&mem.plans[0].plan).unwrap();
+    let alone = read_text("good.json", json.clone());
+    assert_eq!(
+        (alone.problems, &alone.plans[0].plan),
+        (vec![], &mem.plans[0].plan)
+    );
+    let several = read_text("several.json", format!("{{\"plans\": [{json}, {json}]}}"));
+    assert_eq!((several.problems, several.plans.len()), (vec![], 2));
+    assert_eq!(
+        serde_json::from_str::<memspec::plan::Plan>(&json).unwrap(),
+        mem.plans[0].plan
+    );
+}
+
+#[cfg(feature = "yaml")]
+fn told(document: &Document) -> String {
+    document
+        .problems
+        .iter()
+        .map(|p| {
+            let (line, column) = document.source.position(p.span.start);
+            let at = &document.source.text[p.span.clone()];
+            let fix = p
+                .fix
+                .as_ref()
+                .map(|fix| format!(" | fix: {:?}", fix.text))
+                .unwrap_or_default();
+            format!(
+                "{line}:{column} {}: {} | {} | {at:?}{fix}\n",
+                p.code,
+                p.message,
+                p.help.as_deref().unwrap_or("-")
+            )
+        })
+        .collect()
+}
+
+#[cfg(feature = "yaml")]
+#[test]
+fn mistakes_in_yaml_are_told_like_those_in_mem() {
+    let yaml = "name: a\nmodel: m\nadapter:\n  kind: lroa\n  rnak: 16\n  dropout: 0.05\ntrain:\n  precision: 'bf61'\n  micro_batch: [8, 4]\n  warmup: 6h\n\
+        data: {context: 2048tk, packing: \"yes\"}\nsave: often\nbudget:\n  device_memory: 14.5\n  wall_clock: \"== 6h\"\nflavour: sweet\n";
+    insta::assert_snapshot!(told(&read_text("a.yaml", yaml)));
+    let json = r#"{"plans": [{"name": "a", "model": "m", "train": {"optimiser": "adam", "precision": "bf61"}}, {"model": 7}], "seed": 1}"#;
+    insta::assert_snapshot!(told(&read_text("a.json", json)));
+    insta::assert_snapshot!(told(&read_text("a.yml", "name: a\n  model: [\n")));
+}
+
+#[cfg(feature = "yaml")]
+#[test]
+fn any_yaml_is_read_without_panic() {
+    use proptest::prelude::*;
+    let parts = vec![
+        "name",
+        ": ",
+        ":",
+        "\n",
+        "  ",
+        "- ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        "\"",
+        "'",
+        "#",
+        " # c",
+        "train",
+        "micro_batch",
+        "fit",
+        "16",
+        "é",
+        "|\n",
+        "---\n",
+        "plans",
+        "model",
+        "budget",
+        "device_memory",
+        "14.5GiB",
+        "&a ",
+        "*a",
+        "<<",
+        "!t ",
+    ];
+    let texts =
+        prop::collection::vec(prop::sample::select(parts), 0..40).prop_map(|parts| parts.concat());
+    let mut runner = proptest::test_runner::TestRunner::default();
+    runner
+        .run(&texts, |text| {
+            let document = read_text("a.yaml", &*text);
+            for problem in &document.problems {
+                assert!(
+                    text.get(problem.span.clone()).is_some(),
+                    "{problem:?} of {text:?}"
+                );
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// The generated file is what the table gives; with MEMSPEC_UPDATE=1 it is written.
+#[cfg(feature = "schema")]
+fn fresh(path: &str, generated: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(path);
+    // outside of the workspace (a packed crate) there is nothing to compare
+    if !path.parent().is_some_and(std::path::Path::exists) {
+        return;
+    }
+    if std::env::var_os("MEMSPEC_UPDATE").is_some() {
+        std::fs::write(&path, generated).unwrap();
+    }
+    let stored = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        stored == generated,
+        "{} is stale: run `cargo run -p memspec --example generate`",
+        path.display()
+    );
+}
+
+#[cfg(feature = "schema")]
+#[test]
+fn generated_files_are_fresh() {
+    let schema = serde_json::to_string_pretty(&memspec::plan::generate::schema()).unwrap();
+    fresh("schemas/plan.schema.json", &(schema + "\n"));
+    fresh(
+        "docs/settings.md",
+        &memspec::plan::generate::settings_page(),
+    );
+}
+
+#[cfg(feature = "schema")]
+#[test]
+fn the_schema_accepts_what_serde_accepts() {
+    let validator = jsonschema::validator_for(&memspec::plan::generate::schema()).unwrap();
+    let plan = |rest: serde_json::Value| {
+        let mut plan = serde_json::json!({"name": "a", "model": "m"});
+        plan.as_object_mut()
+            .unwrap()
+            .extend(rest.as_object().unwrap().clone());
+        plan
+    };
+    let good = [
+        serde_json::json!({}),
+        serde_json::json!({"train": {"micro_batch": {"fit": [4, 2]}, "learning_rate": {"sweep": [1e-4, 2e-4]}, "checkpointing": 4, "warmup": "3%"}}),
+        serde_json::json!({"train": {"checkpointing": {"fit": ["none", "block", 4]}, "warmup": 100, "betas": [0.9, 0.99], "steps": "500step"}}),
+        serde_json::json!({"adapter": {"kind": "dora", "dropout": 0, "targets": {"sweep": ["all_linear", ["q_proj"]]}}}),
+        serde_json::json!({"quantize": {"kind": "nf4", "skip": ["lm_head"]}, "data": {"context": "2ktok", "image_size": "10x20"}}),
+        serde_json::json!({"budget": {"device_memory": "14.5GiB", "wall_clock": "<= 6h", "cost": "< 12usd", "headroom": ">= 5%"}}),
+        serde_json::json!({"parallel": {"kind": "fsdp2", "gpus": 2}, "serve": {"cache": "f8"}, "eval": {"every": 10}, "save": {"merge": true}}),
+    ];
+    for rest in good {
+        let plan = plan(rest);
+        let read = serde_json::from_value::<memspec::plan::Plan>(plan.clone()).unwrap();
+        assert!(
+            validator.is_valid(&plan),
+            "{plan}: {:?}",
+            validator.validate(&plan).map_err(|e| e.to_string())
+        );
+        let again = serde_json::to_value(&read).unwrap();
+        assert!(validator.is_valid(&again), "{again}");
+        assert_eq!(
+            serde_json::from_value::<memspec::plan::Plan>(again).unwrap(),
+            read
+        );
+    }
+    let bad = [
+        serde_json::json!({"train": {"micro_batches": 4}}),
+        serde_json::json!({"train": {"precision": "bf61"}}),
+        serde_json::json!({"train": {"micro_batch": {"fit": []}}}),
+        serde_json::json!({"adapter": {"rank": 8}}),
+        serde_json::json!({"budget": {"device_memory": "6h"}}),
+        serde_json::json!({"data": {"context": "6h"}}),
+    ];
+    for rest in bad {
+        let plan = plan(rest);
+        assert!(
+            serde_json::from_value::<memspec::plan::Plan>(plan.clone()).is_err(),
+            "{plan}"
+        );
+        assert!(!validator.is_valid(&plan), "{plan}");
+    }
+}
