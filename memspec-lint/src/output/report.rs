@@ -14,29 +14,30 @@ const NAMED: usize = 5;
 
 /// A finding with the text that it is about, as a diagnostic.
 #[derive(Debug)]
-pub struct Report<'a> {
-    finding: &'a Finding,
-    source: NamedSource<&'a str>,
+pub struct Report {
+    finding: Finding,
+    source: NamedSource<String>,
     help: Option<String>,
 }
 
-impl<'a> Report<'a> {
+impl Report {
     /// A report of a finding in that text.
-    pub fn new(source: &'a Source, finding: &'a Finding) -> Self {
-        Self { finding, source: NamedSource::new(&source.name, source.text.as_str()), help: help(finding) }
+    pub fn new(source: &Source, finding: &Finding) -> Self {
+        let text = NamedSource::new(&source.name, source.text.clone());
+        Self { finding: finding.clone(), source: text, help: help(finding) }
     }
 }
 
-impl fmt::Display for Report<'_> {
+impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.finding.message)
     }
 }
 
-impl std::error::Error for Report<'_> {}
+impl std::error::Error for Report {}
 
-impl Diagnostic for Report<'_> {
-    fn code<'b>(&'b self) -> Option<Box<dyn fmt::Display + 'b>> {
+impl Diagnostic for Report {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         Some(Box::new(self.finding.title()))
     }
 
@@ -48,7 +49,7 @@ impl Diagnostic for Report<'_> {
         })
     }
 
-    fn help<'b>(&'b self) -> Option<Box<dyn fmt::Display + 'b>> {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 

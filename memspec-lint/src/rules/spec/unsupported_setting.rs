@@ -16,23 +16,31 @@
 //! train { optimizer = adamw }
 //! ```
 
-use crate::context::Context;
-use crate::diagnostic::{Finding, from_unresolved};
-use crate::registry::Rule;
 use memspec::cost::CostError;
 
-pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
+use crate::context::{Context, Seen};
+use crate::diagnostic::{Finding, from_unresolved};
+use crate::registry::Rule;
+
+pub(crate) fn check(_: &Rule, context: &Context<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for plan in &context.plans {
         for problem in plan.unresolved("unsupported-setting") {
             findings.extend(from_unresolved(plan.written, std::slice::from_ref(problem)));
         }
-        for one in &plan.setups {
-            if let Err(CostError::Unsupported { setting, what }) = &one.estimate {
-                let finding = Finding::new(rule, what).at(plan.written, setting, "");
-                if !findings.contains(&finding) {
-                    findings.push(finding);
-                }
+        findings.extend(uncosted(plan));
+    }
+    findings
+}
+
+/// What the engine of a plan does not run; each once, however many runs its sweeps make.
+pub(crate) fn uncosted(plan: &Seen<'_>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for one in &plan.setups {
+        if let Err(CostError::Unsupported { setting, what }) = &one.estimate {
+            let finding = Finding::error("unsupported-setting", what).at(plan.written, setting, "");
+            if !findings.contains(&finding) {
+                findings.push(finding);
             }
         }
     }
