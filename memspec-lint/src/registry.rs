@@ -69,6 +69,7 @@ rules! {
     "SPEC034" "edition" Error spec::edition;
     "SPEC035" "not-supported" Error spec::not_supported;
     "SPEC036" "not-utf8" Error spec::not_utf8;
+    "SPEC037" "missing-name" Error spec::missing_name;
 }
 
 /// The rule for comments that silence nothing; its findings come from [`crate::suppress`].

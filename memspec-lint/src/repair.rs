@@ -1,11 +1,13 @@
 //! Which changes make a plan fit, as fixes, the one to take first.
 
+use memspec::cost::estimate;
 use memspec::plan::Plan;
 use memspec::quantity::Bytes;
 use memspec::solve::{Change, Price, Resolved, changes, setups};
 
 use crate::context::{Context, Seen, costed};
 use crate::fix::{Applicability, Fix, edit_settings};
+use crate::rules::memory::thin_headroom::is_thin;
 
 /// Single changes that are taken together at most.
 const STEPS: usize = 8;
@@ -17,32 +19,51 @@ struct Repair {
     titles: Vec<String>,
     settings: Vec<(&'static str, String)>,
     price: Price,
+    saves: Bytes,
     plan: Plan,
 }
 
+/// How much is left when a plan fits; enough goes before thin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Margin {
+    Enough,
+    Thin,
+}
+
 /// The fixes of a plan that does not fit: those that keep the training the same before those that do not, each proven by
-/// estimating the changed plan with all of its sweeps; where no single change is enough, several together. Last, as
-/// suggestions, the single changes that save most.
+/// estimating the changed plan with all of its sweeps; where no single change is enough, several together. Of those that
+/// change the same settings it is the smallest that is enough. When nothing fits, the single changes that save most, as
+/// suggestions.
 pub fn fixes(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved) -> Vec<Fix> {
     let singles = changes(worst, context.base, context.environment);
-    let mut repairs: Vec<(Repair, u64)> = Vec::new();
+    let mut repairs: Vec<Repair> = Vec::new();
     for price in [Price::Speed, Price::Quality, Price::Meaning] {
-        let before = repairs.len();
-        repairs.extend(singles.iter().filter(|change| change.price == price).filter_map(|change| {
-            let repair = Repair {
-                titles: vec![change.title.clone()],
-                settings: change.settings.clone(),
-                price,
-                plan: changed(&plan.written.plan, change)?,
-            };
-            fits(context, &repair.plan).then_some((repair, change.saves.0))
-        }));
-        if repairs.len() == before {
+        let of_price = singles.iter().filter(|change| change.price == price);
+        let mut enough: Vec<(Margin, Repair)> = of_price
+            .filter_map(|change| {
+                let changed = changed(&plan.written.plan, change)?;
+                let repair = Repair {
+                    titles: vec![change.title.clone()],
+                    settings: change.settings.clone(),
+                    price,
+                    saves: change.saves,
+                    plan: changed,
+                };
+                Some((margin(context, &repair.plan)?, repair))
+            })
+            .collect();
+        enough.sort_by_key(|(margin, repair)| (*margin, repair.saves));
+        if enough.is_empty() {
             repairs.extend(together(context, plan, worst, price));
         }
+        for (_, repair) in enough {
+            let names = |repair: &Repair| repair.settings.iter().map(|(setting, _)| *setting).collect::<Vec<_>>();
+            if repairs.iter().all(|known| names(known) != names(&repair)) {
+                repairs.push(repair);
+            }
+        }
     }
-    let mut fixes: Vec<Fix> =
-        repairs.iter().filter_map(|(repair, saves)| as_fix(context, plan, repair, Bytes(*saves))).collect();
+    let mut fixes: Vec<Fix> = repairs.iter().filter_map(|repair| as_fix(context, plan, repair)).collect();
     if fixes.is_empty() {
         let mut largest: Vec<&Change> = singles.iter().collect();
         largest.sort_by_key(|change| std::cmp::Reverse(change.saves));
@@ -59,9 +80,15 @@ pub fn suggestion(context: &Context<'_>, plan: &Seen<'_>, change: &Change) -> Fi
 }
 
 /// Changes no dearer than `price`, one on top of another, until the plan fits.
-fn together(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved, price: Price) -> Option<(Repair, u64)> {
-    let start = worst.setup.clone();
-    let mut repair = Repair { titles: Vec::new(), settings: Vec::new(), price: Price::Speed, plan: plan.written.plan.clone() };
+fn together(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved, price: Price) -> Option<Repair> {
+    let before = estimate(&worst.setup).ok()?.peak.process.bytes;
+    let mut repair = Repair {
+        titles: Vec::new(),
+        settings: Vec::new(),
+        price: Price::Speed,
+        saves: Bytes(0),
+        plan: plan.written.plan.clone(),
+    };
     let mut now = worst.clone();
     for _ in 0..STEPS {
         let change = changes(&now, context.base, context.environment).into_iter().find(|change| change.price <= price)?;
@@ -74,13 +101,10 @@ fn together(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved, price: Pri
             }
         }
         repair.titles.push(change.title.clone());
-        // A change that fits by itself was among the single ones of its price.
-        if repair.price == price && change.estimate.fits && fits(context, &repair.plan) {
-            let before = memspec::cost::estimate(&start).ok()?.peak.process.bytes;
-            return Some((repair, before.saturating_sub(change.estimate.peak.process.bytes)));
-        }
         if change.estimate.fits {
-            return None;
+            repair.saves = Bytes(before.saturating_sub(change.estimate.peak.process.bytes));
+            // What cheaper changes can do is a repair already.
+            return (repair.price == price && margin(context, &repair.plan).is_some()).then_some(repair);
         }
         now = setups(&changed(&now.plan, &change)?, context.base, context.environment).ok()?.into_iter().next()?;
     }
@@ -100,12 +124,19 @@ fn changed(plan: &Plan, change: &Change) -> Option<Plan> {
     Some(plan)
 }
 
-fn fits(context: &Context<'_>, plan: &Plan) -> bool {
-    let all = costed(plan, context.base, context.environment);
-    all.is_ok_and(|all| all.iter().all(|one| one.estimate.as_ref().is_ok_and(|estimate| estimate.fits)))
+/// What is left when every run of the plan fits.
+fn margin(context: &Context<'_>, plan: &Plan) -> Option<Margin> {
+    let mut least = Margin::Enough;
+    for one in costed(plan, context.base, context.environment).ok()? {
+        let estimate = one.estimate.ok().filter(|estimate| estimate.fits)?;
+        if is_thin(&one.resolved.setup, &estimate) {
+            least = Margin::Thin;
+        }
+    }
+    Some(least)
 }
 
-fn as_fix(context: &Context<'_>, plan: &Seen<'_>, repair: &Repair, saves: Bytes) -> Option<Fix> {
+fn as_fix(context: &Context<'_>, plan: &Seen<'_>, repair: &Repair) -> Option<Fix> {
     let edits = edit_settings(context.document, plan.index, &repair.settings)?;
     // Of a sweep, nobody asked for fewer runs.
     let swept = repair.settings.iter().any(|(setting, _)| {
@@ -117,7 +148,7 @@ fn as_fix(context: &Context<'_>, plan: &Seen<'_>, repair: &Repair, saves: Bytes)
         price => format!(" ({})", price.words()),
     };
     Some(Fix {
-        title: format!("{}: saves {saves}, fits{price}", repair.titles.join(", then ")),
+        title: format!("{}: saves {}, fits{price}", repair.titles.join(", then "), repair.saves),
         applicability: if repair.price == Price::Speed && !swept { Applicability::Safe } else { Applicability::Unsafe },
         edits,
     })

@@ -218,7 +218,11 @@ impl<'a> Sheet<'a> {
             None => {
                 // An empty body: behind its `{`.
                 let open = body.start + written.find('{')? + 1;
-                if on_lines { put(open, format!("\n{}", text.lines)) } else { put(open, format!(" {} ", text.line)) }
+                if on_lines {
+                    return put(open, format!("\n{}", text.lines));
+                }
+                let close = self.text[open..].starts_with('}');
+                put(open, format!(" {}{}", text.line, if close { " " } else { "" }))
             }
         }
     }

@@ -8,7 +8,7 @@ use memspec::plan::{Document, read_text};
 use memspec_lint::{Finding, Linter};
 
 /// A plan that lints clean everywhere: a small model on a card of the catalog.
-pub const CLEAN: &str = r#"model  = "HuggingFaceTB/SmolLM2-135M-Instruct"
+pub(crate) const CLEAN: &str = r#"model  = "HuggingFaceTB/SmolLM2-135M-Instruct"
 device = t4
 adapter lora { rank = 16 }
 data { context = 512tok }
@@ -16,7 +16,7 @@ train { micro_batch = 1 }
 "#;
 
 /// The folder that the tests' plans are relative to, with `data/train.jsonl` and `data/empty.jsonl`.
-pub fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("data")).unwrap();
     std::fs::write(folder.path().join("data/train.jsonl"), "{\"text\": \"one\"}\n").unwrap();
@@ -25,18 +25,18 @@ pub fn folder() -> tempfile::TempDir {
 }
 
 /// A linter that finds models in the catalog only.
-pub fn linter(base: &Path) -> Linter {
+pub(crate) fn linter(base: &Path) -> Linter {
     Linter::new(base, Environment::default())
 }
 
-pub fn check(base: &Path, text: &str) -> (Document, Vec<Finding>) {
+pub(crate) fn check(base: &Path, text: &str) -> (Document, Vec<Finding>) {
     let document = read_text("plan.mem", text);
     let findings = linter(base).check(&document);
     (document, findings)
 }
 
 /// The clean plan with a fragment's statements in place of its own; a fragment with a plan is a file already.
-pub fn with(fragment: &str) -> String {
+pub(crate) fn with(fragment: &str) -> String {
     if fragment.lines().any(|line| line.starts_with("plan ")) {
         return fragment.to_owned();
     }

@@ -28,6 +28,7 @@
 
 use memspec::device::DeviceKind;
 use memspec::plan::Written;
+use memspec::quantity::Bytes;
 
 use crate::context::Context;
 use crate::diagnostic::Finding;
@@ -39,10 +40,11 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         // A processor's free memory changes from hour to hour; only a card's is a fact.
         let device = &plan.setups.first()?.resolved.setup.device;
         let limit = limit(plan.written).filter(|&limit| device.kind != DeviceKind::Cpu && limit > device.usable.0)?;
-        let usable = (device.usable.gib() * 100.0).floor() / 100.0;
+        // A tenth below, as it must stay below when it is read again.
+        let usable = (device.usable.gib() * 10.0).floor() / 10.0;
         let fix = Fix::set(context.document, plan.index, "budget.device_memory", &format!("{usable}GiB"), Applicability::Unsafe);
         Some(
-            Finding::new(rule, format!("the budget is {:.2} GiB, and {} has {usable} GiB for a process", limit as f64 / f64::from(1 << 30), device.title))
+            Finding::new(rule, format!("the budget is {:.2} GiB, and {} has {:.2} GiB for a process", Bytes(limit).gib(), device.title, device.usable.gib()))
                 .at(plan.written, "budget.device_memory", "more than there is")
                 .help(format!("write `device_memory <= {usable}GiB`, or leave it out: the device's usable memory is the default"))
                 .fix(fix),

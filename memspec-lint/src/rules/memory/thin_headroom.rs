@@ -12,7 +12,7 @@
 //! device = t4
 //! model = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
 //! data { context = 2048tok }
-//! train { micro_batch = 13 }
+//! train { micro_batch = 6 }
 //! ```
 //!
 //! ## Use instead
@@ -20,14 +20,16 @@
 //! device = t4
 //! model = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
 //! data { context = 2048tok }
-//! train { micro_batch = 8 }
+//! train { micro_batch = 5 }
 //! ```
 //!
 //! ## References
 //! - <https://docs.pytorch.org/docs/stable/notes/cuda.html#memory-management> (what a process holds beside its tensors)
 
+use memspec::cost::Estimate;
 use memspec::plan::Written;
 use memspec::quantity::Bytes;
+use memspec::setup::Setup;
 use memspec::solve::changes;
 
 use crate::context::Context;
@@ -43,12 +45,9 @@ const SUGGESTIONS: usize = 3;
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     let plans = context.plans.iter().filter(|plan| !plan.incomplete && !keeps_free(plan.written));
     plans.filter_map(|plan| {
-        let usable = |resolved: &memspec::solve::Resolved| resolved.setup.device.usable.0;
-        let thin = plan.estimates().filter(|(resolved, estimate)| {
-            estimate.fits && estimate.needs().0 as f64 > THICK * usable(resolved) as f64
-        });
+        let thin = plan.estimates().filter(|(resolved, estimate)| estimate.fits && is_thin(&resolved.setup, estimate));
         let (resolved, estimate) = thin.max_by_key(|(_, estimate)| estimate.needs().0)?;
-        let usable = usable(resolved);
+        let usable = resolved.setup.device.usable.0;
         let needs = estimate.needs();
         let left = Bytes(usable.saturating_sub(needs.0));
         let percent = 100.0 * needs.0 as f64 / usable as f64;
@@ -62,6 +61,11 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         finding.fixes = suggestions.iter().take(SUGGESTIONS).map(|change| repair::suggestion(context, plan, change)).collect();
         Some(finding)
     }).collect()
+}
+
+/// Whether less than 8 % of the device's memory is left.
+pub(crate) fn is_thin(setup: &Setup, estimate: &Estimate) -> bool {
+    estimate.needs().0 as f64 > THICK * setup.device.usable.0 as f64
 }
 
 fn keeps_free(written: &Written) -> bool {

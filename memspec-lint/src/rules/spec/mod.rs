@@ -8,6 +8,7 @@ pub mod let_shadows_symbol;
 pub mod limit_outside_budget;
 pub mod missing_kind;
 pub mod missing_model;
+pub mod missing_name;
 pub mod not_a_limit;
 pub mod not_supported;
 pub mod not_utf8;

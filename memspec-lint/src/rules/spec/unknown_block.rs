@@ -8,12 +8,12 @@
 //!
 //! ## Example
 //! ```mem
-//! trian { micro_batch = 1 }
+//! evla { every = 100 }
 //! ```
 //!
 //! ## Use instead
 //! ```mem
-//! train { micro_batch = 1 }
+//! eval { every = 100 }
 //! ```
 //!
 //! ## Fix safety

@@ -8,18 +8,12 @@
 //!
 //! ## Example
 //! ```mem
-//! data {
-//!   path = train
-//!   context = 512tok
-//! }
+//! output = adapter
 //! ```
 //!
 //! ## Use instead
 //! ```mem
-//! data {
-//!   path = "data/train.jsonl"
-//!   context = 512tok
-//! }
+//! output = "adapter"
 //! ```
 //!
 //! ## Fix safety
