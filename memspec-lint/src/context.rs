@@ -68,6 +68,12 @@ impl<'a> Context<'a> {
         Self { document, base, environment, plans }
     }
 
+    /// Whether every plan could be resolved and costed, so that every rule could look at it.
+    pub fn is_complete(&self) -> bool {
+        let costed = |plan: &Seen<'_>| plan.unresolved.is_empty() && plan.setups.iter().all(|one| one.estimate.is_ok());
+        self.document.problems.is_empty() && self.plans.iter().all(costed)
+    }
+
     /// The text of a place.
     pub fn text(&self, span: std::ops::Range<usize>) -> &'a str {
         self.document.source.text.get(span).unwrap_or_default()

@@ -2,13 +2,16 @@
 
 use std::ops::Range;
 
-use memspec::plan::{Document, Written};
-use memspec::setup::Unresolved;
+use memspec::plan::Written;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::fix::Fix;
 use crate::registry::{self, Rule};
+
+mod from;
+
+pub use from::{from_problems, from_too_big, from_unresolved, place_of};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
@@ -149,60 +152,4 @@ impl Finding {
             None => self.rule.to_owned(),
         }
     }
-}
-
-/// Where a setting is written in words that a label can stand under: the setting's own statement, else the name of the
-/// block or of the plan that it would stand in.
-pub fn place_of(written: &Written, setting: &str) -> Option<Range<usize>> {
-    let spans = &written.spans;
-    let block = setting.split(['.', '[']).next().unwrap_or(setting);
-    if block != setting
-        && let Some(place) = spans.get(setting)
-    {
-        return Some(place.statement.clone());
-    }
-    let place = spans.get(block).or_else(|| spans.get("name")).or_else(|| spans.get("plan"))?;
-    // A block's statement is all of its lines; its name and kind say enough.
-    let end = spans.get(&format!("{block}.kind")).map_or(place.key.end, |kind| kind.key.end.max(place.key.end));
-    let is_setting = spans.get(block).is_some() && memspec::plan::Plan::setting(block).is_some();
-    Some(if is_setting { place.statement.clone() } else { place.key.start..end })
-}
-
-/// The findings for what is wrong with a document's text.
-pub fn from_problems(document: &Document) -> Vec<Finding> {
-    document.problems.iter().map(|problem| from_problem(document, problem)).collect()
-}
-
-fn from_problem(document: &Document, problem: &memspec::plan::Problem) -> Finding {
-    let mut finding = Finding::error(problem.code, &problem.message).label(problem.span.clone(), &problem.label);
-    finding.help.clone_from(&problem.help);
-    for (span, text) in &problem.related {
-        finding = finding.label(span.clone(), text);
-    }
-    if let Some(edit) = &problem.fix {
-        let written = document.source.text.get(edit.range.clone()).unwrap_or_default().trim();
-        let title = match (written, edit.text.trim()) {
-            (written, "") => format!("remove `{written}`"),
-            ("", text) => format!("insert `{text}`"),
-            (written, text) => format!("replace `{written}` with `{text}`"),
-        };
-        finding = finding.fix(Fix::safe(title, vec![edit.clone()]));
-    }
-    finding
-}
-
-/// The findings for settings that cannot be resolved.
-pub fn from_unresolved(written: &Written, unresolved: &[Unresolved]) -> Vec<Finding> {
-    unresolved
-        .iter()
-        .map(|problem| {
-            let mut finding = Finding::error(registry::name_of(problem.rule), &problem.message).at(
-                written,
-                &problem.setting,
-                "",
-            );
-            finding.help.clone_from(&problem.help);
-            finding
-        })
-        .collect()
 }

@@ -90,7 +90,7 @@ impl Linter {
         let mut findings: Vec<Finding> = registry::RULES.iter().flat_map(|rule| (rule.check)(rule, &context)).collect();
         // A file that could not be read at all is no rule's.
         findings.extend(diagnostic::from_problems(document).into_iter().filter(|finding| finding.code.is_none()));
-        let mut findings = suppress::silence(document, findings);
+        let mut findings = suppress::silence(document, findings, context.is_complete());
         findings.sort_by_key(|finding| (finding.offset(), std::cmp::Reverse(finding.severity)));
         findings
     }

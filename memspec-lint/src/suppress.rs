@@ -13,7 +13,9 @@ use crate::fix::Fix;
 use crate::registry;
 
 /// Leaves out what the document's comments allow, and adds a finding for each comment that silences nothing.
-pub fn silence(document: &Document, findings: Vec<Finding>) -> Vec<Finding> {
+///
+/// `complete` says that every rule could look at every plan: while one could not, nothing is known to be silenced in vain.
+pub fn silence(document: &Document, findings: Vec<Finding>, complete: bool) -> Vec<Finding> {
     let scopes: Vec<Vec<Range<usize>>> = document.allows.iter().map(|allow| scope(document, allow)).collect();
     let mut used: Vec<Vec<bool>> = document.allows.iter().map(|allow| vec![false; allow.names.len()]).collect();
     let mut kept: Vec<Finding> = findings
@@ -34,7 +36,9 @@ pub fn silence(document: &Document, findings: Vec<Finding>) -> Vec<Finding> {
         .collect();
     for (allow, used) in document.allows.iter().zip(used) {
         for (n, _) in used.iter().enumerate().filter(|(_, used)| !**used) {
-            kept.push(unused(document, allow, n));
+            if complete || registry::find(&allow.names[n].0).is_none() {
+                kept.push(unused(document, allow, n));
+            }
         }
     }
     kept

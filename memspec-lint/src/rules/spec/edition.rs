@@ -27,5 +27,8 @@
 //!   adapter lora { rank = 16 }
 //! }
 //! ```
+//!
+//! ## Fix safety
+//! Unsafe: the file may mean something else in its edition.
 
 pub(crate) use crate::rules::mistakes as check;
