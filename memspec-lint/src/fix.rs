@@ -54,7 +54,13 @@ impl Fix {
     }
 
     /// A fix that gives a setting of a plan a value, written as `.mem` writes it.
-    pub fn set(document: &Document, plan: usize, path: &str, value: &str, applicability: Applicability) -> Option<Self> {
+    pub fn set(
+        document: &Document,
+        plan: usize,
+        path: &str,
+        value: &str,
+        applicability: Applicability,
+    ) -> Option<Self> {
         let edits = vec![edit_setting(document, plan, path, value)?];
         Some(Self { title: format!("{path} = {value}"), applicability, edits })
     }

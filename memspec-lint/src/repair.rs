@@ -91,7 +91,8 @@ fn together(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved, price: Pri
     };
     let mut now = worst.clone();
     for _ in 0..STEPS {
-        let change = changes(&now, context.base, context.environment).into_iter().find(|change| change.price <= price)?;
+        let change =
+            changes(&now, context.base, context.environment).into_iter().find(|change| change.price <= price)?;
         repair.plan = changed(&repair.plan, &change)?;
         repair.price = repair.price.max(change.price);
         for (setting, value) in &change.settings {

@@ -81,11 +81,15 @@ fn unused(document: &Document, allow: &Allow, index: usize) -> Finding {
         Some(_) => (format!("this comment allows `{name}`, which is not found here"), None),
         None => {
             let nearest = registry::nearest(name);
-            (format!("there is no rule `{name}` to allow"), nearest.map(|rule| format!("did you mean `{}`?", rule.name)))
+            (
+                format!("there is no rule `{name}` to allow"),
+                nearest.map(|rule| format!("did you mean `{}`?", rule.name)),
+            )
         }
     };
     let title = if allow.names.len() == 1 { "remove the comment".to_owned() } else { format!("remove `{name}`") };
-    let mut finding = Finding::new(rule, message).label(span.clone(), "silences nothing").fix(Fix::safe(title, vec![remove]));
+    let mut finding =
+        Finding::new(rule, message).label(span.clone(), "silences nothing").fix(Fix::safe(title, vec![remove]));
     finding.help = help;
     finding
 }

@@ -83,15 +83,18 @@ fn while_a_plan_has_mistakes_no_comment_is_called_unused() {
 #[test]
 fn a_mistake_of_the_text_cannot_be_allowed() {
     let folder = folder();
-    let (_, findings) = check(folder.path(), &common::with("# memspec: allow(unknown-setting)\ntrain { micro_bach = 1 }"));
+    let (_, findings) =
+        check(folder.path(), &common::with("# memspec: allow(unknown-setting)\ntrain { micro_bach = 1 }"));
     assert!(findings.iter().any(|finding| finding.rule == "unknown-setting"));
 }
 
 #[test]
 fn every_plan_of_a_file_is_repaired() {
     let plan = |name: &str, batch: &str| {
-        common::with(&format!("data {{ context = 2048tok }}\ntrain {{ micro_batch = {batch} }}\nbudget {{ device_memory <= 700MiB }}"))
-            .replace("example", name)
+        common::with(&format!(
+            "data {{ context = 2048tok }}\ntrain {{ micro_batch = {batch} }}\nbudget {{ device_memory <= 700MiB }}"
+        ))
+        .replace("example", name)
     };
     let text = plan("a", "16") + &plan("b", "fit [16, 8]") + &plan("c", "12");
     let folder = folder();
@@ -102,7 +105,9 @@ fn every_plan_of_a_file_is_repaired() {
 
 #[test]
 fn a_sweep_is_not_ended_by_a_safe_fix() {
-    let text = common::with("data { context = 2048tok }\ntrain { micro_batch = sweep [16, 8] }\nbudget { device_memory <= 1GiB }");
+    let text = common::with(
+        "data { context = 2048tok }\ntrain { micro_batch = sweep [16, 8] }\nbudget { device_memory <= 1GiB }",
+    );
     let folder = folder();
     let fixed = fix(&linter(folder.path()), read_text("plan.mem", text.clone()), Applicability::Safe);
     assert!(fixed.document.source.text.contains("sweep [16, 8]"), "{}", fixed.document.source.text);
@@ -120,7 +125,15 @@ fn broken_texts_are_checked_and_fixed_without_a_panic() {
             fix(&linter, read_text("plan.yaml", broken), Applicability::Unsafe);
         }
     }
-    for text in ["", "\r\n", "plan \"é\" {\r\n  model = \"x\"\r\n}\r\n", "[]", "{", "plans: [1, {name: x}]", "\u{feff}plan \"x\" { }"] {
+    for text in [
+        "",
+        "\r\n",
+        "plan \"é\" {\r\n  model = \"x\"\r\n}\r\n",
+        "[]",
+        "{",
+        "plans: [1, {name: x}]",
+        "\u{feff}plan \"x\" { }",
+    ] {
         for name in ["x.mem", "x.yaml", "x.json"] {
             fix(&linter, read_text(name, text), Applicability::Unsafe);
         }

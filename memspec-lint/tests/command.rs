@@ -62,7 +62,8 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 
 #[test]
 fn clean_plans_end_with_0() {
-    let folder = folder(&[("a.mem", CLEAN), ("sub/b.mem", CLEAN), ("target/bad.mem", "junk"), (".hidden/bad.mem", "junk")]);
+    let folder =
+        folder(&[("a.mem", CLEAN), ("sub/b.mem", CLEAN), ("target/bad.mem", "junk"), (".hidden/bad.mem", "junk")]);
     let ran = run(folder.path(), &["check"]);
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "2 files: all fits, nothing found\n", ""));
 }
@@ -132,7 +133,8 @@ fn yaml_plans_are_checked_and_fixed_by_name() {
 
 #[test]
 fn what_cannot_run_ends_with_2_and_says_why() {
-    let folder = folder(&[("a.mem", CLEAN), ("notes.txt", "notes"), ("empty/x.txt", ""), ("bad.mem", "plan {"), ("e.mem", "")]);
+    let folder =
+        folder(&[("a.mem", CLEAN), ("notes.txt", "notes"), ("empty/x.txt", ""), ("bad.mem", "plan {"), ("e.mem", "")]);
     for (arguments, words) in [
         (&["check", "nowhere.mem"][..], "cannot read `nowhere.mem`"),
         (&["check", "empty"], "no plans in `empty`"),
@@ -145,7 +147,13 @@ fn what_cannot_run_ends_with_2_and_says_why() {
         (&["explain", "xyzzy-plugh"], "`memspec-lint rules` lists them all"),
     ] {
         let ran = run(folder.path(), arguments);
-        assert!(ran.code == 2 && ran.err.contains(words) && ran.out.is_empty(), "{arguments:?}: {} {} {}", ran.code, ran.err, ran.out);
+        assert!(
+            ran.code == 2 && ran.err.contains(words) && ran.out.is_empty(),
+            "{arguments:?}: {} {} {}",
+            ran.code,
+            ran.err,
+            ran.out
+        );
     }
 }
 

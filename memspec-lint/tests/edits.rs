@@ -13,7 +13,11 @@ fn set(name: &str, text: &str, settings: &[(&str, &str)]) -> String {
     let read = read_text(name, after.clone());
     assert_eq!(read.problems, [], "{after}");
     for (path, _) in &settings {
-        let place = if path.contains('.') || memspec::plan::Plan::setting(path).is_some() { (*path).to_owned() } else { format!("{path}.kind") };
+        let place = if path.contains('.') || memspec::plan::Plan::setting(path).is_some() {
+            (*path).to_owned()
+        } else {
+            format!("{path}.kind")
+        };
         assert!(read.plans[0].spans.get(&place).is_some(), "{place} in\n{after}");
     }
     after
@@ -34,7 +38,11 @@ const MEM: &str = r#"plan "x" {
 
 #[test]
 fn what_is_written_is_replaced() {
-    insta::assert_snapshot!(set("x.mem", MEM, &[("train.micro_batch", "2"), ("device", "a100-80"), ("adapter.rank", "8")]));
+    insta::assert_snapshot!(set(
+        "x.mem",
+        MEM,
+        &[("train.micro_batch", "2"), ("device", "a100-80"), ("adapter.rank", "8")]
+    ));
 }
 
 #[test]
@@ -68,7 +76,13 @@ fn yaml_keeps_its_indentation() {
     insta::assert_snapshot!(set(
         "x.yaml",
         text,
-        &[("train.micro_batch", "2"), ("train.accumulate", "8"), ("adapter.alpha", "8"), ("data.context", "512tok"), ("quantize", "nf4")]
+        &[
+            ("train.micro_batch", "2"),
+            ("train.accumulate", "8"),
+            ("adapter.alpha", "8"),
+            ("data.context", "512tok"),
+            ("quantize", "nf4")
+        ]
     ));
 }
 
@@ -78,8 +92,22 @@ fn json_keeps_its_quotes() {
     insta::assert_snapshot!(set(
         "x.json",
         text,
-        &[("train.micro_batch", "2"), ("train.accumulate", "8"), ("train.checkpointing", "block"), ("data.context", "512tok"), ("quantize", "nf4")]
+        &[
+            ("train.micro_batch", "2"),
+            ("train.accumulate", "8"),
+            ("train.checkpointing", "block"),
+            ("data.context", "512tok"),
+            ("quantize", "nf4")
+        ]
     ));
+}
+
+#[test]
+fn line_ends_stay_as_they_are() {
+    let text = MEM.replace('\n', "\r\n");
+    let after = set("x.mem", &text, &[("train.accumulate", "4"), ("data.context", "512tok")]);
+    assert_eq!(after.matches('\n').count(), after.matches("\r\n").count(), "{after:?}");
+    assert!(after.contains("    accumulate    = 4\r\n  }\r\n"), "{after}");
 }
 
 #[test]

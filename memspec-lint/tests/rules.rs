@@ -66,8 +66,11 @@ fn a_fix_ends_its_finding() {
         if !has_fix {
             continue;
         }
-        let allowed =
-            if promised.is_some_and(|text| text.starts_with("Safe")) { Applicability::Safe } else { Applicability::Unsafe };
+        let allowed = if promised.is_some_and(|text| text.starts_with("Safe")) {
+            Applicability::Safe
+        } else {
+            Applicability::Unsafe
+        };
         let after = fix(&linter(folder.path()), document, allowed);
         assert!(after.findings.is_empty(), "{}:\n{}\n{:#?}", rule.name, after.document.source.text, after.findings);
         fixed.push(rule.name);
@@ -81,7 +84,11 @@ fn every_page_is_whole() {
         let page = rule.page();
         assert!(page.starts_with(&format!("# {} ({})\n", rule.name, rule.code)), "{}: {page}", rule.name);
         assert!(page.contains("## What it does") && page.contains("## Why is this bad?"), "{}", rule.name);
-        assert!(rule.example("Example").is_some() || ["not-utf8", "missing-name"].contains(&rule.name), "{} has no example", rule.name);
+        assert!(
+            rule.example("Example").is_some() || ["not-utf8", "missing-name"].contains(&rule.name),
+            "{} has no example",
+            rule.name
+        );
         let summary = rule.summary();
         assert!(summary.ends_with('.') && summary.len() < 260, "{}: {summary}", rule.name);
         if let Some(safety) = rule.fix_safety() {

@@ -7,10 +7,10 @@ use clap::Args;
 use memspec::plan::Document;
 
 use super::{Failure, Format, Outcome, find, print, print_json};
+use crate::Linter;
 use crate::diagnostic::{Finding, Severity};
 use crate::fix::{self, Applicability};
 use crate::output::{Style, json, report};
-use crate::Linter;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -91,7 +91,10 @@ fn check(path: &Path, arguments: &Arguments) -> Result<Checked, Failure> {
 /// Writes beside the file and renames, so that a file is never half written.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| {
-        Failure::new(format_args!("cannot write `{}`: {error}", path.display()), "the file is as it was; check its folder's permissions and the disk")
+        Failure::new(
+            format_args!("cannot write `{}`: {error}", path.display()),
+            "the file is as it was; check its folder's permissions and the disk",
+        )
     };
     // A link stays one: what it points to is replaced.
     let path = fs::canonicalize(path).map_err(cannot)?;

@@ -47,7 +47,8 @@ pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failur
         }
     }
     if mistakes.is_empty() && context.plans.is_empty() {
-        mistakes.push(Finding::error("no-plan", "there is no plan in this file").help("write one: `plan \"name\" { .. }`"));
+        mistakes
+            .push(Finding::error("no-plan", "there is no plan in this file").help("write one: `plan \"name\" { .. }`"));
     }
     if mistakes.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(Failure(report::render_all(&document.source, &mistakes, Style::of_stderr())));

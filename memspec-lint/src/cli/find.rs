@@ -14,8 +14,9 @@ const DEEPEST: usize = 32;
 pub(super) fn plans(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut found = Vec::new();
     for path in paths {
-        let metadata = fs::metadata(path)
-            .map_err(|error| Failure::new(format_args!("cannot read `{}`: {error}", path.display()), "check the path"))?;
+        let metadata = fs::metadata(path).map_err(|error| {
+            Failure::new(format_args!("cannot read `{}`: {error}", path.display()), "check the path")
+        })?;
         if metadata.is_dir() {
             walk(path, &mut found, 0)?;
         } else if is_plan(path) {
@@ -40,7 +41,9 @@ pub(super) fn plans(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 }
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>, depth: usize) -> Result<(), Failure> {
-    let cannot = |error: std::io::Error| Failure::new(format_args!("cannot read `{}`: {error}", folder.display()), "check its permissions");
+    let cannot = |error: std::io::Error| {
+        Failure::new(format_args!("cannot read `{}`: {error}", folder.display()), "check its permissions")
+    };
     for entry in fs::read_dir(folder).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };

@@ -23,9 +23,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         return Ok(Outcome::Clean);
     }
     let wide = RULES.iter().map(|rule| rule.name.len()).max().unwrap_or(0);
-    let lines = RULES.iter().map(|rule| {
-        format!("{:<8} {:<wide$} {:<8} {}\n", rule.code, rule.name, rule.severity.name(), rule.summary())
-    });
+    let lines = RULES
+        .iter()
+        .map(|rule| format!("{:<8} {:<wide$} {:<8} {}\n", rule.code, rule.name, rule.severity.name(), rule.summary()));
     print(&lines.collect::<String>())?;
     Ok(Outcome::Clean)
 }

@@ -62,11 +62,8 @@ pub fn from_unresolved(written: &Written, unresolved: &[Unresolved]) -> Vec<Find
     unresolved
         .iter()
         .map(|problem| {
-            let mut finding = Finding::error(registry::name_of(problem.rule), &problem.message).at(
-                written,
-                &problem.setting,
-                "",
-            );
+            let mut finding =
+                Finding::error(registry::name_of(problem.rule), &problem.message).at(written, &problem.setting, "");
             finding.help.clone_from(&problem.help);
             finding
         })
@@ -84,7 +81,8 @@ pub fn from_too_big(written: &Written, setup: &Setup, estimate: &Estimate) -> Fi
         Bytes(process.high),
         estimate.peak.phase,
     );
-    let limited_by = ["budget.device_memory", "budget.host_memory"].into_iter().find(|path| written.spans.get(path).is_some());
+    let limited_by =
+        ["budget.device_memory", "budget.host_memory"].into_iter().find(|path| written.spans.get(path).is_some());
     let (setting, words) = match limited_by.filter(|_| setup.budget.written) {
         Some(limit_setting) => (limit_setting, format!("leaves {limit}")),
         None => ("device", format!("has {limit}")),

@@ -169,7 +169,9 @@ impl<'a> Sheet<'a> {
         self.spans
             .iter()
             .filter(|(path, _)| match path.split_once('.') {
-                Some((outer, name)) => outer == block && !name.contains('[') && (name != "kind" || self.notation != Notation::Mem),
+                Some((outer, name)) => {
+                    outer == block && !name.contains('[') && (name != "kind" || self.notation != Notation::Mem)
+                }
                 None => block.is_empty() && Plan::setting(path).is_some() && !path.contains('['),
             })
             .map(|(_, place)| place.clone())
@@ -179,7 +181,11 @@ impl<'a> Sheet<'a> {
     /// The end of everything that is written in the plan.
     fn last_of_plan(&self) -> Option<Place> {
         let inside = |path: &str| !matches!(path, "plan" | "name") && !path.contains(['.', '[']);
-        self.spans.iter().filter(|(path, _)| inside(path)).map(|(_, place)| place.clone()).max_by_key(|place| place.statement.end)
+        self.spans
+            .iter()
+            .filter(|(path, _)| inside(path))
+            .map(|(_, place)| place.clone())
+            .max_by_key(|place| place.statement.end)
     }
 
     /// How far behind a setting's start its `=` stands, when a space before it shows that it is aligned.
@@ -192,24 +198,32 @@ impl<'a> Sheet<'a> {
     /// Inserts into the body of a block or of the plan.
     fn insert(&self, body: &Range<usize>, block: Option<&Place>, name: &str, text: &Text) -> Option<Edit> {
         let written = self.text.get(body.clone())?;
-        let last = if text.apart || (block.is_none() && self.last("").is_none()) { self.last_of_plan() } else { self.last(name) };
+        let last = if text.apart || (block.is_none() && self.last("").is_none()) {
+            self.last_of_plan()
+        } else {
+            self.last(name)
+        };
         let braces = written.trim_start().starts_with('{');
         let on_lines = written.contains('\n') || !braces;
         let separator = match self.notation {
             Notation::Mem => ";",
             _ => ",",
         };
-        let put = |at: usize, text: String| Some(Edit { range: at..at, text });
+        let windows = self.text.contains("\r\n");
+        let put = |at: usize, text: String| {
+            Some(Edit { range: at..at, text: if windows { text.replace('\n', "\r\n") } else { text } })
+        };
         match last {
             Some(last) => {
-                let end = last.statement.start + self.text.get(last.statement.clone())?.trim_end_matches([' ', '\t', '\r', '\n', ';', ',']).len();
+                let end = last.statement.start
+                    + self.text.get(last.statement.clone())?.trim_end_matches([' ', '\t', '\r', '\n', ';', ',']).len();
                 if !on_lines {
                     return put(end, format!("{separator} {}", text.line));
                 }
                 match self.notation {
                     Notation::Json => put(end, format!(",\n{}", text.lines)),
                     _ => {
-                        let line_end = self.text[end..].find('\n').map_or(self.text.len(), |at| end + at);
+                        let line_end = self.text[end..].find(['\r', '\n']).map_or(self.text.len(), |at| end + at);
                         let blank = if text.apart { "\n" } else { "" };
                         put(line_end, format!("\n{blank}{}", text.lines))
                     }

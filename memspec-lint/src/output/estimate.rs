@@ -135,13 +135,18 @@ pub fn table(plan: &PlanEstimate, style: Style) -> String {
         let _ = writeln!(text, "  {name:<10} {:>11}  {}", Bytes(interval.bytes).to_string(), style.faint(&range));
     }
     if !estimate.measured {
-        let _ = writeln!(text, "  {}", style.faint(&format!("no run on {} has been measured yet: the intervals are wide", estimate.device)));
+        let _ = writeln!(
+            text,
+            "  {}",
+            style.faint(&format!("no run on {} has been measured yet: the intervals are wide", estimate.device))
+        );
     }
 
     let _ = writeln!(text, "\n{}", style.bold("phases, allocated"));
     for phase in &estimate.phases {
         let mark = if phase.name == peak.phase { "  <- peak" } else { "" };
-        let _ = writeln!(text, "  {:<10} {:>11}{mark}", phase.name.to_string(), Bytes(phase.allocated_bytes).to_string());
+        let _ =
+            writeln!(text, "  {:<10} {:>11}{mark}", phase.name.to_string(), Bytes(phase.allocated_bytes).to_string());
     }
 
     let all = peak.allocated.bytes.max(1) as f64;
@@ -163,7 +168,13 @@ pub fn table(plan: &PlanEstimate, style: Style) -> String {
     let wide = plan.by_setting.iter().map(|one| one.setting.len()).max().unwrap_or(0);
     for one in &plan.by_setting {
         let parts = style.faint(&one.parts.join(", "));
-        let _ = writeln!(text, "  {:<wide$}  {:>11}  {}  {parts}", one.setting, Bytes(one.bytes).to_string(), percent(one.bytes));
+        let _ = writeln!(
+            text,
+            "  {:<wide$}  {:>11}  {}  {parts}",
+            one.setting,
+            Bytes(one.bytes).to_string(),
+            percent(one.bytes)
+        );
     }
 
     if !plan.changes.is_empty() {
@@ -172,7 +183,8 @@ pub fn table(plan: &PlanEstimate, style: Style) -> String {
         for change in &plan.changes {
             let fits = if change.fits { style.good("fits") } else { style.bad("does not fit") };
             let saves = Bytes(change.saves_bytes).to_string();
-            let _ = writeln!(text, "  {:<wide$}  {saves:>11}  {fits}  {}", change.title, style.faint(change.price.words()));
+            let _ =
+                writeln!(text, "  {:<wide$}  {saves:>11}  {fits}  {}", change.title, style.faint(change.price.words()));
         }
     }
     text

@@ -134,7 +134,10 @@ impl File {
         Self {
             path: document.source.name.clone(),
             findings: findings.iter().map(|finding| Found::new(&document.source, finding)).collect(),
-            applied: applied.iter().map(|(rule, title)| Applied { rule: (*rule).to_owned(), title: title.clone() }).collect(),
+            applied: applied
+                .iter()
+                .map(|(rule, title)| Applied { rule: (*rule).to_owned(), title: title.clone() })
+                .collect(),
         }
     }
 }
@@ -161,7 +164,11 @@ impl Found {
                     edits: fix
                         .edits
                         .iter()
-                        .map(|edit| Replacement { start: edit.range.start, end: edit.range.end, text: edit.text.clone() })
+                        .map(|edit| Replacement {
+                            start: edit.range.start,
+                            end: edit.range.end,
+                            text: edit.text.clone(),
+                        })
                         .collect(),
                 })
                 .collect(),

@@ -97,7 +97,8 @@ pub fn render_all(source: &Source, findings: &[Finding], style: Style) -> String
 /// Any diagnostic, drawn the same way: for the errors of programs that use this crate's reports.
 pub fn diagnostic(diagnostic: &dyn Diagnostic, style: Style) -> String {
     let theme = if style.colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(style.width).with_links(false).with_context_lines(1);
+    let handler =
+        GraphicalReportHandler::new_themed(theme).with_width(style.width).with_links(false).with_context_lines(1);
     let mut text = String::new();
     match handler.render_report(&mut text, diagnostic) {
         Ok(()) => text,
@@ -134,7 +135,10 @@ pub fn summary(files: usize, findings: &[&Finding]) -> String {
         text += &format!("; {safe} fixable with --fix");
     }
     if all > safe {
-        text += &format!("; {} with --fix --unsafe-fixes", if safe > 0 { format!("{} more", all - safe) } else { format!("{all} fixable") });
+        text += &format!(
+            "; {} with --fix --unsafe-fixes",
+            if safe > 0 { format!("{} more", all - safe) } else { format!("{all} fixable") }
+        );
     }
     text + "\n"
 }

@@ -35,12 +35,19 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         if positions == 0 || setup.data.context <= positions {
             return None;
         }
-        let fix = Fix::set(context.document, plan.index, "data.context", &format!("{positions}tok"), Applicability::Unsafe);
+        let fix =
+            Fix::set(context.document, plan.index, "data.context", &format!("{positions}tok"), Applicability::Unsafe);
         Some(
-            Finding::new(rule, format!("a context of {} is beyond the {positions} positions of `{}`", setup.data.context, setup.model_name))
-                .at(plan.written, "data.context", format!("{} too many", setup.data.context - positions))
-                .help(format!("use at most `context = {positions}tok`"))
-                .fix(fix),
+            Finding::new(
+                rule,
+                format!(
+                    "a context of {} is beyond the {positions} positions of `{}`",
+                    setup.data.context, setup.model_name
+                ),
+            )
+            .at(plan.written, "data.context", format!("{} too many", setup.data.context - positions))
+            .help(format!("use at most `context = {positions}tok`"))
+            .fix(fix),
         )
     });
     found.collect()

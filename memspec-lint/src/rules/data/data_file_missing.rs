@@ -48,7 +48,10 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
             } else {
                 let from = context.base.display().to_string();
                 let from = if from.is_empty() { "this folder".to_owned() } else { format!("`{from}`") };
-                (format!("there is no file `{}`", path.display()), Some(format!("paths are relative to the plan's file, in {from}")))
+                (
+                    format!("there is no file `{}`", path.display()),
+                    Some(format!("paths are relative to the plan's file, in {from}")),
+                )
             };
             let fix = nearest(&full, &path).and_then(|nearest| {
                 let mut fix = Fix::set(context.document, plan.index, setting, &nearest, Applicability::Unsafe)?;

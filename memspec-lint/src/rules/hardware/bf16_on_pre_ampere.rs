@@ -38,21 +38,25 @@ use crate::registry::Rule;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     let plans = context.plans.iter().filter(|plan| plan.written.spans.get("train.precision").is_some());
-    plans.filter_map(|plan| {
-        let old = plan.setups.iter().map(|one| &one.resolved.setup).find(|setup| {
-            setup.device.kind == DeviceKind::Cuda
-                && !setup.device.bf16
-                && matches!(setup.train.precision, Precision::Bf16 | Precision::Bf16Pure)
-        })?;
-        let (device, precision) = (&old.device, old.train.precision);
-        let capability = device.compute_capability.map_or(String::new(), |(major, minor)| format!(" (compute capability {major}.{minor})"));
-        let fix = Fix::set(context.document, plan.index, "train.precision", "fp16", Applicability::Unsafe);
-        Some(
-            Finding::new(rule, format!("{} has no bfloat16{capability}", device.title))
-                .at(plan.written, "train.precision", format!("{precision} needs Ampere or newer"))
-                .at(plan.written, "device", "is older")
-                .help("use `precision = fp16`, or a newer device")
-                .fix(fix),
-        )
-    }).collect()
+    plans
+        .filter_map(|plan| {
+            let old = plan.setups.iter().map(|one| &one.resolved.setup).find(|setup| {
+                setup.device.kind == DeviceKind::Cuda
+                    && !setup.device.bf16
+                    && matches!(setup.train.precision, Precision::Bf16 | Precision::Bf16Pure)
+            })?;
+            let (device, precision) = (&old.device, old.train.precision);
+            let capability = device
+                .compute_capability
+                .map_or(String::new(), |(major, minor)| format!(" (compute capability {major}.{minor})"));
+            let fix = Fix::set(context.document, plan.index, "train.precision", "fp16", Applicability::Unsafe);
+            Some(
+                Finding::new(rule, format!("{} has no bfloat16{capability}", device.title))
+                    .at(plan.written, "train.precision", format!("{precision} needs Ampere or newer"))
+                    .at(plan.written, "device", "is older")
+                    .help("use `precision = fp16`, or a newer device")
+                    .fix(fix),
+            )
+        })
+        .collect()
 }

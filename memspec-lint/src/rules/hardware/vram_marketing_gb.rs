@@ -42,12 +42,28 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         let limit = limit(plan.written).filter(|&limit| device.kind != DeviceKind::Cpu && limit > device.usable.0)?;
         // A tenth below, as it must stay below when it is read again.
         let usable = (device.usable.gib() * 10.0).floor() / 10.0;
-        let fix = Fix::set(context.document, plan.index, "budget.device_memory", &format!("{usable}GiB"), Applicability::Unsafe);
+        let fix = Fix::set(
+            context.document,
+            plan.index,
+            "budget.device_memory",
+            &format!("{usable}GiB"),
+            Applicability::Unsafe,
+        );
         Some(
-            Finding::new(rule, format!("the budget is {:.2} GiB, and {} has {:.2} GiB for a process", Bytes(limit).gib(), device.title, device.usable.gib()))
-                .at(plan.written, "budget.device_memory", "more than there is")
-                .help(format!("write `device_memory <= {usable}GiB`, or leave it out: the device's usable memory is the default"))
-                .fix(fix),
+            Finding::new(
+                rule,
+                format!(
+                    "the budget is {:.2} GiB, and {} has {:.2} GiB for a process",
+                    Bytes(limit).gib(),
+                    device.title,
+                    device.usable.gib()
+                ),
+            )
+            .at(plan.written, "budget.device_memory", "more than there is")
+            .help(format!(
+                "write `device_memory <= {usable}GiB`, or leave it out: the device's usable memory is the default"
+            ))
+            .fix(fix),
         )
     });
     found.collect()

@@ -44,23 +44,30 @@ const SUGGESTIONS: usize = 3;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     let plans = context.plans.iter().filter(|plan| !plan.incomplete && !keeps_free(plan.written));
-    plans.filter_map(|plan| {
-        let thin = plan.estimates().filter(|(resolved, estimate)| estimate.fits && is_thin(&resolved.setup, estimate));
-        let (resolved, estimate) = thin.max_by_key(|(_, estimate)| estimate.needs().0)?;
-        let usable = resolved.setup.device.usable.0;
-        let needs = estimate.needs();
-        let left = Bytes(usable.saturating_sub(needs.0));
-        let percent = 100.0 * needs.0 as f64 / usable as f64;
-        let mut finding = Finding::new(
-            rule,
-            format!("plan `{}` fits with {left} to spare: it takes up to {needs}, {percent:.0} % of what {} has", estimate.name, estimate.device),
-        )
-        .at(plan.written, "device", format!("has {}", Bytes(usable)))
-        .help("leave 8 % free, or say how much is kept: `budget { headroom >= 10% }`");
-        let suggestions = changes(resolved, context.base, context.environment);
-        finding.fixes = suggestions.iter().take(SUGGESTIONS).map(|change| repair::suggestion(context, plan, change)).collect();
-        Some(finding)
-    }).collect()
+    plans
+        .filter_map(|plan| {
+            let thin =
+                plan.estimates().filter(|(resolved, estimate)| estimate.fits && is_thin(&resolved.setup, estimate));
+            let (resolved, estimate) = thin.max_by_key(|(_, estimate)| estimate.needs().0)?;
+            let usable = resolved.setup.device.usable.0;
+            let needs = estimate.needs();
+            let left = Bytes(usable.saturating_sub(needs.0));
+            let percent = 100.0 * needs.0 as f64 / usable as f64;
+            let mut finding = Finding::new(
+                rule,
+                format!(
+                    "plan `{}` fits with {left} to spare: it takes up to {needs}, {percent:.0} % of what {} has",
+                    estimate.name, estimate.device
+                ),
+            )
+            .at(plan.written, "device", format!("has {}", Bytes(usable)))
+            .help("leave 8 % free, or say how much is kept: `budget { headroom >= 10% }`");
+            let suggestions = changes(resolved, context.base, context.environment);
+            finding.fixes =
+                suggestions.iter().take(SUGGESTIONS).map(|change| repair::suggestion(context, plan, change)).collect();
+            Some(finding)
+        })
+        .collect()
 }
 
 /// Whether less than 8 % of the device's memory is left.

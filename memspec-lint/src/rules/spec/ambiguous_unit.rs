@@ -33,7 +33,8 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         for (path, span) in amounts(plan.written) {
             let text = context.text(span.clone()).trim();
             // Above what the device has, another rule says more.
-            let said = path == "budget.device_memory" && marketing.iter().any(|found| found.plan.as_deref() == Some(&plan.written.name));
+            let said = path == "budget.device_memory"
+                && marketing.iter().any(|found| found.plan.as_deref() == Some(&plan.written.name));
             let Some(unit) = decimal(text).filter(|_| !said) else { continue };
             let binary = format!("{}iB", &unit[..1]);
             let better = text.replace(unit, &binary);
@@ -58,7 +59,12 @@ fn amounts(written: &Written) -> Vec<(String, std::ops::Range<usize>)> {
         Some(Kind::OneOf(kinds)) => kinds.contains(&Kind::Bytes),
         _ => false,
     };
-    written.spans.iter().filter(|(path, _)| is_memory(path)).map(|(path, place)| (path.to_owned(), place.value.clone())).collect()
+    written
+        .spans
+        .iter()
+        .filter(|(path, _)| is_memory(path))
+        .map(|(path, place)| (path.to_owned(), place.value.clone()))
+        .collect()
 }
 
 fn decimal(text: &str) -> Option<&'static str> {
