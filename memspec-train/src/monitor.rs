@@ -1,6 +1,6 @@
 //! What memory is really taken: a counting global allocator, and the process as the operating system sees it.
 //!
-//! Tensor storage is the only memory that is asked for with [`TENSOR_ALIGN`] (64), and the matrix library asks for its packing buffers with 128;
+//! Tensor storage is the only memory that is asked for with [`TENSOR_ALIGN`], and the matrix library asks for its packing buffers with 128;
 //! the allocator counts by what it is asked for, so a phase's measured bytes come from the allocations themselves.
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -94,7 +94,11 @@ pub fn prepare(mut setup: Setup) -> Result<(Setup, Prepared), PrepareError> {
 /// The template that the plan names, or the model's.
 pub fn chat_template(tokenizer: &Tokenizer, file: Option<&Path>) -> Result<Option<ChatTemplate>, TemplateError> {
     match file {
-        Some(file) => tokenizer.template_file(file).map(Some),
+        Some(file) => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|source| TemplateError::Io { path: file.to_owned(), source })?;
+            tokenizer.compile(&file.display().to_string(), &text).map(Some)
+        }
         None if tokenizer.has_chat_template() => tokenizer.chat_template().map(Some),
         None => Ok(None),
     }

@@ -287,7 +287,7 @@ fn nearest_unit(name: &str) -> Option<&'static str> {
 fn whole(value: f64, text: &str) -> Result<u64, QuantityError> {
     let rounded = value.round();
     // beyond 2^63 no plan means it, and below this bound the conversion is exact
-    if rounded < 0.0 || rounded > 9.2e18 || value.is_nan() {
+    if !(0.0..=9.2e18).contains(&rounded) {
         return Err(QuantityError::OutOfRange(text.to_owned()));
     }
     Ok(rounded as u64)

@@ -129,6 +129,23 @@ fn devices_are_words_or_quoted() {
 }
 
 #[test]
+fn arithmetic_uses_lets_and_settings_above_it() {
+    let document = read_text(
+        "a.mem",
+        "let a = 3\nplan \"p\" {\n model = \"m\"\n let b = (a + 1) * 4\n train { micro_batch = 2; accumulate = ceil(b / micro_batch) }\n}\n",
+    );
+    assert_eq!(document.problems, []);
+    assert_eq!(
+        document.plans[0]
+            .plan
+            .train
+            .as_ref()
+            .and_then(|train| train.accumulate.clone()),
+        Some(8.into())
+    );
+}
+
+#[test]
 fn every_prefix_and_every_missing_token_is_read() {
     for (end, _) in GOOD.char_indices() {
         check(&GOOD[..end]);
@@ -267,6 +284,8 @@ fn nearly() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_text_is_read(text in any::<String>()) {
         check(&text);

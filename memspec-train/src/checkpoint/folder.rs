@@ -26,18 +26,28 @@ pub(super) fn open(path: &Path) -> Result<(Vec<DataFile>, Vec<Tensor>), Checkpoi
     let mut ggufs = files_ending(path, "gguf")?;
     match (ggufs.pop(), ggufs.is_empty()) {
         (Some(only), true) => gguf::open(&only),
-        (Some(_), false) => Err(no_weights(path, "there are several .gguf files: name one of them")),
+        (Some(_), false) => Err(no_weights(
+            path,
+            "there are several .gguf files: name one of them",
+        )),
         (None, _) if !files_ending(path, "bin")?.is_empty() => Err(no_weights(
             path,
             "the .bin files here are pickles, which can run code when loaded: save the model again with safe_serialization",
         )),
-        (None, _) => Err(no_weights(path, "give the folder that the model was saved to, or a .gguf file")),
+        (None, _) => Err(no_weights(
+            path,
+            "give the folder that the model was saved to, or a .gguf file",
+        )),
     }
 }
 
 fn no_weights(path: &Path, help: &'static str) -> CheckpointError {
     let looked_for = "model.safetensors, model.safetensors.index.json, *.gguf";
-    CheckpointError::NoWeights { path: path.to_owned(), looked_for, help }
+    CheckpointError::NoWeights {
+        path: path.to_owned(),
+        looked_for,
+        help,
+    }
 }
 
 fn files_ending(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, CheckpointError> {
@@ -64,13 +74,22 @@ struct Index {
 
 fn sharded(folder: &Path) -> Result<(Vec<DataFile>, Vec<Tensor>), CheckpointError> {
     let index_path = inside(folder, &folder.join(INDEX), INDEX)?;
-    let length = index_path.metadata().map_err(CheckpointError::io(&index_path))?.len();
-    let broken = |reason: String| CheckpointError::Header { path: folder.join(INDEX), reason };
+    let length = index_path
+        .metadata()
+        .map_err(CheckpointError::io(&index_path))?
+        .len();
+    let broken = |reason: String| CheckpointError::Header {
+        path: folder.join(INDEX),
+        reason,
+    };
     if length > MOST_INDEX_BYTES {
-        return Err(broken(format!("{length} bytes is too long for a list of tensor names")));
+        return Err(broken(format!(
+            "{length} bytes is too long for a list of tensor names"
+        )));
     }
     let text = std::fs::read(&index_path).map_err(CheckpointError::io(&index_path))?;
-    let Index { weight_map } = serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
+    let Index { weight_map } =
+        serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
     if weight_map.is_empty() {
         return Err(broken("its weight_map is empty".to_owned()));
     }
@@ -85,7 +104,8 @@ fn sharded(folder: &Path) -> Result<(Vec<DataFile>, Vec<Tensor>), CheckpointErro
         where_found.insert(shard, number);
         files.push(file);
     }
-    let found: BTreeSet<(&str, usize)> = tensors.iter().map(|t| (t.name.as_str(), t.file)).collect();
+    let found: BTreeSet<(&str, usize)> =
+        tensors.iter().map(|t| (t.name.as_str(), t.file)).collect();
     for (tensor, shard) in &weight_map {
         let number = where_found[shard];
         if !found.contains(&(tensor.as_str(), number)) {
@@ -109,12 +129,19 @@ fn inside(folder: &Path, named_by: &Path, name: &str) -> Result<PathBuf, Checkpo
         reason,
     };
     let written = Path::new(name);
-    if name.is_empty() || !written.components().all(|part| matches!(part, Component::Normal(_))) {
+    if name.is_empty()
+        || !written
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
+    {
         return Err(outside("an absolute path, or one with `..`".to_owned()));
     }
     let path = folder.join(written);
     if !path.exists() {
-        return Err(CheckpointError::MissingShard { path: named_by.to_owned(), shard: name.to_owned() });
+        return Err(CheckpointError::MissingShard {
+            path: named_by.to_owned(),
+            shard: name.to_owned(),
+        });
     }
     let real = path.canonicalize().map_err(CheckpointError::io(&path))?;
     let real_folder = folder.canonicalize().map_err(CheckpointError::io(folder))?;

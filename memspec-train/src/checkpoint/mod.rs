@@ -14,10 +14,9 @@ mod write;
 
 pub use encoding::Encoding;
 pub use error::CheckpointError;
-pub use gguf::GgufError;
 pub use write::{TensorSpec, WriteError, write_atomically, write_safetensors};
 
-pub(crate) use gguf::Metadata as GgufMetadata;
+pub(crate) use gguf::GgufVocabulary;
 
 use file::DataFile;
 use std::collections::HashMap;
@@ -57,7 +56,9 @@ struct Tensor {
 enum Layout {
     Same,
     /// GGUF llama's q and k: in each head of `rows` rows, row `2j + t` holds what Hugging Face has in row `t * rows / 2 + j`.
-    InterleavedRotary { rows: usize },
+    InterleavedRotary {
+        rows: usize,
+    },
     /// GGUF gemma's norms, where one is already added to the weight.
     OneAdded,
 }
@@ -84,10 +85,20 @@ impl Checkpoint {
                     false => format!(", also in {}", files[first.file].path.display()),
                 };
                 let path = files[tensor.file].path.clone();
-                return Err(CheckpointError::Duplicate { path, tensor: tensor.name.clone(), also });
+                return Err(CheckpointError::Duplicate {
+                    path,
+                    tensor: tensor.name.clone(),
+                    also,
+                });
             }
         }
-        Ok(Self { path: path.to_owned(), files, tensors, by_name, scratch: Mutex::default() })
+        Ok(Self {
+            path: path.to_owned(),
+            files,
+            tensors,
+            by_name,
+            scratch: Mutex::default(),
+        })
     }
 
     /// The folder or file that was opened.
@@ -146,7 +157,12 @@ impl Checkpoint {
     /// Elements `range` of the tensor (counted row-major) into `out`, which has the range's length.
     ///
     /// May be called from several threads; each then has its own scratch for the time of the call.
-    pub fn read_f32(&self, name: &str, range: Range<usize>, out: &mut [f32]) -> Result<(), CheckpointError> {
+    pub fn read_f32(
+        &self,
+        name: &str,
+        range: Range<usize>,
+        out: &mut [f32],
+    ) -> Result<(), CheckpointError> {
         let tensor = self.find(name)?;
         let elements = tensor.elements();
         if range.start > range.end || range.end > elements || range.len() != out.len() {
@@ -237,7 +253,11 @@ impl Checkpoint {
                     piece
                 }
                 _ => {
-                    encoding::decode(tensor.encoding, &scratch[..bytes], &mut out[..blocks * block]);
+                    encoding::decode(
+                        tensor.encoding,
+                        &scratch[..bytes],
+                        &mut out[..blocks * block],
+                    );
                     blocks * block
                 }
             };

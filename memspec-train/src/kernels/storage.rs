@@ -1,7 +1,7 @@
 //! Tensor storage on the CPU.
 //!
-//! Every tensor of the executor is allocated here, aligned to [`TENSOR_ALIGN`]. The SIMD kernels like that, and since nothing else in
-//! the process asks for this alignment, the counting allocator in [`crate::monitor`] can tell a tensor from other host memory by the
+//! Every tensor of the executor is allocated here, aligned to [`TENSOR_ALIGN`]. SIMD kernels like alignment (64 would do, but burn's own
+//! bookkeeping has that), and since nothing else in the process asks for this one, the counting allocator in [`crate::monitor`] can tell a tensor from other host memory by the
 //! layout it is asked for, without trusting the code that makes the promise.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -14,7 +14,7 @@ use burn::tensor::{DType, Int, Shape, Tensor, TensorData};
 use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProperty, Bytes};
 
 /// Alignment in bytes of tensor storage, and of nothing else.
-pub const TENSOR_ALIGN: usize = 64;
+pub const TENSOR_ALIGN: usize = 256;
 
 /// An f32 tensor of the flex backend.
 pub(crate) type F32 = FloatTensor<Flex>;

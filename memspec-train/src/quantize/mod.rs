@@ -6,7 +6,9 @@ pub mod nf4;
 
 /// A weight that is no finite number, met while quantizing: a scale made of it would spoil its whole block.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-#[error("element {element} is {value}, which cannot be quantized; the checkpoint is damaged or was saved after a diverged run")]
+#[error(
+    "element {element} is {value}, which cannot be quantized; the checkpoint is damaged or was saved after a diverged run"
+)]
 pub struct NotFinite {
     /// Index of the element in the row-major weight.
     pub element: usize,
@@ -23,8 +25,7 @@ fn largest(values: &[f32], first: usize) -> Result<f32, NotFinite> {
     for chunk in chunks {
         for (lane, value) in lanes.iter_mut().zip(chunk) {
             let size = value.abs();
-            // false for NaN too
-            bad |= !(size < f32::INFINITY);
+            bad |= !size.is_finite();
             *lane = if size > *lane { size } else { *lane };
         }
     }
@@ -34,7 +35,10 @@ fn largest(values: &[f32], first: usize) -> Result<f32, NotFinite> {
         most = most.max(value.abs());
     }
     if bad && let Some(at) = values.iter().position(|value| !value.is_finite()) {
-        return Err(NotFinite { element: first + at, value: values[at] });
+        return Err(NotFinite {
+            element: first + at,
+            value: values[at],
+        });
     }
     Ok(most)
 }

@@ -134,7 +134,7 @@ pub fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
         // Tensors have the bytes that the trace says (the executor's tests: within 0.5 %).
         let allocated = Interval::around(replay.peak, 0.005);
         let reserved = allocated.plus(Interval::around(engine::memspec::workspace(setup), 0.5));
-        let rest = host.tokenizer_bytes + host.data_bytes + host.runtime_bytes;
+        let rest = engine::memspec::host_bytes(&host);
         let process = reserved.plus(Interval::around(rest, 0.25));
         (allocated, reserved, process)
     } else {

@@ -54,6 +54,7 @@ pub fn read(source: Source) -> Document {
     } = reader;
     for problem in &mut problems {
         keep_quotes(text, problem);
+        in_yaml(problem);
     }
     document.problems = problems;
     document.plans = plans;
@@ -104,8 +105,21 @@ fn keep_quotes(text: &str, problem: &mut Problem) {
         && old.len() > 1
         && old.ends_with(quote)
         && !fix.text.starts_with(quote)
+        && !matches!(fix.text.as_str(), "true" | "false")
     {
         fix.text = format!("{quote}{}{quote}", fix.text);
+    }
+}
+
+/// A choice is written otherwise here than in `.mem`.
+fn in_yaml(problem: &mut Problem) {
+    if problem
+        .help
+        .as_ref()
+        .is_some_and(|help| help.contains("= fit ["))
+    {
+        let help = "write `{fit: [..]}` for the first that fits the budget, `{sweep: [..]}` for one run each";
+        problem.help = Some(help.to_owned());
     }
 }
 
@@ -205,7 +219,7 @@ impl Reader<'_> {
             statement: whole,
         };
         let raw = self.block(mapping, Plan::SPEC, path, place, "name", head);
-        let written = check(&raw, self.text, &mut self.problems);
+        let written = check(&raw, true, self.text, &mut self.problems);
         self.plans.push(written);
     }
 

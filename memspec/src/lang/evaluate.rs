@@ -93,13 +93,15 @@ impl<'a> Scope<'a> {
             item.value = Value::Hole;
         }
         if let Some(lets) = self.lets.last_mut() {
-            if lets.contains_key(text) {
+            if let Some(first) = lets.get(text) {
                 let problem = Problem::new(
                     "duplicate-setting",
                     span.clone(),
                     format!("`{text}` is defined twice"),
                 );
-                self.problems.push(problem.label("again here"));
+                let first = first.span.clone();
+                self.problems
+                    .push(problem.label("again here").related(first, "first here"));
             } else {
                 lets.insert(text.clone(), item);
             }

@@ -55,15 +55,11 @@ pub(super) fn lower(source: Source, tree: Tree) -> Document {
                         .push(problem.label("again here").related(first, "first here"));
                 }
                 let raw = plan_block(plan, &mut scope);
+                // of a plan without a name that is already said
+                let whole = plan.name.is_some() && plan.body.closed && !has_errors(&plan.body);
                 document
                     .plans
-                    .push(check(&raw, &source.text, &mut document.problems));
-                // a plan without a name is already a mistake, and its model may be in the part that could not be read
-                if plan.name.is_none() || !plan.body.closed || has_errors(&plan.body) {
-                    document.problems.retain(|problem| {
-                        problem.code != "missing-model" || !plan.span.contains(&problem.span.start)
-                    });
-                }
+                    .push(check(&raw, whole, &source.text, &mut document.problems));
             }
             tree::Item::Misplaced(_) | tree::Item::Error(_) => {}
         }

@@ -285,6 +285,14 @@ fn at_section(input: Tokens) -> bool {
                 && input.nth(2) == Some(TokenKind::OpenBrace)))
 }
 
+/// Whether the next token is further from the left than the one at `outer`: it is meant to be inside.
+fn indented(input: Tokens, outer: usize) -> bool {
+    match (input.column(input.span().start), input.column(outer)) {
+        (Some(inner), Some(outer)) => inner > outer,
+        _ => false,
+    }
+}
+
 /// `{ statements }`, or what there is of it.
 fn body<'a>(
     input: Tokens<'a>,
@@ -295,7 +303,6 @@ fn body<'a>(
     let mut opened = input;
     if input.next() != Some(TokenKind::OpenBrace) {
         let below = newlines(input);
-        let indented = || Some(below.column(below.span().start)? > input.column(header.start)?);
         if below.next() == Some(TokenKind::OpenBrace) && input.at_line_end() {
             let problem = Problem::new(
                 "syntax",
@@ -313,7 +320,7 @@ fn body<'a>(
             let problem = input.unexpected(&format!("`{{` after `{name}`"));
             input.report(problem.fix(input.before..input.before, " {"));
             // with its statements indented below it, only the `{` is missing; else the body is
-            if !(input.at_line_end() && below.next().is_some() && indented() == Some(true)) {
+            if !(input.at_line_end() && below.next().is_some() && indented(below, header.start)) {
                 let at = input.before..input.before;
                 return (
                     input,
@@ -358,7 +365,10 @@ fn body<'a>(
                 },
             );
         }
-        if at.next().is_none() || at_item(at) || (section == Section::Block && at_section(at)) {
+        if at.next().is_none()
+            || at_item(at)
+            || (section == Section::Block && at_section(at) && !indented(at, header.start))
+        {
             let problem = Problem::new("syntax", header, format!("`{name}` is not closed"))
                 .label("its `}` is missing");
             at.report(problem.fix(rest.before..rest.before, "\n}"));

@@ -35,7 +35,14 @@ pub(crate) enum Entry {
 }
 
 /// Checks a plan's block against the table; what is wrong is left out of the plan and added to `problems`.
-pub(crate) fn check(raw: &RawBlock, source: &str, problems: &mut Vec<Problem>) -> Written {
+///
+/// `whole`: all of it could be read. Where it could not, what seems to be missing may only be unread.
+pub(crate) fn check(
+    raw: &RawBlock,
+    whole: bool,
+    source: &str,
+    problems: &mut Vec<Problem>,
+) -> Written {
     let mut written = Written::default();
     let mut checker = Checker {
         source,
@@ -63,10 +70,11 @@ pub(crate) fn check(raw: &RawBlock, source: &str, problems: &mut Vec<Problem>) -
         );
     }
     checker.block(&mut written.plan, raw, "");
-    if !raw
-        .entries
-        .iter()
-        .any(|entry| matches!(entry, Entry::Setting { name, .. } if name == "model"))
+    if whole
+        && !raw
+            .entries
+            .iter()
+            .any(|entry| matches!(entry, Entry::Setting { name, .. } if name == "model"))
     {
         let at = raw.head.as_ref().map_or(&raw.key, |(_, span)| span).clone();
         problems.push(explain::missing_model(&written.name, at));

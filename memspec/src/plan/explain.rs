@@ -249,7 +249,7 @@ pub(super) fn limit_outside(name: &str, place: &Place, source: &str) -> Problem 
     )
     .label("limits stand in `budget`")
     .help(format!("write `{name} = {got}`"))
-    .fix(place.key.end..place.value.start, " = ")
+    .fix(place.statement.clone(), format!("{name} = {got}"))
 }
 
 /// A number below the least that a setting takes.

@@ -23,11 +23,27 @@
 #[macro_use]
 mod spec;
 mod blocks;
+#[cfg_attr(
+    not(any(feature = "lang", feature = "yaml")),
+    allow(dead_code, reason = "only reading a text checks it")
+)]
 mod check;
 mod choice;
+#[cfg_attr(
+    not(any(feature = "lang", feature = "yaml")),
+    allow(dead_code, reason = "only reading a text checks it")
+)]
 mod document;
+#[cfg_attr(
+    not(any(feature = "lang", feature = "yaml")),
+    allow(dead_code, reason = "only reading a text checks it")
+)]
 mod explain;
 mod limit;
+#[cfg_attr(
+    not(any(feature = "lang", feature = "yaml")),
+    allow(dead_code, reason = "only reading a text checks it")
+)]
 mod problem;
 mod read;
 mod section;

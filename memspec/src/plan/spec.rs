@@ -246,7 +246,7 @@ macro_rules! block {
             )?
             $(
                 $(#[doc = $meaning])+
-                $(#[doc = concat!("\n\nDefault: ", $default, ".")])?
+                $(#[doc = concat!("\n\nDefault: `", $default, "`.")])?
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 pub $setting: Option<$Wrap<$Type>>,
             )*

@@ -56,6 +56,11 @@ pub fn host(setup: &Setup) -> Host {
     }
 }
 
+/// All of it.
+pub fn host_bytes(host: &Host) -> u64 {
+    host.tokenizer_bytes + host.data_bytes + host.runtime_bytes
+}
+
 /// What the matrix products' packing buffers take: a cache's worth for each thread, and the packed operands of the largest product.
 pub fn workspace(setup: &Setup) -> u64 {
     WORKSPACE_BYTES * u64::from(setup.device.cores.unwrap_or(1))

@@ -1,5 +1,7 @@
 //! Values and arithmetic.
 
+use std::ops::Range;
+
 use nom::branch::alt;
 use nom::{Input, Parser};
 
@@ -61,19 +63,34 @@ pub(super) fn value(input: Tokens) -> Parsed<Expr> {
             && !matches!(input.nth(1), Some(TokenKind::Dot | TokenKind::OpenParen))
         {
             let start = input.span().start;
-            let what = format!("a list after `{word}`, as in `{word} [4, 2, 1]`");
-            let (rest, listed) = expect(list, &what)(input.take_from(1))?;
-            let kind = match listed {
-                Some(Expr {
-                    kind: ExprKind::List(values),
-                    ..
-                }) => choice(values),
-                _ => ExprKind::Hole,
+            let after = input.take_from(1);
+            if after.next() == Some(TokenKind::OpenBracket) {
+                let (rest, list) = elements(after, TokenKind::CloseBracket)?;
+                return Ok((
+                    rest,
+                    Expr {
+                        kind: list.or_hole(choice),
+                        span: start..rest.before,
+                    },
+                ));
+            }
+            after.expected(&format!("a list after `{word}`, as in `{word} [4, 2, 1]`"));
+            // where values follow all the same, only the `[` is missing
+            let rest = match lines(after).next() {
+                Some(TokenKind::Number | TokenKind::Quantity | TokenKind::Text) => {
+                    let opening = Opening {
+                        span: after.span(),
+                        close: TokenKind::CloseBracket,
+                        missing: true,
+                    };
+                    more_elements(after.deeper(), &opening)?.0.as_deep_as(input)
+                }
+                _ => after,
             };
             return Ok((
                 rest,
                 Expr {
-                    kind,
+                    kind: ExprKind::Hole,
                     span: start..rest.before,
                 },
             ));
@@ -281,13 +298,8 @@ fn call(input: Tokens) -> Parsed<Expr> {
     };
     let (rest, arguments) = elements(input.take_from(1), TokenKind::CloseParen)?;
     let span = name.span.start..rest.before;
-    Ok((
-        rest,
-        Expr {
-            kind: ExprKind::Call(name, arguments),
-            span,
-        },
-    ))
+    let kind = arguments.or_hole(|arguments| ExprKind::Call(name.clone(), arguments));
+    Ok((rest, Expr { kind, span }))
 }
 
 fn parenthesized(input: Tokens) -> Parsed<Expr> {
@@ -326,34 +338,78 @@ fn list(input: Tokens) -> Parsed<Expr> {
     Ok((
         rest,
         Expr {
-            kind: ExprKind::List(values),
+            kind: values.or_hole(ExprKind::List),
             span: start..rest.before,
         },
     ))
 }
 
-/// What stands between the bracket at the next token and `close`, split by commas; newlines are free.
-fn elements(input: Tokens, close: TokenKind) -> Parsed<Vec<Expr>> {
-    let opening = input.span();
-    let (open, sign) = (
-        input.text(0),
-        if close == TokenKind::CloseBracket {
-            "]"
+/// The bracket that a list began with.
+struct Opening {
+    span: Range<usize>,
+    close: TokenKind,
+    /// It is not there, which is reported; that it is not closed is no second mistake.
+    missing: bool,
+}
+
+/// The values between brackets, and whether the closing one is there.
+struct List {
+    values: Vec<Expr>,
+    closed: bool,
+}
+
+impl List {
+    /// As an expression; of a list that is not closed, nobody knows what it would be.
+    fn or_hole(self, kind: impl Fn(Vec<Expr>) -> ExprKind) -> ExprKind {
+        if self.closed {
+            kind(self.values)
         } else {
-            ")"
-        },
-    );
-    let mut rest = input.take_from(1).deeper();
-    let mut values = Vec::new();
-    if rest.depth > MOST_DEEP {
-        input.report(too_deep(opening));
-        return Ok((skip_bracket(rest).as_deep_as(input), values));
+            ExprKind::Hole
+        }
     }
+}
+
+/// What stands between the bracket at the next token and `close`.
+fn elements(input: Tokens, close: TokenKind) -> Parsed<List> {
+    let opening = Opening {
+        span: input.span(),
+        close,
+        missing: false,
+    };
+    let inside = input.take_from(1).deeper();
+    if inside.depth > MOST_DEEP {
+        input.report(too_deep(opening.span));
+        let nothing = List {
+            values: Vec::new(),
+            closed: false,
+        };
+        return Ok((skip_bracket(inside).as_deep_as(input), nothing));
+    }
+    let (rest, list) = more_elements(inside, &opening)?;
+    Ok((rest.as_deep_as(input), list))
+}
+
+/// Values split by commas, up to the closing bracket; newlines are free.
+fn more_elements<'a>(input: Tokens<'a>, opening: &Opening) -> Parsed<'a, List> {
+    let close = opening.close;
+    let (open, sign) = if close == TokenKind::CloseBracket {
+        ("[", "]")
+    } else {
+        ("(", ")")
+    };
+    let mut rest = input;
+    let mut values = Vec::new();
     let mut comma_missing = false;
     loop {
         let at = lines(rest);
         if at.next() == Some(close) {
-            return Ok((at.take_from(1).as_deep_as(input), values));
+            return Ok((
+                at.take_from(1),
+                List {
+                    values,
+                    closed: true,
+                },
+            ));
         }
         let setting = at.next() == Some(TokenKind::Word) && at.nth(1) == Some(TokenKind::Assign);
         let over = matches!(
@@ -361,10 +417,22 @@ fn elements(input: Tokens, close: TokenKind) -> Parsed<Vec<Expr>> {
             None | Some(TokenKind::CloseBrace | TokenKind::OpenBrace | TokenKind::Semicolon)
         );
         if over || setting || at_item(at) || at_section(at) {
-            let problem = Problem::new("syntax", opening, format!("`{open}` is not closed"))
-                .label(format!("its `{sign}` is missing"));
-            at.report(problem.fix(rest.before..rest.before, sign));
-            return Ok((rest.as_deep_as(input), values));
+            let problem = Problem::new(
+                "syntax",
+                opening.span.clone(),
+                format!("`{open}` is not closed"),
+            )
+            .label(format!("its `{sign}` is missing"));
+            if !opening.missing {
+                at.report(problem.fix(rest.before..rest.before, sign));
+            }
+            return Ok((
+                rest,
+                List {
+                    values,
+                    closed: false,
+                },
+            ));
         }
         match sum(at) {
             Ok((after, value)) => {
@@ -373,7 +441,13 @@ fn elements(input: Tokens, close: TokenKind) -> Parsed<Vec<Expr>> {
             }
             Err(_) => {
                 at.expected(&format!("a value or `{sign}`"));
-                return Ok((to_close(at, close).as_deep_as(input), values));
+                return Ok((
+                    to_close(at, close),
+                    List {
+                        values,
+                        closed: false,
+                    },
+                ));
             }
         }
         let next = lines(rest);
@@ -404,7 +478,13 @@ fn elements(input: Tokens, close: TokenKind) -> Parsed<Vec<Expr>> {
             ) => {}
             Some(_) => {
                 next.expected(&format!("`,` or `{sign}`"));
-                return Ok((to_close(next, close).as_deep_as(input), values));
+                return Ok((
+                    to_close(next, close),
+                    List {
+                        values,
+                        closed: false,
+                    },
+                ));
             }
         }
     }

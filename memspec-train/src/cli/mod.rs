@@ -1,0 +1,130 @@
+//! The command line.
+
+mod failure;
+mod open;
+mod progress;
+mod run;
+mod words;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use failure::Failure;
+
+/// Fine-tunes language models inside the memory that was promised.
+#[derive(Debug, Parser)]
+#[command(
+    name = "memspec-train",
+    version,
+    after_help = "Examples:\n  memspec-train run examples/quickstart.mem\n  memspec-train run plan.mem --resume\n  \
+                  memspec-train generate plan.mem --prompt \"What does the baker sell?\" --adapter runs/quickstart-1\n\n\
+                  Exit codes: 0 done, 1 the plan does not fit, 2 it could not run, 130 stopped by Ctrl-C (saved)."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Trains what a plan says and leaves an adapter that PEFT loads.
+    Run(RunArguments),
+    /// Answers a prompt, with the base model or with an adapter.
+    Generate(GenerateArguments),
+    /// Writes the logits of a prompt, to compare with another implementation.
+    Logits(LogitsArguments),
+    /// Prints a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  memspec-train run plan.mem\n  memspec-train run plan.mem --resume        go on from the newest checkpoint\n  \
+                        memspec-train run plan.mem --overwrite     replace an earlier run in the plan's `output`\n  \
+                        memspec-train run plan.mem --json          print the report")]
+struct RunArguments {
+    /// The plan: a .mem, .yaml or .json file.
+    plan: PathBuf,
+    /// The plan of that name, when the file has several.
+    #[arg(long)]
+    name: Option<String>,
+    /// Go on from the newest checkpoint.
+    #[arg(long, conflicts_with = "overwrite")]
+    resume: bool,
+    /// Replace what an earlier run left in the output folder.
+    #[arg(long)]
+    overwrite: bool,
+    /// Threads to compute with [default: all cores].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Print the report as JSON instead of a summary.
+    #[arg(long)]
+    json: bool,
+    /// Print nothing but errors.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Arguments of `generate`.
+#[derive(Debug, clap::Args)]
+struct GenerateArguments {
+    /// The plan whose model answers.
+    plan: PathBuf,
+    /// The plan of that name, when the file has several.
+    #[arg(long)]
+    name: Option<String>,
+    /// What to ask. With a chat template it is the user's turn, without one it is continued.
+    #[arg(long, short)]
+    prompt: String,
+    /// A run's folder, to answer with its adapter; without it the base model answers.
+    #[arg(long, short)]
+    adapter: Option<PathBuf>,
+    /// Most tokens of the answer.
+    #[arg(long, default_value_t = 64)]
+    max_tokens: usize,
+    /// 0 always takes the likeliest token, 1 draws as likely as the model says.
+    #[arg(long, default_value_t = 0.0)]
+    temperature: f32,
+    /// Print prompt and answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `logits`.
+#[derive(Debug, clap::Args)]
+struct LogitsArguments {
+    /// The plan whose model computes.
+    plan: PathBuf,
+    /// The plan of that name, when the file has several.
+    #[arg(long)]
+    name: Option<String>,
+    /// The text, taken as it stands.
+    #[arg(long, short)]
+    prompt: String,
+    /// A run's folder, to compute with its adapter.
+    #[arg(long, short)]
+    adapter: Option<PathBuf>,
+    /// The safetensors file to write: `input_ids` [T] and `logits` [T, V].
+    #[arg(long, short)]
+    out: PathBuf,
+}
+
+/// Runs the command line; the exit code says how it went.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Generate(arguments) => words::generate(&arguments),
+        Command::Logits(arguments) => words::logits(&arguments),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "memspec-train", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    done.unwrap_or_else(Failure::print)
+}

@@ -1,0 +1,86 @@
+//! Progress of a run: a bar on a terminal, a line now and then elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use memspec::quantity::Bytes;
+
+use crate::run::Event;
+
+/// How often a line is printed where there is no terminal.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Shows a run's events.
+#[derive(Debug)]
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+    quiet: bool,
+    last: Option<Instant>,
+    steps: u64,
+}
+
+impl Progress {
+    pub(super) fn new(quiet: bool) -> Self {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| ProgressBar::new(0));
+        Self { bar, quiet, last: None, steps: 0 }
+    }
+
+    pub(super) fn show(&mut self, event: &Event) {
+        if self.quiet {
+            return;
+        }
+        match (event, &self.bar) {
+            (Event::Loading { done, blocks }, Some(bar)) => {
+                bar.set_style(style("loading {wide_bar} {pos}/{len} blocks"));
+                bar.set_length(*blocks);
+                bar.set_position(*done);
+            }
+            (Event::Started { step, steps }, bar) => {
+                self.steps = *steps;
+                if let Some(bar) = bar {
+                    bar.set_style(style("{wide_bar} {pos}/{len} {msg} {eta}"));
+                    bar.set_length(*steps);
+                    bar.set_position(*step);
+                } else if *step > 0 {
+                    eprintln!("going on after step {step}");
+                }
+            }
+            (Event::Step(line), bar) => {
+                let message = format!(
+                    "loss {:.3}, {:.0} tokens/s, {} of {} promised",
+                    line.loss,
+                    line.tokens_per_second,
+                    Bytes(line.measured_bytes),
+                    Bytes(line.promised_bytes)
+                );
+                if let Some(bar) = bar {
+                    bar.set_position(line.step);
+                    bar.set_message(message);
+                } else if self.last.is_none_or(|last| last.elapsed() >= EVERY) || line.step == self.steps {
+                    eprintln!("step {}/{}: {message}", line.step, self.steps);
+                    self.last = Some(Instant::now());
+                }
+            }
+            (Event::Evaluated { step, loss }, bar) => {
+                let message = format!("step {step}: evaluation loss {loss:.3}");
+                match bar {
+                    Some(bar) => bar.println(message),
+                    None => eprintln!("{message}"),
+                }
+            }
+            (Event::Saved { step }, Some(bar)) => bar.println(format!("step {step}: checkpoint saved")),
+            (Event::Loading { .. } | Event::Saved { .. }, _) => {}
+        }
+    }
+
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

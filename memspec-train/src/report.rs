@@ -1,0 +1,103 @@
+//! The report of a run: what was promised and what was measured.
+
+use memspec::cost::{Estimate, PhaseName};
+use memspec::setup::Setup;
+use serde::Serialize;
+
+use crate::monitor;
+
+/// Promise and measurement of one phase, or of another line of memory.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Line {
+    /// The phase or line.
+    pub name: String,
+    /// What the estimate said.
+    pub promised_bytes: u64,
+    /// The high-water mark that the allocator (or the operating system) counted.
+    pub measured_bytes: u64,
+}
+
+/// `report.json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The plan's name.
+    pub plan: String,
+    /// What ran.
+    pub version: &'static str,
+    /// Where it ran.
+    pub device: String,
+    /// Threads that computed.
+    pub threads: usize,
+    /// Live tensor bytes, phase by phase.
+    pub phases: Vec<Line>,
+    /// Packing buffers of the matrix products, beside the tensors.
+    pub workspace: Line,
+    /// Host memory outside the backend: tokenizer, data, and the program's own.
+    pub host: Line,
+    /// The process's resident memory at its highest.
+    pub process: Line,
+    /// Optimizer steps done and planned.
+    pub steps: Steps,
+    /// The loss of each step.
+    pub losses: Vec<f32>,
+    /// The loss on the evaluation data after so many steps.
+    pub eval_losses: Vec<(u64, f32)>,
+    /// Trained tokens a second, padding not counted, over all steps of this run but the first.
+    pub tokens_per_second: f64,
+    /// Seconds from the start of loading to the end of the first step.
+    pub first_step_seconds: f64,
+    /// The setup that ran, every default explicit.
+    pub setup: Setup,
+}
+
+/// How far a run came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Steps {
+    /// Done.
+    pub done: u64,
+    /// Planned.
+    pub planned: u64,
+}
+
+/// The tensors' high-water mark of each phase, read from the allocator.
+#[derive(Debug, Default)]
+pub struct Phases {
+    current: Option<PhaseName>,
+    peaks: [Option<u64>; PhaseName::ALL.len()],
+}
+
+impl Phases {
+    /// Ends the phase that runs and begins `name`.
+    pub fn enter(&mut self, name: PhaseName) {
+        self.close();
+        monitor::TENSORS.reset_peak();
+        self.current = Some(name);
+    }
+
+    /// Ends the phase that runs.
+    pub fn close(&mut self) {
+        if let Some(phase) = self.current.take() {
+            let peak = self.peaks[phase as usize].get_or_insert(0);
+            *peak = (*peak).max(monitor::TENSORS.peak());
+        }
+    }
+
+    /// The highest of all phases so far.
+    pub fn highest(&self) -> u64 {
+        self.peaks.iter().flatten().copied().max().unwrap_or(0)
+    }
+
+    /// Each phase that ran beside its promise.
+    pub fn lines(&self, promise: &Estimate) -> Vec<Line> {
+        PhaseName::ALL
+            .into_iter()
+            .filter_map(|phase| {
+                Some(Line {
+                    name: phase.to_string(),
+                    promised_bytes: promise.phase(phase)?,
+                    measured_bytes: self.peaks[phase as usize]?,
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,406 @@
+//! The run: load, train, save, and keep what was promised beside what is measured.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Instant;
+
+use memspec::cost::PhaseName;
+use memspec::cost::engine::memspec::{host_bytes, loss_rows, workspace};
+use memspec::setup::{Setup, Verified};
+use serde::Serialize;
+
+use crate::checkpoint::{Checkpoint, CheckpointError, WriteError, write_atomically};
+use crate::data::{Position, Sampler};
+use crate::kernels::AdamW;
+use crate::metrics::Metrics;
+use crate::network::Model;
+use crate::network::load::{LoadError, Weights, load};
+use crate::output::{Existing, Output, OutputError, State, course};
+use crate::peft::AdapterConfig;
+use crate::prepare::{PrepareError, Prepared, batch, sampler, weights};
+use crate::report::{Line, Phases, Report, Steps};
+use crate::schedule::learning_rate;
+use crate::step::{Batch, StepConfig, evaluate, micro_batch, optimizer_step};
+use crate::monitor;
+
+/// AdamW's epsilon, as in PyTorch.
+const EPSILON: f32 = 1e-8;
+
+/// How a run is started.
+#[derive(Debug)]
+pub struct RunOptions<'a> {
+    /// The folder of the plan's file: default outputs are beside it.
+    pub base: &'a Path,
+    /// What to do with an output folder that is not empty.
+    pub existing: Existing,
+    /// Becomes true when the run should save and stop.
+    pub stop: &'a AtomicBool,
+}
+
+/// What a run tells whoever watches it.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Loading: blocks done, of how many.
+    Loading {
+        /// Blocks that are on the device.
+        done: u64,
+        /// All blocks.
+        blocks: u64,
+    },
+    /// Training begins or goes on at `step`.
+    Started {
+        /// Steps that an earlier run did.
+        step: u64,
+        /// All steps.
+        steps: u64,
+    },
+    /// A step was done.
+    Step(StepMetrics),
+    /// An evaluation was done.
+    Evaluated {
+        /// Steps done.
+        step: u64,
+        /// The mean loss.
+        loss: f32,
+    },
+    /// A checkpoint was written.
+    Saved {
+        /// Steps done.
+        step: u64,
+    },
+}
+
+/// One line of `metrics.jsonl`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct StepMetrics {
+    /// The step, from 1.
+    pub step: u64,
+    /// Mean loss over the step's scored tokens.
+    pub loss: f32,
+    /// The learning rate that was applied.
+    pub learning_rate: f64,
+    /// The gradient's global norm before clipping.
+    pub grad_norm: f32,
+    /// Trained tokens, padding not counted.
+    pub tokens: u64,
+    /// Tokens a second of this step.
+    pub tokens_per_second: f64,
+    /// The most tensor bytes in any phase so far.
+    pub measured_bytes: u64,
+    /// What was promised for that.
+    pub promised_bytes: u64,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its folder.
+    pub output: Output,
+    /// Its report, as written.
+    pub report: Report,
+    /// It was asked to stop before its last step.
+    pub stopped: bool,
+}
+
+/// Why a run failed. What was saved before stays.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Before it began.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// The weights.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The output folder.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The loss is no number any more.
+    #[error("the loss of step {step} is {loss}; the last good checkpoint is {checkpoint}")]
+    Diverged {
+        /// The step, from 1.
+        step: u64,
+        /// The loss.
+        loss: f32,
+        /// Where to go on from.
+        checkpoint: String,
+    },
+    /// Full fine-tuning.
+    #[error("plan `{plan}` has no adapter, and this version trains adapters only; add `adapter lora {{ }}`")]
+    NoAdapter {
+        /// The plan.
+        plan: String,
+    },
+}
+
+impl From<CheckpointError> for RunError {
+    fn from(error: CheckpointError) -> Self {
+        Self::Load(error.into())
+    }
+}
+
+impl From<WriteError> for RunError {
+    fn from(error: WriteError) -> Self {
+        Self::Output(error.into())
+    }
+}
+
+/// Runs a verified setup to its end, or until it is asked to stop.
+///
+/// # Errors
+/// Weights that cannot be read, an output that cannot be written, a loss that is no number.
+pub fn run(
+    verified: &Verified,
+    prepared: &Prepared,
+    options: &RunOptions<'_>,
+    watch: &mut dyn FnMut(Event),
+) -> Result<Finished, RunError> {
+    let setup = verified.setup();
+    if setup.adapter.is_none() {
+        return Err(RunError::NoAdapter { plan: setup.name.clone() });
+    }
+    let checkpoint = Checkpoint::open(weights(setup)?)?;
+    let output = Output::open(setup, options.base, options.existing)?;
+    let from = match options.existing {
+        Existing::Resume => Some(
+            output
+                .newest_checkpoint()
+                .ok_or_else(|| OutputError::NothingToResume { path: output.folder.clone() })?
+                .1,
+        ),
+        _ => None,
+    };
+
+    let started = Instant::now();
+    let mut phases = Phases::default();
+    phases.enter(PhaseName::Load);
+    let blocks = setup.model.layers;
+    let weights = Weights::Checkpoint(Box::new(checkpoint));
+    let model = load(setup, &weights, &mut |done| watch(Event::Loading { done, blocks }))?;
+    phases.close();
+    let mut trainer = Trainer {
+        setup,
+        prepared,
+        model,
+        phases,
+        config: StepConfig {
+            recomputed_blocks: setup.recomputed_blocks() as usize,
+            loss_rows: loss_rows(setup.model.vocab) as usize,
+        },
+        sampler: sampler(setup, &prepared.train),
+        state: State {
+            step: 0,
+            position: Position::default(),
+            losses: Vec::new(),
+            plan: course(setup, prepared.steps),
+        },
+        eval_losses: Vec::new(),
+        promised: verified.estimate().phases.iter().map(|phase| phase.allocated_bytes).max().unwrap_or(0),
+    };
+    if let Some(from) = from {
+        trainer.restore(&output, &from)?;
+    }
+    let metrics = Metrics::open(&output.folder, trainer.state.step)?;
+    watch(Event::Started { step: trainer.state.step, steps: prepared.steps });
+    let loop_result = trainer.train(&output, metrics, options.stop, started, watch);
+    let Course { stopped, tokens_per_second, first_step_seconds } = loop_result?;
+
+    trainer.phases.enter(PhaseName::Save);
+    if stopped {
+        trainer.checkpoint(&output, watch)?;
+    } else {
+        output.save_adapter(&mut trainer.model, &adapter_config(setup), &prepared.tokenizer)?;
+    }
+    trainer.phases.close();
+    let report = trainer.report(verified, tokens_per_second, first_step_seconds);
+    let json = serde_json::to_vec_pretty(&report).unwrap_or_default();
+    write_atomically(&output.folder.join("report.json"), |out| out.write_all(&json))?;
+    Ok(Finished { output, report, stopped })
+}
+
+/// The adapter as PEFT describes it.
+pub fn adapter_config(setup: &Setup) -> AdapterConfig {
+    let adapter = setup.adapter.as_ref();
+    AdapterConfig::new(
+        &setup.model_name,
+        adapter.map_or(0, |adapter| adapter.rank),
+        adapter.map_or(0.0, |adapter| adapter.alpha),
+        adapter.map_or(0.0, |adapter| adapter.dropout),
+        adapter.is_some_and(|adapter| adapter.rank_stabilized),
+        adapter.map_or(&[], |adapter| &adapter.targets),
+    )
+}
+
+struct Trainer<'a> {
+    setup: &'a Setup,
+    prepared: &'a Prepared,
+    model: Model,
+    phases: Phases,
+    config: StepConfig,
+    sampler: Sampler,
+    state: State,
+    eval_losses: Vec<(u64, f32)>,
+    promised: u64,
+}
+
+/// What the loop leaves.
+struct Course {
+    stopped: bool,
+    tokens_per_second: f64,
+    first_step_seconds: f64,
+}
+
+impl Trainer<'_> {
+    fn restore(&mut self, output: &Output, from: &Path) -> Result<(), RunError> {
+        self.state = output.restore(from, &mut self.model, &self.state.plan)?;
+        let micro_batch = self.setup.train.micro_batch as usize;
+        self.sampler =
+            Sampler::resume(self.prepared.train.len(), micro_batch, self.setup.seed, self.state.position);
+        Ok(())
+    }
+
+    fn train(
+        &mut self,
+        output: &Output,
+        mut metrics: Metrics,
+        stop: &AtomicBool,
+        started: Instant,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Course, RunError> {
+        let (mut tokens, mut seconds, mut first_step_seconds) = (0, 0.0, 0.0);
+        let first = self.state.step;
+        let mut saved = first;
+        while self.state.step < self.prepared.steps && !stop.load(Relaxed) {
+            let begun = Instant::now();
+            let Some(mut line) = self.step(stop) else { break };
+            let took = begun.elapsed().as_secs_f64();
+            line.tokens_per_second = line.tokens as f64 / took;
+            if !line.loss.is_finite() {
+                let newest = output.newest_checkpoint();
+                let checkpoint = newest.map_or("none yet".to_owned(), |(_, path)| path.display().to_string());
+                return Err(RunError::Diverged { step: line.step, loss: line.loss, checkpoint });
+            }
+            if self.state.step == first + 1 {
+                first_step_seconds = started.elapsed().as_secs_f64();
+            } else {
+                tokens += line.tokens;
+                seconds += took;
+            }
+            metrics.write(&line)?;
+            watch(Event::Step(line));
+            let last = self.state.step == self.prepared.steps;
+            if !last && self.state.step - saved >= self.setup.save.every {
+                self.phases.enter(PhaseName::Save);
+                self.checkpoint(output, watch)?;
+                self.phases.close();
+                saved = self.state.step;
+            }
+            self.evaluate(last, watch);
+        }
+        let tokens_per_second = if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 };
+        Ok(Course { stopped: self.state.step < self.prepared.steps, tokens_per_second, first_step_seconds })
+    }
+
+    /// One optimizer step; `None` when it was asked to stop in its midst, which loses the step and nothing else.
+    fn step(&mut self, stop: &AtomicBool) -> Option<StepMetrics> {
+        let train = &self.setup.train;
+        let pad = self.prepared.tokenizer.pad();
+        let mut tokens = 0;
+        let batches: Vec<Batch> = (0..train.accumulate)
+            .map(|_| {
+                let samples = self.sampler.next_batch();
+                let (batch, count) = batch(self.setup, &self.prepared.train, &samples, pad);
+                tokens += count as u64;
+                batch
+            })
+            .collect();
+        let scored: usize = batches.iter().map(Batch::scored).sum();
+        let mut loss = 0.0;
+        for batch in &batches {
+            if stop.load(Relaxed) {
+                return None;
+            }
+            let phases = &mut self.phases;
+            loss += micro_batch(&mut self.model, batch, scored, &self.config, &mut |phase| phases.enter(phase));
+        }
+        self.phases.enter(PhaseName::Optimizer);
+        let rate = learning_rate(train, self.state.step, self.prepared.steps);
+        let how = AdamW {
+            learning_rate: rate as f32,
+            betas: (train.betas.0 as f32, train.betas.1 as f32),
+            epsilon: EPSILON,
+            weight_decay: train.weight_decay as f32,
+            step: self.state.step as i32 + 1,
+            gradient_scale: 1.0,
+        };
+        let grad_norm = optimizer_step(&mut self.model, how, train.clip as f32);
+        self.phases.close();
+        self.state.step += 1;
+        self.state.position = self.sampler.position();
+        self.state.losses.push(loss);
+        Some(StepMetrics {
+            step: self.state.step,
+            loss,
+            learning_rate: rate,
+            grad_norm,
+            tokens,
+            tokens_per_second: 0.0,
+            measured_bytes: self.phases.highest(),
+            promised_bytes: self.promised,
+        })
+    }
+
+    fn evaluate(&mut self, last: bool, watch: &mut dyn FnMut(Event)) {
+        let (Some(eval), Some(dataset)) = (&self.setup.eval, &self.prepared.eval) else { return };
+        let due = eval.every.is_some_and(|every| self.state.step.is_multiple_of(every.max(1)));
+        if !last && !due {
+            return;
+        }
+        let pad = self.prepared.tokenizer.pad();
+        let indices: Vec<usize> = (0..dataset.len()).collect();
+        let (mut sum, mut scored) = (0.0, 0);
+        for samples in indices.chunks(eval.micro_batch.max(1) as usize) {
+            let (batch, _) = batch(self.setup, dataset, samples, pad);
+            scored += batch.scored();
+            sum += f64::from(evaluate(&self.model, &batch, self.config.loss_rows));
+        }
+        let loss = (sum / scored.max(1) as f64) as f32;
+        self.eval_losses.push((self.state.step, loss));
+        watch(Event::Evaluated { step: self.state.step, loss });
+    }
+
+    fn checkpoint(&mut self, output: &Output, watch: &mut dyn FnMut(Event)) -> Result<(), RunError> {
+        let config = adapter_config(self.setup);
+        output.save_checkpoint(&mut self.model, &config, &self.state, self.setup.save.keep)?;
+        watch(Event::Saved { step: self.state.step });
+        Ok(())
+    }
+
+    fn report(&self, verified: &Verified, tokens_per_second: f64, first_step_seconds: f64) -> Report {
+        let estimate = verified.estimate();
+        let line = |name: &str, promised_bytes, measured_bytes| Line {
+            name: name.to_owned(),
+            promised_bytes,
+            measured_bytes,
+        };
+        Report {
+            plan: self.setup.name.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            device: self.setup.device.name.clone(),
+            threads: rayon::current_num_threads(),
+            phases: self.phases.lines(estimate),
+            workspace: line("workspace", workspace(self.setup), monitor::WORKSPACE.peak()),
+            host: line("host", host_bytes(&estimate.host), monitor::HOST.peak()),
+            process: line(
+                "process",
+                estimate.peak.process.bytes,
+                monitor::resident().map_or(0, |resident| resident.peak),
+            ),
+            steps: Steps { done: self.state.step, planned: self.prepared.steps },
+            losses: self.state.losses.clone(),
+            eval_losses: self.eval_losses.clone(),
+            tokens_per_second,
+            first_step_seconds,
+            setup: self.setup.clone(),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The executor against transformers and PEFT: logits, losses, gradients and optimizer steps on tiny random models
+//! (`fixtures/parity/README.md` says what each tensor is and how it was made).
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use memspec::model::Environment;
+use memspec::plan::{self, AdapterKind, Checkpointing, Choice, Plan};
+use memspec::quantity::Tokens;
+use memspec::setup::{Setup, resolve};
+use memspec_train::checkpoint::Checkpoint;
+use memspec_train::generate::logits;
+use memspec_train::kernels::{AdamW, storage};
+use memspec_train::network::load::{Weights, load};
+use memspec_train::network::{Model, ParameterMut};
+use memspec_train::output::read_adapter;
+use memspec_train::step::{Batch, StepConfig, hidden, micro_batch, optimizer_step};
+
+/// Relative to the largest magnitude of the expected tensor.
+const TOLERANCE: f32 = 1e-4;
+const FOLDERS: [&str; 4] = ["llama-untied", "llama-tied-llama3", "llama-multihead-linear", "mistral"];
+
+struct Fixture {
+    folder: PathBuf,
+    expected: HashMap<String, Vec<f32>>,
+    ids: HashMap<String, Vec<i64>>,
+}
+
+impl Fixture {
+    fn open(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parity").join(name);
+        let bytes = std::fs::read(folder.join("expected.safetensors")).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let (mut expected, mut ids) = (HashMap::new(), HashMap::new());
+        for (name, tensor) in file.tensors() {
+            match tensor.dtype() {
+                safetensors::Dtype::F32 => {
+                    let values = tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+                    expected.insert(name, values);
+                }
+                _ => {
+                    let values = tensor.data().as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
+                    ids.insert(name, values);
+                }
+            }
+        }
+        Self { folder, expected, ids }
+    }
+
+    /// The model, with the adapter of `adapter` where that is given; without one, all weights are trained.
+    fn model(&self, adapter: Option<&str>, checkpointing: Checkpointing) -> (Setup, Model) {
+        let plan = Plan {
+            name: "parity".to_owned(),
+            model: Some(self.folder.to_str().unwrap().into()),
+            device: Some("cpu".into()),
+            adapter: adapter.map(|folder| plan::Adapter {
+                kind: AdapterKind::Lora,
+                rank: Some(4.into()),
+                alpha: Some(8.0.into()),
+                rank_stabilized: Some((folder == "adapter-rslora").into()),
+                ..Default::default()
+            }),
+            data: Some(plan::Data { context: Some(Choice::One(Tokens(12))), ..Default::default() }),
+            train: Some(plan::Train { checkpointing: Some(Choice::One(checkpointing)), ..Default::default() }),
+            ..Default::default()
+        };
+        let setup = resolve(&plan, Path::new("."), &Environment::default()).unwrap();
+        let weights = Weights::Checkpoint(Box::new(Checkpoint::open(&self.folder).unwrap()));
+        let mut model = load(&setup, &weights, &mut |_| {}).unwrap();
+        if let Some(adapter) = adapter {
+            read_adapter(&self.folder.join(adapter), &mut model).unwrap();
+        }
+        (setup, model)
+    }
+
+    /// Rows `[first, first + 2)` of the ids and labels under `prefix`.
+    fn batch(&self, prefix: &str, first: usize) -> Batch {
+        let rows = 2 * 12;
+        let ids = &self.ids[&format!("{prefix}input_ids")][first * 12..first * 12 + rows];
+        let labels = &self.ids[&format!("{prefix}labels")][first * 12..first * 12 + rows];
+        let targets = (0..rows)
+            .map(|at| if at % 12 == 11 || labels[at + 1] < 0 { -1 } else { labels[at + 1] as i32 })
+            .collect();
+        Batch { ids: ids.iter().map(|&id| id as i32).collect(), targets, context: 12 }
+    }
+
+    #[track_caller]
+    fn check(&self, name: &str, got: &[f32], tolerance: f32) {
+        let want = &self.expected[name];
+        assert_eq!(got.len(), want.len(), "{}: {name}", self.folder.display());
+        let largest = want.iter().fold(1e-12_f32, |largest, value| largest.max(value.abs()));
+        let apart = got.iter().zip(want).fold(0.0_f32, |apart, (a, b)| apart.max((a - b).abs()));
+        let error = apart / largest;
+        assert!(error <= tolerance, "{}: {name} is off by {error:.2e}", self.folder.display());
+    }
+}
+
+fn config(setup: &Setup) -> StepConfig {
+    // Five rows, so that the loss is computed in several chunks.
+    StepConfig { recomputed_blocks: setup.recomputed_blocks() as usize, loss_rows: 5 }
+}
+
+fn gradients(model: &mut Model) -> Vec<(String, Vec<f32>)> {
+    let read = |(name, parameter): (String, ParameterMut<'_>)| {
+        let grad = match parameter {
+            ParameterMut::Vector(p) => storage::read(p.training.as_ref().unwrap().grad.get(), <[f32]>::to_vec),
+            ParameterMut::Matrix(p) => storage::read(p.training.as_ref().unwrap().grad.get(), <[f32]>::to_vec),
+        };
+        (name, grad)
+    };
+    model.trained_mut().into_iter().map(read).collect()
+}
+
+fn peft_name(name: &str) -> String {
+    format!("base_model.model.{name}")
+}
+
+#[test]
+fn logits_agree() {
+    for folder in FOLDERS {
+        let fixture = Fixture::open(folder);
+        for (adapter, name) in [(None, "base"), (Some("adapter"), "lora"), (Some("adapter-rslora"), "rslora")] {
+            let (_, model) = fixture.model(adapter, Checkpointing::None);
+            let logits = logits(&model, &hidden(&model, &fixture.batch("", 0)));
+            fixture.check(&format!("{name}.logits"), &storage::read(&logits, <[f32]>::to_vec), TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn losses_and_adapter_gradients_agree_with_and_without_checkpointing() {
+    for folder in FOLDERS {
+        let fixture = Fixture::open(folder);
+        for checkpointing in [Checkpointing::None, Checkpointing::Block, Checkpointing::Blocks(1)] {
+            let (setup, mut model) = fixture.model(Some("adapter"), checkpointing);
+            let batch = fixture.batch("", 0);
+            let loss = micro_batch(&mut model, &batch, batch.scored(), &config(&setup), &mut |_| {});
+            fixture.check("lora.loss", &[loss], TOLERANCE);
+            for (name, grad) in gradients(&mut model) {
+                fixture.check(&format!("lora.grad.{}", peft_name(&name)), &grad, TOLERANCE);
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_all_weights_agree() {
+    let fixture = Fixture::open("llama-multihead-linear");
+    for checkpointing in [Checkpointing::None, Checkpointing::Block] {
+        let (setup, mut model) = fixture.model(None, checkpointing);
+        let batch = fixture.batch("", 0);
+        let loss = micro_batch(&mut model, &batch, batch.scored(), &config(&setup), &mut |_| {});
+        fixture.check("base.loss", &[loss], TOLERANCE);
+        for (name, grad) in gradients(&mut model) {
+            fixture.check(&format!("base.grad.{name}"), &grad, TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn three_adamw_steps_agree() {
+    for folder in FOLDERS {
+        let fixture = Fixture::open(folder);
+        for (prefix, micro_batches) in [("steps", 1), ("accumulated", 2)] {
+            let (setup, mut model) = fixture.model(Some("adapter"), Checkpointing::Block);
+            let (mut losses, mut norms) = (Vec::new(), Vec::new());
+            for step in 0..3 {
+                let batches: Vec<Batch> = (0..micro_batches)
+                    .map(|index| fixture.batch(&format!("{prefix}."), (step * micro_batches + index) * 2))
+                    .collect();
+                let scored = batches.iter().map(Batch::scored).sum();
+                losses.push(
+                    batches
+                        .iter()
+                        .map(|batch| micro_batch(&mut model, batch, scored, &config(&setup), &mut |_| {}))
+                        .sum(),
+                );
+                let how = AdamW {
+                    learning_rate: 1e-2,
+                    betas: (0.9, 0.999),
+                    epsilon: 1e-8,
+                    weight_decay: 0.01,
+                    step: step as i32 + 1,
+                    gradient_scale: 1.0,
+                };
+                norms.push(optimizer_step(&mut model, how, 1.0));
+            }
+            fixture.check(&format!("{prefix}.losses"), &losses, TOLERANCE);
+            fixture.check(&format!("{prefix}.gradient_norms"), &norms, TOLERANCE);
+            for (name, parameter) in model.trained_mut() {
+                let ParameterMut::Matrix(parameter) = parameter else { continue };
+                let values = storage::read(parameter.value.get(), <[f32]>::to_vec);
+                // Adam divides a gradient by its own size: where it is nearly zero, rounding decides its sign.
+                fixture.check(&format!("{prefix}.adapter.{}", peft_name(&name)), &values, 2e-2);
+            }
+        }
+    }
+}
