@@ -1,6 +1,5 @@
 //! Which changes make a plan fit, as fixes, the one to take first.
 
-use memspec::cost::estimate;
 use memspec::plan::Plan;
 use memspec::quantity::Bytes;
 use memspec::solve::{Change, Price, Resolved, changes, setups};
@@ -79,37 +78,65 @@ pub fn suggestion(context: &Context<'_>, plan: &Seen<'_>, change: &Change) -> Fi
     Fix::suggestion(format!("{}: saves {}, {enough}", change.title, change.saves), edits)
 }
 
-/// Changes no dearer than `price`, one on top of another, until the plan fits.
+/// Several changes no dearer than `price`, one of them as dear: the pair that is just enough, or else the change that saves
+/// most, again and again.
 fn together(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved, price: Price) -> Option<Repair> {
-    let before = estimate(&worst.setup).ok()?.peak.process.bytes;
-    let mut repair = Repair {
+    let start = Repair {
         titles: Vec::new(),
         settings: Vec::new(),
         price: Price::Speed,
         saves: Bytes(0),
         plan: plan.written.plan.clone(),
     };
-    let mut now = worst.clone();
-    for _ in 0..STEPS {
-        let change =
-            changes(&now, context.base, context.environment).into_iter().find(|change| change.price <= price)?;
-        repair.plan = changed(&repair.plan, &change)?;
-        repair.price = repair.price.max(change.price);
-        for (setting, value) in &change.settings {
-            match repair.settings.iter_mut().find(|(known, _)| known == setting) {
-                Some(known) => known.1.clone_from(value),
-                None => repair.settings.push((setting, value.clone())),
+    let cheap = |resolved: &Resolved| {
+        changes(resolved, context.base, context.environment).into_iter().filter(|change| change.price <= price)
+    };
+    let mut pairs: Vec<(Margin, Repair)> = Vec::new();
+    for first in cheap(worst) {
+        let Some((now, repair)) = step(context, worst, &start, &first) else { continue };
+        for second in cheap(&now).filter(|second| second.estimate.fits) {
+            let Some((_, repair)) = step(context, &now, &repair, &second) else { continue };
+            if repair.price == price
+                && let Some(margin) = margin(context, &repair.plan)
+            {
+                pairs.push((margin, repair));
             }
         }
-        repair.titles.push(change.title.clone());
+    }
+    if let Some((_, pair)) = pairs.into_iter().min_by_key(|(margin, repair)| (*margin, repair.saves)) {
+        return Some(pair);
+    }
+
+    let (mut now, mut repair) = (worst.clone(), start);
+    for _ in 0..STEPS {
+        let change = cheap(&now).next()?;
+        (now, repair) = step(context, &now, &repair, &change)?;
         if change.estimate.fits {
-            repair.saves = Bytes(before.saturating_sub(change.estimate.peak.process.bytes));
             // What cheaper changes can do is a repair already.
             return (repair.price == price && margin(context, &repair.plan).is_some()).then_some(repair);
         }
-        now = setups(&changed(&now.plan, &change)?, context.base, context.environment).ok()?.into_iter().next()?;
     }
     None
+}
+
+/// A change on top of a repair.
+fn step(context: &Context<'_>, now: &Resolved, repair: &Repair, change: &Change) -> Option<(Resolved, Repair)> {
+    let next = setups(&changed(&now.plan, change)?, context.base, context.environment).ok()?.into_iter().next()?;
+    let mut settings = repair.settings.clone();
+    for (setting, value) in &change.settings {
+        match settings.iter_mut().find(|(known, _)| known == setting) {
+            Some(known) => known.1.clone_from(value),
+            None => settings.push((setting, value.clone())),
+        }
+    }
+    let repair = Repair {
+        titles: repair.titles.iter().chain([&change.title]).cloned().collect(),
+        settings,
+        price: repair.price.max(change.price),
+        saves: Bytes(repair.saves.0 + change.saves.0),
+        plan: changed(&repair.plan, change)?,
+    };
+    Some((next, repair))
 }
 
 /// The plan with a change's settings.

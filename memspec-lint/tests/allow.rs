@@ -114,6 +114,24 @@ fn a_sweep_is_not_ended_by_a_safe_fix() {
 }
 
 #[test]
+fn absurd_numbers_are_findings() {
+    let folder = folder();
+    for text in [
+        "train { micro_batch = 4294967295; accumulate = 4294967295 }",
+        "data { context = 9007199254740992tok }",
+        "adapter lora { rank = 4294967295 }",
+        "train { micro_batch = 4294967295; checkpointing = 4294967295 }\ndata { context = 9007199254740992tok }",
+        "train { accumulate = 4294967295; micro_batch = 8 }\nbudget { device_memory <= 1MiB }",
+        "budget { device_memory <= 1KiB; headroom >= 500% }",
+        "budget { device_memory <= 8388607TiB }",
+    ] {
+        let document = read_text("plan.mem", common::with(text));
+        let fixed = fix(&linter(folder.path()), document.clone(), Applicability::Unsafe);
+        assert!(!linter(folder.path()).check(&document).is_empty(), "{text}: {:?}", fixed.findings);
+    }
+}
+
+#[test]
 fn broken_texts_are_checked_and_fixed_without_a_panic() {
     let folder = folder();
     let linter = linter(folder.path());

@@ -77,10 +77,10 @@ fn candidates(resolved: &Resolved) -> Vec<Candidate> {
     };
 
     let (micro_batch, accumulate) = (setup.train.micro_batch, setup.train.accumulate);
-    let samples = accumulate.saturating_mul(micro_batch);
+    let samples = accumulate.checked_mul(micro_batch).unwrap_or(0);
     let halved = std::iter::successors(Some(micro_batch / 2), |smaller| Some(smaller / 2)).take_while(|smaller| *smaller > 0);
     // Exactly the same samples to a step, or what is trained would be another.
-    for smaller in halved.filter(|smaller| samples.is_multiple_of(*smaller)) {
+    for smaller in halved.filter(|smaller| samples > 0 && samples.is_multiple_of(*smaller)) {
         let more = samples / smaller;
         add(
             format!("micro_batch {micro_batch} -> {smaller}, accumulate {accumulate} -> {more}"),
