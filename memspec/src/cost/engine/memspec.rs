@@ -17,6 +17,11 @@ pub const ATTENTION_ROWS: u64 = 64;
 /// Logits that exist at a time (32 MiB in f32), which sets [`loss_rows`].
 pub const LOGITS: u64 = 8 * 1024 * 1024;
 
+/// Elements, of a model or of what flows through it, that are still costed: 2^54.
+const MOST_ELEMENTS: f64 = (1u64 << 54) as f64;
+/// Ranks of an adapter that are still costed.
+const MOST_RANK: u32 = 1 << 16;
+
 /// Bytes of a tokenizer for each word of its vocabulary, while its file is read: the word, its merges, and the maps over both.
 const TOKENIZER_BYTES: u64 = 400;
 /// What is left of that when training begins; the tensors have taken over the rest.
@@ -91,6 +96,21 @@ pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
 fn supported(setup: &Setup) -> Result<(), CostError> {
     let model = &setup.model;
     let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
+    // Far beyond any machine, and where bytes would no longer be counted exactly.
+    let (micro_batch, context) = (u64::from(setup.train.micro_batch), setup.data.context);
+    let width = (model.intermediate + model.hidden + model.heads * model.head_dim) as f64 * model.layers as f64;
+    if micro_batch as f64 * context as f64 * width > MOST_ELEMENTS {
+        let setting = if context > micro_batch { "data.context" } else { "train.micro_batch" };
+        return refuse(setting, format!("{micro_batch} samples of {context} tokens are more than any machine holds"));
+    }
+    if model.parameters() as f64 > MOST_ELEMENTS {
+        return refuse("model", format!("{} parameters are more than any machine holds", model.parameters()));
+    }
+    if let Some(adapter) = &setup.adapter
+        && adapter.rank > MOST_RANK
+    {
+        return refuse("adapter.rank", format!("a rank of {} is beyond the dimensions of any model", adapter.rank));
+    }
     if !matches!(model.family, Family::Llama | Family::Mistral)
         || model.experts.is_some()
         || model.vision.is_some()
