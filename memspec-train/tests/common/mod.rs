@@ -3,8 +3,9 @@
 #![allow(dead_code, reason = "every test file uses its part of this")]
 
 #[path = "../../src/testing.rs"]
-#[allow(unreachable_pub, missing_docs, reason = "shared with the unit tests")]
-pub mod files;
+pub(crate) mod files;
+
+pub(crate) mod gguf;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// A plan of four steps that take a fraction of a second. Tests change its lines with [`Place::plan`].
-pub const PLAN: &str = r#"mem 1
+pub(crate) const PLAN: &str = r#"mem 1
 
 plan "tiny" {
   model  = "model"
@@ -52,12 +53,12 @@ plan "tiny" {
 
 /// A temporary folder with `model/` and `train.jsonl` of the quickstart example, and `plan.mem`.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     temporary: tempfile::TempDir,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Self { temporary: tempfile::tempdir().unwrap() };
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart");
         std::fs::create_dir(place.path("model")).unwrap();
@@ -72,12 +73,12 @@ impl Place {
         place
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.temporary.path().join(name)
     }
 
     /// Writes `plan.mem`: [`PLAN`] with each first text, which must stand in it, replaced by the second.
-    pub fn plan(&self, changes: &[(&str, &str)]) -> &Self {
+    pub(crate) fn plan(&self, changes: &[(&str, &str)]) -> &Self {
         let mut text = PLAN.to_owned();
         for (from, to) in changes {
             assert!(text.contains(from), "no `{from}` in the plan of the tests");
@@ -86,23 +87,23 @@ impl Place {
         self.write("plan.mem", text)
     }
 
-    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Self {
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Self {
         std::fs::write(self.path(name), bytes).unwrap();
         self
     }
 
-    pub fn remove(&self, name: &str) -> &Self {
+    pub(crate) fn remove(&self, name: &str) -> &Self {
         std::fs::remove_file(self.path(name)).unwrap();
         self
     }
 
-    pub fn json(&self, name: &str) -> Value {
+    pub(crate) fn json(&self, name: &str) -> Value {
         let text = std::fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// The names in a folder, in order.
-    pub fn names(&self, folder: &str) -> Vec<String> {
+    pub(crate) fn names(&self, folder: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.path(folder)).into_iter().flatten();
         let mut names: Vec<String> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -111,19 +112,19 @@ impl Place {
     }
 
     /// Each line of `metrics.jsonl` in the folder.
-    pub fn metrics(&self, folder: &str) -> Vec<Value> {
+    pub(crate) fn metrics(&self, folder: &str) -> Vec<Value> {
         let text = std::fs::read_to_string(self.path(folder).join("metrics.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The losses of a finished run; equal texts are equal to the bit.
-    pub fn losses(&self, folder: &str) -> Vec<String> {
+    pub(crate) fn losses(&self, folder: &str) -> Vec<String> {
         let report = self.json(&format!("{folder}/report.json"));
         report["losses"].as_array().unwrap().iter().map(Value::to_string).collect()
     }
 
     /// The command with this folder as its own. No model comes from the machine's Hugging Face cache.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_memspec-train"));
         command.args(arguments);
         self.at_home(&mut command);
@@ -135,12 +136,12 @@ impl Place {
     }
 
     /// Runs the command to its end.
-    pub fn call(&self, arguments: &[&str]) -> Done {
+    pub(crate) fn call(&self, arguments: &[&str]) -> Done {
         Done::of(&mut self.command(arguments))
     }
 
     /// Runs a shell script, in which `$MEMSPEC` is the command.
-    pub fn shell(&self, script: &str) -> Done {
+    pub(crate) fn shell(&self, script: &str) -> Done {
         let mut command = Command::new("sh");
         command.args(["-c", script]).env("MEMSPEC", env!("CARGO_BIN_EXE_memspec-train"));
         self.at_home(&mut command);
@@ -148,24 +149,24 @@ impl Place {
     }
 
     /// Starts the command and does not wait.
-    pub fn start(&self, arguments: &[&str]) -> Child {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     /// `run plan.mem` with more arguments, which must succeed.
-    pub fn run(&self, arguments: &[&str]) -> Done {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Done {
         let done = self.call(&[&["run", "plan.mem"], arguments].concat());
         assert_eq!(done.code, Some(0), "{}", done.stderr);
         done
     }
 
     /// `run plan.mem` with more arguments, which must fail: see [`Done::refused`].
-    pub fn refuses(&self, arguments: &[&str], code: i32, says: &[&str]) {
+    pub(crate) fn refuses(&self, arguments: &[&str], code: i32, says: &[&str]) {
         self.call(&[&["run", "plan.mem"], arguments].concat()).refused(code, says);
     }
 
     /// `run plan.mem` must fail before it starts, so that no output folder is made.
-    pub fn refuses_to_start(&self, code: i32, says: &[&str]) {
+    pub(crate) fn refuses_to_start(&self, code: i32, says: &[&str]) {
         self.refuses(&[], code, says);
         assert!(!self.path("out").exists() && !self.path("runs").exists(), "a run that did not start left a folder");
     }
@@ -173,11 +174,11 @@ impl Place {
 
 /// How a command ended.
 #[derive(Debug)]
-pub struct Done {
+pub(crate) struct Done {
     /// `None`: it was killed.
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Done {
@@ -191,7 +192,7 @@ impl Done {
     }
 
     /// One report on standard error that says each of `says`, however its lines are broken; no panic, no result.
-    pub fn refused(&self, code: i32, says: &[&str]) {
+    pub(crate) fn refused(&self, code: i32, says: &[&str]) {
         let Self { stdout, stderr, .. } = self;
         assert_eq!(self.code, Some(code), "exit code; {stderr}");
         assert!(!stderr.contains("panicked"), "{stderr}");
@@ -207,7 +208,7 @@ impl Done {
 }
 
 /// Waits for something another process does.
-pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < Duration::from_secs(60), "waited too long until {what}");
@@ -216,7 +217,7 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// The header and the values' bytes of a safetensors file.
-pub fn split(bytes: &[u8]) -> (Value, Vec<u8>) {
+pub(crate) fn split(bytes: &[u8]) -> (Value, Vec<u8>) {
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     (serde_json::from_slice(&bytes[8..8 + length]).unwrap(), bytes[8 + length..].to_vec())
 }
