@@ -14,7 +14,12 @@ fn check(code: i32, from: &str, to: &str, says: &[&str]) {
 
 #[test]
 fn plans() {
-    check(2, "micro_batch ", "micro_bach ", &["`train` has no setting `micro_bach`", "plan.mem:22", "did you mean `micro_batch`?"]);
+    check(
+        2,
+        "micro_batch ",
+        "micro_bach ",
+        &["`train` has no setting `micro_bach`", "plan.mem:22", "did you mean `micro_batch`?"],
+    );
     check(2, "48tok", "48GiB", &["`context` takes tokens", "plan.mem:17"]);
     check(2, "rank  = 4", "rank = 0", &["`rank` is at least 1"]);
     check(2, "rank  = 4", "rank = 4000000000", &["beyond the dimensions of any model"]);
@@ -23,7 +28,7 @@ fn plans() {
     check(2, "\"model\"", "\"./nowhere\"", &["no such folder", "nowhere"]);
     check(2, "alpha = 8", "targets = [q_prj]", &["no module `q_prj`; it has q_proj"]);
     check(2, "micro_batch   = 2", "micro_batch = 0", &["`micro_batch` is at least 1"]);
-    check(2, "\n    steps         = 4", "steps = 4 }", &["plan.mem"]);
+    check(2, "device = cpu", "device cpu", &["plan.mem:5"]);
 }
 
 #[test]
@@ -74,6 +79,27 @@ fn a_model_folder_that_lacks_a_file() {
 }
 
 #[test]
+fn chat_templates() {
+    let check = |template: &str, says: &[&str]| {
+        let place = Place::new();
+        let mut config = place.json("model/tokenizer_config.json");
+        config["chat_template"] = template.into();
+        place.write("model/tokenizer_config.json", config.to_string()).refuses_to_start(2, says);
+    };
+    check("{% for message in", &["tokenizer_config.json"]);
+    check("{{ raise_exception('no system turn') }}", &["no system turn"]);
+    check("{{ messages[7].content }}", &["train.jsonl:1"]);
+    check("{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}", &["train.jsonl:1"]);
+    check("", &[]);
+    let place = Place::new();
+    let mut config = place.json("model/tokenizer_config.json");
+    config.as_object_mut().unwrap().remove("chat_template");
+    place.write("model/tokenizer_config.json", config.to_string()).refuses_to_start(2, &["chat template"]);
+    let named = "48tok\n template = \"none.jinja\"";
+    Place::new().plan(&[("48tok", named)]).refuses_to_start(2, &["none.jinja"]);
+}
+
+#[test]
 fn a_tokenizer_of_another_model() {
     let place = Place::new();
     let mut tokenizer = place.json("model/tokenizer.json");
@@ -96,13 +122,18 @@ fn broken_data() {
     check(&[good, r#"["a list"]"#], &["train.jsonl:2: not a JSON object"]);
     check(&[good, r#"{"text": "Hi"}"#], &["train.jsonl:2", "`messages` is missing"]);
     check(&[good, r#"{"messages": [{"role": "user"}]}"#], &["train.jsonl:2", "turn 1", "`content`"]);
-    check(&[good, good, r#"{"messages": [{"role": "user", "content": "Hi"}]}"#], &["train.jsonl:3", "no assistant turn"]);
+    check(
+        &[good, good, r#"{"messages": [{"role": "user", "content": "Hi"}]}"#],
+        &["train.jsonl:3", "no assistant turn"],
+    );
     check(&[good, r#"{"messages": []}"#], &["train.jsonl:2", "`messages` is empty"]);
     check(&[], &["train.jsonl: the data set is empty"]);
     check(&["", "  ", ""], &["train.jsonl: the data set is empty"]);
     check(&["[", good, "]"], &["train.jsonl: a JSON list", "jq"]);
     let long = "word ".repeat(60);
-    let late = format!(r#"{{"messages": [{{"role": "user", "content": "{long}"}}, {{"role": "assistant", "content": "Hi"}}]}}"#);
+    let late = format!(
+        r#"{{"messages": [{{"role": "user", "content": "{long}"}}, {{"role": "assistant", "content": "Hi"}}]}}"#
+    );
     check(&[good, &late], &["train.jsonl:2: nothing to learn from in the first 48", "raise `context`"]);
 
     let place = Place::new();
@@ -138,7 +169,11 @@ fn an_output_that_cannot_be_written() {
     place.write("out", "a file").refuses(&[], 2, &["the output folder out is a file"]);
     assert_eq!(std::fs::read(place.path("out")).unwrap(), b"a file");
     let place = Place::new();
-    place.plan(&[("\"out\"", "\"train.jsonl/out\"")]).refuses(&[], 2, &["the output folder train.jsonl/out is a file, or lies in one"]);
+    place.plan(&[("\"out\"", "\"train.jsonl/out\"")]).refuses(
+        &[],
+        2,
+        &["the output folder train.jsonl/out is a file, or lies in one"],
+    );
     // a folder in which nobody, the superuser included, makes another
     #[cfg(target_os = "linux")]
     check(2, "\"out\"", "\"/proc/nowhere/out\"", &["/proc/nowhere/out: could not be written"]);
@@ -193,7 +228,9 @@ fn prompts_and_adapters_of_generate() {
     check(&["--prompt", "Hi", "--adapter", "model"], &["no adapter here"]);
     check(&["--prompt", &"word ".repeat(600)], &["the model has positions for 512", "shorter"]);
     place.call(&["logits", "plan.mem", "--prompt", "", "--out", "l"]).refused(2, &["the prompt has no tokens"]);
-    place.call(&["logits", "plan.mem", "--prompt", "Hi", "--out", "train.jsonl/l"]).refused(2, &["choose another `--out`"]);
+    place
+        .call(&["logits", "plan.mem", "--prompt", "Hi", "--out", "train.jsonl/l"])
+        .refused(2, &["choose another `--out`"]);
 
     let config = place.json("out/adapter_config.json");
     let damaged = |key: &str, value: serde_json::Value, says: &[&str]| {

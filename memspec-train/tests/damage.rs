@@ -26,7 +26,10 @@ fn check_bytes(change: impl FnOnce(Vec<u8>) -> Vec<u8>, says: &[&str]) {
 
 #[test]
 fn safetensors_cut_short() {
-    check_bytes(|mut bytes| bytes.drain(..bytes.len() - 1).collect(), &[MODEL, "it was cut short; fetch the file again"]);
+    check_bytes(
+        |mut bytes| bytes.drain(..bytes.len() - 1).collect(),
+        &[MODEL, "it was cut short; fetch the file again"],
+    );
     check_bytes(|bytes| bytes[..1000].to_vec(), &["it was cut short"]);
     check_bytes(|bytes| bytes[..5].to_vec(), &["it was cut short"]);
     check_bytes(|_| Vec::new(), &["it was cut short"]);
@@ -46,7 +49,9 @@ fn safetensors_that_lie() {
     check_header(|header| header[Q]["shape"] = json!([-1, 128]), &["broken header", Q]);
     check_header(|header| header[Q]["shape"] = json!([64, 256]), &[Q, "has the shape [64, 256]", "says [128, 128]"]);
     check_header(|header| header[Q]["dtype"] = json!("F9"), &[Q, "unknown dtype `F9`"]);
-    let stored = |header: &mut Value| header[Q] = json!({"dtype": "I16", "shape": [128, 128], "data_offsets": header[Q]["data_offsets"]});
+    let stored = |header: &mut Value| {
+        header[Q] = json!({"dtype": "I16", "shape": [128, 128], "data_offsets": header[Q]["data_offsets"]})
+    };
     check_header(stored, &[Q, "stored as I16", "original weights"]);
     check_header(|header| header[Q]["data_offsets"] = json!([0, u64::MAX]), &[Q]);
     check_header(|header| header[Q]["data_offsets"] = json!([100, 50]), &[Q, "end (50) before they begin (100)"]);
@@ -75,11 +80,17 @@ fn an_index_of_shards() {
         safetensors(&Value::Object(part).to_string(), &data)
     };
     let index = |second: &str| {
-        let map: serde_json::Map<String, Value> =
-            names.iter().enumerate().map(|(at, &name)| (name.clone(), [json!("a.safetensors"), json!(second)][at % 2].clone())).collect();
+        let map: serde_json::Map<String, Value> = names
+            .iter()
+            .enumerate()
+            .map(|(at, &name)| (name.clone(), [json!("a.safetensors"), json!(second)][at % 2].clone()))
+            .collect();
         json!({ "weight_map": map }).to_string()
     };
-    let whole = { place.run(&["--quiet"]); place.losses("out") };
+    let whole = {
+        place.run(&["--quiet"]);
+        place.losses("out")
+    };
     std::fs::remove_dir_all(place.path("out")).unwrap();
     place.remove(MODEL).write("model/a.safetensors", shard(0)).write("model/b.safetensors", shard(1));
     place.write("outside.safetensors", shard(1));

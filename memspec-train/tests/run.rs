@@ -75,6 +75,15 @@ fn without_an_output_each_run_gets_a_folder_of_its_own() {
 }
 
 #[test]
+fn each_run_of_a_sweep_gets_a_folder_of_its_own() {
+    let place = Place::new();
+    place.plan(&[("rank  = 4", "rank = sweep [2, 4]"), ("steps         = 4", "steps = 1")]).run(&["--quiet"]);
+    assert_eq!(place.names("out"), ["tiny-rank-2", "tiny-rank-4"]);
+    assert_eq!(place.json("out/tiny-rank-2/adapter_config.json")["r"], 2);
+    assert_eq!(place.json("out/tiny-rank-4/adapter_config.json")["r"], 4);
+}
+
+#[test]
 fn an_output_that_is_not_empty_is_overwritten_only_when_asked() {
     let place = Place::new();
     std::fs::create_dir(place.path("out")).unwrap();
@@ -99,7 +108,11 @@ fn an_output_that_is_not_empty_is_overwritten_only_when_asked() {
 #[test]
 fn the_loss_falls_and_the_adapter_changes_the_answers() {
     let place = Place::new();
-    place.plan(&[("steps         = 4", "steps = 30"), ("micro_batch   = 2", "micro_batch = 8"), ("rank  = 4", "rank = 8")]);
+    place.plan(&[
+        ("steps         = 4", "steps = 30"),
+        ("micro_batch   = 2", "micro_batch = 8"),
+        ("rank  = 4", "rank = 8"),
+    ]);
     let ask = |more: &[&str]| {
         let done = place.call(&[&["generate", "plan.mem", "--prompt", "What does the smith sell?"], more].concat());
         assert_eq!(done.code, Some(0), "{}", done.stderr);
@@ -175,7 +188,10 @@ fn evaluation_accumulation_quantization_and_checkpointing_run() {
     let lines = std::fs::read_to_string(place.path("train.jsonl")).unwrap();
     let lines: Vec<&str> = lines.lines().collect();
     place.write("eval.jsonl", lines[..5].join("\n")).write("train.jsonl", lines[5..].join("\n"));
-    let base = [("context = 48tok", "context = 48tok\n eval_path = \"eval.jsonl\""), ("save {", "eval { every = 2 }\n  save {")];
+    let base = [
+        ("context = 48tok", "context = 48tok\n eval_path = \"eval.jsonl\""),
+        ("save {", "eval { every = 2 }\n  save {"),
+    ];
     let check = |changes: &[(&str, &str)]| {
         place.plan(&[&base, changes].concat()).run(&["--overwrite", "--quiet"]);
         let report = place.json("out/report.json");

@@ -37,8 +37,10 @@ enum Command {
     /// Writes the logits of a prompt, to compare with another implementation.
     Logits(LogitsArguments),
     /// Prints a completion script for a shell.
-    #[command(after_help = "Examples:\n  memspec-train completions bash > ~/.local/share/bash-completion/completions/memspec-train\n  \
-                            memspec-train completions fish > ~/.config/fish/completions/memspec-train.fish")]
+    #[command(
+        after_help = "Examples:\n  memspec-train completions bash > ~/.local/share/bash-completion/completions/memspec-train\n  \
+                            memspec-train completions fish > ~/.config/fish/completions/memspec-train.fish"
+    )]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -47,9 +49,11 @@ enum Command {
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  memspec-train run plan.mem\n  memspec-train run plan.mem --resume        go on from the newest checkpoint\n  \
+#[command(
+    after_help = "Examples:\n  memspec-train run plan.mem\n  memspec-train run plan.mem --resume        go on from the newest checkpoint\n  \
                         memspec-train run plan.mem --overwrite     replace an earlier run in the plan's `output`\n  \
-                        memspec-train run plan.mem --json          print the report")]
+                        memspec-train run plan.mem --json          print the report"
+)]
 struct RunArguments {
     /// The plan: a .mem, .yaml or .json file.
     plan: PathBuf,
@@ -103,8 +107,10 @@ struct GenerateArguments {
 
 /// Arguments of `logits`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  memspec-train logits plan.mem --prompt \"The baker sells\" --out logits.safetensors\n  \
-                        memspec-train logits plan.mem --prompt \"The baker sells\" --adapter runs/plan-1 --out logits.safetensors")]
+#[command(
+    after_help = "Examples:\n  memspec-train logits plan.mem --prompt \"The baker sells\" --out logits.safetensors\n  \
+                        memspec-train logits plan.mem --prompt \"The baker sells\" --adapter runs/plan-1 --out logits.safetensors"
+)]
 struct LogitsArguments {
     /// The plan whose model computes.
     plan: PathBuf,

@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::open::{Opened, open};
 use super::print::{note, out};
 use super::progress::Progress;
-use crate::output::Existing;
+use crate::output::{Existing, folder_name};
 use crate::prepare::prepare;
 use crate::report::{Line, Report};
 use crate::run::{RunOptions, run as train};
@@ -51,6 +51,10 @@ pub(super) fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
 /// One setup of the plan.
 fn one(arguments: &RunArguments, opened: &Opened, resolved: &Resolved) -> Result<ExitCode, Failure> {
     let mut setup = resolved.setup.clone();
+    if opened.resolved.len() > 1 {
+        // A sweep's runs do not share a folder.
+        setup.output = setup.output.map(|folder| folder.join(folder_name(&setup.name)));
+    }
     setup.device.cores = Some(rayon::current_num_threads() as u32);
     let (setup, prepared) = prepare(setup)?;
     let verified = setup.verify().map_err(|error| match error {

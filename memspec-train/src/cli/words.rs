@@ -30,11 +30,8 @@ pub(super) fn generate(arguments: &GenerateArguments) -> Result<ExitCode, Failur
     let ids = words.prompt(&prompt)?;
     let model = words.load(ids.len() + arguments.max_tokens)?;
     let tokenizer = &words.tokenizer;
-    let sampling = Sampling {
-        max_tokens: arguments.max_tokens,
-        temperature: arguments.temperature,
-        seed: words.setup.seed,
-    };
+    let sampling =
+        Sampling { max_tokens: arguments.max_tokens, temperature: arguments.temperature, seed: words.setup.seed };
     let mut spoken = String::new();
     let mut so_far = Vec::new();
     let mut printed = Ok(());

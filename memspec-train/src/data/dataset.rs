@@ -78,7 +78,8 @@ impl Dataset {
         };
         let mut format = options.format;
         loop {
-            let chunk = lines.chunk()?;
+            // the first alone: what is wrong with every line is said at once
+            let chunk = lines.chunk(if dataset.ends.is_empty() { 1 } else { CHUNK_LINES })?;
             let Some((first, text)) = chunk.first() else {
                 break;
             };
@@ -285,11 +286,11 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The next lines with their numbers; none at the end of the file.
-    fn chunk(&mut self) -> Result<Vec<(usize, String)>, DataError> {
+    /// The next lines with their numbers, at most so many; none at the end of the file.
+    fn chunk(&mut self, most: usize) -> Result<Vec<(usize, String)>, DataError> {
         let mut lines = Vec::new();
         let mut bytes = 0;
-        while lines.len() < CHUNK_LINES && bytes < CHUNK_BYTES {
+        while lines.len() < most && bytes < CHUNK_BYTES {
             let mut line = Vec::new();
             let read = (&mut self.reader)
                 .take(MOST_LINE_BYTES as u64 + 1)

@@ -30,7 +30,7 @@ impl Planned {
         let planned = match &setup.output {
             Some(folder) => Self { folder: folder.clone(), existing, numbered: None },
             None => {
-                let (runs, name) = (base.join("runs"), file_name(&setup.name));
+                let (runs, name) = (base.join("runs"), folder_name(&setup.name));
                 let last = last_run(&runs, &name);
                 let number = if existing == Existing::Resume { last } else { last + 1 };
                 Self { folder: runs.join(format!("{name}-{number}")), existing, numbered: Some((runs, name)) }
@@ -39,7 +39,10 @@ impl Planned {
         let path = planned.folder.clone();
         let used = std::fs::read_dir(&path).map(|mut entries| entries.next().is_some());
         match used {
-            Ok(true) if existing == Existing::Refuse => Err(OutputError::NotEmpty { path }),
+            // a numbered folder is free, or becomes another run's in this moment
+            Ok(true) if existing == Existing::Refuse && planned.numbered.is_none() => {
+                Err(OutputError::NotEmpty { path })
+            }
             Err(error) if error.kind() == ErrorKind::NotADirectory => Err(OutputError::NotAFolder { path }),
             _ if existing == Existing::Resume && planned.newest_checkpoint().is_none() => {
                 Err(OutputError::NothingToResume { path })
@@ -58,28 +61,29 @@ impl Planned {
     /// # Errors
     /// A folder that may not be written.
     pub fn make(mut self) -> Result<Output, OutputError> {
-        if self.existing == Existing::Overwrite {
-            clear(&self.folder)?;
-        }
-        remove_unfinished(&self.folder)?;
-        if let (Some((runs, name)), false) = (&self.numbered, self.existing == Existing::Resume) {
-            std::fs::create_dir_all(runs).map_err(|source| WriteError::new(runs, source))?;
+        let number_of = self.numbered.filter(|_| self.existing != Existing::Resume);
+        if let Some((runs, name)) = number_of {
+            std::fs::create_dir_all(&runs).map_err(|source| WriteError::new(&runs, source))?;
             // Of two runs that start at once, each takes a number of its own.
             while let Err(source) = std::fs::create_dir(&self.folder) {
                 if source.kind() != ErrorKind::AlreadyExists {
                     return Err(WriteError::new(&self.folder, source).into());
                 }
-                self.folder = runs.join(format!("{name}-{}", last_run(runs, name) + 1));
+                self.folder = runs.join(format!("{name}-{}", last_run(&runs, &name) + 1));
             }
         } else {
+            if self.existing == Existing::Overwrite {
+                clear(&self.folder)?;
+            }
+            remove_unfinished(&self.folder)?;
             std::fs::create_dir_all(&self.folder).map_err(|source| WriteError::new(&self.folder, source))?;
         }
         Ok(Output { folder: self.folder })
     }
 }
 
-/// A plan's name as part of a folder's.
-fn file_name(name: &str) -> String {
+/// A plan's name as a folder's, or the beginning of one.
+pub fn folder_name(name: &str) -> String {
     let name: String =
         name.chars().map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' }).collect();
     if name.is_empty() { "plan".to_owned() } else { name }

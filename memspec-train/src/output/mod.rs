@@ -21,7 +21,7 @@ use crate::peft::{AdapterConfig, AdapterError};
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
 pub use course::{State, course};
-pub use folder::Planned;
+pub use folder::{Planned, folder_name};
 pub use tensors::{adapted_modules, read_adapter};
 
 use course::first_difference;

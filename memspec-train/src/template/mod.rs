@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The steps that one rendering may take: far above any template's need, and the end of one that loops for ever.
-const FUEL: u64 = 50_000_000;
+const FUEL: u64 = 5_000_000;
 const NAME: &str = "chat_template";
 
 /// One turn of a conversation.

@@ -27,8 +27,12 @@ pub(crate) fn of(place: &Place) -> Gguf {
 
 fn tokenizer(file: Gguf, place: &Place) -> Gguf {
     let tokenizer = place.json("model/tokenizer.json");
-    let mut tokens: Vec<(&String, u64)> =
-        tokenizer["model"]["vocab"].as_object().unwrap().iter().map(|(text, id)| (text, id.as_u64().unwrap())).collect();
+    let mut tokens: Vec<(&String, u64)> = tokenizer["model"]["vocab"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(text, id)| (text, id.as_u64().unwrap()))
+        .collect();
     tokens.sort_by_key(|(_, id)| *id);
     let (normal, control) = (1, 3);
     let kinds: Vec<i32> = tokens.iter().map(|(_, id)| if *id < 3 { control } else { normal }).collect();

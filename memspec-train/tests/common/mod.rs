@@ -105,8 +105,7 @@ impl Place {
     /// The names in a folder, in order.
     pub(crate) fn names(&self, folder: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.path(folder)).into_iter().flatten();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -198,7 +197,8 @@ impl Done {
         assert!(!stderr.contains("panicked"), "{stderr}");
         let reports = stderr.lines().filter(|line| line.starts_with("  × ")).count();
         assert_eq!(reports, 1, "one report is expected:\n{stderr}");
-        let text: Vec<&str> = stderr.split(|c: char| c.is_whitespace() || c == '│').filter(|word| !word.is_empty()).collect();
+        let text: Vec<&str> =
+            stderr.split(|c: char| c.is_whitespace() || c == '│').filter(|word| !word.is_empty()).collect();
         let text = text.join(" ");
         for part in says {
             assert!(text.contains(part), "the report does not say `{part}`:\n{stderr}");
