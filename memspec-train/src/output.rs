@@ -218,10 +218,8 @@ impl Output {
 
 /// A plan's name as part of a folder's.
 fn file_name(name: &str) -> String {
-    let name: String = name
-        .chars()
-        .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
-        .collect();
+    let name: String =
+        name.chars().map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' }).collect();
     if name.is_empty() { "plan".to_owned() } else { name }
 }
 

@@ -76,8 +76,7 @@ pub fn weights(setup: &Setup) -> Result<&Path, PrepareError> {
 /// Missing weights or tokenizer, and whatever is wrong with the data, by file and line.
 pub fn prepare(mut setup: Setup) -> Result<(Setup, Prepared), PrepareError> {
     let weights = weights(&setup)?;
-    let path =
-        setup.data.path.clone().ok_or_else(|| PrepareError::NoData { plan: setup.name.clone() })?;
+    let path = setup.data.path.clone().ok_or_else(|| PrepareError::NoData { plan: setup.name.clone() })?;
     let tokenizer = Tokenizer::open(weights)?;
     let template = chat_template(&tokenizer, setup.data.template.as_deref())?;
     let options = options(&setup, template.as_ref());
@@ -95,8 +94,8 @@ pub fn prepare(mut setup: Setup) -> Result<(Setup, Prepared), PrepareError> {
 pub fn chat_template(tokenizer: &Tokenizer, file: Option<&Path>) -> Result<Option<ChatTemplate>, TemplateError> {
     match file {
         Some(file) => {
-            let text = std::fs::read_to_string(file)
-                .map_err(|source| TemplateError::Io { path: file.to_owned(), source })?;
+            let text =
+                std::fs::read_to_string(file).map_err(|source| TemplateError::Io { path: file.to_owned(), source })?;
             tokenizer.compile(&file.display().to_string(), &text).map(Some)
         }
         None if tokenizer.has_chat_template() => tokenizer.chat_template().map(Some),

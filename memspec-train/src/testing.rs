@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// The bytes of a file in `tests/fixtures`.
 pub(crate) fn fixture(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -32,10 +30,7 @@ pub(crate) fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
 
 /// Little-endian bytes of numbers.
 pub(crate) fn f32_bytes(values: &[f32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect()
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// Writes a GGUF file, version 3.
@@ -94,8 +89,7 @@ impl Gguf {
 
     pub(crate) fn integers(mut self, key: &str, values: &[i32]) -> Self {
         self.list(key, 5, values.len());
-        self.metadata
-            .extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        self.metadata.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         self
     }
 

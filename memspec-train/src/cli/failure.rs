@@ -80,7 +80,8 @@ fn get_weights(path: &Path) -> String {
     let script = path.parent().map(|folder| folder.join("fetch.py")).filter(|script| script.exists());
     match script {
         Some(script) => format!("fetch them: `python3 {}`", script.display()),
-        None => "put them there: a folder with model.safetensors and config.json, or a .gguf file; or change `weights`".to_owned(),
+        None => "put them there: a folder with model.safetensors and config.json, or a .gguf file; or change `weights`"
+            .to_owned(),
     }
 }
 

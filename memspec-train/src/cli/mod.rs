@@ -44,9 +44,11 @@ enum Command {
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  memspec-train run plan.mem\n  memspec-train run plan.mem --resume        go on from the newest checkpoint\n  \
+#[command(
+    after_help = "Examples:\n  memspec-train run plan.mem\n  memspec-train run plan.mem --resume        go on from the newest checkpoint\n  \
                         memspec-train run plan.mem --overwrite     replace an earlier run in the plan's `output`\n  \
-                        memspec-train run plan.mem --json          print the report")]
+                        memspec-train run plan.mem --json          print the report"
+)]
 struct RunArguments {
     /// The plan: a .mem, .yaml or .json file.
     plan: PathBuf,

@@ -52,9 +52,8 @@ pub(super) fn open(path: &Path, name: Option<&str>) -> Result<Opened, Failure> {
     };
     let base = path.parent().map(Path::to_owned).unwrap_or_default();
     let environment = Environment::from_process();
-    let resolved = setups(&written.plan, &base, &environment).map_err(|unresolved| {
-        Failure::Plan(Box::new(document.clone()), from_unresolved(written, &unresolved))
-    })?;
+    let resolved = setups(&written.plan, &base, &environment)
+        .map_err(|unresolved| Failure::Plan(Box::new(document.clone()), from_unresolved(written, &unresolved)))?;
     Ok(Opened { resolved, document, base, environment })
 }
 

@@ -22,14 +22,14 @@ use crate::template::Message;
 use crate::tokenizer::Tokenizer;
 
 pub(super) fn generate(arguments: &GenerateArguments) -> Result<ExitCode, Failure> {
-    let (setup, model, tokenizer) = load_for_words(&arguments.plan, arguments.name.as_deref(), arguments.adapter.as_deref())?;
+    let (setup, model, tokenizer) =
+        load_for_words(&arguments.plan, arguments.name.as_deref(), arguments.adapter.as_deref())?;
     let prompt = match chat_template(&tokenizer, setup.data.template.as_deref())? {
         Some(template) => template.render(&[Message::new("user", &arguments.prompt)], true)?,
         None => arguments.prompt.clone(),
     };
     let ids = tokenizer.encode(&prompt)?;
-    let sampling =
-        Sampling { max_tokens: arguments.max_tokens, temperature: arguments.temperature, seed: setup.seed };
+    let sampling = Sampling { max_tokens: arguments.max_tokens, temperature: arguments.temperature, seed: setup.seed };
     let mut spoken = String::new();
     let mut so_far = Vec::new();
     let ids = answer(&model, &ids, tokenizer.stop(), sampling, |id| {
@@ -56,7 +56,8 @@ pub(super) fn generate(arguments: &GenerateArguments) -> Result<ExitCode, Failur
 }
 
 pub(super) fn logits(arguments: &LogitsArguments) -> Result<ExitCode, Failure> {
-    let (_, model, tokenizer) = load_for_words(&arguments.plan, arguments.name.as_deref(), arguments.adapter.as_deref())?;
+    let (_, model, tokenizer) =
+        load_for_words(&arguments.plan, arguments.name.as_deref(), arguments.adapter.as_deref())?;
     let ids = tokenizer.encode(&arguments.prompt)?;
     if ids.is_empty() {
         return Err(Failure::new("the prompt has no tokens", "give some text with `--prompt`"));
@@ -75,7 +76,11 @@ pub(super) fn logits(arguments: &LogitsArguments) -> Result<ExitCode, Failure> {
 }
 
 /// The model of a plan, with an adapter of a run where one is named. Nothing is trained, so nothing is kept for that.
-fn load_for_words(plan: &Path, name: Option<&str>, adapter: Option<&Path>) -> Result<(Setup, Model, Tokenizer), Failure> {
+fn load_for_words(
+    plan: &Path,
+    name: Option<&str>,
+    adapter: Option<&Path>,
+) -> Result<(Setup, Model, Tokenizer), Failure> {
     let opened = open(plan, name)?;
     let Some(resolved) = opened.resolved.first() else {
         return Err(Failure::new("the plan has no setup", "give its `sweep` at least one value"));
@@ -87,7 +92,8 @@ fn load_for_words(plan: &Path, name: Option<&str>, adapter: Option<&Path>) -> Re
     }
     match adapter {
         Some(folder) => {
-            let config = AdapterConfig::read(folder).map_err(|error| Failure::new(error, "`--adapter` takes the folder of a run"))?;
+            let config = AdapterConfig::read(folder)
+                .map_err(|error| Failure::new(error, "`--adapter` takes the folder of a run"))?;
             let Some(adapter) = &mut setup.adapter else {
                 return Err(Failure::new("the plan has no adapter", "add `adapter lora { }` to it"));
             };

@@ -3,8 +3,8 @@
 //! This file is the executor's `step.rs`, `network/` and `kernels/` with bytes in place of numbers: a change there is a change here,
 //! and the executor's test `promise` measures every phase against it. `T` is the number of tokens in a micro batch.
 
-use crate::cost::{CostError, Host};
 use crate::cost::trace::{Part, PhaseName, Tensor, Trace};
+use crate::cost::{CostError, Host};
 use crate::device::DeviceKind;
 use crate::model::{Activation, Architecture, Family, Norm, RopeScaling};
 use crate::plan::{OptimizerKind, Precision, QuantizeKind};
@@ -141,31 +141,50 @@ fn supported(setup: &Setup) -> Result<(), CostError> {
     if !matches!(setup.train.optimizer, OptimizerKind::Adamw | OptimizerKind::Sgd) {
         return refuse(
             "train.optimizer",
-            format!("the engine `memspec` has the optimizers adamw and sgd in this version, not {}", setup.train.optimizer),
+            format!(
+                "the engine `memspec` has the optimizers adamw and sgd in this version, not {}",
+                setup.train.optimizer
+            ),
         );
     }
     if let Some(adapter) = &setup.adapter {
         if adapter.kind != crate::plan::AdapterKind::Lora {
-            return refuse("adapter", format!("the engine `memspec` trains lora adapters in this version, not {}", adapter.kind));
+            return refuse(
+                "adapter",
+                format!("the engine `memspec` trains lora adapters in this version, not {}", adapter.kind),
+            );
         }
         if adapter.dropout > 0.0 {
             return refuse("adapter.dropout", "the engine `memspec` has no adapter dropout in this version".to_owned());
         }
         if !adapter.train_whole.is_empty() {
-            return refuse("adapter.train_whole", "the engine `memspec` trains no whole modules beside an adapter in this version".to_owned());
+            return refuse(
+                "adapter.train_whole",
+                "the engine `memspec` trains no whole modules beside an adapter in this version".to_owned(),
+            );
         }
     }
-    if let Some(target) = setup.adapter.iter().flat_map(|adapter| &adapter.targets).find(|target| *target == "lm_head") {
-        return refuse("adapter.targets", format!("the engine `memspec` puts no adapter on `{target}` in this version"));
+    if let Some(target) = setup.adapter.iter().flat_map(|adapter| &adapter.targets).find(|target| *target == "lm_head")
+    {
+        return refuse(
+            "adapter.targets",
+            format!("the engine `memspec` puts no adapter on `{target}` in this version"),
+        );
     }
     if let Some(quantize) = &setup.quantize
         && quantize.kind == QuantizeKind::Nf4
         && quantize.block != 64
     {
-        return refuse("quantize.block", format!("the engine `memspec` quantizes in blocks of 64, not {}", quantize.block));
+        return refuse(
+            "quantize.block",
+            format!("the engine `memspec` quantizes in blocks of 64, not {}", quantize.block),
+        );
     }
     if setup.device.kind == DeviceKind::Cpu && setup.train.precision != Precision::F32 {
-        return refuse("train.precision", format!("on the CPU the engine `memspec` computes in f32, not {}", setup.train.precision));
+        return refuse(
+            "train.precision",
+            format!("on the CPU the engine `memspec` computes in f32, not {}", setup.train.precision),
+        );
     }
     if setup.data.packing {
         return refuse("data.packing", "the engine `memspec` does not pack samples in this version".to_owned());
@@ -232,7 +251,10 @@ impl<'a> Program<'a> {
             .block_linears()
             .into_iter()
             .map(|linear| Linear {
-                quantized: setup.quantize.as_ref().is_some_and(|quantize| !quantize.skip.iter().any(|skip| skip == linear.leaf())),
+                quantized: setup
+                    .quantize
+                    .as_ref()
+                    .is_some_and(|quantize| !quantize.skip.iter().any(|skip| skip == linear.leaf())),
                 out: linear.out_features,
                 columns: linear.in_features,
                 bias: linear.bias,
