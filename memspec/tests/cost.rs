@@ -89,7 +89,7 @@ fn loading_takes_weights_adapter_and_states() {
     // Linears of the blocks: 106,168,320 weights; the embedding and 61 norms of 576 stay bf16.
     let dense = (134_515_008 - 106_168_320) * 2;
     assert_eq!(load(Some(QuantizeKind::Nf4)) - beside - dense, {
-        let (codes, blocks) = (106_168_320 / 2, 106_168_320 / 64);
+        let (codes, blocks) = (106_168_320 / 2, 106_168_320_u64 / 64);
         codes + blocks + blocks.div_ceil(256) * 4
     });
 }
