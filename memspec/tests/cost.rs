@@ -88,8 +88,7 @@ fn loading_takes_weights_adapter_and_states() {
     assert_eq!(load(None), 134_515_008 * 2 + beside);
     // Linears of the blocks: 106,168,320 weights; the embedding and 61 norms of 576 stay bf16.
     let dense = (134_515_008 - 106_168_320) * 2;
-    assert_eq!(load(Some(QuantizeKind::Nf4)) - beside - dense, {
-        let (codes, blocks) = (106_168_320 / 2, 106_168_320_u64 / 64);
-        codes + blocks + blocks.div_ceil(256) * 4
-    });
+    // Codes of 4 bits, one byte for 64 of them, and one f32 for 256 of those bytes in each of q, k, v, o, gate, up, down.
+    let scales = 30 * (21 + 7 + 7 + 21 + 54 + 54 + 54) * 4;
+    assert_eq!(load(Some(QuantizeKind::Nf4)) - beside - dense, 106_168_320 / 2 + 106_168_320 / 64 + scales);
 }
