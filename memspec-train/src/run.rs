@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use memspec::cost::PhaseName;
-use memspec::cost::engine::memspec::{host_bytes, loss_rows, workspace};
+use memspec::cost::engine::memspec::{loss_rows, workspace};
 use memspec::setup::{Setup, Verified};
 use serde::Serialize;
 
@@ -389,7 +389,7 @@ impl Trainer<'_> {
             threads: rayon::current_num_threads(),
             phases: self.phases.lines(estimate),
             workspace: line("workspace", workspace(self.setup), monitor::WORKSPACE.peak()),
-            host: line("host", host_bytes(&estimate.host), monitor::HOST.peak()),
+            host: line("host", estimate.host.bytes(), monitor::HOST.peak()),
             process: line(
                 "process",
                 estimate.peak.process.bytes,

@@ -1,12 +1,12 @@
-//! What the command prints when something is wrong: one report each, and an exit code.
+//! What the command prints when something is wrong: the linter's reports where the plan's text is at fault, else one of its own.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use memspec::plan::{Document, Problem};
-use memspec::setup::TooBig;
-use memspec::solve::Change;
-use miette::{MietteDiagnostic, Report};
+use memspec::plan::Document;
+use memspec_lint::Finding;
+use memspec_lint::output::{Style, report};
+use miette::MietteDiagnostic;
 
 use crate::checkpoint::CheckpointError;
 use crate::network::load::LoadError;
@@ -19,10 +19,10 @@ use crate::tokenizer::TokenizerError;
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// Something is wrong with the plan's text.
-    Plan(Box<Document>, Vec<Problem>),
-    /// The plan does not fit.
-    TooBig(Box<TooBig>, Vec<Change>),
+    /// The plan is at fault.
+    Plan(Box<Document>, Vec<Finding>),
+    /// The plan is sound and does not fit.
+    TooBig(Box<Document>, Box<Finding>),
     /// Anything else, with what to do about it.
     Other {
         /// What is wrong.
@@ -40,45 +40,24 @@ impl Failure {
 
     /// Prints it to standard error. A plan that does not fit is a finding (1), the rest could not run (2).
     pub(super) fn print(self) -> ExitCode {
+        let style = Style::of_stderr();
         match self {
-            Self::Plan(document, problems) => {
-                for problem in &problems {
-                    eprintln!("{:?}", Report::new(document.report(problem)));
-                }
+            Self::Plan(document, findings) => {
+                eprint!("{}", report::render_all(&document.source, &findings, style));
                 ExitCode::from(2)
             }
-            Self::TooBig(too_big, changes) => {
-                show(&too_big.to_string(), Some(too_big_help(&too_big, &changes)));
+            Self::TooBig(document, finding) => {
+                eprint!("{}", report::render(&document.source, &finding, style));
                 ExitCode::from(1)
             }
             Self::Other { message, help } => {
-                show(&message, help);
+                let mut diagnostic = MietteDiagnostic::new(message);
+                diagnostic.help = help;
+                eprint!("{}", report::diagnostic(&diagnostic, style));
                 ExitCode::from(2)
             }
         }
     }
-}
-
-fn show(message: &str, help: Option<String>) {
-    let mut diagnostic = MietteDiagnostic::new(message);
-    diagnostic.help = help;
-    eprintln!("{:?}", Report::new(diagnostic));
-}
-
-fn too_big_help(too_big: &TooBig, changes: &[Change]) -> String {
-    let mut help = String::from("at the peak there are");
-    for part in too_big.estimate.at_peak.iter().take(4) {
-        help += &format!(" {} of {},", memspec::quantity::Bytes(part.bytes), part.what);
-    }
-    help.pop();
-    let fitting: Vec<&Change> = changes.iter().filter(|change| change.estimate.fits).take(4).collect();
-    if fitting.is_empty() {
-        help += "; no single change makes it fit: a smaller model, or a larger device";
-    }
-    for change in fitting {
-        help += &format!("\n{}: saves {}, fits", change.title, change.saves);
-    }
-    help
 }
 
 impl From<PrepareError> for Failure {

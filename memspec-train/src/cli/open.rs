@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use memspec::cost::{CostError, Estimate};
 use memspec::model::Environment;
-use memspec::plan::{self, Document};
-use memspec::solve::{Resolved, setups};
+use memspec::plan::{self, Document, Written};
+use memspec::setup::{Setup, Unresolved};
+use memspec::solve::{Resolved, changes, setups};
+use memspec_lint::diagnostic::{from_problems, from_too_big, from_unresolved};
 
 use super::failure::Failure;
 
@@ -25,8 +28,8 @@ pub(super) struct Opened {
 pub(super) fn open(path: &Path, name: Option<&str>) -> Result<Opened, Failure> {
     let document = plan::read(path);
     if !document.problems.is_empty() {
-        let problems = document.problems.clone();
-        return Err(Failure::Plan(Box::new(document), problems));
+        let findings = from_problems(&document);
+        return Err(Failure::Plan(Box::new(document), findings));
     }
     let names = || document.plans.iter().map(|plan| plan.name.as_str()).collect::<Vec<_>>().join(", ");
     let written = match (name, document.plans.as_slice()) {
@@ -50,21 +53,43 @@ pub(super) fn open(path: &Path, name: Option<&str>) -> Result<Opened, Failure> {
     let base = path.parent().map(Path::to_owned).unwrap_or_default();
     let environment = Environment::from_process();
     let resolved = setups(&written.plan, &base, &environment).map_err(|unresolved| {
-        let problems = unresolved.iter().map(|unresolved| unresolved.problem(&written.spans)).collect();
-        Failure::Plan(Box::new(document.clone()), problems)
+        Failure::Plan(Box::new(document.clone()), from_unresolved(written, &unresolved))
     })?;
     Ok(Opened { resolved, document, base, environment })
 }
 
-/// A problem at the setting that an engine does not run.
-pub(super) fn unsupported(opened: &Opened, plan: &str, setting: &str, what: &str) -> Failure {
-    let unresolved = memspec::setup::Unresolved {
-        rule: "unsupported-setting",
-        setting: setting.to_owned(),
-        message: what.to_owned(),
-        help: None,
-        nearest: None,
-    };
-    let spans = opened.document.plan(plan).map(|written| written.spans.clone()).unwrap_or_default();
-    Failure::Plan(Box::new(opened.document.clone()), vec![unresolved.problem(&spans)])
+impl Opened {
+    fn written(&self, plan: &str) -> Written {
+        self.document.plan(plan).cloned().unwrap_or_default()
+    }
+
+    /// A setting that the plan's engine does not run.
+    pub(super) fn unsupported(&self, plan: &str, error: &CostError) -> Failure {
+        let CostError::Unsupported { setting, what } = error;
+        let unresolved = Unresolved {
+            rule: "unsupported-setting",
+            setting: (*setting).to_owned(),
+            message: what.clone(),
+            help: None,
+            nearest: None,
+        };
+        let findings = from_unresolved(&self.written(plan), &[unresolved]);
+        Failure::Plan(Box::new(self.document.clone()), findings)
+    }
+
+    /// A setup that does not fit, with the changes that make it fit.
+    pub(super) fn too_big(&self, resolved: &Resolved, setup: &Setup, estimate: &Estimate) -> Failure {
+        let mut finding = from_too_big(&self.written(&resolved.plan.name), setup, estimate);
+        let all = changes(resolved, &self.base, &self.environment);
+        let fitting: Vec<String> = all
+            .iter()
+            .filter(|change| change.estimate.fits)
+            .map(|change| format!("{}: saves {}, fits", change.title, change.saves))
+            .collect();
+        finding.help = Some(match fitting.is_empty() {
+            true => "no single change makes it fit; `memspec-lint check --fix` looks for several".to_owned(),
+            false => format!("{}\n`memspec-lint check --fix` makes the first of them", fitting.join("\n")),
+        });
+        Failure::TooBig(Box::new(self.document.clone()), Box::new(finding))
+    }
 }

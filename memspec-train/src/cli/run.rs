@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use memspec::quantity::Bytes;
 use memspec::setup::VerifyError;
-use memspec::solve::{Resolved, changes};
+use memspec::solve::Resolved;
 
 use super::RunArguments;
 use super::failure::Failure;
-use super::open::{Opened, open, unsupported};
+use super::open::{Opened, open};
 use super::progress::Progress;
 use crate::output::Existing;
 use crate::prepare::prepare;
@@ -51,15 +51,10 @@ pub(super) fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
 fn one(arguments: &RunArguments, opened: &Opened, resolved: &Resolved) -> Result<ExitCode, Failure> {
     let mut setup = resolved.setup.clone();
     setup.device.cores = Some(rayon::current_num_threads() as u32);
-    let plan = resolved.plan.name.clone();
     let (setup, prepared) = prepare(setup)?;
     let verified = setup.verify().map_err(|error| match error {
-        VerifyError::Cost(memspec::cost::CostError::Unsupported { setting, what }) => {
-            unsupported(opened, &plan, setting, &what)
-        }
-        VerifyError::TooBig(too_big) => {
-            Failure::TooBig(too_big, changes(resolved, &opened.base, &opened.environment))
-        }
+        VerifyError::Cost(error) => opened.unsupported(&resolved.plan.name, &error),
+        VerifyError::TooBig(too_big) => opened.too_big(resolved, &too_big.setup, &too_big.estimate),
     })?;
 
     let quiet = arguments.quiet || arguments.json;

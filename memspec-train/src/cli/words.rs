@@ -8,7 +8,7 @@ use memspec::plan::OptimizerKind;
 use memspec::setup::Setup;
 
 use super::failure::Failure;
-use super::open::{open, unsupported};
+use super::open::open;
 use super::{GenerateArguments, LogitsArguments};
 use crate::checkpoint::{Checkpoint, TensorSpec, write_safetensors};
 use crate::generate::{Sampling, all_logits, generate as answer};
@@ -82,8 +82,8 @@ fn load_for_words(plan: &Path, name: Option<&str>, adapter: Option<&Path>) -> Re
     };
     let mut setup = resolved.setup.clone();
     setup.train.optimizer = OptimizerKind::Sgd;
-    if let Err(memspec::cost::CostError::Unsupported { setting, what }) = memspec::cost::estimate(&setup) {
-        return Err(unsupported(&opened, &resolved.plan.name, setting, &what));
+    if let Err(error) = memspec::cost::estimate(&setup) {
+        return Err(opened.unsupported(&resolved.plan.name, &error));
     }
     match adapter {
         Some(folder) => {

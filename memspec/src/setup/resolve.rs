@@ -6,8 +6,8 @@ use super::{Adapter, Budget, Data, Eval, Length, Quantize, Save, Setup, Train, W
 use crate::device::{self, Device, DeviceError, DeviceKind};
 use crate::model::{self, Architecture, Environment, ModelError};
 use crate::plan::{
-    self, Checkpointing, Choice, DataFormat, EngineName, Headroom, LossOn, OptimizerKind, Padding, Plan, Precision, Problem,
-    QuantizeKind, Schedule, Spans, Targets,
+    self, Checkpointing, Choice, DataFormat, EngineName, Headroom, LossOn, OptimizerKind, Padding, Plan, Precision,
+    QuantizeKind, Schedule, Targets,
 };
 use crate::quantity::Bytes;
 
@@ -37,28 +37,6 @@ impl Unresolved {
 
     fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
-    }
-}
-
-impl Unresolved {
-    /// The problem in the plan's text: at the setting, or at what is written around it.
-    pub fn problem(&self, spans: &Spans) -> Problem {
-        let place = spans.nearest(&self.setting).cloned().unwrap_or_default();
-        let written = spans.get(&self.setting).is_some();
-        let span = if written { place.value } else { place.key };
-        let help = match &self.nearest {
-            Some(nearest) => Some(format!("did you mean `{nearest}`?")),
-            None => self.help.clone(),
-        };
-        Problem {
-            code: self.rule,
-            message: self.message.clone(),
-            help,
-            span,
-            label: if written { "here".to_owned() } else { format!("`{}` is missing here", self.setting) },
-            related: Vec::new(),
-            fix: None,
-        }
     }
 }
 

@@ -77,10 +77,11 @@ fn candidates(resolved: &Resolved) -> Vec<Candidate> {
     };
 
     let (micro_batch, accumulate) = (setup.train.micro_batch, setup.train.accumulate);
-    let mut smaller = micro_batch / 2;
-    while smaller > 0 {
-        // The same samples to a step.
-        let more = (accumulate * micro_batch).div_ceil(smaller);
+    let samples = accumulate.checked_mul(micro_batch).unwrap_or(0);
+    let halved = std::iter::successors(Some(micro_batch / 2), |smaller| Some(smaller / 2)).take_while(|smaller| *smaller > 0);
+    // Exactly the same samples to a step, or what is trained would be another.
+    for smaller in halved.filter(|smaller| samples > 0 && samples.is_multiple_of(*smaller)) {
+        let more = samples / smaller;
         add(
             format!("micro_batch {micro_batch} -> {smaller}, accumulate {accumulate} -> {more}"),
             Price::Speed,
@@ -91,7 +92,6 @@ fn candidates(resolved: &Resolved) -> Vec<Candidate> {
                 train.accumulate = Some(more.into());
             },
         );
-        smaller /= 2;
     }
     if setup.recomputed_blocks() < setup.model.layers {
         add(

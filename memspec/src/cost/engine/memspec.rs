@@ -17,14 +17,25 @@ pub const ATTENTION_ROWS: u64 = 64;
 /// Logits that exist at a time (32 MiB in f32), which sets [`loss_rows`].
 pub const LOGITS: u64 = 8 * 1024 * 1024;
 
-/// Bytes of a tokenizer for each word of its vocabulary: the word, its merges, and the maps over both.
+/// Elements, of a model or of what flows through it, that are still costed: 2^54.
+const MOST_ELEMENTS: f64 = (1u64 << 54) as f64;
+/// Ranks of an adapter that are still costed.
+const MOST_RANK: u32 = 1 << 16;
+
+/// Bytes of a tokenizer for each word of its vocabulary, while its file is read: the word, its merges, and the maps over both.
 const TOKENIZER_BYTES: u64 = 400;
+/// What is left of that when training begins; the tensors have taken over the rest.
+const TOKENIZER_KEPT_BYTES: u64 = 100;
 /// Bytes of a sample's token: the id and its share of what says whether it is scored.
 const DATA_BYTES: u64 = 5;
-/// The program's code and threads.
-const RUNTIME_BYTES: u64 = 12 << 20;
-/// Packing buffers for each thread.
-const WORKSPACE_BYTES: u64 = 2 << 20;
+/// The program's small allocations: the catalog, the plan, the network's own bookkeeping.
+const PROGRAM_BYTES: u64 = 2_800_000;
+/// The program's code and stacks in memory.
+const CODE_BYTES: u64 = 7_900_000;
+/// The matrix library's slab for each thread (its `L2_SLAB`, a level-2 cache's worth), here 1 MiB.
+const SLAB_BYTES: u64 = 1 << 20;
+/// Packed operands of the product that packs most.
+const PACKED_BYTES: u64 = 5 << 18;
 
 const WEIGHTS: Part = Part { what: "base weights", setting: "quantize" };
 const EMBEDDING: Part = Part { what: "embedding and head", setting: "model" };
@@ -47,23 +58,24 @@ pub fn loss_rows(vocabulary: u64) -> u64 {
     1 << rows.ilog2()
 }
 
-/// Memory of the process that holds no tensors, from runs of `memspec-train` on Linux (`docs/promise.md` says how they were measured).
+/// Memory of the process that holds no tensors. The constants were read off runs of `memspec-train` on Linux; its test `promise` holds them.
 pub fn host(setup: &Setup) -> Host {
     Host {
         tokenizer_bytes: setup.model.vocab * TOKENIZER_BYTES,
         data_bytes: setup.data.drawn.map_or(0, |drawn| drawn.tokens * DATA_BYTES),
-        runtime_bytes: RUNTIME_BYTES,
+        program_bytes: PROGRAM_BYTES,
     }
 }
 
-/// All of it.
-pub fn host_bytes(host: &Host) -> u64 {
-    host.tokenizer_bytes + host.data_bytes + host.runtime_bytes
+/// What the process holds beside tensors and workspace while it trains.
+pub fn beside_tensors(setup: &Setup) -> u64 {
+    let Host { data_bytes, program_bytes, .. } = host(setup);
+    setup.model.vocab * TOKENIZER_KEPT_BYTES + data_bytes + program_bytes + CODE_BYTES
 }
 
-/// What the matrix products' packing buffers take: a cache's worth for each thread, and the packed operands of the largest product.
+/// What the matrix products' packing buffers take.
 pub fn workspace(setup: &Setup) -> u64 {
-    WORKSPACE_BYTES * u64::from(setup.device.cores.unwrap_or(1))
+    PACKED_BYTES + SLAB_BYTES * u64::from(setup.device.cores.unwrap_or(1))
 }
 
 /// The trace of loading, one step of one micro batch (with the states and gradients that later ones find), and saving.
@@ -84,6 +96,21 @@ pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
 fn supported(setup: &Setup) -> Result<(), CostError> {
     let model = &setup.model;
     let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
+    // Far beyond any machine, and where bytes would no longer be counted exactly.
+    let (micro_batch, context) = (u64::from(setup.train.micro_batch), setup.data.context);
+    let width = (model.intermediate + model.hidden + model.heads * model.head_dim) as f64 * model.layers as f64;
+    if micro_batch as f64 * context as f64 * width > MOST_ELEMENTS {
+        let setting = if context > micro_batch { "data.context" } else { "train.micro_batch" };
+        return refuse(setting, format!("{micro_batch} samples of {context} tokens are more than any machine holds"));
+    }
+    if model.parameters() as f64 > MOST_ELEMENTS {
+        return refuse("model", format!("{} parameters are more than any machine holds", model.parameters()));
+    }
+    if let Some(adapter) = &setup.adapter
+        && adapter.rank > MOST_RANK
+    {
+        return refuse("adapter.rank", format!("a rank of {} is beyond the dimensions of any model", adapter.rank));
+    }
     if !matches!(model.family, Family::Llama | Family::Mistral)
         || model.experts.is_some()
         || model.vision.is_some()

@@ -1,0 +1,78 @@
+//! `memspec-lint estimate`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use memspec::solve::changes;
+
+use super::{Failure, Outcome, find, print, print_json};
+use crate::diagnostic::{Finding, Severity, from_problems};
+use crate::output::estimate::{Estimates, PlanEstimate, table};
+use crate::output::{Style, report};
+use crate::rules::spec::unsupported_setting;
+use crate::{Linter, diagnostic};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  memspec-lint estimate train.mem
+  memspec-lint estimate train.mem --json | jq '.plans[0].peak.process'
+
+Exit codes: 0 estimated, whether it fits or not; 2 could not be estimated";
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The plan file
+    plan: PathBuf,
+    /// How the estimate is printed
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    output_format: Format,
+    /// Short for --output-format json
+    #[arg(long, conflicts_with = "output_format")]
+    json: bool,
+}
+
+/// How an estimate is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// As a table
+    #[default]
+    Full,
+    /// For programs
+    Json,
+}
+
+pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failure> {
+    let document = find::read(&arguments.plan)?;
+    let linter = Linter::for_file(&arguments.plan);
+    let context = linter.context(&document);
+
+    let mut mistakes = from_problems(&document);
+    for plan in &context.plans {
+        if mistakes.is_empty() {
+            mistakes.extend(diagnostic::from_unresolved(plan.written, &plan.unresolved));
+            mistakes.extend(unsupported_setting::uncosted(plan));
+        }
+    }
+    if mistakes.is_empty() && context.plans.is_empty() {
+        mistakes
+            .push(Finding::error("no-plan", "there is no plan in this file").help("write one: `plan \"name\" { .. }`"));
+    }
+    if mistakes.iter().any(|finding| finding.severity == Severity::Error) {
+        return Err(Failure(report::render_all(&document.source, &mistakes, Style::of_stderr())));
+    }
+
+    let plans: Vec<PlanEstimate> = context
+        .plans
+        .iter()
+        .flat_map(|plan| plan.estimates())
+        .map(|(resolved, estimate)| {
+            PlanEstimate::new(estimate, &resolved.chosen, &changes(resolved, context.base, context.environment))
+        })
+        .collect();
+    if arguments.json || arguments.output_format == Format::Json {
+        print_json(&Estimates { plans })?;
+    } else {
+        print(&plans.iter().map(|plan| table(plan, style)).collect::<Vec<_>>().join("\n"))?;
+    }
+    Ok(Outcome::Clean)
+}

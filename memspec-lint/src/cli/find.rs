@@ -1,0 +1,74 @@
+//! Which files are plans.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+
+/// Folders that hold no plans of their own.
+const SKIPPED: &[&str] = &["target", "runs", "node_modules"];
+/// Folders below each other at most, so that a loop of links ends.
+const DEEPEST: usize = 32;
+
+/// The plan files of the paths: files as they are, and of folders every `.mem` file in them, in order of name.
+pub(super) fn plans(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut found = Vec::new();
+    for path in paths {
+        let metadata = fs::metadata(path).map_err(|error| {
+            Failure::new(format_args!("cannot read `{}`: {error}", path.display()), "check the path")
+        })?;
+        if metadata.is_dir() {
+            walk(path, &mut found, 0)?;
+        } else if is_plan(path) {
+            found.push(path.clone());
+        } else {
+            return Err(Failure::new(
+                format_args!("`{}` is not a plan file", path.display()),
+                "plans are .mem, .yaml, .yml or .json files",
+            ));
+        }
+    }
+    found.sort();
+    found.dedup();
+    if found.is_empty() {
+        let names: Vec<_> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
+        return Err(Failure::new(
+            format_args!("no plans in {}", names.join(", ")),
+            "folders are searched for .mem files; name a .yaml or .json plan itself",
+        ));
+    }
+    Ok(found)
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>, depth: usize) -> Result<(), Failure> {
+    let cannot = |error: std::io::Error| {
+        Failure::new(format_args!("cannot read `{}`: {error}", folder.display()), "check its permissions")
+    };
+    for entry in fs::read_dir(folder).map_err(cannot)? {
+        let path = entry.map_err(cannot)?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if path.is_dir() {
+            if !name.starts_with('.') && !SKIPPED.contains(&name) && depth < DEEPEST {
+                walk(&path, found, depth + 1)?;
+            }
+        } else if path.extension().is_some_and(|extension| extension == "mem") {
+            // `.` is no part of a name that people write.
+            found.push(path.strip_prefix("./").map(Path::to_path_buf).unwrap_or(path));
+        }
+    }
+    Ok(())
+}
+
+fn is_plan(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|extension| ["mem", "yaml", "yml", "json"].contains(&extension.to_ascii_lowercase().as_str()))
+}
+
+/// Reads a plan file.
+pub(super) fn read(path: &Path) -> Result<memspec::plan::Document, Failure> {
+    let document = memspec::plan::read(path);
+    match document.problems.iter().find(|problem| matches!(problem.code, "unreadable-file" | "unknown-file")) {
+        Some(problem) => Err(Failure::new(&problem.message, problem.help.as_deref().unwrap_or("check the path"))),
+        None => Ok(document),
+    }
+}

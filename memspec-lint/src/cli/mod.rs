@@ -1,0 +1,126 @@
+//! The command `memspec-lint`.
+
+mod check;
+mod completions;
+mod estimate;
+mod explain;
+mod find;
+mod rules;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::output::Style;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "memspec-lint", version, about = "Checks fine-tuning plans before they run", after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  memspec-lint check                      every .mem file below this folder
+  memspec-lint check train.mem --fix      repair what can be repaired without changing the training
+  memspec-lint check --diff               show what --fix would do
+  memspec-lint estimate train.mem         the peak, what it is made of, what would save memory
+  memspec-lint explain peak-over-budget   what a rule finds, and why
+
+Exit codes: 0 clean, 1 findings, 2 could not run";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Finds what is wrong with plans, and repairs it
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::Arguments),
+    /// Says what a plan takes in memory, and what each setting costs
+    #[command(after_help = estimate::EXAMPLES)]
+    Estimate(estimate::Arguments),
+    /// Prints a rule's page
+    Explain(explain::Arguments),
+    /// Lists every rule
+    Rules(rules::Arguments),
+    /// Prints a shell's completions
+    Completions(completions::Arguments),
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// With the lines of the file
+    #[default]
+    Full,
+    /// One line a finding
+    Concise,
+    /// For programs
+    Json,
+}
+
+/// What a command ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Clean,
+    Findings,
+}
+
+/// Why a command could not run: the whole text for standard error.
+struct Failure(String);
+
+impl Failure {
+    /// A sentence, and what to do.
+    fn new(what: impl std::fmt::Display, help: impl std::fmt::Display) -> Self {
+        Failure(format!("error: {what}\n  help: {help}\n"))
+    }
+}
+
+/// Runs the command that this process's arguments ask for.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let style = Style::of_stdout();
+    let outcome = match cli.command {
+        Command::Check(arguments) => check::run(&arguments, style),
+        Command::Estimate(arguments) => estimate::run(&arguments, style),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Rules(arguments) => rules::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+    };
+    match outcome {
+        Ok(Outcome::Clean) => ExitCode::SUCCESS,
+        Ok(Outcome::Findings) => ExitCode::from(1),
+        Err(Failure(text)) => {
+            // Nobody is left to tell when standard error is closed.
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Prints all of a command's result. A reader that closed the pipe has seen enough.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format_args!("cannot write the result: {error}"), "is the disk full?"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(error, "please report this"))?;
+    print(&(text + "\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

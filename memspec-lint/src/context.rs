@@ -1,0 +1,102 @@
+//! What a rule sees: the document, and each of its plans resolved and costed, once for all rules.
+
+use std::path::Path;
+
+use memspec::cost::{CostError, Estimate, estimate};
+use memspec::model::Environment;
+use memspec::plan::{Document, Plan, Written};
+use memspec::setup::Unresolved;
+use memspec::solve::{Resolved, setups};
+
+/// A document and what is known of it.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// What was read.
+    pub document: &'a Document,
+    /// The folder that paths are relative to.
+    pub base: &'a Path,
+    /// Where models are looked up.
+    pub environment: &'a Environment,
+    /// Its plans.
+    pub plans: Vec<Seen<'a>>,
+}
+
+/// A plan of the document.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// Its place among the document's plans.
+    pub index: usize,
+    /// The plan and where it is written.
+    pub written: &'a Written,
+    /// Its setups, one for each combination of `sweep` values; empty when it cannot be resolved.
+    pub setups: Vec<Costed>,
+    /// What could not be resolved.
+    pub unresolved: Vec<Unresolved>,
+    /// Its text has mistakes, so that settings may be missing here.
+    pub incomplete: bool,
+}
+
+/// A setup and what it takes.
+#[derive(Debug)]
+pub struct Costed {
+    /// The setup, and what was chosen for it.
+    pub resolved: Resolved,
+    /// Its estimate, or why there is none.
+    pub estimate: Result<Estimate, CostError>,
+}
+
+impl<'a> Context<'a> {
+    /// Resolves and costs every plan of a document.
+    pub fn new(document: &'a Document, base: &'a Path, environment: &'a Environment) -> Self {
+        let plans = document
+            .plans
+            .iter()
+            .enumerate()
+            .map(|(index, written)| {
+                let (setups, unresolved) = match costed(&written.plan, base, environment) {
+                    Ok(setups) => (setups, Vec::new()),
+                    Err(unresolved) => (Vec::new(), unresolved),
+                };
+                let incomplete = written.spans.get("plan").is_some_and(|place| {
+                    document.problems.iter().any(|problem| {
+                        problem.span.start >= place.statement.start && problem.span.start <= place.statement.end
+                    })
+                });
+                Seen { index, written, setups, unresolved, incomplete }
+            })
+            .collect();
+        Self { document, base, environment, plans }
+    }
+
+    /// Whether every plan could be resolved and costed, so that every rule could look at it.
+    pub fn is_complete(&self) -> bool {
+        let costed = |plan: &Seen<'_>| plan.unresolved.is_empty() && plan.setups.iter().all(|one| one.estimate.is_ok());
+        self.document.problems.is_empty() && self.plans.iter().all(costed)
+    }
+
+    /// The text of a place.
+    pub fn text(&self, span: std::ops::Range<usize>) -> &'a str {
+        self.document.source.text.get(span).unwrap_or_default()
+    }
+}
+
+/// The setups of a plan with their estimates.
+///
+/// # Errors
+/// What cannot be resolved.
+pub fn costed(plan: &Plan, base: &Path, environment: &Environment) -> Result<Vec<Costed>, Vec<Unresolved>> {
+    let setups = setups(plan, base, environment)?;
+    Ok(setups.into_iter().map(|resolved| Costed { estimate: estimate(&resolved.setup), resolved }).collect())
+}
+
+impl Seen<'_> {
+    /// The setups that are costed.
+    pub fn estimates(&self) -> impl Iterator<Item = (&Resolved, &Estimate)> {
+        self.setups.iter().filter_map(|one| Some((&one.resolved, one.estimate.as_ref().ok()?)))
+    }
+
+    /// What could not be resolved that falls under a rule of [`Unresolved`].
+    pub fn unresolved<'b>(&'b self, rule: &'b str) -> impl Iterator<Item = &'b Unresolved> {
+        self.unresolved.iter().filter(move |problem| problem.rule == rule)
+    }
+}

@@ -1,0 +1,7 @@
+//! The command `memspec-lint`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    memspec_lint::cli::run()
+}

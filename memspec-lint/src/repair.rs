@@ -1,0 +1,183 @@
+//! Which changes make a plan fit, as fixes, the one to take first.
+
+use memspec::plan::Plan;
+use memspec::quantity::Bytes;
+use memspec::solve::{Change, Price, Resolved, changes, setups};
+
+use crate::context::{Context, Seen, costed};
+use crate::fix::{Applicability, Fix, edit_settings};
+use crate::rules::memory::thin_headroom::is_thin;
+
+/// Single changes that are taken together at most.
+const STEPS: usize = 8;
+/// Changes that do not fit by themselves, shown as suggestions.
+const SUGGESTIONS: usize = 3;
+
+/// A change of one or more settings of a plan.
+struct Repair {
+    titles: Vec<String>,
+    settings: Vec<(&'static str, String)>,
+    price: Price,
+    saves: Bytes,
+    plan: Plan,
+}
+
+/// How much is left when a plan fits; enough goes before thin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Margin {
+    Enough,
+    Thin,
+}
+
+/// The fixes of a plan that does not fit: those that keep the training the same before those that do not, each proven by
+/// estimating the changed plan with all of its sweeps; where no single change is enough, several together. Of those that
+/// change the same settings it is the smallest that is enough. When nothing fits, the single changes that save most, as
+/// suggestions.
+pub fn fixes(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved) -> Vec<Fix> {
+    let singles = changes(worst, context.base, context.environment);
+    let mut repairs: Vec<Repair> = Vec::new();
+    for price in [Price::Speed, Price::Quality, Price::Meaning] {
+        let of_price = singles.iter().filter(|change| change.price == price);
+        let mut enough: Vec<(Margin, Repair)> = of_price
+            .filter_map(|change| {
+                let changed = changed(&plan.written.plan, change)?;
+                let repair = Repair {
+                    titles: vec![change.title.clone()],
+                    settings: change.settings.clone(),
+                    price,
+                    saves: change.saves,
+                    plan: changed,
+                };
+                Some((margin(context, &repair.plan)?, repair))
+            })
+            .collect();
+        enough.sort_by_key(|(margin, repair)| (*margin, repair.saves));
+        if enough.is_empty() {
+            repairs.extend(together(context, plan, worst, price));
+        }
+        for (_, repair) in enough {
+            let names = |repair: &Repair| repair.settings.iter().map(|(setting, _)| *setting).collect::<Vec<_>>();
+            if repairs.iter().all(|known| names(known) != names(&repair)) {
+                repairs.push(repair);
+            }
+        }
+    }
+    let mut fixes: Vec<Fix> = repairs.iter().filter_map(|repair| as_fix(context, plan, repair)).collect();
+    if fixes.is_empty() {
+        let mut largest: Vec<&Change> = singles.iter().collect();
+        largest.sort_by_key(|change| std::cmp::Reverse(change.saves));
+        fixes.extend(largest.into_iter().take(SUGGESTIONS).map(|change| suggestion(context, plan, change)));
+    }
+    fixes
+}
+
+/// A single change as a suggestion; what it saves, and whether that is enough.
+pub fn suggestion(context: &Context<'_>, plan: &Seen<'_>, change: &Change) -> Fix {
+    let enough = if change.estimate.fits { "fits" } else { "not enough alone" };
+    let edits = edit_settings(context.document, plan.index, &change.settings).unwrap_or_default();
+    Fix::suggestion(format!("{}: saves {}, {enough}", change.title, change.saves), edits)
+}
+
+/// Several changes no dearer than `price`, one of them as dear: the pair that is just enough, or else the change that saves
+/// most, again and again.
+fn together(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved, price: Price) -> Option<Repair> {
+    let start = Repair {
+        titles: Vec::new(),
+        settings: Vec::new(),
+        price: Price::Speed,
+        saves: Bytes(0),
+        plan: plan.written.plan.clone(),
+    };
+    let cheap = |resolved: &Resolved| {
+        changes(resolved, context.base, context.environment).into_iter().filter(|change| change.price <= price)
+    };
+    let mut pairs: Vec<(Margin, Repair)> = Vec::new();
+    for first in cheap(worst) {
+        let Some((now, repair)) = step(context, worst, &start, &first) else { continue };
+        for second in cheap(&now).filter(|second| second.estimate.fits) {
+            let Some((_, repair)) = step(context, &now, &repair, &second) else { continue };
+            if repair.price == price
+                && let Some(margin) = margin(context, &repair.plan)
+            {
+                pairs.push((margin, repair));
+            }
+        }
+    }
+    if let Some((_, pair)) = pairs.into_iter().min_by_key(|(margin, repair)| (*margin, repair.saves)) {
+        return Some(pair);
+    }
+
+    let (mut now, mut repair) = (worst.clone(), start);
+    for _ in 0..STEPS {
+        let change = cheap(&now).next()?;
+        (now, repair) = step(context, &now, &repair, &change)?;
+        if change.estimate.fits {
+            // What cheaper changes can do is a repair already.
+            return (repair.price == price && margin(context, &repair.plan).is_some()).then_some(repair);
+        }
+    }
+    None
+}
+
+/// A change on top of a repair.
+fn step(context: &Context<'_>, now: &Resolved, repair: &Repair, change: &Change) -> Option<(Resolved, Repair)> {
+    let next = setups(&changed(&now.plan, change)?, context.base, context.environment).ok()?.into_iter().next()?;
+    let mut settings = repair.settings.clone();
+    for (setting, value) in &change.settings {
+        match settings.iter_mut().find(|(known, _)| known == setting) {
+            Some(known) => known.1.clone_from(value),
+            None => settings.push((setting, value.clone())),
+        }
+    }
+    let repair = Repair {
+        titles: repair.titles.iter().chain([&change.title]).cloned().collect(),
+        settings,
+        price: repair.price.max(change.price),
+        saves: Bytes(repair.saves.0 + change.saves.0),
+        plan: changed(&repair.plan, change)?,
+    };
+    Some((next, repair))
+}
+
+/// The plan with a change's settings.
+fn changed(plan: &Plan, change: &Change) -> Option<Plan> {
+    let mut plan = plan.clone();
+    for (path, value) in &change.settings {
+        match *path {
+            "quantize" => plan.quantize.get_or_insert_default().kind = value.parse().ok()?,
+            "adapter" => plan.adapter.get_or_insert_default().kind = value.parse().ok()?,
+            path => plan.set(path, value).ok()?,
+        }
+    }
+    Some(plan)
+}
+
+/// What is left when every run of the plan fits.
+fn margin(context: &Context<'_>, plan: &Plan) -> Option<Margin> {
+    let mut least = Margin::Enough;
+    for one in costed(plan, context.base, context.environment).ok()? {
+        let estimate = one.estimate.ok().filter(|estimate| estimate.fits)?;
+        if is_thin(&one.resolved.setup, &estimate) {
+            least = Margin::Thin;
+        }
+    }
+    Some(least)
+}
+
+fn as_fix(context: &Context<'_>, plan: &Seen<'_>, repair: &Repair) -> Option<Fix> {
+    let edits = edit_settings(context.document, plan.index, &repair.settings)?;
+    // Of a sweep, nobody asked for fewer runs.
+    let swept = repair.settings.iter().any(|(setting, _)| {
+        plan.setups.first().is_some_and(|one| one.resolved.chosen.iter().any(|(chosen, _)| chosen == setting))
+            && plan.setups.len() > 1
+    });
+    let price = match repair.price {
+        Price::Speed => String::new(),
+        price => format!(" ({})", price.words()),
+    };
+    Some(Fix {
+        title: format!("{}: saves {}, fits{price}", repair.titles.join(", then "), repair.saves),
+        applicability: if repair.price == Price::Speed && !swept { Applicability::Safe } else { Applicability::Unsafe },
+        edits,
+    })
+}

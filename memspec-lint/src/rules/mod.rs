@@ -1,0 +1,18 @@
+//! The rules, one a file. The comment at the top of a rule's file is its page: `memspec-lint explain` prints it, and the
+//! tests lint its examples.
+
+pub mod adapter;
+pub mod data;
+pub mod hardware;
+pub mod memory;
+pub mod model;
+pub mod spec;
+
+use crate::context::Context;
+use crate::diagnostic::{self, Finding};
+use crate::registry::Rule;
+
+/// The mistakes of the text whose code is the rule's name.
+pub(crate) fn mistakes(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
+    diagnostic::from_problems(context.document).into_iter().filter(|finding| finding.rule == rule.name).collect()
+}

@@ -1,0 +1,116 @@
+//! Comments that allow findings: `# memspec: allow(thin-headroom) measured on this machine`.
+//!
+//! A comment holds for its own line and for the one below it; above a block or a plan, or behind its `{`, for all of it.
+//! `# memspec: file-allow(rule) reason` holds for the file. There is no form that allows everything, mistakes in the
+//! text itself cannot be allowed, and a comment that silences nothing is a finding of its own.
+
+use std::ops::Range;
+
+use memspec::plan::{Allow, Document, Edit};
+
+use crate::diagnostic::Finding;
+use crate::fix::Fix;
+use crate::registry;
+
+/// Leaves out what the document's comments allow, and adds a finding for each comment that silences nothing.
+///
+/// `complete` says that every rule could look at every plan: while one could not, nothing is known to be silenced in vain.
+pub fn silence(document: &Document, findings: Vec<Finding>, complete: bool) -> Vec<Finding> {
+    let scopes: Vec<Vec<Range<usize>>> = document.allows.iter().map(|allow| scope(document, allow)).collect();
+    let mut used: Vec<Vec<bool>> = document.allows.iter().map(|allow| vec![false; allow.names.len()]).collect();
+    let mut kept: Vec<Finding> = findings
+        .into_iter()
+        .filter(|finding| {
+            let mut silenced = false;
+            for (n, allow) in document.allows.iter().enumerate() {
+                let here = scopes[n].iter().any(|scope| scope.contains(&finding.offset()));
+                for (m, (name, _)) in allow.names.iter().enumerate() {
+                    if here && may_allow(finding) && means(name, finding) {
+                        used[n][m] = true;
+                        silenced = true;
+                    }
+                }
+            }
+            !silenced
+        })
+        .collect();
+    for (allow, used) in document.allows.iter().zip(used) {
+        for (n, _) in used.iter().enumerate().filter(|(_, used)| !**used) {
+            if complete || registry::find(&allow.names[n].0).is_none() {
+                kept.push(unused(document, allow, n));
+            }
+        }
+    }
+    kept
+}
+
+fn means(name: &str, finding: &Finding) -> bool {
+    name == finding.rule || finding.code.is_some_and(|code| name.eq_ignore_ascii_case(code))
+}
+
+/// A mistake in the text leaves a setting out of the plan; that is never what is wanted.
+fn may_allow(finding: &Finding) -> bool {
+    registry::find(finding.rule).is_none_or(|rule| rule.family() != "SPEC" || rule.severity < crate::Severity::Error)
+}
+
+/// The bytes that a comment holds for.
+fn scope(document: &Document, allow: &Allow) -> Vec<Range<usize>> {
+    let text = &document.source.text;
+    if allow.file {
+        return vec![Range { start: 0, end: text.len() + 1 }];
+    }
+    let start = text[..allow.span.start].rfind('\n').map_or(0, |at| at + 1);
+    let next = |at: usize| text[at..].find('\n').map_or(text.len() + 1, |n| at + n + 1);
+    let alone = text[start..allow.span.start].trim().is_empty();
+    let line = next(allow.span.end.min(text.len()));
+    let end = if alone && line <= text.len() { next(line) } else { line };
+    let mut scopes = vec![Range { start, end }];
+    // The statements that begin there, whole.
+    for written in &document.plans {
+        let begins = |place: &&memspec::plan::Place| (start..end).contains(&place.statement.start);
+        scopes.extend(written.spans.iter().map(|(_, place)| place).filter(begins).map(|place| place.statement.clone()));
+    }
+    scopes
+}
+
+fn unused(document: &Document, allow: &Allow, index: usize) -> Finding {
+    let rule = registry::UNUSED_ALLOW;
+    let (name, span) = &allow.names[index];
+    let remove = removal(document, allow, index);
+    let (message, help) = match registry::find(name) {
+        Some(_) => (format!("this comment allows `{name}`, which is not found here"), None),
+        None => {
+            let nearest = registry::nearest(name);
+            (
+                format!("there is no rule `{name}` to allow"),
+                nearest.map(|rule| format!("did you mean `{}`?", rule.name)),
+            )
+        }
+    };
+    let title = if allow.names.len() == 1 { "remove the comment".to_owned() } else { format!("remove `{name}`") };
+    let mut finding =
+        Finding::new(rule, message).label(span.clone(), "silences nothing").fix(Fix::safe(title, vec![remove]));
+    finding.help = help;
+    finding
+}
+
+/// Takes a name out of the comment, or the comment out of the text where it has no other.
+fn removal(document: &Document, allow: &Allow, index: usize) -> Edit {
+    let text = &document.source.text;
+    let range = if let [_] = allow.names.as_slice() {
+        let start = text[..allow.span.start].rfind('\n').map_or(0, |at| at + 1);
+        let before = &text[start..allow.span.start];
+        if before.trim().is_empty() {
+            // All of its line.
+            let end = text[allow.span.end..].find('\n').map_or(text.len(), |at| allow.span.end + at + 1);
+            start..end
+        } else {
+            start + before.trim_end().len()..allow.span.end
+        }
+    } else if index + 1 < allow.names.len() {
+        allow.names[index].1.start..allow.names[index + 1].1.start
+    } else {
+        allow.names[index - 1].1.end..allow.names[index].1.end
+    };
+    Edit { range, text: String::new() }
+}

@@ -1,0 +1,221 @@
+//! The command from end to end: what it prints, what it writes, what it ends with.
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+const CLEAN: &str = r#"plan "clean" {
+  model  = "HuggingFaceTB/SmolLM2-135M-Instruct"
+  device = t4
+
+  adapter lora { rank = 16 }
+  data { context = 512tok }
+}
+"#;
+
+const TOO_BIG: &str = r#"# A comment that stays.
+plan "too-big" {
+  model  = "HuggingFaceTB/SmolLM2-135M-Instruct"
+  device = t4
+
+  adapter lora { rank = 16 }
+  data { context = 2048tok }
+
+  train {
+    micro_batch = 16   # as in the paper
+  }
+
+  budget { device_memory <= 700MiB }
+}
+"#;
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// Runs the command in a folder, without this machine's models.
+fn run(folder: &Path, arguments: &[&str]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_memspec-lint"))
+        .current_dir(folder)
+        .env("HF_HOME", folder.join("no-cache"))
+        .env_remove("HF_HUB_CACHE")
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn clean_plans_end_with_0() {
+    let folder =
+        folder(&[("a.mem", CLEAN), ("sub/b.mem", CLEAN), ("target/bad.mem", "junk"), (".hidden/bad.mem", "junk")]);
+    let ran = run(folder.path(), &["check"]);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "2 files: all fits, nothing found\n", ""));
+}
+
+#[test]
+fn findings_end_with_1_and_are_counted() {
+    let folder = folder(&[("a.mem", CLEAN), ("b.mem", TOO_BIG), ("c.mem", &CLEAN.replace("t4", "t5"))]);
+    let ran = run(folder.path(), &["check", "--output-format", "concise"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.out.contains("b.mem:13:12: error[MEM001 peak-over-budget] plan `too-big` needs"), "{}", ran.out);
+    assert!(
+        ran.out.ends_with("3 files, 2 errors; 1 fixable with --fix; 1 more with --fix --unsafe-fixes\n"),
+        "{}",
+        ran.out
+    );
+    assert_eq!(run(folder.path(), &["check", "--exit-zero"]).code, 0);
+}
+
+#[test]
+fn what_is_only_worth_knowing_ends_with_0() {
+    let text = CLEAN.replace("data {", "budget { wall_clock <= 6h }\n  data {");
+    let ran = run(folder(&[("a.mem", &text)]).path(), &["check"]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    assert!(ran.out.contains("budget-limit-not-checked") && ran.out.ends_with("1 file, 1 info\n"), "{}", ran.out);
+}
+
+#[test]
+fn fix_makes_a_plan_fit_and_keeps_the_rest_of_its_file() {
+    let folder = folder(&[("big.mem", TOO_BIG)]);
+    let diff = run(folder.path(), &["check", "--diff"]);
+    assert_eq!(diff.code, 1);
+    assert!(diff.out.contains("-    micro_batch = 16   # as in the paper\n"), "{}", diff.out);
+    assert_eq!(fs::read_to_string(folder.path().join("big.mem")).unwrap(), TOO_BIG);
+
+    let ran = run(folder.path(), &["check", "--fix"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.starts_with("big.mem: fixed peak-over-budget: "), "{}", ran.out);
+    let text = fs::read_to_string(folder.path().join("big.mem")).unwrap();
+    for kept in ["# A comment that stays.\n", "# as in the paper\n", "device_memory <= 700MiB", "context = 2048tok"] {
+        assert!(text.contains(kept), "{kept}:\n{text}");
+    }
+    let again = run(folder.path(), &["check"]);
+    assert_eq!((again.code, again.out.as_str()), (0, "1 file: all fits, nothing found\n"));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside the file");
+}
+
+#[test]
+fn a_plan_that_only_quality_can_make_fit_needs_unsafe_fixes() {
+    let text = CLEAN.replace("HuggingFaceTB/SmolLM2-135M-Instruct", "meta-llama/Meta-Llama-3-8B");
+    let folder = folder(&[("big.mem", &text)]);
+    assert_eq!(run(folder.path(), &["check", "--fix"]).code, 1);
+    assert_eq!(fs::read_to_string(folder.path().join("big.mem")).unwrap(), text);
+    let ran = run(folder.path(), &["check", "--fix", "--unsafe-fixes"]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    assert!(fs::read_to_string(folder.path().join("big.mem")).unwrap().contains("quantize "));
+}
+
+#[test]
+fn yaml_plans_are_checked_and_fixed_by_name() {
+    let text = "name: y\nmodel: HuggingFaceTB/SmolLM2-135M-Instruct\ndevice: t4\nadapter:\n  kind: lora\ndata:\n  context: 2048tok\n\
+                train:\n  micro_batch: 16\nbudget:\n  device_memory: <= 700MiB\n";
+    let folder = folder(&[("y.yaml", text)]);
+    assert_eq!(run(folder.path(), &["check", "y.yaml"]).code, 1);
+    let ran = run(folder.path(), &["check", "y.yaml", "--fix"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, fs::read_to_string(folder.path().join("y.yaml")).unwrap());
+}
+
+#[test]
+fn what_cannot_run_ends_with_2_and_says_why() {
+    let folder =
+        folder(&[("a.mem", CLEAN), ("notes.txt", "notes"), ("empty/x.txt", ""), ("bad.mem", "plan {"), ("e.mem", "")]);
+    for (arguments, words) in [
+        (&["check", "nowhere.mem"][..], "cannot read `nowhere.mem`"),
+        (&["check", "empty"], "no plans in `empty`"),
+        (&["check", "notes.txt"], "`notes.txt` is not a plan file"),
+        (&["estimate", "nowhere.mem"], "cannot read `nowhere.mem`"),
+        (&["estimate", "bad.mem"], "SPEC001 syntax"),
+        (&["estimate", "e.mem"], "there is no plan in this file"),
+        (&["explain", "peak-over-bugdet"], "did you mean `peak-over-budget` (MEM001)?"),
+        (&["explain", "MEM0001"], "did you mean `peak-over-budget` (MEM001)?"),
+        (&["explain", "xyzzy-plugh"], "`memspec-lint rules` lists them all"),
+    ] {
+        let ran = run(folder.path(), arguments);
+        assert!(
+            ran.code == 2 && ran.err.contains(words) && ran.out.is_empty(),
+            "{arguments:?}: {} {} {}",
+            ran.code,
+            ran.err,
+            ran.out
+        );
+    }
+}
+
+#[test]
+fn pages_lists_and_completions() {
+    let folder = folder(&[]);
+    let page = run(folder.path(), &["explain", "mem001"]);
+    assert!(page.code == 0 && page.out.starts_with("# peak-over-budget (MEM001)\n"), "{}", page.out);
+    let rules = run(folder.path(), &["rules"]);
+    assert!(rules.code == 0 && rules.out.lines().count() == memspec_lint::registry::RULES.len(), "{}", rules.out);
+    assert!(run(folder.path(), &["completions", "bash"]).out.contains("memspec-lint"));
+    assert!(run(folder.path(), &["--version"]).out.starts_with("memspec-lint 0."));
+    assert!(run(folder.path(), &["check", "--help"]).out.contains("--unsafe-fixes"));
+}
+
+/// The value is as a generated schema says.
+fn matches(schema: &Value, value: &Value) {
+    let errors: Vec<String> =
+        jsonschema::validator_for(schema).unwrap().iter_errors(value).map(|error| error.to_string()).collect();
+    assert_eq!(errors, [""; 0], "{value:#}");
+}
+
+fn schema(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas").join(name);
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn json_of_check_is_as_its_schema_says() {
+    let folder = folder(&[("a.mem", CLEAN), ("b.mem", TOO_BIG)]);
+    let ran = run(folder.path(), &["check", "--json"]);
+    let value: Value = serde_json::from_str(&ran.out).unwrap();
+    let schema = schema("check.schema.json");
+    matches(&schema, &value);
+    assert_eq!(value["summary"]["errors"], 1);
+    assert_eq!(value["files"][1]["findings"][0]["rule"], "peak-over-budget");
+    assert_eq!(value["files"][1]["findings"][0]["fixes"][0]["applicability"], "safe");
+}
+
+#[test]
+fn json_of_estimate_is_as_its_schema_says() {
+    let sweep = CLEAN.replace("rank = 16", "rank = sweep [8, 16]");
+    let folder = folder(&[("a.mem", &sweep)]);
+    let ran = run(folder.path(), &["estimate", "a.mem", "--json"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let value: Value = serde_json::from_str(&ran.out).unwrap();
+    let schema = schema("estimate.schema.json");
+    matches(&schema, &value);
+    assert_eq!(value["plans"].as_array().unwrap().len(), 2);
+    let plan = &value["plans"][0];
+    assert_eq!(plan["name"], "clean rank=8");
+    assert_eq!(plan["fits"], true);
+    let bytes = |list: &Value| list.as_array().unwrap().iter().map(|part| part["bytes"].as_u64().unwrap()).sum::<u64>();
+    for parts in [&plan["at_peak"], &plan["by_setting"]] {
+        assert_eq!(bytes(parts), plan["peak"]["allocated"]["bytes"].as_u64().unwrap());
+    }
+}
+
+#[test]
+fn the_table_of_an_estimate() {
+    let folder = folder(&[("a.mem", TOO_BIG)]);
+    let ran = run(folder.path(), &["estimate", "a.mem"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    insta::assert_snapshot!(ran.out);
+}

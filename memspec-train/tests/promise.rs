@@ -1,0 +1,79 @@
+//! The promise: what the estimate says of each phase is what the allocator counts there, and the process stays near what was said.
+//!
+//! A grid of plans runs through the real command on the quickstart model; each report holds promise and measurement.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Of each phase's tensors.
+const PHASE_TOLERANCE: f64 = 0.005;
+/// Of the process's resident memory.
+const PROCESS_TOLERANCE: f64 = 0.10;
+
+/// `quantize` block, `adapter` block, `data` settings, `train` settings.
+#[rustfmt::skip]
+const GRID: &[(&str, &str, &str, &str)] = &[
+    ("", "rank = 8", "context = 64tok; padding = max", "micro_batch = 1"),
+    ("", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8"),
+    ("", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8; accumulate = 3"),
+    ("", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = block"),
+    ("", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = 2"),
+    ("", "rank = 64", "context = 64tok; padding = max", "micro_batch = 4; checkpointing = block"),
+    ("", "rank = 64", "context = 64tok; padding = max", "micro_batch = 4; optimizer = sgd"),
+    ("", "rank = 1", "context = 48tok; padding = max", "micro_batch = 5; checkpointing = 3"),
+    ("", "rank = 16; targets = attention", "context = 64tok; padding = max", "micro_batch = 8"),
+    ("", "rank = 16; targets = mlp", "context = 64tok; padding = max", "micro_batch = 8"),
+    ("", "rank = 16; targets = query_value", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = block"),
+    ("", "rank = 16; targets = [o_proj, down_proj]", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = 1"),
+    ("", "rank = 8", "context = 64tok", "micro_batch = 8"),
+    ("", "rank = 8", "context = 40tok", "micro_batch = 16; checkpointing = block"),
+    ("", "rank = 8", "context = 200tok; padding = max", "micro_batch = 8"),
+    ("", "rank = 8", "context = 200tok; padding = max", "micro_batch = 16; checkpointing = block"),
+    ("", "rank = 8", "context = 64tok; padding = max", "micro_batch = 64; checkpointing = block"),
+    ("quantize nf4 { }", "rank = 8", "context = 64tok; padding = max", "micro_batch = 1; checkpointing = block"),
+    ("quantize nf4 { }", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8"),
+    ("quantize nf4 { }", "rank = 32", "context = 200tok; padding = max", "micro_batch = 4; checkpointing = 2"),
+    ("quantize nf4 { double = false }", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = block"),
+    ("quantize nf4 { skip = [down_proj, lm_head] }", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8"),
+    ("quantize int8 { }", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8"),
+    ("quantize int8 { }", "rank = 8", "context = 64tok; padding = max", "micro_batch = 2; accumulate = 2; checkpointing = block"),
+    ("quantize int8 { }", "rank = 16; targets = attention", "context = 64tok", "micro_batch = 8; optimizer = sgd"),
+    ("", "rank = 8; rank_stabilized = true", "context = 64tok; loss_on = assistant", "micro_batch = 7; accumulate = 2"),
+];
+
+#[test]
+fn every_phase_takes_what_was_promised() {
+    let folder = tempfile::tempdir().unwrap();
+    let quickstart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart").canonicalize().unwrap();
+    let mut failures = Vec::new();
+    for (index, row) in GRID.iter().enumerate() {
+        let report = run(folder.path(), &quickstart, index, row);
+        let mut lines: Vec<(&Value, f64)> =
+            report["phases"].as_array().unwrap().iter().map(|line| (line, PHASE_TOLERANCE)).collect();
+        assert_eq!(lines.len(), 6, "all phases run: {row:?}");
+        lines.push((&report["process"], PROCESS_TOLERANCE));
+        for (line, tolerance) in lines {
+            let bytes = |key: &str| line[key].as_f64().unwrap();
+            let error = bytes("promised_bytes") / bytes("measured_bytes") - 1.0;
+            if error.abs() > tolerance {
+                failures.push(format!("{row:?}: {} is off by {:.2} %: {line}", line["name"], 100.0 * error));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} of {} plans:\n{}", failures.len(), GRID.len(), failures.join("\n"));
+}
+
+fn run(folder: &Path, quickstart: &Path, index: usize, (quantize, adapter, data, train): &(&str, &str, &str, &str)) -> Value {
+    let plan: PathBuf = folder.join(format!("grid-{index}.mem"));
+    let text = format!(
+        "plan \"grid-{index}\" {{\n  model = \"{0}/model\"\n  device = cpu\n  {quantize}\n  adapter lora {{ {adapter} }}\n  \
+         data {{ path = \"{0}/train.jsonl\"; {data} }}\n  train {{ {train}; steps = 3 }}\n  save {{ every = 2 }}\n}}\n",
+        quickstart.display()
+    );
+    std::fs::write(&plan, text).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_memspec-train")).args(["run", "--json"]).arg(&plan).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
