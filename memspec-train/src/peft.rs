@@ -51,6 +51,14 @@ pub enum AdapterError {
         /// Its value.
         value: String,
     },
+    /// An adapter of another model.
+    #[error("{}: the adapter is for `{module}`, which this model does not have; give an adapter of this model", folder.display())]
+    OtherModel {
+        /// The folder.
+        folder: PathBuf,
+        /// The module.
+        module: String,
+    },
     /// The weights' file cannot be used.
     #[error(transparent)]
     Weights(#[from] CheckpointError),
@@ -285,7 +293,19 @@ impl Adapter {
         if !path.exists() {
             return Err(AdapterError::NotFound { folder: folder.to_owned(), missing: WEIGHTS });
         }
-        Ok(Self { config, weights: Checkpoint::open(&path)? })
+        let weights = Checkpoint::open(&path)?;
+        // before anyone makes room for matrices of this rank
+        let first = weights.names().find(|name| name.ends_with(".lora_A.weight"));
+        let rank = match first {
+            Some(name) => weights.shape(name)?.first().copied(),
+            None => None,
+        };
+        if rank != Some(config.r as usize) {
+            let found = rank.map_or("none".to_owned(), |rank| rank.to_string());
+            let reason = format!("`r` is {}, the rank of the matrices in {WEIGHTS} is {found}", config.r);
+            return Err(AdapterError::Config { path: folder.join(CONFIG), reason });
+        }
+        Ok(Self { config, weights })
     }
 
     /// The modules that the file has matrices for, in order of their names.

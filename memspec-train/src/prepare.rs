@@ -6,6 +6,7 @@ use memspec::plan;
 use memspec::setup::{Drawn, Setup};
 
 use crate::data::{DataError, Dataset, Format, LossOn, Options, Padding, Sampler};
+use crate::monitor;
 use crate::schedule;
 use crate::step::Batch;
 use crate::template::{ChatTemplate, TemplateError};
@@ -47,6 +48,17 @@ pub enum PrepareError {
         /// Where they were looked for.
         path: PathBuf,
     },
+    /// A token that the model has no row for.
+    #[error(
+        "the tokenizer's token {token} is none of the model's {vocabulary}: the tokenizer is of another model; \
+         copy tokenizer.json from the model's own hub page"
+    )]
+    OtherTokenizer {
+        /// The token's number.
+        token: u32,
+        /// Rows of the model's embedding.
+        vocabulary: u64,
+    },
     /// The tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
@@ -85,9 +97,22 @@ pub fn prepare(mut setup: Setup) -> Result<(Setup, Prepared), PrepareError> {
         Some(eval) => Some(Dataset::load(&eval.path, &tokenizer, &options)?),
         None => None,
     };
+    for dataset in std::iter::once(&train).chain(&eval) {
+        known_token(&setup, dataset.highest_id())?;
+    }
+    known_token(&setup, tokenizer.pad())?;
     let steps = schedule::total_steps(&setup.train, train.len());
-    setup.data.drawn = Some(drawn(&setup, &train, steps));
+    setup.data.drawn = Some(drawn(&setup, &train, eval.as_ref(), steps));
     Ok((setup, Prepared { tokenizer, train, eval, steps }))
+}
+
+/// Refuses a token that the model's embedding has no row for.
+///
+/// # Errors
+/// A tokenizer that is of another model.
+pub fn known_token(setup: &Setup, token: u32) -> Result<(), PrepareError> {
+    let vocabulary = setup.model.vocab;
+    if u64::from(token) < vocabulary { Ok(()) } else { Err(PrepareError::OtherTokenizer { token, vocabulary }) }
 }
 
 /// The template that the plan names, or the model's.
@@ -133,22 +158,33 @@ fn padding(setup: &Setup) -> Padding {
 }
 
 /// Goes through the whole order of samples without their tokens.
-fn drawn(setup: &Setup, train: &Dataset, steps: u64) -> Drawn {
+fn drawn(setup: &Setup, train: &Dataset, eval: Option<&Dataset>, steps: u64) -> Drawn {
     let mut sampler = sampler(setup, train);
     let (mut longest, mut largest) = (0, (0, 0));
-    // An epoch's batches repeat in another order with other neighbours, so every epoch that will run is looked at.
-    for _ in 0..steps * u64::from(setup.train.accumulate) {
+    let most_rows = train.len().min(setup.train.micro_batch as usize) as u64;
+    let most_columns = match padding(setup) {
+        Padding::Longest => train.longest() as u64,
+        Padding::Max => setup.data.context,
+    };
+    // An epoch's batches repeat in another order with other neighbours, so every epoch that will run is looked at,
+    // until the largest batch there can be was seen.
+    for _ in 0..steps.saturating_mul(setup.train.accumulate.into()) {
         let samples = sampler.next_batch();
         let columns = match padding(setup) {
             Padding::Longest => samples.iter().map(|&index| train.sample_length(index)).max().unwrap_or(0) as u64,
-            Padding::Max => setup.data.context,
+            Padding::Max => most_columns,
         };
         let rows = samples.len() as u64;
         longest = columns.max(longest);
         if rows * columns > largest.0 * largest.1 {
             largest = (rows, columns);
         }
+        if largest == (most_rows, most_columns) {
+            break;
+        }
     }
+    // The rotary tables must reach as far as evaluation does.
+    let longest = longest.max(eval.map_or(0, |eval| eval.longest() as u64));
     Drawn { samples: train.len() as u64, tokens: train.tokens() as u64, longest, largest }
 }
 

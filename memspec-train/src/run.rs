@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::monitor;
 use crate::network::Model;
 use crate::network::load::{LoadError, Weights, load};
-use crate::output::{Existing, Output, OutputError, State, course};
+use crate::output::{Existing, Output, OutputError, Planned, Saved, State, course};
 use crate::peft::AdapterConfig;
 use crate::prepare::{PrepareError, Prepared, batch, sampler, weights};
 use crate::report::{Line, Phases, Report, Steps};
@@ -115,12 +115,14 @@ pub enum RunError {
     #[error(transparent)]
     Output(#[from] OutputError),
     /// The loss is no number any more.
-    #[error("the loss of step {step} is {loss}; the last good checkpoint is {checkpoint}")]
+    #[error("{what} of step {step} is {value}; the last good checkpoint is {checkpoint}")]
     Diverged {
+        /// The loss, or the gradient's norm.
+        what: &'static str,
         /// The step, from 1.
         step: u64,
-        /// The loss.
-        loss: f32,
+        /// The number that is none.
+        value: f32,
         /// Where to go on from.
         checkpoint: String,
     },
@@ -158,14 +160,13 @@ pub fn run(
     if setup.adapter.is_none() {
         return Err(RunError::NoAdapter { plan: setup.name.clone() });
     }
-    let checkpoint = Checkpoint::open(weights(setup)?)?;
-    let output = Output::open(setup, options.base, options.existing)?;
-    let from = match options.existing {
-        Existing::Resume => Some(
-            output.newest_checkpoint().ok_or_else(|| OutputError::NothingToResume { path: output.folder.clone() })?.1,
-        ),
+    let course = course(setup, prepared);
+    let planned = Planned::find(setup, options.base, options.existing)?;
+    let saved = match (options.existing, planned.newest_checkpoint()) {
+        (Existing::Resume, Some(path)) => Some(Saved::open(path, &course)?),
         _ => None,
     };
+    let checkpoint = Checkpoint::open(weights(setup)?)?;
 
     let started = Instant::now();
     let mut phases = Phases::default();
@@ -184,18 +185,14 @@ pub fn run(
             loss_rows: loss_rows(setup.model.vocab) as usize,
         },
         sampler: sampler(setup, &prepared.train),
-        state: State {
-            step: 0,
-            position: Position::default(),
-            losses: Vec::new(),
-            plan: course(setup, prepared.steps),
-        },
+        state: State { step: 0, position: Position::default(), losses: Vec::new(), plan: course },
         eval_losses: Vec::new(),
         promised: verified.estimate().phases.iter().map(|phase| phase.allocated_bytes).max().unwrap_or(0),
     };
-    if let Some(from) = from {
-        trainer.restore(&output, &from)?;
+    if let Some(saved) = saved {
+        trainer.restore(saved)?;
     }
+    let output = planned.make()?;
     let metrics = Metrics::open(&output.folder, trainer.state.step)?;
     watch(Event::Started { step: trainer.state.step, steps: prepared.steps });
     let loop_result = trainer.train(&output, metrics, options.stop, started, watch);
@@ -247,8 +244,8 @@ struct Course {
 }
 
 impl Trainer<'_> {
-    fn restore(&mut self, output: &Output, from: &Path) -> Result<(), RunError> {
-        self.state = output.restore(from, &mut self.model, &self.state.plan)?;
+    fn restore(&mut self, saved: Saved) -> Result<(), RunError> {
+        self.state = saved.restore(&mut self.model)?;
         let micro_batch = self.setup.train.micro_batch as usize;
         self.sampler = Sampler::resume(self.prepared.train.len(), micro_batch, self.setup.seed, self.state.position);
         Ok(())
@@ -270,10 +267,13 @@ impl Trainer<'_> {
             let Some(mut line) = self.step(stop) else { break };
             let took = begun.elapsed().as_secs_f64();
             line.tokens_per_second = line.tokens as f64 / took;
-            if !line.loss.is_finite() {
-                let newest = output.newest_checkpoint();
-                let checkpoint = newest.map_or("none yet".to_owned(), |(_, path)| path.display().to_string());
-                return Err(RunError::Diverged { step: line.step, loss: line.loss, checkpoint });
+            // A gradient that is no number makes weights that are none, and a checkpoint must not hold such.
+            for (what, value) in [("the loss", line.loss), ("the gradient's norm", line.grad_norm)] {
+                if !value.is_finite() {
+                    let newest = output.newest_checkpoint();
+                    let checkpoint = newest.map_or("none yet".to_owned(), |path| path.display().to_string());
+                    return Err(RunError::Diverged { what, step: line.step, value, checkpoint });
+                }
             }
             if self.state.step == first + 1 {
                 first_step_seconds = started.elapsed().as_secs_f64();

@@ -67,6 +67,13 @@ impl Gguf {
         self
     }
 
+    #[allow(dead_code, reason = "for the tests of the command")]
+    pub(crate) fn decimal(mut self, key: &str, value: f32) -> Self {
+        self.key(key, 6);
+        self.metadata.extend(value.to_le_bytes());
+        self
+    }
+
     pub(crate) fn flag(mut self, key: &str, value: bool) -> Self {
         self.key(key, 7);
         self.metadata.push(value.into());

@@ -28,7 +28,7 @@ pub enum CheckpointError {
         help: &'static str,
     },
     /// The file ends before what its header promises.
-    #[error("{}: the file is {found} bytes, its header needs {needed}: the download was cut short; fetch it again", path.display())]
+    #[error("{}: the file is {found} bytes, its header needs {needed}: it was cut short; fetch the file again", path.display())]
     Truncated {
         /// The file.
         path: PathBuf,

@@ -8,6 +8,7 @@ use memspec_lint::Finding;
 use memspec_lint::output::{Style, report};
 use miette::MietteDiagnostic;
 
+use super::print::note;
 use crate::checkpoint::CheckpointError;
 use crate::network::load::LoadError;
 use crate::output::OutputError;
@@ -43,17 +44,17 @@ impl Failure {
         let style = Style::of_stderr();
         match self {
             Self::Plan(document, findings) => {
-                eprint!("{}", report::render_all(&document.source, &findings, style));
+                note(report::render_all(&document.source, &findings, style).trim_end_matches('\n'));
                 ExitCode::from(2)
             }
             Self::TooBig(document, finding) => {
-                eprint!("{}", report::render(&document.source, &finding, style));
+                note(report::render(&document.source, &finding, style).trim_end_matches('\n'));
                 ExitCode::from(1)
             }
             Self::Other { message, help } => {
                 let mut diagnostic = MietteDiagnostic::new(message);
                 diagnostic.help = help;
-                eprint!("{}", report::diagnostic(&diagnostic, style));
+                note(report::diagnostic(&diagnostic, style).trim_end_matches('\n'));
                 ExitCode::from(2)
             }
         }
@@ -96,6 +97,9 @@ impl From<OutputError> for Failure {
             OutputError::OtherPlan { .. } => {
                 Some("take the change back to resume, or start anew with `--overwrite` or another `output`")
             }
+            OutputError::Damaged { .. } => {
+                Some("remove this folder to go on from an older checkpoint, or start anew with `--overwrite`")
+            }
             _ => None,
         };
         Self::Other { message, help: help.map(str::to_owned) }
@@ -107,6 +111,10 @@ impl From<RunError> for Failure {
         match error {
             RunError::Prepare(error) => error.into(),
             RunError::Output(error) => error.into(),
+            RunError::Diverged { step: 1, .. } => Self::new(
+                error,
+                "nothing was trained yet: the model's weights hold numbers that are none, or too large; fetch them again",
+            ),
             RunError::Diverged { .. } => Self::new(error, "a lower learning rate, or a longer warm-up, usually helps"),
             other => Self::Other { message: other.to_string(), help: None },
         }

@@ -2,6 +2,7 @@
 
 mod failure;
 mod open;
+mod print;
 mod progress;
 mod run;
 mod words;
@@ -36,6 +37,10 @@ enum Command {
     /// Writes the logits of a prompt, to compare with another implementation.
     Logits(LogitsArguments),
     /// Prints a completion script for a shell.
+    #[command(
+        after_help = "Examples:\n  memspec-train completions bash > ~/.local/share/bash-completion/completions/memspec-train\n  \
+                            memspec-train completions fish > ~/.config/fish/completions/memspec-train.fish"
+    )]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -74,6 +79,9 @@ struct RunArguments {
 
 /// Arguments of `generate`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  memspec-train generate plan.mem --prompt \"What does the baker sell?\"\n  \
+                        memspec-train generate plan.mem --prompt \"What does the baker sell?\" --adapter runs/plan-1\n  \
+                        memspec-train generate plan.mem --prompt \"Tell me a story.\" --temperature 0.8 --max-tokens 200")]
 struct GenerateArguments {
     /// The plan whose model answers.
     plan: PathBuf,
@@ -90,7 +98,7 @@ struct GenerateArguments {
     #[arg(long, default_value_t = 64)]
     max_tokens: usize,
     /// 0 always takes the likeliest token, 1 draws as likely as the model says.
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = temperature)]
     temperature: f32,
     /// Print prompt and answer as JSON.
     #[arg(long)]
@@ -99,6 +107,10 @@ struct GenerateArguments {
 
 /// Arguments of `logits`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  memspec-train logits plan.mem --prompt \"The baker sells\" --out logits.safetensors\n  \
+                        memspec-train logits plan.mem --prompt \"The baker sells\" --adapter runs/plan-1 --out logits.safetensors"
+)]
 struct LogitsArguments {
     /// The plan whose model computes.
     plan: PathBuf,
@@ -116,6 +128,13 @@ struct LogitsArguments {
     out: PathBuf,
 }
 
+fn temperature(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(temperature) if temperature.is_finite() && temperature >= 0.0 => Ok(temperature),
+        _ => Err("a number from 0 on".to_owned()),
+    }
+}
+
 /// Runs the command line; the exit code says how it went.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -124,8 +143,9 @@ pub fn main() -> ExitCode {
         Command::Generate(arguments) => words::generate(&arguments),
         Command::Logits(arguments) => words::logits(&arguments),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "memspec-train", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "memspec-train", &mut script);
+            print::out(&String::from_utf8_lossy(&script)).map(|()| ExitCode::SUCCESS)
         }
     };
     done.unwrap_or_else(Failure::print)

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use memspec::quantity::Bytes;
 
+use super::print::note;
 use crate::run::Event;
 
 /// How often a line is printed where there is no terminal.
@@ -43,7 +44,7 @@ impl Progress {
                     bar.set_length(*steps);
                     bar.set_position(*step);
                 } else if *step > 0 {
-                    eprintln!("going on after step {step}");
+                    note(&format!("going on after step {step}"));
                 }
             }
             (Event::Step(line), bar) => {
@@ -58,7 +59,7 @@ impl Progress {
                     bar.set_position(line.step);
                     bar.set_message(message);
                 } else if self.last.is_none_or(|last| last.elapsed() >= EVERY) || line.step == self.steps {
-                    eprintln!("step {}/{}: {message}", line.step, self.steps);
+                    note(&format!("step {}/{}: {message}", line.step, self.steps));
                     self.last = Some(Instant::now());
                 }
             }
@@ -66,7 +67,7 @@ impl Progress {
                 let message = format!("step {step}: evaluation loss {loss:.3}");
                 match bar {
                     Some(bar) => bar.println(message),
-                    None => eprintln!("{message}"),
+                    None => note(&message),
                 }
             }
             (Event::Saved { step }, Some(bar)) => bar.println(format!("step {step}: checkpoint saved")),

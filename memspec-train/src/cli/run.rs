@@ -10,6 +10,7 @@ use memspec::solve::Resolved;
 use super::RunArguments;
 use super::failure::Failure;
 use super::open::{Opened, open};
+use super::print::{note, out};
 use super::progress::Progress;
 use crate::output::Existing;
 use crate::prepare::prepare;
@@ -32,7 +33,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         if STOP.swap(true, Relaxed) {
             std::process::exit(STOPPED.into());
         }
-        eprintln!("\nstopping after this micro batch and saving; Ctrl-C again stops now");
+        note("\nstopping after this micro batch and saving; Ctrl-C again stops now");
     });
     handler.map_err(|error| Failure::new(error, "another handler for Ctrl-C is in the way"))?;
 
@@ -61,7 +62,7 @@ fn one(arguments: &RunArguments, opened: &Opened, resolved: &Resolved) -> Result
     let mut progress = Progress::new(quiet);
     if !quiet {
         let estimate = verified.estimate();
-        eprintln!(
+        note(&format!(
             "{}: {} on {}, {} steps; promised peak {} in {}, process {} of {}",
             estimate.name,
             verified.setup().model_name,
@@ -71,14 +72,14 @@ fn one(arguments: &RunArguments, opened: &Opened, resolved: &Resolved) -> Result
             estimate.peak.phase,
             Bytes(estimate.peak.process.bytes),
             Bytes(estimate.limit_bytes),
-        );
+        ));
         if prepared.train.truncated() > 0 {
-            eprintln!(
+            note(&format!(
                 "{} of {} samples are longer than {} tokens and were cut",
                 prepared.train.truncated(),
                 prepared.train.len(),
                 verified.setup().data.context
-            );
+            ));
         }
     }
     let existing = match (arguments.resume, arguments.overwrite) {
@@ -92,14 +93,13 @@ fn one(arguments: &RunArguments, opened: &Opened, resolved: &Resolved) -> Result
     let finished = finished?;
 
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&finished.report).unwrap_or_default());
+        out(&format!("{}\n", serde_json::to_string_pretty(&finished.report).unwrap_or_default()))?;
     } else if !arguments.quiet {
-        print!("{}", summary(&finished.report));
-        println!("{}", finished.output.folder.display());
+        out(&format!("{}{}\n", summary(&finished.report), finished.output.folder.display()))?;
     }
     if finished.stopped {
         if !arguments.quiet {
-            eprintln!("stopped at step {}; `--resume` goes on from here", finished.report.steps.done);
+            note(&format!("stopped at step {}; `--resume` goes on from here", finished.report.steps.done));
         }
         return Ok(ExitCode::from(STOPPED));
     }

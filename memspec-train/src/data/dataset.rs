@@ -120,6 +120,22 @@ impl Dataset {
         self.ids.len()
     }
 
+    /// The highest token number.
+    pub fn highest_id(&self) -> u32 {
+        self.ids.iter().copied().max().unwrap_or(0)
+    }
+
+    /// A number that other tokens, other ends of samples or another choice of scored tokens change (FNV-1a).
+    pub fn fingerprint(&self) -> u64 {
+        let ids = self.ids.iter().map(|&id| u64::from(id));
+        let ends = self.ends.iter().map(|&end| end as u64);
+        let all = ids.chain(ends).chain(self.scored.iter().copied());
+        all.fold(0xcbf2_9ce4_8422_2325, |hash, word| {
+            let bytes = word.to_le_bytes();
+            bytes.iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        })
+    }
+
     /// Samples that were cut to the context.
     pub fn truncated(&self) -> usize {
         self.truncated

@@ -38,7 +38,7 @@ pub enum LoadError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// A weight cannot be quantized.
-    #[error("tensor `{tensor}`: {source}")]
+    #[error("tensor `{tensor}`: {source}; fetch the model again, or another copy of it")]
     NotFinite {
         /// Its name.
         tensor: String,

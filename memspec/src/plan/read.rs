@@ -21,7 +21,8 @@ pub fn read(path: impl AsRef<Path>) -> Document {
                 let problem = Problem::new("not-utf8", at..at + 3, "the file is not UTF-8 text")
                     .label("from here")
                     .help("save it as UTF-8");
-                document.problems.insert(0, problem);
+                // What else is wrong comes from the bytes that are no text.
+                document.problems = vec![problem];
                 document
             }
         },

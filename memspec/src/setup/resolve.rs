@@ -85,6 +85,7 @@ pub fn resolve(plan: &Plan, base: &Path, environment: &Environment) -> Result<Se
             keep: plan.save.as_ref().and_then(|save| one(&save.keep)).map_or(2, u64::from),
         },
         budget: budget(plan, &device),
+        resident_before: None,
         data,
         device,
         model,

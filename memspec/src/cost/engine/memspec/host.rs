@@ -27,8 +27,11 @@ pub fn host(setup: &Setup) -> Host {
     }
 }
 
-/// What the process holds beside tensors and workspace while it trains.
+/// What the process holds beside tensors and workspace while it trains: what it holds before, or what it usually is.
 pub fn beside_tensors(setup: &Setup) -> u64 {
+    if let Some(before) = setup.resident_before {
+        return before;
+    }
     let Host { data_bytes, program_bytes, .. } = host(setup);
     setup.model.vocab * TOKENIZER_KEPT_BYTES + data_bytes + program_bytes + CODE_BYTES
 }

@@ -1,0 +1,80 @@
+//! Where a run stands, and what of its plan must stay the same for it to go on.
+
+use memspec::setup::Setup;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::data::{Dataset, Position};
+use crate::prepare::Prepared;
+
+/// Where a run stands, beside its tensors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct State {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// How far the data were read.
+    pub position: Position,
+    /// The loss of each step so far.
+    pub losses: Vec<f32>,
+    /// What decides the course of training, to compare with the plan that resumes.
+    pub plan: Value,
+}
+
+/// What of a setup decides the course of training: where it runs and where it is written do not.
+pub fn course(setup: &Setup, prepared: &Prepared) -> Value {
+    serde_json::json!({
+        "model": setup.model_name,
+        "seed": setup.seed,
+        "quantize": setup.quantize,
+        "adapter": setup.adapter,
+        "data": {
+            "loss_on": setup.data.loss_on,
+            "context": setup.data.context,
+            "packing": setup.data.packing,
+            "padding": setup.data.padding,
+            "path": content(&prepared.train),
+        },
+        "train": {
+            "precision": setup.train.precision,
+            "micro_batch": setup.train.micro_batch,
+            "accumulate": setup.train.accumulate,
+            "optimizer": setup.train.optimizer,
+            "learning_rate": setup.train.learning_rate,
+            "schedule": setup.train.schedule,
+            "warmup": setup.train.warmup,
+            "weight_decay": setup.train.weight_decay,
+            "betas": setup.train.betas,
+            "clip": setup.train.clip,
+            "steps": prepared.steps,
+        },
+    })
+}
+
+/// What a data file holds, wherever it lies: the same plan may be given by another path, or its folder may have moved.
+fn content(data: &Dataset) -> String {
+    format!("{} samples of {} tokens ({:016x})", data.len(), data.tokens(), data.fingerprint())
+}
+
+/// The first value in which two settings differ, by its dotted path: then and now.
+pub(super) fn first_difference(before: &Value, now: &Value) -> Option<(String, String, String)> {
+    difference("", before, now)
+}
+
+fn difference(path: &str, before: &Value, now: &Value) -> Option<(String, String, String)> {
+    match (before, now) {
+        (Value::Object(a), Value::Object(b)) => a.keys().chain(b.keys()).find_map(|key| {
+            let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            difference(&inner, a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null))
+        }),
+        _ if before == now => None,
+        _ => Some((path.to_owned(), text(before), text(now))),
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "not there".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,204 @@
+//! What a run leaves, where it leaves it, and what the model says then.
+
+mod common;
+
+use common::Place;
+use serde_json::Value;
+
+/// The numbers under `key` in each of a list's objects.
+fn all<'a>(list: &'a Value, key: &str) -> Vec<&'a Value> {
+    list.as_array().unwrap().iter().map(|entry| &entry[key]).collect()
+}
+
+#[test]
+fn a_run_leaves_an_adapter_a_report_and_metrics() {
+    let place = Place::new();
+    let done = place.run(&[]);
+    assert!(done.stdout.contains("4 steps, loss"), "{}", done.stdout);
+    assert_eq!(done.stdout.lines().last(), Some("out"), "the last line is the folder: {}", done.stdout);
+    assert_eq!(
+        place.names("out"),
+        [
+            "adapter_config.json",
+            "adapter_model.safetensors",
+            "checkpoint-2",
+            "metrics.jsonl",
+            "report.json",
+            "special_tokens_map.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+        ]
+    );
+
+    let bytes = std::fs::read(place.path("out/adapter_model.safetensors")).unwrap();
+    let adapter = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(adapter.len(), 4 * 7 * 2, "A and B of seven linears in four blocks");
+    let b = adapter.tensor("base_model.model.model.layers.3.mlp.gate_proj.lora_B.weight").unwrap();
+    assert_eq!(b.shape(), [352, 4]);
+    assert!(b.data().iter().any(|&byte| byte != 0), "B starts at zero and was trained");
+    let config = place.json("out/adapter_config.json");
+    assert_eq!((&config["peft_type"], &config["r"]), (&"LORA".into(), &4.into()));
+
+    let report = place.json("out/report.json");
+    assert_eq!(
+        all(&report["phases"], "name"),
+        ["load", "forward", "loss", "backward", "optimizer", "save"],
+        "{report}"
+    );
+    for bytes in ["promised_bytes", "measured_bytes"] {
+        assert!(all(&report["phases"], bytes).iter().all(|bytes| bytes.as_u64() > Some(0)), "{report}");
+        assert!(report["process"][bytes].as_u64() > Some(0), "{report}");
+    }
+    assert_eq!(report["losses"].as_array().unwrap().len(), 4);
+    assert!(report["tokens_per_second"].as_f64() > Some(0.0));
+    assert_eq!(report["setup"]["train"]["micro_batch"], 2);
+
+    let steps: Vec<u64> = place.metrics("out").iter().map(|line| line["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [1, 2, 3, 4]);
+}
+
+#[test]
+fn without_an_output_each_run_gets_a_folder_of_its_own() {
+    let place = Place::new();
+    place.plan(&[("output = \"out\"", ""), ("steps         = 4", "steps = 1")]);
+    for _ in 0..2 {
+        place.run(&["--quiet"]);
+    }
+    assert_eq!(place.names("runs"), ["tiny-1", "tiny-2"]);
+    assert_eq!(place.losses("runs/tiny-1"), place.losses("runs/tiny-2"));
+
+    // runs that start at once do not share a folder
+    let mut started: Vec<_> = (0..3).map(|_| place.start(&["run", "plan.mem"])).collect();
+    assert!(started.iter_mut().all(|run| run.wait().unwrap().success()));
+    assert_eq!(place.names("runs"), ["tiny-1", "tiny-2", "tiny-3", "tiny-4", "tiny-5"]);
+    assert!((1..=5).all(|run| place.path(&format!("runs/tiny-{run}/report.json")).exists()));
+}
+
+#[test]
+fn an_output_that_is_not_empty_is_overwritten_only_when_asked() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("out")).unwrap();
+    place.write("out/notes.txt", "mine").write("out/checkpoint-notes", "mine, too");
+    place.refuses(&[], 2, &["the output folder out is not empty", "--resume", "--overwrite"]);
+    assert_eq!(place.names("out"), ["checkpoint-notes", "notes.txt"]);
+
+    place.run(&["--overwrite", "--quiet"]);
+    let first = place.losses("out");
+    place.plan(&[("steps         = 4", "steps = 3")]).run(&["--overwrite", "--quiet"]);
+    assert_eq!(place.losses("out").len(), 3);
+    assert_ne!(place.losses("out"), first);
+    assert_eq!(place.metrics("out").len(), 3, "of this run only");
+    assert!(place.names("out").contains(&"notes.txt".to_owned()), "what no run wrote stays");
+
+    // a run that cannot start does not cost the earlier one
+    place.write("model/model.safetensors", "no weights");
+    place.refuses(&["--overwrite"], 2, &["model.safetensors"]);
+    assert_eq!(place.losses("out").len(), 3);
+}
+
+#[test]
+fn the_loss_falls_and_the_adapter_changes_the_answers() {
+    let place = Place::new();
+    place.plan(&[
+        ("steps         = 4", "steps = 30"),
+        ("micro_batch   = 2", "micro_batch = 8"),
+        ("rank  = 4", "rank = 8"),
+    ]);
+    let ask = |more: &[&str]| {
+        let done = place.call(&[&["generate", "plan.mem", "--prompt", "What does the smith sell?"], more].concat());
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+        done.stdout
+    };
+    let before = ask(&[]);
+    assert_eq!(before.trim(), "The smith sells iron pots.");
+    let report = place.run(&["--json"]).stdout;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let losses: Vec<f64> = report["losses"].as_array().unwrap().iter().map(|loss| loss.as_f64().unwrap()).collect();
+    assert!(losses[29] < 0.5 * losses[0], "{losses:?}");
+    assert!(losses[25..].iter().sum::<f64>() < 0.6 * losses[..5].iter().sum::<f64>(), "{losses:?}");
+    let after = ask(&["--adapter", "out"]);
+    assert_ne!(after, before);
+    assert!(after.starts_with("Arr!"), "{after}");
+    assert_eq!(ask(&[]), before, "the base model is as it was");
+    let json: Value = serde_json::from_str(&ask(&["--adapter", "out", "--json"])).unwrap();
+    assert_eq!(json["answer"], after.trim());
+}
+
+#[test]
+fn quiet_says_nothing_and_json_says_the_report() {
+    let place = Place::new();
+    let done = place.run(&["--quiet"]);
+    assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("", ""));
+    let done = place.run(&["--overwrite", "--json"]);
+    let printed: Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(printed, place.json("out/report.json"));
+    assert_eq!(done.stderr, "");
+}
+
+#[test]
+fn a_reader_who_goes_away_does_not_cost_the_run() {
+    let place = Place::new();
+    let done = place.shell("exec 3>&1; { \"$MEMSPEC\" run plan.mem 2>&1; echo $? >&3; } | true");
+    assert_eq!(done.stdout.trim(), "0", "{}", done.stderr);
+    assert_eq!(place.losses("out").len(), 4);
+    let done = place.shell("exec 3>&1; { \"$MEMSPEC\" completions bash; echo $? >&3; } | true");
+    assert_eq!(done.stdout.trim(), "0", "{}", done.stderr);
+}
+
+#[test]
+fn every_command_shows_examples_and_shells_complete() {
+    let place = Place::new();
+    for command in [&[][..], &["run"], &["generate"], &["logits"], &["completions"]] {
+        let done = place.call(&[command, &["--help"]].concat());
+        assert_eq!(done.code, Some(0));
+        assert!(done.stdout.contains("Examples:\n  memspec-train"), "{command:?}: {}", done.stdout);
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let done = place.call(&["completions", shell]);
+        assert!(done.code == Some(0) && done.stdout.contains("overwrite"), "{shell}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn logits_are_written_for_every_token_of_the_prompt() {
+    let place = Place::new();
+    // more tokens than the plan's context: it is the training's, not the model's
+    let prompt = "The smith sells iron pots. ".repeat(12);
+    let done = place.call(&["logits", "plan.mem", "--prompt", &prompt, "--out", "logits.safetensors"]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let bytes = std::fs::read(place.path("logits.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let tokens = file.tensor("input_ids").unwrap().shape()[0];
+    assert!(tokens > 48, "{tokens}");
+    assert_eq!(file.tensor("logits").unwrap().shape(), [tokens, 920]);
+}
+
+#[test]
+fn evaluation_accumulation_quantization_and_checkpointing_run() {
+    let place = Place::new();
+    let lines = std::fs::read_to_string(place.path("train.jsonl")).unwrap();
+    let lines: Vec<&str> = lines.lines().collect();
+    place.write("eval.jsonl", lines[..5].join("\n")).write("train.jsonl", lines[5..].join("\n"));
+    let base = [
+        ("context = 48tok", "context = 48tok\n eval_path = \"eval.jsonl\""),
+        ("save {", "eval { every = 2 }\n  save {"),
+    ];
+    let check = |changes: &[(&str, &str)]| {
+        place.plan(&[&base, changes].concat()).run(&["--overwrite", "--quiet"]);
+        let report = place.json("out/report.json");
+        let evaluated = report["eval_losses"].as_array().unwrap();
+        assert_eq!(evaluated.iter().map(|pair| &pair[0]).collect::<Vec<_>>(), [2, 4], "{changes:?}");
+        report["losses"][3].as_f64().unwrap()
+    };
+    let plain = check(&[]);
+    let recomputed = check(&[("precision     = f32", "precision = f32\n checkpointing = block")]);
+    assert_eq!(recomputed, plain, "what is recomputed is the same");
+    let accumulated = check(&[("micro_batch   = 2", "micro_batch = 1\n accumulate = 2")]);
+    assert!((accumulated - plain).abs() < 1e-3, "{accumulated} {plain}");
+    let nf4 = check(&[("adapter lora", "quantize nf4 { }\n  adapter lora")]);
+    assert!(nf4 != plain && (nf4 - plain).abs() < 0.5 * plain, "{nf4} {plain}");
+    let int8 = check(&[("adapter lora", "quantize int8 { }\n  adapter lora")]);
+    assert!(int8 != plain && (int8 - plain).abs() < 0.1 * plain, "{int8} {plain}");
+    let sgd = check(&[("adamw", "sgd")]);
+    assert!(sgd.is_finite() && sgd != plain);
+}
