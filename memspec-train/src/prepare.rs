@@ -103,6 +103,7 @@ pub fn prepare(mut setup: Setup) -> Result<(Setup, Prepared), PrepareError> {
     known_token(&setup, tokenizer.pad())?;
     let steps = schedule::total_steps(&setup.train, train.len());
     setup.data.drawn = Some(drawn(&setup, &train, eval.as_ref(), steps));
+    setup.resident_before = monitor::beside_tensors();
     Ok((setup, Prepared { tokenizer, train, eval, steps }))
 }
 
