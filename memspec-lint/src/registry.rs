@@ -70,6 +70,7 @@ rules! {
     "SPEC035" "not-supported" Error spec::not_supported;
     "SPEC036" "not-utf8" Error spec::not_utf8;
     "SPEC037" "missing-name" Error spec::missing_name;
+    "SPEC038" "no-plan" Warning spec::no_plan;
 }
 
 /// The rule for comments that silence nothing; its findings come from [`crate::suppress`].

@@ -73,6 +73,14 @@ fn one_name_of_several_is_removed() {
 }
 
 #[test]
+fn a_comment_behind_a_setting_is_removed_without_it() {
+    let folder = folder();
+    let text = common::with("train {\n  micro_batch = 1  # memspec: allow(HW001) once\n}");
+    let fixed = fix(&linter(folder.path()), read_text("plan.mem", text), Applicability::Safe);
+    assert!(fixed.document.source.text.contains("    micro_batch = 1\n"), "{}", fixed.document.source.text);
+}
+
+#[test]
 fn while_a_plan_has_mistakes_no_comment_is_called_unused() {
     let folder = folder();
     let text = common::with("# memspec: allow(thin-headroom) measured\ntrain { micro_batch = }");

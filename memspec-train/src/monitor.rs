@@ -116,6 +116,13 @@ pub fn resident() -> Option<Resident> {
     Some(Resident { now: field("VmRSS:")?, peak: field("VmHWM:")? })
 }
 
+/// What the process holds now and will go on to hold while it trains: its resident memory, less what it has freed to its heap, which
+/// tensors will take over.
+pub fn beside_tensors() -> Option<u64> {
+    let freed = HOST.peak().saturating_sub(HOST.live());
+    Some(resident()?.now.saturating_sub(freed))
+}
+
 /// Resident bytes of the process.
 #[derive(Clone, Copy, Debug)]
 pub struct Resident {

@@ -1,8 +1,6 @@
 //! Adapters in PEFT's files: `adapter_config.json` and `adapter_model.safetensors`, which PEFT, vLLM and others load.
 
-use crate::checkpoint::{
-    Checkpoint, CheckpointError, TensorSpec, WriteError, write_atomically, write_safetensors,
-};
+use crate::checkpoint::{Checkpoint, CheckpointError, TensorSpec, WriteError, write_atomically, write_safetensors};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::io;
@@ -164,42 +162,25 @@ impl AdapterConfig {
         let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(AdapterError::NotFound {
-                    folder: folder.to_owned(),
-                    missing: CONFIG,
-                });
+                return Err(AdapterError::NotFound { folder: folder.to_owned(), missing: CONFIG });
             }
             Err(source) => return Err(AdapterError::Io { path, source }),
         };
-        let config = |reason: String| AdapterError::Config {
-            path: path.clone(),
-            reason,
-        };
-        let unsupported = |setting, value: String| AdapterError::Unsupported {
-            path: path.clone(),
-            setting,
-            value,
-        };
-        let value: Value =
-            serde_json::from_slice(&text).map_err(|error| config(error.to_string()))?;
+        let config = |reason: String| AdapterError::Config { path: path.clone(), reason };
+        let unsupported = |setting, value: String| AdapterError::Unsupported { path: path.clone(), setting, value };
+        let value: Value = serde_json::from_slice(&text).map_err(|error| config(error.to_string()))?;
         // the kind first: other kinds have other settings
         match value.get("peft_type").and_then(Value::as_str) {
             Some("LORA") => {}
             Some(other) => return Err(unsupported("peft_type", other.to_owned())),
             None => {
-                return Err(config(
-                    "`peft_type` is missing: this is no adapter of PEFT".to_owned(),
-                ));
+                return Err(config("`peft_type` is missing: this is no adapter of PEFT".to_owned()));
             }
         }
         if let Some(Value::String(pattern)) = value.get("target_modules") {
-            return Err(unsupported(
-                "target_modules",
-                format!("the pattern `{pattern}`"),
-            ));
+            return Err(unsupported("target_modules", format!("the pattern `{pattern}`")));
         }
-        let read: Self =
-            serde_json::from_value(value).map_err(|error| config(error.to_string()))?;
+        let read: Self = serde_json::from_value(value).map_err(|error| config(error.to_string()))?;
         if read.r == 0 {
             return Err(config("`r` is 0".to_owned()));
         }
@@ -218,8 +199,7 @@ impl AdapterConfig {
             ("trainable_token_indices", Value::Null),
             ("target_parameters", Value::Null),
         ] {
-            let empty =
-                |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+            let empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
             match read.other.get(setting) {
                 Some(value) if *value != harmless && !empty(value) => {
                     return Err(unsupported(setting, value.to_string()));
@@ -236,8 +216,7 @@ impl AdapterConfig {
         write_atomically(&path, |out| {
             // through a map: keys in order, as PEFT writes them
             let value = serde_json::to_value(self)?;
-            let sorted: std::collections::BTreeMap<&String, &Value> =
-                value.as_object().into_iter().flatten().collect();
+            let sorted: std::collections::BTreeMap<&String, &Value> = value.as_object().into_iter().flatten().collect();
             serde_json::to_writer_pretty(&mut *out, &sorted)?;
             out.write_all(b"\n")
         })?;
@@ -286,33 +265,15 @@ pub fn write(
     let rank = config.r as usize;
     let tensors: Vec<TensorSpec> = modules
         .iter()
-        .flat_map(
-            |AdaptedModule {
-                 module,
-                 in_features,
-                 out_features,
-             }| {
-                [
-                    (Part::A, vec![rank, *in_features]),
-                    (Part::B, vec![*out_features, rank]),
-                ]
-                .map(|(part, shape)| TensorSpec {
-                    name: tensor_name(module, part),
-                    shape,
-                })
-            },
-        )
+        .flat_map(|AdaptedModule { module, in_features, out_features }| {
+            [(Part::A, vec![rank, *in_features]), (Part::B, vec![*out_features, rank])]
+                .map(|(part, shape)| TensorSpec { name: tensor_name(module, part), shape })
+        })
         .collect();
     let part = |index: usize| {
-        if index.is_multiple_of(2) {
-            Part::A
-        } else {
-            Part::B
-        }
+        if index.is_multiple_of(2) { Part::A } else { Part::B }
     };
-    write_safetensors(&folder.join(WEIGHTS), &tensors, |index| {
-        values(&modules[index / 2].module, part(index))
-    })?;
+    write_safetensors(&folder.join(WEIGHTS), &tensors, |index| values(&modules[index / 2].module, part(index)))?;
     config.write(folder)
 }
 
@@ -330,10 +291,7 @@ impl Adapter {
         let config = AdapterConfig::read(folder)?;
         let path = folder.join(WEIGHTS);
         if !path.exists() {
-            return Err(AdapterError::NotFound {
-                folder: folder.to_owned(),
-                missing: WEIGHTS,
-            });
+            return Err(AdapterError::NotFound { folder: folder.to_owned(), missing: WEIGHTS });
         }
         let weights = Checkpoint::open(&path)?;
         // before anyone makes room for matrices of this rank
@@ -355,13 +313,7 @@ impl Adapter {
         let mut modules: Vec<String> = self
             .weights
             .names()
-            .filter_map(|name| {
-                Some(
-                    name.strip_prefix(PREFIX)?
-                        .strip_suffix(".lora_A.weight")?
-                        .to_owned(),
-                )
-            })
+            .filter_map(|name| Some(name.strip_prefix(PREFIX)?.strip_suffix(".lora_A.weight")?.to_owned()))
             .collect();
         modules.sort();
         modules

@@ -6,6 +6,7 @@ use memspec::plan;
 use memspec::setup::{Drawn, Setup};
 
 use crate::data::{DataError, Dataset, Format, LossOn, Options, Padding, Sampler};
+use crate::monitor;
 use crate::schedule;
 use crate::step::Batch;
 use crate::template::{ChatTemplate, TemplateError};
@@ -102,6 +103,7 @@ pub fn prepare(mut setup: Setup) -> Result<(Setup, Prepared), PrepareError> {
     known_token(&setup, tokenizer.pad())?;
     let steps = schedule::total_steps(&setup.train, train.len());
     setup.data.drawn = Some(drawn(&setup, &train, eval.as_ref(), steps));
+    setup.resident_before = monitor::beside_tensors();
     Ok((setup, Prepared { tokenizer, train, eval, steps }))
 }
 

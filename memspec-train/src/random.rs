@@ -8,9 +8,9 @@ impl Random {
     /// A stream of its own for each seed and name.
     pub(crate) fn new(seed: u64, name: &str) -> Self {
         // FNV-1a over the name, so that a tensor's numbers do not depend on the order in which tensors are made.
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let hash = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         Self(seed ^ hash)
     }
 

@@ -13,6 +13,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError, WriteError, write_atomicall
 use crate::data::{Position, Sampler};
 use crate::kernels::AdamW;
 use crate::metrics::Metrics;
+use crate::monitor;
 use crate::network::Model;
 use crate::network::load::{LoadError, Weights, load};
 use crate::output::{Existing, Output, OutputError, Planned, Saved, State, course};
@@ -21,7 +22,6 @@ use crate::prepare::{PrepareError, Prepared, batch, sampler, weights};
 use crate::report::{Line, Phases, Report, Steps};
 use crate::schedule::learning_rate;
 use crate::step::{Batch, StepConfig, evaluate, micro_batch, optimizer_step};
-use crate::monitor;
 
 /// AdamW's epsilon, as in PyTorch.
 const EPSILON: f32 = 1e-8;
@@ -185,12 +185,7 @@ pub fn run(
             loss_rows: loss_rows(setup.model.vocab) as usize,
         },
         sampler: sampler(setup, &prepared.train),
-        state: State {
-            step: 0,
-            position: Position::default(),
-            losses: Vec::new(),
-            plan: course,
-        },
+        state: State { step: 0, position: Position::default(), losses: Vec::new(), plan: course },
         eval_losses: Vec::new(),
         promised: verified.estimate().phases.iter().map(|phase| phase.allocated_bytes).max().unwrap_or(0),
     };
@@ -252,8 +247,7 @@ impl Trainer<'_> {
     fn restore(&mut self, saved: Saved) -> Result<(), RunError> {
         self.state = saved.restore(&mut self.model)?;
         let micro_batch = self.setup.train.micro_batch as usize;
-        self.sampler =
-            Sampler::resume(self.prepared.train.len(), micro_batch, self.setup.seed, self.state.position);
+        self.sampler = Sampler::resume(self.prepared.train.len(), micro_batch, self.setup.seed, self.state.position);
         Ok(())
     }
 
@@ -379,11 +373,8 @@ impl Trainer<'_> {
 
     fn report(&self, verified: &Verified, tokens_per_second: f64, first_step_seconds: f64) -> Report {
         let estimate = verified.estimate();
-        let line = |name: &str, promised_bytes, measured_bytes| Line {
-            name: name.to_owned(),
-            promised_bytes,
-            measured_bytes,
-        };
+        let line =
+            |name: &str, promised_bytes, measured_bytes| Line { name: name.to_owned(), promised_bytes, measured_bytes };
         Report {
             plan: self.setup.name.clone(),
             version: env!("CARGO_PKG_VERSION"),

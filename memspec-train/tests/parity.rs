@@ -78,9 +78,8 @@ impl Fixture {
         let rows = 2 * 12;
         let ids = &self.ids[&format!("{prefix}input_ids")][first * 12..first * 12 + rows];
         let labels = &self.ids[&format!("{prefix}labels")][first * 12..first * 12 + rows];
-        let targets = (0..rows)
-            .map(|at| if at % 12 == 11 || labels[at + 1] < 0 { -1 } else { labels[at + 1] as i32 })
-            .collect();
+        let targets =
+            (0..rows).map(|at| if at % 12 == 11 || labels[at + 1] < 0 { -1 } else { labels[at + 1] as i32 }).collect();
         Batch { ids: ids.iter().map(|&id| id as i32).collect(), targets, context: 12 }
     }
 

@@ -65,7 +65,12 @@ fn every_phase_takes_what_was_promised() {
     assert!(failures.is_empty(), "{} of {} plans:\n{}", failures.len(), GRID.len(), failures.join("\n"));
 }
 
-fn run(folder: &Path, quickstart: &Path, index: usize, (quantize, adapter, data, train): &(&str, &str, &str, &str)) -> Value {
+fn run(
+    folder: &Path,
+    quickstart: &Path,
+    index: usize,
+    (quantize, adapter, data, train): &(&str, &str, &str, &str),
+) -> Value {
     let plan: PathBuf = folder.join(format!("grid-{index}.mem"));
     let text = format!(
         "plan \"grid-{index}\" {{\n  model = \"{0}/model\"\n  device = cpu\n  {quantize}\n  adapter lora {{ {adapter} }}\n  \

@@ -9,8 +9,5 @@ fn main() -> io::Result<()> {
     fs::create_dir_all(root.join("docs"))?;
     let schema = serde_json::to_string_pretty(&memspec::plan::generate::schema())?;
     fs::write(root.join("schemas/plan.schema.json"), schema + "\n")?;
-    fs::write(
-        root.join("docs/settings.md"),
-        memspec::plan::generate::settings_page(),
-    )
+    fs::write(root.join("docs/settings.md"), memspec::plan::generate::settings_page())
 }

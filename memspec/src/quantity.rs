@@ -77,11 +77,7 @@ pub struct Unit {
 }
 
 const fn unit(name: &'static str, dimension: Dimension, factor: f64) -> Unit {
-    Unit {
-        name,
-        dimension,
-        factor,
-    }
+    Unit { name, dimension, factor }
 }
 
 /// Every unit a plan may write. `B` is not one: `8B` must not mean eight bytes in a file about 8-billion models.
@@ -176,10 +172,7 @@ impl fmt::Display for Dimension {
 impl Quantity {
     /// A number without a unit.
     pub const fn number(value: f64) -> Self {
-        Quantity {
-            value,
-            dimension: Dimension::Number,
-        }
+        Quantity { value, dimension: Dimension::Number }
     }
 
     fn expect(text: &str, expected: Dimension, bare: bool) -> Result<f64, QuantityError> {
@@ -187,11 +180,7 @@ impl Quantity {
         if quantity.dimension == expected || (bare && quantity.dimension == Dimension::Number) {
             Ok(quantity.value)
         } else {
-            Err(QuantityError::Wrong {
-                text: text.to_owned(),
-                got: quantity.dimension,
-                expected,
-            })
+            Err(QuantityError::Wrong { text: text.to_owned(), got: quantity.dimension, expected })
         }
     }
 }
@@ -204,9 +193,7 @@ impl FromStr for Quantity {
         let text = text.trim();
         let length = number_length(text);
         let number = text[..length].replace('_', "");
-        let value: f64 = number
-            .parse()
-            .map_err(|_| QuantityError::NotANumber(text.to_owned()))?;
+        let value: f64 = number.parse().map_err(|_| QuantityError::NotANumber(text.to_owned()))?;
         if !value.is_finite() {
             return Err(QuantityError::OutOfRange(text.to_owned()));
         }
@@ -218,14 +205,8 @@ impl FromStr for Quantity {
             return Err(QuantityError::BareB(text.to_owned()));
         }
         match UNITS.iter().find(|unit| unit.name == name) {
-            Some(unit) => Ok(Quantity {
-                value: value * unit.factor,
-                dimension: unit.dimension,
-            }),
-            None => Err(QuantityError::UnknownUnit {
-                unit: name.to_owned(),
-                nearest: nearest_unit(name),
-            }),
+            Some(unit) => Ok(Quantity { value: value * unit.factor, dimension: unit.dimension }),
+            None => Err(QuantityError::UnknownUnit { unit: name.to_owned(), nearest: nearest_unit(name) }),
         }
     }
 }
@@ -235,8 +216,7 @@ fn number_length(text: &str) -> usize {
     let bytes = text.as_bytes();
     let digits = |mut at: usize| {
         while at < bytes.len()
-            && (bytes[at].is_ascii_digit()
-                || (bytes[at] == b'_' && at > 0 && bytes[at - 1].is_ascii_digit()))
+            && (bytes[at].is_ascii_digit() || (bytes[at] == b'_' && at > 0 && bytes[at - 1].is_ascii_digit()))
         {
             at += 1;
         }
@@ -257,15 +237,8 @@ fn number_length(text: &str) -> usize {
 }
 
 fn nearest_unit(name: &str) -> Option<&'static str> {
-    let exact = UNITS
-        .iter()
-        .find(|unit| unit.name.eq_ignore_ascii_case(name))
-        .map(|unit| unit.name);
-    let plural = name.strip_suffix('s').and_then(|one| {
-        UNITS
-            .iter()
-            .find(|unit| unit.name.eq_ignore_ascii_case(one))
-    });
+    let exact = UNITS.iter().find(|unit| unit.name.eq_ignore_ascii_case(name)).map(|unit| unit.name);
+    let plural = name.strip_suffix('s').and_then(|one| UNITS.iter().find(|unit| unit.name.eq_ignore_ascii_case(one)));
     let word = match name.to_ascii_lowercase().as_str() {
         "k" | "kb" => Some("KiB"),
         "m" | "mb" => Some("MiB"),
@@ -303,19 +276,13 @@ fn exactly_whole(value: f64, text: &str) -> Result<u64, QuantityError> {
 }
 
 fn not_negative(value: f64, text: &str) -> Result<f64, QuantityError> {
-    if value < 0.0 {
-        Err(QuantityError::OutOfRange(text.to_owned()))
-    } else {
-        Ok(value)
-    }
+    if value < 0.0 { Err(QuantityError::OutOfRange(text.to_owned())) } else { Ok(value) }
 }
 
 impl FromStr for Bytes {
     type Err = QuantityError;
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        Quantity::expect(text, Dimension::Bytes, false)
-            .and_then(|value| whole(value, text))
-            .map(Bytes)
+        Quantity::expect(text, Dimension::Bytes, false).and_then(|value| whole(value, text)).map(Bytes)
     }
 }
 
@@ -323,9 +290,7 @@ impl FromStr for Tokens {
     type Err = QuantityError;
     /// A number without a unit is tokens.
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        Quantity::expect(text, Dimension::Tokens, true)
-            .and_then(|value| exactly_whole(value, text))
-            .map(Tokens)
+        Quantity::expect(text, Dimension::Tokens, true).and_then(|value| exactly_whole(value, text)).map(Tokens)
     }
 }
 
@@ -333,18 +298,14 @@ impl FromStr for Steps {
     type Err = QuantityError;
     /// A number without a unit is steps.
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        Quantity::expect(text, Dimension::Steps, true)
-            .and_then(|value| exactly_whole(value, text))
-            .map(Steps)
+        Quantity::expect(text, Dimension::Steps, true).and_then(|value| exactly_whole(value, text)).map(Steps)
     }
 }
 
 impl FromStr for Seconds {
     type Err = QuantityError;
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        Quantity::expect(text, Dimension::Time, false)
-            .and_then(|value| not_negative(value, text))
-            .map(Seconds)
+        Quantity::expect(text, Dimension::Time, false).and_then(|value| not_negative(value, text)).map(Seconds)
     }
 }
 
@@ -355,9 +316,7 @@ impl FromStr for Percent {
         if text.trim() == "0" {
             return Ok(Percent(0.0));
         }
-        Quantity::expect(text, Dimension::Percent, false)
-            .and_then(|value| not_negative(value, text))
-            .map(Percent)
+        Quantity::expect(text, Dimension::Percent, false).and_then(|value| not_negative(value, text)).map(Percent)
     }
 }
 
@@ -500,9 +459,7 @@ macro_rules! exchanged {
 
         impl<'de> Deserialize<'de> for $Quantity {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Written::text(deserializer)?
-                    .parse()
-                    .map_err(de::Error::custom)
+                Written::text(deserializer)?.parse().map_err(de::Error::custom)
             }
         }
 
@@ -550,9 +507,7 @@ impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Written::deserialize(deserializer)? {
             Written::Count(count) => Ok(Bytes(count)),
-            Written::Number(number) => Err(de::Error::custom(QuantityError::OutOfRange(
-                number.to_string(),
-            ))),
+            Written::Number(number) => Err(de::Error::custom(QuantityError::OutOfRange(number.to_string()))),
             Written::Text(text) => text.parse().map_err(de::Error::custom),
         }
     }
@@ -578,10 +533,7 @@ mod tests {
     #[test]
     fn quantities_read_what_a_plan_writes() {
         assert_eq!("14.5GiB".parse(), Ok(Bytes(15_569_256_448)));
-        assert_eq!(
-            "13.2 GiB".parse::<Bytes>().map(|b| b.to_string()),
-            Ok("13.2 GiB".to_owned())
-        );
+        assert_eq!("13.2 GiB".parse::<Bytes>().map(|b| b.to_string()), Ok("13.2 GiB".to_owned()));
         assert_eq!("2048".parse(), Ok(Tokens(2048)));
         assert_eq!("2ktok".parse(), Ok(Tokens(2000)));
         assert_eq!("1_000step".parse(), Ok(Steps(1000)));

@@ -1,8 +1,6 @@
 //! Plans made in code, without any text.
 
-use memspec::plan::{
-    Adapter, AdapterKind, Budget, Choice, EngineName, Plan, Targets, Train, nearest,
-};
+use memspec::plan::{Adapter, AdapterKind, Budget, Choice, EngineName, Plan, Targets, Train, nearest};
 use memspec::quantity::Bytes;
 
 #[test]
@@ -17,25 +15,14 @@ fn a_plan_is_made_and_changed_in_code() {
             targets: Some(Targets::AllLinear.into()),
             ..Default::default()
         }),
-        budget: Some(Budget {
-            device_memory: Some(Bytes(1 << 30).into()),
-            ..Default::default()
-        }),
+        budget: Some(Budget { device_memory: Some(Bytes(1 << 30).into()), ..Default::default() }),
         ..Default::default()
     };
     plan.set("train.micro_batch", "2").unwrap();
     plan.set("train.checkpointing", "block").unwrap();
     plan.set("budget.device_memory", "<= 2GiB").unwrap();
-    assert_eq!(
-        plan.train
-            .as_ref()
-            .map(|train: &Train| train.micro_batch.clone()),
-        Some(Some(Choice::One(2)))
-    );
-    assert_eq!(
-        plan.budget.as_ref().unwrap().device_memory,
-        Some(Bytes(2 << 30).into())
-    );
+    assert_eq!(plan.train.as_ref().map(|train: &Train| train.micro_batch.clone()), Some(Some(Choice::One(2))));
+    assert_eq!(plan.budget.as_ref().unwrap().device_memory, Some(Bytes(2 << 30).into()));
     let refused = [
         ("train.micro_batch", "0"),
         ("train.micro_batch", "6h"),
@@ -51,12 +38,6 @@ fn a_plan_is_made_and_changed_in_code() {
     a plan has no block `trian`
     `engine` takes `memspec`, `trl` or `unsloth`, got `trll`
     ");
-    assert_eq!(
-        Plan::setting("train.micro_batch").unwrap().default,
-        Some("1")
-    );
-    assert_eq!(
-        nearest("batch", ["micro_batch", "accumulate"]),
-        Some("micro_batch")
-    );
+    assert_eq!(Plan::setting("train.micro_batch").unwrap().default, Some("1"));
+    assert_eq!(nearest("batch", ["micro_batch", "accumulate"]), Some("micro_batch"));
 }

@@ -11,13 +11,7 @@ fn yaml_and_json_are_the_same_plan() {
     assert_eq!(yaml.problems, []);
     assert_eq!(yaml.plans[0].plan, mem.plans[0].plan);
     let spans = &yaml.plans[0].spans;
-    let at = |path: &str| {
-        &text[spans
-            .get(path)
-            .unwrap_or_else(|| panic!("{path}"))
-            .value
-            .clone()]
-    };
+    let at = |path: &str| &text[spans.get(path).unwrap_or_else(|| panic!("{path}")).value.clone()];
     assert_eq!(at("train.micro_batch"), "{fit: [8, 4, 2, 1]}");
     assert_eq!(at("adapter.kind"), "lora");
     assert_eq!(at("adapter.targets[1]"), "v_proj");
@@ -27,16 +21,10 @@ fn yaml_and_json_are_the_same_plan() {
     // JSON as serde writes it, alone and in a list
     let json = serde_json::to_string_pretty(&mem.plans[0].plan).unwrap();
     let alone = read_text("good.json", json.clone());
-    assert_eq!(
-        (alone.problems, &alone.plans[0].plan),
-        (vec![], &mem.plans[0].plan)
-    );
+    assert_eq!((alone.problems, &alone.plans[0].plan), (vec![], &mem.plans[0].plan));
     let several = read_text("several.json", format!("{{\"plans\": [{json}, {json}]}}"));
     assert_eq!((several.problems, several.plans.len()), (vec![], 2));
-    assert_eq!(
-        serde_json::from_str::<memspec::plan::Plan>(&json).unwrap(),
-        mem.plans[0].plan
-    );
+    assert_eq!(serde_json::from_str::<memspec::plan::Plan>(&json).unwrap(), mem.plans[0].plan);
 }
 
 #[cfg(feature = "yaml")]
@@ -47,17 +35,8 @@ fn told(document: &Document) -> String {
         .map(|p| {
             let (line, column) = document.source.position(p.span.start);
             let at = &document.source.text[p.span.clone()];
-            let fix = p
-                .fix
-                .as_ref()
-                .map(|fix| format!(" | fix: {:?}", fix.text))
-                .unwrap_or_default();
-            format!(
-                "{line}:{column} {}: {} | {} | {at:?}{fix}\n",
-                p.code,
-                p.message,
-                p.help.as_deref().unwrap_or("-")
-            )
+            let fix = p.fix.as_ref().map(|fix| format!(" | fix: {:?}", fix.text)).unwrap_or_default();
+            format!("{line}:{column} {}: {} | {} | {at:?}{fix}\n", p.code, p.message, p.help.as_deref().unwrap_or("-"))
         })
         .collect()
 }
@@ -110,17 +89,13 @@ fn any_yaml_is_read_without_panic() {
         "<<",
         "!t ",
     ];
-    let texts =
-        prop::collection::vec(prop::sample::select(parts), 0..40).prop_map(|parts| parts.concat());
+    let texts = prop::collection::vec(prop::sample::select(parts), 0..40).prop_map(|parts| parts.concat());
     let mut runner = proptest::test_runner::TestRunner::default();
     runner
         .run(&texts, |text| {
             let document = read_text("a.yaml", &*text);
             for problem in &document.problems {
-                assert!(
-                    text.get(problem.span.clone()).is_some(),
-                    "{problem:?} of {text:?}"
-                );
+                assert!(text.get(problem.span.clone()).is_some(), "{problem:?} of {text:?}");
             }
             Ok(())
         })
@@ -130,9 +105,7 @@ fn any_yaml_is_read_without_panic() {
 /// The generated file is what the table gives; with MEMSPEC_UPDATE=1 it is written.
 #[cfg(feature = "schema")]
 fn fresh(path: &str, generated: &str) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(path);
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
     // outside of the workspace (a packed crate) there is nothing to compare
     if !path.parent().is_some_and(std::path::Path::exists) {
         return;
@@ -141,11 +114,7 @@ fn fresh(path: &str, generated: &str) {
         std::fs::write(&path, generated).unwrap();
     }
     let stored = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        stored == generated,
-        "{} is stale: run `cargo run -p memspec --example generate`",
-        path.display()
-    );
+    assert!(stored == generated, "{} is stale: run `cargo run -p memspec --example generate`", path.display());
 }
 
 #[cfg(feature = "schema")]
@@ -153,10 +122,7 @@ fn fresh(path: &str, generated: &str) {
 fn generated_files_are_fresh() {
     let schema = serde_json::to_string_pretty(&memspec::plan::generate::schema()).unwrap();
     fresh("schemas/plan.schema.json", &(schema + "\n"));
-    fresh(
-        "docs/settings.md",
-        &memspec::plan::generate::settings_page(),
-    );
+    fresh("docs/settings.md", &memspec::plan::generate::settings_page());
 }
 
 #[cfg(feature = "schema")]
@@ -165,9 +131,7 @@ fn the_schema_accepts_what_serde_accepts() {
     let validator = jsonschema::validator_for(&memspec::plan::generate::schema()).unwrap();
     let plan = |rest: serde_json::Value| {
         let mut plan = serde_json::json!({"name": "a", "model": "m"});
-        plan.as_object_mut()
-            .unwrap()
-            .extend(rest.as_object().unwrap().clone());
+        plan.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
         plan
     };
     let good = [
@@ -182,17 +146,10 @@ fn the_schema_accepts_what_serde_accepts() {
     for rest in good {
         let plan = plan(rest);
         let read = serde_json::from_value::<memspec::plan::Plan>(plan.clone()).unwrap();
-        assert!(
-            validator.is_valid(&plan),
-            "{plan}: {:?}",
-            validator.validate(&plan).map_err(|e| e.to_string())
-        );
+        assert!(validator.is_valid(&plan), "{plan}: {:?}", validator.validate(&plan).map_err(|e| e.to_string()));
         let again = serde_json::to_value(&read).unwrap();
         assert!(validator.is_valid(&again), "{again}");
-        assert_eq!(
-            serde_json::from_value::<memspec::plan::Plan>(again).unwrap(),
-            read
-        );
+        assert_eq!(serde_json::from_value::<memspec::plan::Plan>(again).unwrap(), read);
     }
     let bad = [
         serde_json::json!({"train": {"micro_batches": 4}}),
@@ -204,10 +161,7 @@ fn the_schema_accepts_what_serde_accepts() {
     ];
     for rest in bad {
         let plan = plan(rest);
-        assert!(
-            serde_json::from_value::<memspec::plan::Plan>(plan.clone()).is_err(),
-            "{plan}"
-        );
+        assert!(serde_json::from_value::<memspec::plan::Plan>(plan.clone()).is_err(), "{plan}");
         assert!(!validator.is_valid(&plan), "{plan}");
     }
 }

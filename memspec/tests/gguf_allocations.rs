@@ -55,14 +55,11 @@ fn a_lying_header_allocates_no_more_than_the_file_holds() {
             vec![&zero, &one, &lie],                                      // a key's length
             vec![&zero, &one, &key, &[8, 0, 0, 0], &lie],                 // a string's length
             vec![&zero, &one, &key, &[9, 0, 0, 0], &[12, 0, 0, 0], &lie], // an array's length
-            vec![&zero, &one, &key, &[9, 0, 0, 0], &[8, 0, 0, 0], &lie], // an array of strings' length
+            vec![&zero, &one, &key, &[9, 0, 0, 0], &[8, 0, 0, 0], &lie],  // an array of strings' length
         ];
         for parts in lies {
             let largest = largest(&parts);
-            assert!(
-                largest <= 64 << 10,
-                "{largest} bytes at once for a file of 64 KiB: {parts:?}"
-            );
+            assert!(largest <= 64 << 10, "{largest} bytes at once for a file of 64 KiB: {parts:?}");
         }
     }
 }

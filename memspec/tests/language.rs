@@ -12,31 +12,16 @@ const GOOD: &str = include_str!("fixtures/good.mem");
 
 /// Parsing and reading end, the tokens joined are the text, and every place lies within it.
 fn check(text: &str) {
-    let joined: String = lex(text)
-        .iter()
-        .map(|token| &text[token.span.clone()])
-        .collect();
+    let joined: String = lex(text).iter().map(|token| &text[token.span.clone()]).collect();
     assert_eq!(joined, text);
     let document = read_text("any.mem", text);
     for problem in &document.problems {
-        assert!(
-            text.get(problem.span.clone()).is_some(),
-            "{problem:?} of {text:?}"
-        );
-        assert!(
-            problem
-                .fix
-                .iter()
-                .all(|fix| text.get(fix.range.clone()).is_some()),
-            "{problem:?} of {text:?}"
-        );
+        assert!(text.get(problem.span.clone()).is_some(), "{problem:?} of {text:?}");
+        assert!(problem.fix.iter().all(|fix| text.get(fix.range.clone()).is_some()), "{problem:?} of {text:?}");
         assert!(!problem.message.is_empty());
     }
     for (path, place) in document.plans.iter().flat_map(|plan| plan.spans.iter()) {
-        assert!(
-            text.get(place.statement.clone()).is_some(),
-            "{path} {place:?} of {text:?}"
-        );
+        assert!(text.get(place.statement.clone()).is_some(), "{path} {place:?} of {text:?}");
         assert!(text.get(place.value.clone()).is_some() && text.get(place.key.clone()).is_some());
     }
 }
@@ -51,10 +36,7 @@ fn a_good_plan_is_read_whole() {
     let adapter = plan.adapter.unwrap();
     assert_eq!(adapter.alpha, Some(32.0.into()));
     assert_eq!(adapter.dropout, Some(Percent(5.0).into()));
-    assert_eq!(
-        adapter.targets,
-        Some(Targets::Modules(vec!["q_proj".into(), "v_proj".into()]).into())
-    );
+    assert_eq!(adapter.targets, Some(Targets::Modules(vec!["q_proj".into(), "v_proj".into()]).into()));
     assert_eq!(plan.data.unwrap().context, Some(Tokens(2048).into()));
     let train = plan.train.unwrap();
     assert_eq!(train.micro_batch, Some(Choice::Fit(vec![8, 4, 2, 1])));
@@ -62,19 +44,10 @@ fn a_good_plan_is_read_whole() {
     assert_eq!(train.accumulate, Some(4.into()));
     assert_eq!(train.warmup, Some(Warmup::Steps(100).into()));
     let budget = plan.budget.unwrap();
-    assert_eq!(
-        budget.device_memory,
-        Some("14.5GiB".parse::<Bytes>().unwrap().into())
-    );
+    assert_eq!(budget.device_memory, Some("14.5GiB".parse::<Bytes>().unwrap().into()));
     assert_eq!(budget.wall_clock, Some(Seconds(21600.0).into()));
     let headroom = Headroom::Bytes(Bytes(1 << 30));
-    assert_eq!(
-        budget.headroom,
-        Some(Limit {
-            comparison: Comparison::AtLeast,
-            value: headroom
-        })
-    );
+    assert_eq!(budget.headroom, Some(Limit { comparison: Comparison::AtLeast, value: headroom }));
     // places
     let text = |path: &str| &GOOD[written.spans.get(path).unwrap().value.clone()];
     assert_eq!(text("train.micro_batch"), "fit [8, 4, 2, 1]");
@@ -83,46 +56,24 @@ fn a_good_plan_is_read_whole() {
     assert_eq!(text("name"), "\"llama3-8b-qlora-t4\"");
     assert_eq!(text("quantize"), "{ double = true; block = 64 }");
     assert_eq!(text("budget.device_memory"), "16GiB - 1.5GiB");
-    assert_eq!(
-        written.spans.at(GOOD.find("adamw_8bit").unwrap()),
-        Some("train.optimizer")
-    );
+    assert_eq!(written.spans.at(GOOD.find("adamw_8bit").unwrap()), Some("train.optimizer"));
     // comments that allow
-    let [allow] = document.allows.as_slice() else {
-        panic!("{:?}", document.allows)
-    };
+    let [allow] = document.allows.as_slice() else { panic!("{:?}", document.allows) };
     assert_eq!(
-        allow
-            .names
-            .iter()
-            .map(|(name, span)| (name.as_str(), &GOOD[span.clone()]))
-            .collect::<Vec<_>>(),
+        allow.names.iter().map(|(name, span)| (name.as_str(), &GOOD[span.clone()])).collect::<Vec<_>>(),
         [("thin-headroom", "thin-headroom"), ("spec-004", "spec-004")]
     );
-    assert_eq!(
-        (allow.reason.as_str(), allow.file),
-        ("measured on this machine", false)
-    );
+    assert_eq!((allow.reason.as_str(), allow.file), ("measured on this machine", false));
     let start = GOOD.find("plan \"").unwrap();
-    assert_eq!(
-        parse(GOOD).docs(GOOD, start).as_deref(),
-        Some("The plan of the guide.")
-    );
+    assert_eq!(parse(GOOD).docs(GOOD, start).as_deref(), Some("The plan of the guide."));
 }
 
 #[test]
 fn devices_are_words_or_quoted() {
-    for (written, name) in [
-        ("cpu", "cpu"),
-        ("cuda:0", "cuda:0"),
-        ("\"cuda:0\"", "cuda:0"),
-        ("t4", "t4"),
-        ("\"a100-80\"", "a100-80"),
-    ] {
-        let document = read_text(
-            "d.mem",
-            format!("plan \"a\" {{\n model = \"m\"\n device = {written}\n}}\n"),
-        );
+    for (written, name) in
+        [("cpu", "cpu"), ("cuda:0", "cuda:0"), ("\"cuda:0\"", "cuda:0"), ("t4", "t4"), ("\"a100-80\"", "a100-80")]
+    {
+        let document = read_text("d.mem", format!("plan \"a\" {{\n model = \"m\"\n device = {written}\n}}\n"));
         assert_eq!(document.problems, [], "{written}");
         assert_eq!(document.plans[0].plan.device, Some(name.into()));
     }
@@ -135,14 +86,7 @@ fn arithmetic_uses_lets_and_settings_above_it() {
         "let a = 3\nplan \"p\" {\n model = \"m\"\n let b = (a + 1) * 4\n train { micro_batch = 2; accumulate = ceil(b / micro_batch) }\n}\n",
     );
     assert_eq!(document.problems, []);
-    assert_eq!(
-        document.plans[0]
-            .plan
-            .train
-            .as_ref()
-            .and_then(|train| train.accumulate.clone()),
-        Some(8.into())
-    );
+    assert_eq!(document.plans[0].plan.train.as_ref().and_then(|train| train.accumulate.clone()), Some(8.into()));
 }
 
 #[test]
@@ -150,23 +94,14 @@ fn every_prefix_and_every_missing_token_is_read() {
     for (end, _) in GOOD.char_indices() {
         check(&GOOD[..end]);
         let errors = parse(&GOOD[..end]).errors;
-        assert!(
-            errors.len() <= 2,
-            "a cut is one mistake: {:?} gives {errors:#?}",
-            &GOOD[..end]
-        );
+        assert!(errors.len() <= 2, "a cut is one mistake: {:?} gives {errors:#?}", &GOOD[..end]);
     }
     for token in lex(GOOD) {
         let mut text = GOOD.to_owned();
         text.replace_range(token.span.clone(), "");
         check(&text);
         let errors = parse(&text).errors;
-        assert!(
-            errors.len() <= 3,
-            "without {:?} at {:?}: {errors:#?}",
-            &GOOD[token.span.clone()],
-            token.span
-        );
+        assert!(errors.len() <= 3, "without {:?} at {:?}: {errors:#?}", &GOOD[token.span.clone()], token.span);
     }
 }
 
@@ -193,38 +128,17 @@ fn nesting_is_bounded_and_time_is_linear() {
         "\"".repeat(many),
     ];
     for bomb in bombs {
-        for text in [
-            format!("plan \"p\" {{\n{bomb}"),
-            format!("plan \"p\" {{\ntrain {{\n{bomb}"),
-            bomb,
-        ] {
+        for text in [format!("plan \"p\" {{\n{bomb}"), format!("plan \"p\" {{\ntrain {{\n{bomb}"), bomb] {
             let start = Instant::now();
             let errors = parse(&text).errors;
             check(&text);
-            assert!(
-                !errors.is_empty() || text.contains("+ 1"),
-                "{}",
-                &text[..30]
-            );
+            assert!(!errors.is_empty() || text.contains("+ 1"), "{}", &text[..30]);
             // a quadratic parser would take minutes
-            assert!(
-                start.elapsed().as_secs() < 10,
-                "{} took {:?}",
-                &text[..30],
-                start.elapsed()
-            );
+            assert!(start.elapsed().as_secs() < 10, "{} took {:?}", &text[..30], start.elapsed());
         }
     }
-    let deep = format!(
-        "plan \"p\" {{\n model = \"m\"\n data {{ path = {}1{} }}\n}}",
-        "(".repeat(80),
-        ")".repeat(80)
-    );
-    let messages: Vec<_> = parse(&deep)
-        .errors
-        .into_iter()
-        .map(|error| error.message)
-        .collect();
+    let deep = format!("plan \"p\" {{\n model = \"m\"\n data {{ path = {}1{} }}\n}}", "(".repeat(80), ")".repeat(80));
+    let messages: Vec<_> = parse(&deep).errors.into_iter().map(|error| error.message).collect();
     assert_eq!(messages, ["more than 64 levels deep"]);
 }
 

@@ -8,31 +8,20 @@ fn told(document: &Document) -> String {
     let mut told = String::new();
     for problem in &document.problems {
         let (line, column) = document.source.position(problem.span.start);
-        told += &format!(
-            "{} at {line}:{column} {:?}\n  {}\n",
-            problem.code,
-            &text[problem.span.clone()],
-            problem.message
-        );
+        told +=
+            &format!("{} at {line}:{column} {:?}\n  {}\n", problem.code, &text[problem.span.clone()], problem.message);
         if let Some(help) = &problem.help {
             told += &format!("  help: {help}\n");
         }
         for (span, label) in &problem.related {
-            told += &format!(
-                "  {label}: {:?} on line {}\n",
-                &text[span.clone()],
-                document.source.position(span.start).0
-            );
+            told +=
+                &format!("  {label}: {:?} on line {}\n", &text[span.clone()], document.source.position(span.start).0);
         }
         if let Some(fix) = &problem.fix {
             let repaired = fix.apply(text);
-            let line_start = repaired[..fix.range.start]
-                .rfind('\n')
-                .map_or(0, |at| at + 1);
+            let line_start = repaired[..fix.range.start].rfind('\n').map_or(0, |at| at + 1);
             let end = fix.range.start + fix.text.len();
-            let line_end = repaired[end..]
-                .find('\n')
-                .map_or(repaired.len(), |at| end + at);
+            let line_end = repaired[end..].find('\n').map_or(repaired.len(), |at| end + at);
             told += &format!("  repaired: {}\n", repaired[line_start..line_end].trim());
         }
     }
@@ -41,10 +30,7 @@ fn told(document: &Document) -> String {
 
 /// Statements of a plan that is well but for them.
 fn inside(statements: &str) -> String {
-    told(&read_text(
-        "a.mem",
-        format!("plan \"a\" {{\n  model = \"m\"\n  {statements}\n}}\n"),
-    ))
+    told(&read_text("a.mem", format!("plan \"a\" {{\n  model = \"m\"\n  {statements}\n}}\n")))
 }
 
 macro_rules! mistakes {
@@ -108,17 +94,6 @@ fn a_report_points_into_the_text() {
     assert_eq!(report.to_string(), "`plan` has no setting `epochs`");
     assert_eq!(report.code().unwrap().to_string(), "unknown-setting");
     let label = report.labels().unwrap().next().unwrap();
-    let seen = report
-        .source_code()
-        .unwrap()
-        .read_span(label.inner(), 0, 0)
-        .unwrap();
-    assert_eq!(
-        (
-            std::str::from_utf8(seen.data()).unwrap(),
-            seen.name(),
-            seen.line()
-        ),
-        ("epochs", Some("a.mem"), 2)
-    );
+    let seen = report.source_code().unwrap().read_span(label.inner(), 0, 0).unwrap();
+    assert_eq!((std::str::from_utf8(seen.data()).unwrap(), seen.name(), seen.line()), ("epochs", Some("a.mem"), 2));
 }

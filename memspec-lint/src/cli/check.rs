@@ -12,6 +12,18 @@ use crate::diagnostic::{Finding, Severity};
 use crate::fix::{self, Applicability};
 use crate::output::{Style, json, report};
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  memspec-lint check plans/                      every .mem file in plans/ and below
+  memspec-lint check train.yaml                  a plan in YAML or JSON, by its name
+  memspec-lint check train.mem --fix             make it fit without changing what is trained
+  memspec-lint check train.mem --diff --unsafe-fixes
+  memspec-lint check --output-format concise     one line a finding, for editors
+
+A finding is allowed with a comment above it: # memspec: allow(thin-headroom) why
+
+Exit codes: 0 clean, 1 errors or warnings, 2 could not run";
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Plan files, and folders to search for .mem files

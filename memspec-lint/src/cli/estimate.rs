@@ -12,6 +12,13 @@ use crate::output::{Style, report};
 use crate::rules::spec::unsupported_setting;
 use crate::{Linter, diagnostic};
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  memspec-lint estimate train.mem
+  memspec-lint estimate train.mem --json | jq '.plans[0].peak.process'
+
+Exit codes: 0 estimated, whether it fits or not; 2 could not be estimated";
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The plan file

@@ -35,8 +35,10 @@ Exit codes: 0 clean, 1 findings, 2 could not run";
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Finds what is wrong with plans, and repairs it
+    #[command(after_help = check::EXAMPLES)]
     Check(check::Arguments),
     /// Says what a plan takes in memory, and what each setting costs
+    #[command(after_help = estimate::EXAMPLES)]
     Estimate(estimate::Arguments),
     /// Prints a rule's page
     Explain(explain::Arguments),

@@ -35,9 +35,9 @@ pub(crate) fn check(base: &Path, text: &str) -> (Document, Vec<Finding>) {
     (document, findings)
 }
 
-/// The clean plan with a fragment's statements in place of its own; a fragment with a plan is a file already.
+/// The clean plan with a fragment's statements in place of its own; a fragment with a plan or an edition is a file already.
 pub(crate) fn with(fragment: &str) -> String {
-    if fragment.lines().any(|line| line.starts_with("plan ")) {
+    if fragment.lines().any(|line| line.starts_with("plan ") || line.starts_with("mem ")) {
         return fragment.to_owned();
     }
     let mut statements = statements(CLEAN);

@@ -177,10 +177,7 @@ fn k_scales(packed: &[u8]) -> [(f32, f32); 8] {
         let (scale, low) = if j < 4 {
             (packed[j] & 63, packed[j + 4] & 63)
         } else {
-            (
-                packed[j + 4] & 15 | packed[j - 4] >> 6 << 4,
-                packed[j + 4] >> 4 | packed[j] >> 6 << 4,
-            )
+            (packed[j + 4] & 15 | packed[j - 4] >> 6 << 4, packed[j + 4] >> 4 | packed[j] >> 6 << 4)
         };
         (f32::from(scale), f32::from(low))
     })

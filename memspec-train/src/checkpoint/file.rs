@@ -19,16 +19,9 @@ impl DataFile {
         let metadata = file.metadata().map_err(CheckpointError::io(path))?;
         if !metadata.is_file() {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-            return Err(CheckpointError::Io {
-                path: path.to_owned(),
-                source,
-            });
+            return Err(CheckpointError::Io { path: path.to_owned(), source });
         }
-        Ok(Self {
-            path: path.to_owned(),
-            length: metadata.len(),
-            file,
-        })
+        Ok(Self { path: path.to_owned(), length: metadata.len(), file })
     }
 
     /// Fills `bytes` from `offset` on.
@@ -40,10 +33,7 @@ impl DataFile {
                 needed: end,
                 found: self.file.metadata().map_or(self.length, |m| m.len()),
             },
-            _ => CheckpointError::Io {
-                path: self.path.clone(),
-                source,
-            },
+            _ => CheckpointError::Io { path: self.path.clone(), source },
         })
     }
 }

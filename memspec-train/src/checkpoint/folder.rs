@@ -26,28 +26,18 @@ pub(super) fn open(path: &Path) -> Result<(Vec<DataFile>, Vec<Tensor>), Checkpoi
     let mut ggufs = files_ending(path, "gguf")?;
     match (ggufs.pop(), ggufs.is_empty()) {
         (Some(only), true) => gguf::open(&only),
-        (Some(_), false) => Err(no_weights(
-            path,
-            "there are several .gguf files: name one of them",
-        )),
+        (Some(_), false) => Err(no_weights(path, "there are several .gguf files: name one of them")),
         (None, _) if !files_ending(path, "bin")?.is_empty() => Err(no_weights(
             path,
             "the .bin files here are pickles, which can run code when loaded: save the model again with safe_serialization",
         )),
-        (None, _) => Err(no_weights(
-            path,
-            "give the folder that the model was saved to, or a .gguf file",
-        )),
+        (None, _) => Err(no_weights(path, "give the folder that the model was saved to, or a .gguf file")),
     }
 }
 
 fn no_weights(path: &Path, help: &'static str) -> CheckpointError {
     let looked_for = "model.safetensors, model.safetensors.index.json, *.gguf";
-    CheckpointError::NoWeights {
-        path: path.to_owned(),
-        looked_for,
-        help,
-    }
+    CheckpointError::NoWeights { path: path.to_owned(), looked_for, help }
 }
 
 fn files_ending(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, CheckpointError> {
@@ -74,22 +64,13 @@ struct Index {
 
 fn sharded(folder: &Path) -> Result<(Vec<DataFile>, Vec<Tensor>), CheckpointError> {
     let index_path = inside(folder, &folder.join(INDEX), INDEX)?;
-    let length = index_path
-        .metadata()
-        .map_err(CheckpointError::io(&index_path))?
-        .len();
-    let broken = |reason: String| CheckpointError::Header {
-        path: folder.join(INDEX),
-        reason,
-    };
+    let length = index_path.metadata().map_err(CheckpointError::io(&index_path))?.len();
+    let broken = |reason: String| CheckpointError::Header { path: folder.join(INDEX), reason };
     if length > MOST_INDEX_BYTES {
-        return Err(broken(format!(
-            "{length} bytes is too long for a list of tensor names"
-        )));
+        return Err(broken(format!("{length} bytes is too long for a list of tensor names")));
     }
     let text = std::fs::read(&index_path).map_err(CheckpointError::io(&index_path))?;
-    let Index { weight_map } =
-        serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
+    let Index { weight_map } = serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
     if weight_map.is_empty() {
         return Err(broken("its weight_map is empty".to_owned()));
     }
@@ -104,8 +85,7 @@ fn sharded(folder: &Path) -> Result<(Vec<DataFile>, Vec<Tensor>), CheckpointErro
         where_found.insert(shard, number);
         files.push(file);
     }
-    let found: BTreeSet<(&str, usize)> =
-        tensors.iter().map(|t| (t.name.as_str(), t.file)).collect();
+    let found: BTreeSet<(&str, usize)> = tensors.iter().map(|t| (t.name.as_str(), t.file)).collect();
     for (tensor, shard) in &weight_map {
         let number = where_found[shard];
         if !found.contains(&(tensor.as_str(), number)) {
@@ -123,25 +103,15 @@ fn sharded(folder: &Path) -> Result<(Vec<DataFile>, Vec<Tensor>), CheckpointErro
 ///
 /// `named_by` is the file to name in the error.
 fn inside(folder: &Path, named_by: &Path, name: &str) -> Result<PathBuf, CheckpointError> {
-    let outside = |reason: String| CheckpointError::OutsideFolder {
-        path: named_by.to_owned(),
-        shard: name.to_owned(),
-        reason,
-    };
+    let outside =
+        |reason: String| CheckpointError::OutsideFolder { path: named_by.to_owned(), shard: name.to_owned(), reason };
     let written = Path::new(name);
-    if name.is_empty()
-        || !written
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)))
-    {
+    if name.is_empty() || !written.components().all(|part| matches!(part, Component::Normal(_))) {
         return Err(outside("an absolute path, or one with `..`".to_owned()));
     }
     let path = folder.join(written);
     if !path.exists() {
-        return Err(CheckpointError::MissingShard {
-            path: named_by.to_owned(),
-            shard: name.to_owned(),
-        });
+        return Err(CheckpointError::MissingShard { path: named_by.to_owned(), shard: name.to_owned() });
     }
     let real = path.canonicalize().map_err(CheckpointError::io(&path))?;
     let real_folder = folder.canonicalize().map_err(CheckpointError::io(folder))?;
@@ -156,7 +126,6 @@ fn inside(folder: &Path, named_by: &Path, name: &str) -> Result<PathBuf, Checkpo
 fn hub_cache_blobs(folder: &Path) -> Option<PathBuf> {
     let snapshots = folder.parent()?;
     let repository = snapshots.parent()?;
-    let is_cache = snapshots.file_name()? == "snapshots"
-        && repository.file_name()?.to_str()?.starts_with("models--");
+    let is_cache = snapshots.file_name()? == "snapshots" && repository.file_name()?.to_str()?.starts_with("models--");
     is_cache.then(|| repository.join("blobs"))
 }

@@ -7,17 +7,12 @@ use std::path::Path;
 pub(super) fn open(path: &Path) -> Result<(Vec<DataFile>, Vec<Tensor>), CheckpointError> {
     let file = DataFile::open(path)?;
     let header = header(path)?;
-    let architecture = text(&header, "general.architecture")
-        .unwrap_or_default()
-        .to_owned();
+    let architecture = text(&header, "general.architecture").unwrap_or_default().to_owned();
     let rotary = Rotary::of(&header, &architecture);
     let mut tensors = Vec::with_capacity(header.tensors.len());
     for info in header.tensors {
-        let wrong = |reason: String| CheckpointError::Tensor {
-            path: path.to_owned(),
-            tensor: info.name.clone(),
-            reason,
-        };
+        let wrong =
+            |reason: String| CheckpointError::Tensor { path: path.to_owned(), tensor: info.name.clone(), reason };
         let name = names::from_gguf(&architecture, &info.name);
         let shape: Vec<usize> = info
             .shape
@@ -27,24 +22,14 @@ pub(super) fn open(path: &Path) -> Result<(Vec<DataFile>, Vec<Tensor>), Checkpoi
             .map_err(|_| wrong("more elements than this machine can count".to_owned()))?;
         let encoding = encoding(info.kind);
         let layout = match &rotary {
-            Some(rotary) if is_rotated(&name) => rotary
-                .layout(&name, shape.first().copied().unwrap_or(0))
-                .map_err(wrong)?,
-            _ if architecture.starts_with("gemma") && name.ends_with("norm.weight") => {
-                Layout::OneAdded
+            Some(rotary) if is_rotated(&name) => {
+                rotary.layout(&name, shape.first().copied().unwrap_or(0)).map_err(wrong)?
             }
+            _ if architecture.starts_with("gemma") && name.ends_with("norm.weight") => Layout::OneAdded,
             _ => Layout::Same,
         };
         // a row that is read on its own must begin at a block: the header's reader has checked that rows are whole blocks
-        tensors.push(Tensor {
-            name,
-            shape,
-            encoding,
-            file: 0,
-            offset: info.offset,
-            bytes: info.bytes,
-            layout,
-        });
+        tensors.push(Tensor { name, shape, encoding, file: 0, offset: info.offset, bytes: info.bytes, layout });
     }
     tensors.sort_by_key(|tensor| tensor.offset);
     Ok((vec![file], tensors))
@@ -52,27 +37,12 @@ pub(super) fn open(path: &Path) -> Result<(Vec<DataFile>, Vec<Tensor>), Checkpoi
 
 fn header(path: &Path) -> Result<Header, CheckpointError> {
     Header::open(path).map_err(|error| match error {
-        GgufError::Io(source) => CheckpointError::Io {
-            path: path.to_owned(),
-            source,
-        },
-        GgufError::Tensor { name, why } => CheckpointError::Tensor {
-            path: path.to_owned(),
-            tensor: name,
-            reason: why,
-        },
-        GgufError::Duplicate {
-            what: "tensor",
-            name,
-        } => CheckpointError::Duplicate {
-            path: path.to_owned(),
-            tensor: name,
-            also: String::new(),
-        },
-        other => CheckpointError::Header {
-            path: path.to_owned(),
-            reason: other.to_string(),
-        },
+        GgufError::Io(source) => CheckpointError::Io { path: path.to_owned(), source },
+        GgufError::Tensor { name, why } => CheckpointError::Tensor { path: path.to_owned(), tensor: name, reason: why },
+        GgufError::Duplicate { what: "tensor", name } => {
+            CheckpointError::Duplicate { path: path.to_owned(), tensor: name, also: String::new() }
+        }
+        other => CheckpointError::Header { path: path.to_owned(), reason: other.to_string() },
     })
 }
 
@@ -103,14 +73,7 @@ fn encoding(kind: GgmlType) -> Encoding {
 }
 
 fn is_rotated(name: &str) -> bool {
-    [
-        ".q_proj.weight",
-        ".k_proj.weight",
-        ".q_proj.bias",
-        ".k_proj.bias",
-    ]
-    .iter()
-    .any(|end| name.ends_with(end))
+    [".q_proj.weight", ".k_proj.weight", ".q_proj.bias", ".k_proj.bias"].iter().any(|end| name.ends_with(end))
 }
 
 /// Heads of a `llama` file, whose q and k rows llama.cpp's converter puts in its own rotary order (`LlamaModel.permute`).
@@ -124,15 +87,8 @@ impl Rotary {
         if architecture != "llama" {
             return None;
         }
-        let heads = header
-            .metadata
-            .get("llama.attention.head_count")
-            .and_then(Value::as_u64);
-        let kv_heads = header
-            .metadata
-            .get("llama.attention.head_count_kv")
-            .and_then(Value::as_u64)
-            .or(heads);
+        let heads = header.metadata.get("llama.attention.head_count").and_then(Value::as_u64);
+        let kv_heads = header.metadata.get("llama.attention.head_count_kv").and_then(Value::as_u64).or(heads);
         Some(Self { heads, kv_heads })
     }
 
@@ -141,15 +97,11 @@ impl Rotary {
             true => ("llama.attention.head_count", self.heads),
             false => ("llama.attention.head_count_kv", self.kv_heads),
         };
-        let heads = heads
-            .and_then(|heads| usize::try_from(heads).ok())
-            .unwrap_or(0);
+        let heads = heads.and_then(|heads| usize::try_from(heads).ok()).unwrap_or(0);
         // pairs of rows in every head
         match heads > 0 && rows > 0 && rows.is_multiple_of(2 * heads) {
             true => Ok(Layout::InterleavedRotary { rows: rows / heads }),
-            false => Err(format!(
-                "its {rows} rows cannot be those of `{key}` = {heads} heads"
-            )),
+            false => Err(format!("its {rows} rows cannot be those of `{key}` = {heads} heads")),
         }
     }
 }
@@ -178,19 +130,13 @@ impl GgufVocabulary {
     /// Reads it; a file without a tokenizer, or with numbers of tokens that are none, is an error.
     pub(crate) fn read(path: &Path) -> Result<Self, CheckpointError> {
         let header = header(path)?;
-        let broken = |reason: String| CheckpointError::Header {
-            path: path.to_owned(),
-            reason,
-        };
+        let broken = |reason: String| CheckpointError::Header { path: path.to_owned(), reason };
         let strings = |key: &str| -> Vec<String> {
             let strings = header.metadata.get(key).and_then(Value::as_strings);
-            strings
-                .map(|strings| strings.iter().map(str::to_owned).collect())
-                .unwrap_or_default()
+            strings.map(|strings| strings.iter().map(str::to_owned).collect()).unwrap_or_default()
         };
         let tokens = strings("tokenizer.ggml.tokens");
-        let Some(model) = text(&header, "tokenizer.ggml.model").filter(|_| !tokens.is_empty())
-        else {
+        let Some(model) = text(&header, "tokenizer.ggml.model").filter(|_| !tokens.is_empty()) else {
             return Err(broken(
                 "there is no tokenizer inside (`tokenizer.ggml.model`, `tokenizer.ggml.tokens`); use the model's folder with its tokenizer.json".to_owned(),
             ));
@@ -200,22 +146,15 @@ impl GgufVocabulary {
                 None => Ok(None),
                 Some(value) => match value.as_u64() {
                     Some(id) if id < tokens.len() as u64 => Ok(Some(id as u32)),
-                    _ => Err(broken(format!(
-                        "`{key}` is no token: there are {}",
-                        tokens.len()
-                    ))),
+                    _ => Err(broken(format!("`{key}` is no token: there are {}", tokens.len()))),
                 },
             }
         };
         let flag = |key: &str| header.metadata.get(key).and_then(Value::as_bool);
         let is_llama = model == "llama";
         let types = match header.metadata.get("tokenizer.ggml.token_type") {
-            Some(Value::Array(Array::I32(types))) => {
-                types.iter().map(|&kind| kind.into()).collect()
-            }
-            Some(Value::Array(Array::U32(types))) => {
-                types.iter().map(|&kind| kind.into()).collect()
-            }
+            Some(Value::Array(Array::I32(types))) => types.iter().map(|&kind| kind.into()).collect(),
+            Some(Value::Array(Array::U32(types))) => types.iter().map(|&kind| kind.into()).collect(),
             _ => Vec::new(),
         };
         let scores = match header.metadata.get("tokenizer.ggml.scores") {
@@ -223,18 +162,12 @@ impl GgufVocabulary {
             _ => Vec::new(),
         };
         if is_llama && scores.len() != tokens.len() {
-            return Err(broken(format!(
-                "{} scores for {} tokens",
-                scores.len(),
-                tokens.len()
-            )));
+            return Err(broken(format!("{} scores for {} tokens", scores.len(), tokens.len())));
         }
         let architecture = text(&header, "general.architecture").unwrap_or_default();
         Ok(Self {
             model: model.to_owned(),
-            pre: text(&header, "tokenizer.ggml.pre")
-                .unwrap_or_default()
-                .to_owned(),
+            pre: text(&header, "tokenizer.ggml.pre").unwrap_or_default().to_owned(),
             scores,
             types,
             merges: strings("tokenizer.ggml.merges"),
@@ -246,10 +179,7 @@ impl GgufVocabulary {
             // llama.cpp's defaults
             add_bos: flag("tokenizer.ggml.add_bos_token").unwrap_or(is_llama),
             add_space_prefix: flag("tokenizer.ggml.add_space_prefix").unwrap_or(is_llama),
-            context: header
-                .metadata
-                .get(&format!("{architecture}.context_length"))
-                .and_then(Value::as_u64),
+            context: header.metadata.get(&format!("{architecture}.context_length")).and_then(Value::as_u64),
             chat_template: text(&header, "tokenizer.chat_template").map(str::to_owned),
             tokens,
         })

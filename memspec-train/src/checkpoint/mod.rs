@@ -85,20 +85,10 @@ impl Checkpoint {
                     false => format!(", also in {}", files[first.file].path.display()),
                 };
                 let path = files[tensor.file].path.clone();
-                return Err(CheckpointError::Duplicate {
-                    path,
-                    tensor: tensor.name.clone(),
-                    also,
-                });
+                return Err(CheckpointError::Duplicate { path, tensor: tensor.name.clone(), also });
             }
         }
-        Ok(Self {
-            path: path.to_owned(),
-            files,
-            tensors,
-            by_name,
-            scratch: Mutex::default(),
-        })
+        Ok(Self { path: path.to_owned(), files, tensors, by_name, scratch: Mutex::default() })
     }
 
     /// The folder or file that was opened.
@@ -157,12 +147,7 @@ impl Checkpoint {
     /// Elements `range` of the tensor (counted row-major) into `out`, which has the range's length.
     ///
     /// May be called from several threads; each then has its own scratch for the time of the call.
-    pub fn read_f32(
-        &self,
-        name: &str,
-        range: Range<usize>,
-        out: &mut [f32],
-    ) -> Result<(), CheckpointError> {
+    pub fn read_f32(&self, name: &str, range: Range<usize>, out: &mut [f32]) -> Result<(), CheckpointError> {
         let tensor = self.find(name)?;
         let elements = tensor.elements();
         if range.start > range.end || range.end > elements || range.len() != out.len() {
@@ -253,11 +238,7 @@ impl Checkpoint {
                     piece
                 }
                 _ => {
-                    encoding::decode(
-                        tensor.encoding,
-                        &scratch[..bytes],
-                        &mut out[..blocks * block],
-                    );
+                    encoding::decode(tensor.encoding, &scratch[..bytes], &mut out[..blocks * block]);
                     blocks * block
                 }
             };

@@ -11,16 +11,9 @@ const MOST_HEADER_BYTES: u64 = 100_000_000;
 
 /// The tensors of one file, in the order of their bytes.
 pub(super) fn tensors(file: &DataFile, index: usize) -> Result<Vec<Tensor>, CheckpointError> {
-    let header = |reason: String| CheckpointError::Header {
-        path: file.path.clone(),
-        reason,
-    };
+    let header = |reason: String| CheckpointError::Header { path: file.path.clone(), reason };
     if file.length < 8 {
-        return Err(CheckpointError::Truncated {
-            path: file.path.clone(),
-            needed: 8,
-            found: file.length,
-        });
+        return Err(CheckpointError::Truncated { path: file.path.clone(), needed: 8, found: file.length });
     }
     let mut length = [0; 8];
     file.read_at(0, &mut length)?;
@@ -33,27 +26,16 @@ pub(super) fn tensors(file: &DataFile, index: usize) -> Result<Vec<Tensor>, Chec
     // cannot overflow: the length is small
     let data_start = 8 + length;
     if data_start > file.length {
-        return Err(CheckpointError::Truncated {
-            path: file.path.clone(),
-            needed: data_start,
-            found: file.length,
-        });
+        return Err(CheckpointError::Truncated { path: file.path.clone(), needed: data_start, found: file.length });
     }
     let mut json = vec![0; length as usize];
     file.read_at(8, &mut json)?;
-    let Entries(entries) = serde_json::from_slice(&json)
-        .map_err(|error| header(format!("not the JSON expected: {error}")))?;
+    let Entries(entries) =
+        serde_json::from_slice(&json).map_err(|error| header(format!("not the JSON expected: {error}")))?;
 
     let mut tensors = Vec::with_capacity(entries.len());
     for (name, entry) in entries {
-        tensors.push(checked(
-            &file.path,
-            name,
-            entry,
-            data_start,
-            file.length,
-            index,
-        )?);
+        tensors.push(checked(&file.path, name, entry, data_start, file.length, index)?);
     }
     tensors.sort_by_key(|tensor| (tensor.offset, tensor.bytes));
     check_overlap(&file.path, &tensors)?;
@@ -68,40 +50,20 @@ fn checked(
     file_length: u64,
     file: usize,
 ) -> Result<Tensor, CheckpointError> {
-    let wrong = |reason: String| CheckpointError::Tensor {
-        path: path.to_owned(),
-        tensor: name.clone(),
-        reason,
-    };
+    let wrong = |reason: String| CheckpointError::Tensor { path: path.to_owned(), tensor: name.clone(), reason };
     let [begin, end] = entry.data_offsets;
     if begin > end {
-        return Err(wrong(format!(
-            "its bytes end ({end}) before they begin ({begin})"
-        )));
+        return Err(wrong(format!("its bytes end ({end}) before they begin ({begin})")));
     }
-    let stored_end = data_start
-        .checked_add(end)
-        .ok_or_else(|| wrong(format!("its end {end} is beyond any file")))?;
+    let stored_end = data_start.checked_add(end).ok_or_else(|| wrong(format!("its end {end} is beyond any file")))?;
     if stored_end > file_length {
-        return Err(CheckpointError::Truncated {
-            path: path.to_owned(),
-            needed: stored_end,
-            found: file_length,
-        });
+        return Err(CheckpointError::Truncated { path: path.to_owned(), needed: stored_end, found: file_length });
     }
-    let (encoding, bits) =
-        encoding(&entry.dtype).ok_or_else(|| wrong(format!("unknown dtype `{}`", entry.dtype)))?;
-    let elements = entry.shape.iter().try_fold(1_usize, |product, &dimension| {
-        product.checked_mul(dimension)
-    });
+    let (encoding, bits) = encoding(&entry.dtype).ok_or_else(|| wrong(format!("unknown dtype `{}`", entry.dtype)))?;
+    let elements = entry.shape.iter().try_fold(1_usize, |product, &dimension| product.checked_mul(dimension));
     let bytes = elements
         .and_then(|elements| elements.checked_mul(bits))
-        .ok_or_else(|| {
-            wrong(format!(
-                "its shape {:?} has more elements than can be counted",
-                entry.shape
-            ))
-        })?
+        .ok_or_else(|| wrong(format!("its shape {:?} has more elements than can be counted", entry.shape)))?
         .div_ceil(8) as u64;
     if bytes != end - begin {
         return Err(wrong(format!(
@@ -111,15 +73,7 @@ fn checked(
             end - begin
         )));
     }
-    Ok(Tensor {
-        name,
-        shape: entry.shape,
-        encoding,
-        file,
-        offset: data_start + begin,
-        bytes,
-        layout: Layout::Same,
-    })
+    Ok(Tensor { name, shape: entry.shape, encoding, file, offset: data_start + begin, bytes, layout: Layout::Same })
 }
 
 /// `tensors` are sorted by where they begin.
@@ -196,9 +150,7 @@ impl<'de> Deserialize<'de> for Entries {
                     if !seen.insert(name.clone()) {
                         return Err(A::Error::custom(format!("tensor `{name}` is there twice")));
                     }
-                    let entry = map
-                        .next_value()
-                        .map_err(|e| A::Error::custom(format!("tensor `{name}`: {e}")))?;
+                    let entry = map.next_value().map_err(|e| A::Error::custom(format!("tensor `{name}`: {e}")))?;
                     entries.push((name, entry));
                 }
                 Ok(Entries(entries))

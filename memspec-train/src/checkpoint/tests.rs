@@ -15,9 +15,7 @@ fn folder() -> tempfile::TempDir {
 
 /// Opening fails, and the message has every one of `parts`.
 fn check_fails(path: &Path, parts: &[&str]) {
-    let error = Checkpoint::open(path)
-        .map(|_| ())
-        .expect_err("this must not open");
+    let error = Checkpoint::open(path).map(|_| ()).expect_err("this must not open");
     let message = error.to_string();
     for part in parts {
         assert!(message.contains(part), "`{part}` is not in: {message}");
@@ -44,16 +42,8 @@ fn half_precision_becomes_f32() {
     let folder = folder();
     let header = r#"{"h":{"dtype":"F16","shape":[2],"data_offsets":[0,4]},"b":{"dtype":"BF16","shape":[2],"data_offsets":[4,8]}}"#;
     let mut data = Vec::new();
-    data.extend(
-        [0.5, -2.0]
-            .iter()
-            .flat_map(|&v| half::f16::from_f32(v).to_le_bytes()),
-    );
-    data.extend(
-        [0.25, -3.0]
-            .iter()
-            .flat_map(|&v| half::bf16::from_f32(v).to_le_bytes()),
-    );
+    data.extend([0.5, -2.0].iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()));
+    data.extend([0.25, -3.0].iter().flat_map(|&v| half::bf16::from_f32(v).to_le_bytes()));
     let path = write(folder.path(), "x.safetensors", safetensors(header, &data));
     let checkpoint = Checkpoint::open(path).unwrap();
     assert_eq!(checkpoint.read_all("h").unwrap(), [0.5, -2.0]);
@@ -65,11 +55,7 @@ fn a_long_tensor_goes_through_a_small_scratch() {
     let folder = folder();
     let values: Vec<f32> = (0..200_000).map(|i| i as f32).collect();
     let header = r#"{"a":{"dtype":"F32","shape":[200000],"data_offsets":[0,800000]}}"#;
-    write(
-        folder.path(),
-        "model.safetensors",
-        safetensors(header, &f32_bytes(&values)),
-    );
+    write(folder.path(), "model.safetensors", safetensors(header, &f32_bytes(&values)));
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
     assert_eq!(checkpoint.read_all("a").unwrap(), values);
     assert!(checkpoint.scratch.lock().unwrap().capacity() <= SCRATCH_BYTES);
@@ -83,48 +69,21 @@ fn broken_safetensors_are_named_and_explained() {
         check_fails(folder.path(), parts);
     };
     let whole = two();
-    check(
-        &whole[..whole.len() - 1],
-        &["model.safetensors", "cut short", "fetch it again"],
-    );
+    check(&whole[..whole.len() - 1], &["model.safetensors", "cut short", "fetch it again"]);
     check(&whole[..40], &["cut short"]);
     check(&[], &["cut short"]);
-    check(
-        &u64::MAX.to_le_bytes(),
-        &["claims to be 18446744073709551615 bytes"],
-    );
+    check(&u64::MAX.to_le_bytes(), &["claims to be 18446744073709551615 bytes"]);
     check(&99_000_000_u64.to_le_bytes(), &["header needs 99000008"]);
     check(&safetensors("not json", &[]), &["broken header"]);
     check(&safetensors("[1]", &[]), &["broken header"]);
     let one = |entry: &str| safetensors(&format!(r#"{{"a":{entry}}}"#), &[0; 16]);
-    check(
-        &one(r#"{"dtype":"F32","shape":[4],"data_offsets":[16,0]}"#),
-        &["`a`", "before they begin"],
-    );
-    check(
-        &one(r#"{"dtype":"F32","shape":[9],"data_offsets":[0,36]}"#),
-        &["cut short"],
-    );
-    check(
-        &one(r#"{"dtype":"F32","shape":[5],"data_offsets":[0,16]}"#),
-        &["`a`", "takes 20 bytes", "16"],
-    );
-    check(
-        &one(r#"{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,16]}"#),
-        &["more elements"],
-    );
-    check(
-        &one(r#"{"dtype":"F32","shape":[4],"data_offsets":[0,18446744073709551615]}"#),
-        &["`a`", "beyond any file"],
-    );
-    check(
-        &one(r#"{"dtype":"F32","shape":[-4],"data_offsets":[0,16]}"#),
-        &["broken header", "`a`"],
-    );
-    check(
-        &one(r#"{"dtype":"Q9","shape":[4],"data_offsets":[0,16]}"#),
-        &["unknown dtype `Q9`"],
-    );
+    check(&one(r#"{"dtype":"F32","shape":[4],"data_offsets":[16,0]}"#), &["`a`", "before they begin"]);
+    check(&one(r#"{"dtype":"F32","shape":[9],"data_offsets":[0,36]}"#), &["cut short"]);
+    check(&one(r#"{"dtype":"F32","shape":[5],"data_offsets":[0,16]}"#), &["`a`", "takes 20 bytes", "16"]);
+    check(&one(r#"{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,16]}"#), &["more elements"]);
+    check(&one(r#"{"dtype":"F32","shape":[4],"data_offsets":[0,18446744073709551615]}"#), &["`a`", "beyond any file"]);
+    check(&one(r#"{"dtype":"F32","shape":[-4],"data_offsets":[0,16]}"#), &["broken header", "`a`"]);
+    check(&one(r#"{"dtype":"Q9","shape":[4],"data_offsets":[0,16]}"#), &["unknown dtype `Q9`"]);
     let overlap = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
     check(&safetensors(overlap, &[0; 12]), &["`a` and `b` overlap"]);
     let twice = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#;
@@ -135,44 +94,22 @@ fn broken_safetensors_are_named_and_explained() {
 fn a_wrong_question_about_a_tensor_is_answered() {
     let folder = folder();
     let header = r#"{"layer.q_proj.weight":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"packed":{"dtype":"U8","shape":[4],"data_offsets":[16,20]}}"#;
-    write(
-        folder.path(),
-        "model.safetensors",
-        safetensors(header, &[0; 20]),
-    );
+    write(folder.path(), "model.safetensors", safetensors(header, &[0; 20]));
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
     let check = |result: Result<(), CheckpointError>, parts: &[&str]| {
         let message = result.expect_err("a wrong question").to_string();
-        parts
-            .iter()
-            .for_each(|part| assert!(message.contains(part), "`{part}` is not in: {message}"));
+        parts.iter().for_each(|part| assert!(message.contains(part), "`{part}` is not in: {message}"));
     };
     check(
         checkpoint.read_all("layer.q_prj.weight").map(|_| ()),
         &["layer.q_prj.weight", "nearest is `layer.q_proj.weight`"],
     );
-    check(
-        checkpoint.expect_shape("layer.q_proj.weight", &[2, 3]),
-        &["[2, 2]", "[2, 3]"],
-    );
-    check(
-        checkpoint.expect_shape("packed", &[4]),
-        &["U8", "original weights"],
-    );
+    check(checkpoint.expect_shape("layer.q_proj.weight", &[2, 3]), &["[2, 2]", "[2, 3]"]);
+    check(checkpoint.expect_shape("packed", &[4]), &["U8", "original weights"]);
     check(checkpoint.read_all("packed").map(|_| ()), &["U8"]);
-    check(
-        checkpoint.read_f32("layer.q_proj.weight", 2..5, &mut [0.0; 3]),
-        &["4 elements", "2..5"],
-    );
-    check(
-        checkpoint.read_f32("layer.q_proj.weight", 0..2, &mut [0.0; 3]),
-        &["room for 3"],
-    );
-    assert!(
-        checkpoint
-            .expect_shape("layer.q_proj.weight", &[2, 2])
-            .is_ok()
-    );
+    check(checkpoint.read_f32("layer.q_proj.weight", 2..5, &mut [0.0; 3]), &["4 elements", "2..5"]);
+    check(checkpoint.read_f32("layer.q_proj.weight", 0..2, &mut [0.0; 3]), &["room for 3"]);
+    assert!(checkpoint.expect_shape("layer.q_proj.weight", &[2, 2]).is_ok());
 }
 
 fn shard(name: &str) -> Vec<u8> {
@@ -202,39 +139,17 @@ fn shards_stay_in_the_folder() {
         write(folder.path(), "again.safetensors", shard("a"));
         write(folder.path(), "model.safetensors.index.json", index);
         #[cfg(unix)]
-        std::os::unix::fs::symlink(
-            outside.path().join("secret.safetensors"),
-            folder.path().join("link.safetensors"),
-        )
-        .unwrap();
+        std::os::unix::fs::symlink(outside.path().join("secret.safetensors"), folder.path().join("link.safetensors"))
+            .unwrap();
         check_fails(folder.path(), parts);
     };
-    let absolute = outside
-        .path()
-        .join("secret.safetensors")
-        .display()
-        .to_string();
-    check(
-        &format!(r#"{{"weight_map":{{"a":"{absolute}"}}}}"#),
-        &["outside the model's folder", "absolute"],
-    );
-    check(
-        r#"{"weight_map":{"a":"../x.safetensors"}}"#,
-        &["outside the model's folder", "`..`"],
-    );
+    let absolute = outside.path().join("secret.safetensors").display().to_string();
+    check(&format!(r#"{{"weight_map":{{"a":"{absolute}"}}}}"#), &["outside the model's folder", "absolute"]);
+    check(r#"{"weight_map":{"a":"../x.safetensors"}}"#, &["outside the model's folder", "`..`"]);
     #[cfg(unix)]
-    check(
-        r#"{"weight_map":{"a":"link.safetensors"}}"#,
-        &["outside the model's folder", "a link to"],
-    );
-    check(
-        r#"{"weight_map":{"a":"gone.safetensors"}}"#,
-        &["gone.safetensors", "fetch the missing file"],
-    );
-    check(
-        r#"{"weight_map":{"b":"one.safetensors"}}"#,
-        &["`b`", "is not"],
-    );
+    check(r#"{"weight_map":{"a":"link.safetensors"}}"#, &["outside the model's folder", "a link to"]);
+    check(r#"{"weight_map":{"a":"gone.safetensors"}}"#, &["gone.safetensors", "fetch the missing file"]);
+    check(r#"{"weight_map":{"b":"one.safetensors"}}"#, &["`b`", "is not"]);
     let both = r#"{"weight_map":{"a":"one.safetensors","x":"again.safetensors"}}"#;
     check(both, &["`x`", "is not"]);
     check(r#"{"weight_map":{}}"#, &["weight_map is empty"]);
@@ -248,15 +163,7 @@ fn a_tensor_in_two_shards_is_refused() {
     write(folder.path(), "two.safetensors", shard("b"));
     let index = r#"{"weight_map":{"a":"one.safetensors","b":"two.safetensors"}}"#;
     write(folder.path(), "model.safetensors.index.json", index);
-    check_fails(
-        folder.path(),
-        &[
-            "two.safetensors",
-            "`b` is there twice",
-            "also in",
-            "one.safetensors",
-        ],
-    );
+    check_fails(folder.path(), &["two.safetensors", "`b` is there twice", "also in", "one.safetensors"]);
 }
 
 #[cfg(unix)]
@@ -275,21 +182,10 @@ fn the_hub_caches_links_are_followed() {
 #[test]
 fn a_folder_without_weights_says_what_was_looked_for() {
     let folder = folder();
-    check_fails(
-        folder.path(),
-        &[
-            "no weights",
-            "model.safetensors",
-            ".gguf",
-            "give the folder",
-        ],
-    );
+    check_fails(folder.path(), &["no weights", "model.safetensors", ".gguf", "give the folder"]);
     write(folder.path(), "pytorch_model.bin", "x");
     check_fails(folder.path(), &["pickles", "safe_serialization"]);
-    check_fails(
-        &folder.path().join("nowhere"),
-        &["nowhere", "check that the file exists"],
-    );
+    check_fails(&folder.path().join("nowhere"), &["nowhere", "check that the file exists"]);
 }
 
 #[test]
@@ -308,11 +204,8 @@ fn ggml_blocks_decode_as_the_reference_does() {
     ] {
         let stored = blocks.tensor(&format!("{encoding}.bytes")).unwrap();
         let expected = blocks.tensor(&format!("{encoding}.values")).unwrap();
-        let expected: Vec<f32> = expected
-            .data()
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
+        let expected: Vec<f32> =
+            expected.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         let mut values = vec![0.0; expected.len()];
         encoding::decode(encoding, stored.data(), &mut values);
         assert_eq!(values, expected, "{encoding}");
@@ -329,13 +222,8 @@ fn llama() -> Gguf {
 #[test]
 fn gguf_tensors_have_hugging_faces_names_and_rows() {
     // the converter's permute of rows 0..8 (two heads of four): reshape (2, 2, 2), swap the last two
-    let stored: Vec<f32> = [0, 2, 1, 3, 4, 6, 5, 7]
-        .iter()
-        .flat_map(|&row| [row as f32, row as f32 + 0.5])
-        .collect();
-    let plain: Vec<f32> = (0..8)
-        .flat_map(|row| [row as f32, row as f32 + 0.5])
-        .collect();
+    let stored: Vec<f32> = [0, 2, 1, 3, 4, 6, 5, 7].iter().flat_map(|&row| [row as f32, row as f32 + 0.5]).collect();
+    let plain: Vec<f32> = (0..8).flat_map(|row| [row as f32, row as f32 + 0.5]).collect();
     let folder = folder();
     let file = llama()
         .tensor("blk.3.attn_q.weight", &[8, 2], 0, &f32_bytes(&stored))
@@ -367,12 +255,7 @@ fn gguf_blocks_are_read_from_any_element_on() {
     let bytes = fixture("ggml_blocks.safetensors");
     let blocks = SafeTensors::deserialize(&bytes).unwrap();
     let folder = folder();
-    let file = llama().tensor(
-        "blk.0.ffn_up.weight",
-        &[2, 128],
-        3,
-        blocks.tensor("Q4_1.bytes").unwrap().data(),
-    );
+    let file = llama().tensor("blk.0.ffn_up.weight", &[2, 128], 3, blocks.tensor("Q4_1.bytes").unwrap().data());
     let path = write(folder.path(), "m.gguf", file.bytes());
     let checkpoint = Checkpoint::open(path).unwrap();
     let name = "model.layers.0.mlp.up_proj.weight";
@@ -392,26 +275,14 @@ fn broken_ggufs_are_named_and_explained() {
         let path = write(folder.path(), "m.gguf", bytes);
         check_fails(&path, parts);
     };
-    let whole = llama()
-        .tensor("blk.0.attn_v.weight", &[8, 2], 0, &[0; 64])
-        .bytes();
-    check(
-        &whole[..whole.len() - 1],
-        &["m.gguf", "blk.0.attn_v.weight", "cut short"],
-    );
+    let whole = llama().tensor("blk.0.attn_v.weight", &[8, 2], 0, &[0; 64]).bytes();
+    check(&whole[..whole.len() - 1], &["m.gguf", "blk.0.attn_v.weight", "cut short"]);
     check(&whole[..20], &["m.gguf"]);
     check(b"PK\x03\x04....", &["not a GGUF"]);
     let huge = [&whole[..8], &u64::MAX.to_le_bytes(), &whole[16..]].concat();
     check(&huge, &["cut short"]);
-    check(
-        &llama()
-            .tensor("blk.0.attn_q.weight", &[6, 1], 0, &[0; 24])
-            .bytes(),
-        &["6 rows", "head_count"],
-    );
-    let twice = llama()
-        .tensor("a", &[1], 0, &[0; 4])
-        .tensor("a", &[1], 0, &[0; 4]);
+    check(&llama().tensor("blk.0.attn_q.weight", &[6, 1], 0, &[0; 24]).bytes(), &["6 rows", "head_count"]);
+    let twice = llama().tensor("a", &[1], 0, &[0; 4]).tensor("a", &[1], 0, &[0; 4]);
     check(&twice.bytes(), &["`a`", "twice"]);
 }
 
@@ -419,20 +290,14 @@ fn broken_ggufs_are_named_and_explained() {
 fn written_files_are_read_by_the_reference_and_by_us() {
     let folder = folder();
     let path = folder.path().join("new/adapter.safetensors");
-    let specs = [("b", vec![2, 3]), ("a", vec![1])].map(|(name, shape)| TensorSpec {
-        name: name.to_owned(),
-        shape,
-    });
+    let specs = [("b", vec![2, 3]), ("a", vec![1])].map(|(name, shape)| TensorSpec { name: name.to_owned(), shape });
     let values = [vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], vec![9.0]];
     write_safetensors(&path, &specs, |index| values[index].clone()).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     let reference = SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(reference.tensor("b").unwrap().shape(), [2, 3]);
     assert_eq!(reference.tensor("b").unwrap().data(), f32_bytes(&values[0]));
-    assert_eq!(
-        Checkpoint::open(&path).unwrap().read_all("a").unwrap(),
-        [9.0]
-    );
+    assert_eq!(Checkpoint::open(&path).unwrap().read_all("a").unwrap(), [9.0]);
 }
 
 #[test]
@@ -444,32 +309,13 @@ fn a_failed_write_leaves_the_old_file_alone() {
         Err(std::io::ErrorKind::StorageFull.into())
     });
     let message = full.unwrap_err().to_string();
-    assert!(
-        message.contains("disk is full") && message.contains("kept"),
-        "{message}"
-    );
+    assert!(message.contains("disk is full") && message.contains("kept"), "{message}");
     assert_eq!(std::fs::read(&path).unwrap(), b"old");
-    assert_eq!(
-        folder.path().read_dir().unwrap().count(),
-        1,
-        "nothing is left behind"
-    );
+    assert_eq!(folder.path().read_dir().unwrap().count(), 1, "nothing is left behind");
     let denied = WriteError::new(&path, std::io::ErrorKind::PermissionDenied.into()).to_string();
     assert!(denied.contains("set `output`"), "{denied}");
-    let wrong = write_safetensors(
-        &path,
-        &[TensorSpec {
-            name: "a".into(),
-            shape: vec![2],
-        }],
-        |_| vec![1.0],
-    );
-    assert!(
-        wrong
-            .unwrap_err()
-            .to_string()
-            .contains("1 values for the shape [2]")
-    );
+    let wrong = write_safetensors(&path, &[TensorSpec { name: "a".into(), shape: vec![2] }], |_| vec![1.0]);
+    assert!(wrong.unwrap_err().to_string().contains("1 values for the shape [2]"));
     assert_eq!(std::fs::read(&path).unwrap(), b"old");
 }
 

@@ -38,12 +38,10 @@ impl WriteError {
     pub fn new(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
-            io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::FileTooLarge => Self::DiskFull { path, source },
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Self::Permission { path, source }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::DiskFull { path, source }
             }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Permission { path, source },
             _ => Self::Io { path, source },
         }
     }
@@ -52,10 +50,7 @@ impl WriteError {
 /// Writes `path` through `content`: into a temporary file beside it, synced to the disk, then renamed over it.
 ///
 /// A kill at any instant leaves the old file or the new one. The folder is made if needed.
-pub fn write_atomically(
-    path: &Path,
-    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(), WriteError> {
+pub fn write_atomically(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), WriteError> {
     let attempt = || -> io::Result<()> {
         let folder = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -67,10 +62,7 @@ pub fn write_atomically(
         // the permissions of an ordinary new file, not a temporary's own 0600
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let temporary = builder
-            .prefix(&format!(".{name}."))
-            .suffix(".part")
-            .tempfile_in(folder)?;
+        let temporary = builder.prefix(&format!(".{name}.")).suffix(".part").tempfile_in(folder)?;
         let mut out = BufWriter::new(temporary);
         content(&mut out)?;
         let temporary = out.into_inner().map_err(io::IntoInnerError::into_error)?;
@@ -112,13 +104,9 @@ pub fn write_safetensors(
     for &index in &order {
         let TensorSpec { name, shape } = &tensors[index];
         let end = begin + 4 * shape.iter().product::<usize>();
-        let entry =
-            serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, end] });
+        let entry = serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, end] });
         if header.insert(name.clone(), entry).is_some() {
-            let source = io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("tensor `{name}` is given twice"),
-            );
+            let source = io::Error::new(io::ErrorKind::InvalidInput, format!("tensor `{name}` is given twice"));
             return Err(WriteError::new(path, source));
         }
         begin = end;
@@ -137,10 +125,7 @@ pub fn write_safetensors(
             let TensorSpec { name, shape } = &tensors[index];
             let elements: usize = shape.iter().product();
             if values.len() != elements {
-                let message = format!(
-                    "tensor `{name}` has {} values for the shape {shape:?}",
-                    values.len()
-                );
+                let message = format!("tensor `{name}` has {} values for the shape {shape:?}", values.len());
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
             }
             for piece in values.chunks(4096) {

@@ -57,25 +57,15 @@ pub struct Batch {
 impl Batch {
     /// Tokens whose prediction the loss counts: scored ones that follow another.
     pub fn scored_tokens(&self) -> usize {
-        self.scored
-            .chunks(self.columns.max(1))
-            .map(|row| row.iter().skip(1).filter(|&&scored| scored).count())
-            .sum()
+        self.scored.chunks(self.columns.max(1)).map(|row| row.iter().skip(1).filter(|&&scored| scored).count()).sum()
     }
 }
 
 impl Dataset {
     /// Reads and tokenizes a JSONL file. Memory stays near the tokens' own four bytes each: lines are read in pieces.
-    pub fn load(
-        path: &Path,
-        tokenizer: &Tokenizer,
-        options: &Options<'_>,
-    ) -> Result<Self, DataError> {
+    pub fn load(path: &Path, tokenizer: &Tokenizer, options: &Options<'_>) -> Result<Self, DataError> {
         let mut lines = Lines::open(path)?;
-        let mut dataset = Self {
-            context: options.context,
-            ..Self::default()
-        };
+        let mut dataset = Self { context: options.context, ..Self::default() };
         let mut format = options.format;
         loop {
             // the first alone: what is wrong with every line is said at once
@@ -88,10 +78,7 @@ impl Dataset {
                     .and_then(|record| record::detect(format, &record))
                     .map_err(|problem| lines.at(*first, problem))?;
                 if format == Format::Chat && options.template.is_none() {
-                    return Err(TemplateError::None {
-                        model: format!("{tokenizer:?}"),
-                    }
-                    .into());
+                    return Err(TemplateError::None { model: format!("{tokenizer:?}") }.into());
                 }
             }
             let tokens: Vec<Result<Tokens, LineProblem>> = chunk
@@ -106,9 +93,7 @@ impl Dataset {
             }
         }
         if dataset.ends.is_empty() {
-            return Err(DataError::Empty {
-                path: path.to_owned(),
-            });
+            return Err(DataError::Empty { path: path.to_owned() });
         }
         dataset.ids.shrink_to_fit();
         dataset.scored.shrink_to_fit();
@@ -164,10 +149,7 @@ impl Dataset {
     pub fn sample(&self, index: usize) -> Sample<'_> {
         let (start, end) = self.range(index);
         let bit = |at: usize| self.scored[at / 64] >> (at % 64) & 1 == 1;
-        Sample {
-            ids: &self.ids[start..end],
-            scored: (start..end).map(bit).collect(),
-        }
+        Sample { ids: &self.ids[start..end], scored: (start..end).map(bit).collect() }
     }
 
     /// Samples as one batch; `pad` fills short rows (see [`Tokenizer::pad`]).
@@ -175,10 +157,7 @@ impl Dataset {
     /// # Panics
     /// When an index is not below [`Dataset::len`].
     pub fn batch(&self, samples: &[usize], padding: Padding, pad: u32) -> Batch {
-        let lengths: Vec<usize> = samples
-            .iter()
-            .map(|&index| self.sample_length(index))
-            .collect();
+        let lengths: Vec<usize> = samples.iter().map(|&index| self.sample_length(index)).collect();
         let longest = lengths.iter().copied().max().unwrap_or(0);
         let columns = match padding {
             Padding::Longest => longest,
@@ -193,13 +172,7 @@ impl Dataset {
             scored.extend(sample.scored);
             scored.resize((row + 1) * columns, false);
         }
-        Batch {
-            rows: samples.len(),
-            columns,
-            ids,
-            scored,
-            lengths,
-        }
+        Batch { rows: samples.len(), columns, ids, scored, lengths }
     }
 
     /// Tokens of a sample.
@@ -226,8 +199,7 @@ impl Dataset {
             if let Some(word) = self.scored.last_mut() {
                 *word |= u64::from(scored) << (at % 64);
             }
-            self.ids
-                .push(tokens.ids[at - self.ends.last().copied().unwrap_or(0)]);
+            self.ids.push(tokens.ids[at - self.ends.last().copied().unwrap_or(0)]);
         }
         self.ends.push(self.ids.len());
         self.longest = self.longest.max(tokens.ids.len());
@@ -244,15 +216,8 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn open(path: &'a Path) -> Result<Self, DataError> {
-        let not_lines = |found, help| DataError::NotLines {
-            path: path.to_owned(),
-            found,
-            help,
-        };
-        let io = |source| DataError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let not_lines = |found, help| DataError::NotLines { path: path.to_owned(), found, help };
+        let io = |source| DataError::Io { path: path.to_owned(), source };
         if path.is_dir() {
             return Err(not_lines("a folder, not a file", " and name that file"));
         }
@@ -266,24 +231,13 @@ impl<'a> Lines<'a> {
         }
         let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
         if text.trim_ascii_start().starts_with(b"[") {
-            return Err(not_lines(
-                "a JSON list",
-                ", for example with jq: jq -c '.[]' list.json > lines.jsonl",
-            ));
+            return Err(not_lines("a JSON list", ", for example with jq: jq -c '.[]' list.json > lines.jsonl"));
         }
-        Ok(Self {
-            path,
-            reader,
-            number: 0,
-        })
+        Ok(Self { path, reader, number: 0 })
     }
 
     fn at(&self, line: usize, problem: LineProblem) -> DataError {
-        DataError::Line {
-            path: self.path.to_owned(),
-            line,
-            problem: Box::new(problem),
-        }
+        DataError::Line { path: self.path.to_owned(), line, problem: Box::new(problem) }
     }
 
     /// The next lines with their numbers, at most so many; none at the end of the file.
@@ -295,30 +249,16 @@ impl<'a> Lines<'a> {
             let read = (&mut self.reader)
                 .take(MOST_LINE_BYTES as u64 + 1)
                 .read_until(b'\n', &mut line)
-                .map_err(|source| DataError::Io {
-                    path: self.path.to_owned(),
-                    source,
-                })?;
+                .map_err(|source| DataError::Io { path: self.path.to_owned(), source })?;
             if read == 0 {
                 break;
             }
             self.number += 1;
             if read > MOST_LINE_BYTES {
-                return Err(self.at(
-                    self.number,
-                    LineProblem::TooLong {
-                        most: MOST_LINE_BYTES,
-                    },
-                ));
+                return Err(self.at(self.number, LineProblem::TooLong { most: MOST_LINE_BYTES }));
             }
-            let mut line = String::from_utf8(line).map_err(|error| {
-                self.at(
-                    self.number,
-                    LineProblem::NotUtf8 {
-                        at: error.utf8_error().valid_up_to(),
-                    },
-                )
-            })?;
+            let mut line = String::from_utf8(line)
+                .map_err(|error| self.at(self.number, LineProblem::NotUtf8 { at: error.utf8_error().valid_up_to() }))?;
             if self.number == 1 && line.starts_with('\u{feff}') {
                 line.remove(0);
             }

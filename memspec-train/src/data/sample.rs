@@ -20,26 +20,15 @@ pub(super) struct Tokens {
     pub(super) truncated: bool,
 }
 
-pub(super) fn tokenize(
-    record: Record,
-    tokenizer: &Tokenizer,
-    options: &Options<'_>,
-) -> Result<Tokens, LineProblem> {
+pub(super) fn tokenize(record: Record, tokenizer: &Tokenizer, options: &Options<'_>) -> Result<Tokens, LineProblem> {
     let mut tokens = match (record, options.template) {
         (Record::Text(text), _) => plain("", &text, tokenizer, LossOn::All)?,
-        (Record::Chat(messages), Some(template)) => {
-            chat(&messages, template, tokenizer, options.loss_on)?
-        }
+        (Record::Chat(messages), Some(template)) => chat(&messages, template, tokenizer, options.loss_on)?,
         (Record::Instruction { prompt, answer }, Some(template)) => {
-            let messages = [
-                Message::new("user", prompt),
-                Message::new("assistant", answer),
-            ];
+            let messages = [Message::new("user", prompt), Message::new("assistant", answer)];
             chat(&messages, template, tokenizer, options.loss_on)?
         }
-        (Record::Instruction { prompt, answer }, None) => {
-            plain(&prompt, &answer, tokenizer, options.loss_on)?
-        }
+        (Record::Instruction { prompt, answer }, None) => plain(&prompt, &answer, tokenizer, options.loss_on)?,
         // the caller asks for a template before it reads such records
         (Record::Chat(_), None) => Tokens::default(),
     };
@@ -52,21 +41,13 @@ pub(super) fn tokenize(
     tokens.scored.truncate(options.context);
     // the first token follows nothing: it is never predicted
     if !tokens.scored.iter().skip(1).any(|&scored| scored) {
-        return Err(LineProblem::NothingScored {
-            context: options.context,
-            tokens: all,
-        });
+        return Err(LineProblem::NothingScored { context: options.context, tokens: all });
     }
     Ok(tokens)
 }
 
 /// A text as it stands, after the model's beginning of text and before its end of text.
-fn plain(
-    prompt: &str,
-    answer: &str,
-    tokenizer: &Tokenizer,
-    loss_on: LossOn,
-) -> Result<Tokens, LineProblem> {
+fn plain(prompt: &str, answer: &str, tokenizer: &Tokenizer, loss_on: LossOn) -> Result<Tokens, LineProblem> {
     if prompt.is_empty() && answer.is_empty() {
         return Err(LineProblem::NoTokens);
     }
@@ -78,9 +59,7 @@ fn plain(
     };
     let mut tokens = Tokens::default();
     tokens.ids.extend_from_slice(tokenizer.prefix());
-    tokens
-        .scored
-        .resize(tokens.ids.len(), loss_on == LossOn::All);
+    tokens.scored.resize(tokens.ids.len(), loss_on == LossOn::All);
     for (id, start, _) in encoded {
         tokens.ids.push(id);
         tokens.scored.push(start >= count_from);
@@ -119,17 +98,9 @@ fn chat(
         let first = encoded.partition_point(|&(_, start, _)| start < words.start);
         let end = encoded.partition_point(|&(_, start, _)| start < words.end);
         // templates put a line break behind the end-of-turn token: not the assistant's to say
-        let last_special = (first..end)
-            .rev()
-            .find(|&at| tokenizer.is_special(encoded[at].0));
+        let last_special = (first..end).rev().find(|&at| tokenizer.is_special(encoded[at].0));
         let end = match last_special {
-            Some(at)
-                if text[encoded[at].2.min(words.end)..words.end]
-                    .trim()
-                    .is_empty() =>
-            {
-                at + 1
-            }
+            Some(at) if text[encoded[at].2.min(words.end)..words.end].trim().is_empty() => at + 1,
             _ => end,
         };
         tokens.scored[first..end].fill(true);
@@ -147,14 +118,8 @@ fn assistant_words(
     let differs = || LineProblem::PrefixDiffers { turn: turn + 1 };
     // a conversation of nothing is refused by some templates
     let (before, prompt) = match turn {
-        0 => (
-            String::new(),
-            template.render(&[], true).unwrap_or_default(),
-        ),
-        _ => (
-            template.render(&messages[..turn], false)?,
-            template.render(&messages[..turn], true)?,
-        ),
+        0 => (String::new(), template.render(&[], true).unwrap_or_default()),
+        _ => (template.render(&messages[..turn], false)?, template.render(&messages[..turn], true)?),
     };
     let through = template.render(&messages[..=turn], false)?;
     if !text.starts_with(&before) {

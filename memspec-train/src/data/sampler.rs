@@ -27,18 +27,10 @@ impl Sampler {
     /// From where another sampler with the same arguments was; it goes on exactly as that one would have.
     pub fn resume(samples: usize, micro_batch: usize, seed: u64, position: Position) -> Self {
         let micro_batch = micro_batch.max(1);
-        let mut sampler = Self {
-            order: (0..samples.max(1) as u32).collect(),
-            micro_batch,
-            seed,
-            position,
-        };
+        let mut sampler = Self { order: (0..samples.max(1) as u32).collect(), micro_batch, seed, position };
         // a position at an epoch's end is the next one's beginning
         if sampler.position.batch >= sampler.batches_per_epoch() {
-            sampler.position = Position {
-                epoch: position.epoch + 1,
-                batch: 0,
-            };
+            sampler.position = Position { epoch: position.epoch + 1, batch: 0 };
         }
         sampler.shuffle();
         sampler
@@ -58,16 +50,10 @@ impl Sampler {
     pub fn next_batch(&mut self) -> Vec<usize> {
         let start = self.position.batch as usize * self.micro_batch;
         let end = (start + self.micro_batch).min(self.order.len());
-        let batch = self.order[start..end]
-            .iter()
-            .map(|&sample| sample as usize)
-            .collect();
+        let batch = self.order[start..end].iter().map(|&sample| sample as usize).collect();
         self.position.batch += 1;
         if end == self.order.len() {
-            self.position = Position {
-                epoch: self.position.epoch + 1,
-                batch: 0,
-            };
+            self.position = Position { epoch: self.position.epoch + 1, batch: 0 };
             self.shuffle();
         }
         batch

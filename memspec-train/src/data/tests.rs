@@ -8,24 +8,17 @@ const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' +
 
 fn tokenizer() -> Tokenizer {
     let fixture = json_fixture("vocabularies.json");
-    let list = |value: &serde_json::Value| -> Vec<String> {
-        serde_json::from_value(value.clone()).unwrap()
-    };
+    let list = |value: &serde_json::Value| -> Vec<String> { serde_json::from_value(value.clone()).unwrap() };
     let mut tokens = list(&fixture["byte_level"]["tokens"]);
     let plain = tokens.len();
     tokens.extend(["<|im_start|>", "<|im_end|>"].map(str::to_owned));
-    let types: Vec<i32> = (0..tokens.len())
-        .map(|id| if id < plain { 1 } else { 3 })
-        .collect();
+    let types: Vec<i32> = (0..tokens.len()).map(|id| if id < plain { 1 } else { 3 }).collect();
     let file = Gguf::default()
         .text("tokenizer.ggml.model", "gpt2")
         .text("tokenizer.ggml.pre", "smollm")
         .texts("tokenizer.ggml.tokens", &tokens)
         .integers("tokenizer.ggml.token_type", &types)
-        .texts(
-            "tokenizer.ggml.merges",
-            &list(&fixture["byte_level"]["merges"]),
-        )
+        .texts("tokenizer.ggml.merges", &list(&fixture["byte_level"]["merges"]))
         .number("tokenizer.ggml.eos_token_id", plain as u32 + 1);
     let folder = tempfile::tempdir().unwrap();
     Tokenizer::open(write(folder.path(), "m.gguf", file.bytes())).unwrap()
@@ -38,32 +31,16 @@ struct Case<'a> {
     context: usize,
 }
 
-const CHAT: Case<'_> = Case {
-    template: Some(CHATML),
-    format: Format::Auto,
-    loss_on: LossOn::Assistant,
-    context: 2048,
-};
-const TEXT: Case<'_> = Case {
-    template: None,
-    format: Format::Auto,
-    loss_on: LossOn::All,
-    context: 2048,
-};
+const CHAT: Case<'_> = Case { template: Some(CHATML), format: Format::Auto, loss_on: LossOn::Assistant, context: 2048 };
+const TEXT: Case<'_> = Case { template: None, format: Format::Auto, loss_on: LossOn::All, context: 2048 };
 
 fn load(case: &Case<'_>, lines: impl AsRef<[u8]>) -> Result<(Dataset, Tokenizer), DataError> {
     let tokenizer = tokenizer();
-    let template: Option<ChatTemplate> = case
-        .template
-        .map(|text| tokenizer.compile("t.jinja", text).unwrap());
+    let template: Option<ChatTemplate> = case.template.map(|text| tokenizer.compile("t.jinja", text).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), "train.jsonl", lines);
-    let options = Options {
-        format: case.format,
-        loss_on: case.loss_on,
-        context: case.context,
-        template: template.as_ref(),
-    };
+    let options =
+        Options { format: case.format, loss_on: case.loss_on, context: case.context, template: template.as_ref() };
     Dataset::load(&path, &tokenizer, &options).map(|dataset| (dataset, tokenizer))
 }
 
@@ -82,10 +59,7 @@ fn check(case: &Case<'_>, lines: &str, whole: &str, scored: &[&str]) {
         }
         before = now;
     }
-    let runs: Vec<String> = runs
-        .iter()
-        .map(|run| tokenizer.decode(run).unwrap())
-        .collect();
+    let runs: Vec<String> = runs.iter().map(|run| tokenizer.decode(run).unwrap()).collect();
     assert_eq!(runs, scored, "{lines}");
 }
 
@@ -93,162 +67,66 @@ fn check(case: &Case<'_>, lines: &str, whole: &str, scored: &[&str]) {
 fn only_the_assistants_words_and_their_end_are_scored() {
     let chat = r#"{"messages":[{"role":"system","content":"Be."},{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello world\n\n"},{"role":"user","content":"And?"},{"role":"assistant","content":" ok"}]}"#;
     let whole = "<|im_start|>system\nBe.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello world\n\n<|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n ok<|im_end|>\n";
-    check(
-        &CHAT,
-        chat,
-        whole,
-        &["Hello world\n\n<|im_end|>", " ok<|im_end|>"],
-    );
-    check(
-        &Case {
-            loss_on: LossOn::All,
-            ..CHAT
-        },
-        chat,
-        whole,
-        &[whole],
-    );
-    let sharegpt =
-        r#"{"conversations":[{"from":"human","value":"Hi"},{"from":"gpt","value":"ok"}]}"#;
+    check(&CHAT, chat, whole, &["Hello world\n\n<|im_end|>", " ok<|im_end|>"]);
+    check(&Case { loss_on: LossOn::All, ..CHAT }, chat, whole, &[whole]);
+    let sharegpt = r#"{"conversations":[{"from":"human","value":"Hi"},{"from":"gpt","value":"ok"}]}"#;
     let whole = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nok<|im_end|>\n";
     check(&CHAT, sharegpt, whole, &["ok<|im_end|>"]);
-    let parts = r#"{"messages":[{"role":"user","content":[{"type":"text","text":"Hi"}]},{"role":"assistant","content":"ok"}]}"#;
+    let parts =
+        r#"{"messages":[{"role":"user","content":[{"type":"text","text":"Hi"}]},{"role":"assistant","content":"ok"}]}"#;
     check(&CHAT, parts, whole, &["ok<|im_end|>"]);
-    let first =
-        r#"{"messages":[{"role":"assistant","content":"ok"},{"role":"user","content":"Hi"}]}"#;
-    check(
-        &CHAT,
-        first,
-        "<|im_start|>assistant\nok<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n",
-        &["ok<|im_end|>"],
-    );
+    let first = r#"{"messages":[{"role":"assistant","content":"ok"},{"role":"user","content":"Hi"}]}"#;
+    check(&CHAT, first, "<|im_start|>assistant\nok<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n", &["ok<|im_end|>"]);
 }
 
 #[test]
 fn a_generation_prompt_that_goes_further_than_the_turn_is_cut() {
-    let thinking = format!(
-        "{}{{% if add_generation_prompt %}}<think>{{% endif %}}",
-        CHATML
-    );
-    let chat =
-        r#"{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"ok"}]}"#;
+    let thinking = format!("{}{{% if add_generation_prompt %}}<think>{{% endif %}}", CHATML);
+    let chat = r#"{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"ok"}]}"#;
     let whole = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nok<|im_end|>\n";
-    check(
-        &Case {
-            template: Some(&thinking),
-            ..CHAT
-        },
-        chat,
-        whole,
-        &["ok<|im_end|>"],
-    );
+    check(&Case { template: Some(&thinking), ..CHAT }, chat, whole, &["ok<|im_end|>"]);
 }
 
 #[test]
 fn instructions_go_through_the_template_or_stand_alone() {
     let whole = "<|im_start|>user\nAdd\n\n1 2<|im_end|>\n<|im_start|>assistant\n3<|im_end|>\n";
-    check(
-        &CHAT,
-        r#"{"instruction":"Add","input":"1 2","output":"3"}"#,
-        whole,
-        &["3<|im_end|>"],
-    );
+    check(&CHAT, r#"{"instruction":"Add","input":"1 2","output":"3"}"#, whole, &["3<|im_end|>"]);
     let whole = "<|im_start|>user\nAdd<|im_end|>\n<|im_start|>assistant\n3<|im_end|>\n";
-    check(
-        &CHAT,
-        r#"{"instruction":"Add","input":"","output":"3"}"#,
-        whole,
-        &["3<|im_end|>"],
-    );
-    check(
-        &CHAT,
-        r#"{"prompt":"Add","completion":"3"}"#,
-        whole,
-        &["3<|im_end|>"],
-    );
-    let bare = Case {
-        template: None,
-        ..CHAT
-    };
-    check(
-        &bare,
-        r#"{"prompt":"Add:","completion":" 3"}"#,
-        "Add: 3<|im_end|>",
-        &[" 3<|im_end|>"],
-    );
+    check(&CHAT, r#"{"instruction":"Add","input":"","output":"3"}"#, whole, &["3<|im_end|>"]);
+    check(&CHAT, r#"{"prompt":"Add","completion":"3"}"#, whole, &["3<|im_end|>"]);
+    let bare = Case { template: None, ..CHAT };
+    check(&bare, r#"{"prompt":"Add:","completion":" 3"}"#, "Add: 3<|im_end|>", &[" 3<|im_end|>"]);
 }
 
 #[test]
 fn text_is_scored_whole_with_its_end() {
-    check(
-        &TEXT,
-        r#"{"text":"Hello world"}"#,
-        "Hello world<|im_end|>",
-        &["Hello world<|im_end|>"],
-    );
-    check(
-        &TEXT,
-        "\u{feff}\n  \r\n{\"text\":\"Hello\"}\r\n\n",
-        "Hello<|im_end|>",
-        &["Hello<|im_end|>"],
-    );
+    check(&TEXT, r#"{"text":"Hello world"}"#, "Hello world<|im_end|>", &["Hello world<|im_end|>"]);
+    check(&TEXT, "\u{feff}\n  \r\n{\"text\":\"Hello\"}\r\n\n", "Hello<|im_end|>", &["Hello<|im_end|>"]);
 }
 
 #[test]
 fn long_samples_are_cut_and_counted() {
     let lines = "{\"text\":\"1 2 3 4 5 6 7 8 9\"}\n{\"text\":\"ok\"}\n";
     let (dataset, _) = load(&Case { context: 5, ..TEXT }, lines).unwrap();
-    assert_eq!(
-        (dataset.len(), dataset.longest(), dataset.truncated()),
-        (2, 5, 1)
-    );
+    assert_eq!((dataset.len(), dataset.longest(), dataset.truncated()), (2, 5, 1));
     assert_eq!(dataset.tokens(), 5 + dataset.sample_length(1));
 }
 
 #[test]
 fn broken_data_is_named_with_its_line() {
     let fails = |case: &Case<'_>, lines: &[u8], parts: &[&str]| {
-        let message = load(case, lines)
-            .map(|_| ())
-            .expect_err("broken data")
-            .to_string();
-        parts
-            .iter()
-            .for_each(|part| assert!(message.contains(part), "`{part}` is not in: {message}"));
+        let message = load(case, lines).map(|_| ()).expect_err("broken data").to_string();
+        parts.iter().for_each(|part| assert!(message.contains(part), "`{part}` is not in: {message}"));
     };
     let ok = r#"{"text":"ok"}"#;
     fails(&TEXT, b"", &["train.jsonl", "empty"]);
     fails(&TEXT, b"\n \n", &["empty"]);
-    fails(
-        &TEXT,
-        format!("{ok}\n\n{{\"text\": \n").as_bytes(),
-        &["train.jsonl:3:", "not a JSON object"],
-    );
-    fails(
-        &TEXT,
-        format!("{ok}\n[1]\n").as_bytes(),
-        &[":2:", "not a JSON object"],
-    );
-    fails(
-        &TEXT,
-        format!("{ok}\n{{\"txt\":\"x\"}}\n").as_bytes(),
-        &[":2:", "`text` is missing", "`txt`"],
-    );
-    fails(
-        &TEXT,
-        format!("{ok}\n{{\"text\":5}}\n").as_bytes(),
-        &[":2:", "a number"],
-    );
-    fails(
-        &TEXT,
-        b"{\"text\":\"ok\"}\n{\"text\":\"\xff\"}\n",
-        &[":2:", "not UTF-8", "byte 9"],
-    );
-    fails(
-        &TEXT,
-        b"{\"question\":\"x\",\"reply\":\"y\"}",
-        &[":1:", "`question`, `reply`", "`messages`"],
-    );
+    fails(&TEXT, format!("{ok}\n\n{{\"text\": \n").as_bytes(), &["train.jsonl:3:", "not a JSON object"]);
+    fails(&TEXT, format!("{ok}\n[1]\n").as_bytes(), &[":2:", "not a JSON object"]);
+    fails(&TEXT, format!("{ok}\n{{\"txt\":\"x\"}}\n").as_bytes(), &[":2:", "`text` is missing", "`txt`"]);
+    fails(&TEXT, format!("{ok}\n{{\"text\":5}}\n").as_bytes(), &[":2:", "a number"]);
+    fails(&TEXT, b"{\"text\":\"ok\"}\n{\"text\":\"\xff\"}\n", &[":2:", "not UTF-8", "byte 9"]);
+    fails(&TEXT, b"{\"question\":\"x\",\"reply\":\"y\"}", &[":1:", "`question`, `reply`", "`messages`"]);
     fails(&TEXT, b"[{\"text\":\"ok\"}]", &["JSON list", "jq"]);
     fails(&TEXT, b"PAR1....", &["Parquet", "to_json"]);
     fails(&TEXT, b"{\"text\":\"\"}", &[":1:", "empty"]);
@@ -258,79 +136,31 @@ fn broken_data_is_named_with_its_line() {
     fails(&CHAT, &chat("[]"), &[":1:", "`messages` is empty"]);
     fails(&CHAT, &chat("[5]"), &["turn 1", "no object"]);
     fails(&CHAT, &chat(r#"[{"content":"Hi"}]"#), &["turn 1", "`role`"]);
-    fails(
-        &CHAT,
-        &chat(r#"[{"role":"user","content":null}]"#),
-        &["turn 1", "`content`"],
-    );
-    fails(
-        &Case {
-            template: None,
-            ..CHAT
-        },
-        &chat(user),
-        &["no chat template", "set `template`"],
-    );
+    fails(&CHAT, &chat(r#"[{"role":"user","content":null}]"#), &["turn 1", "`content`"]);
+    fails(&Case { template: None, ..CHAT }, &chat(user), &["no chat template", "set `template`"]);
     let late = r#"[{"role":"user","content":"Hi"},{"role":"assistant","content":"ok"}]"#;
-    fails(
-        &Case { context: 5, ..CHAT },
-        &chat(late),
-        &[":1:", "first 5 of the sample's", "raise `context`"],
-    );
+    fails(&Case { context: 5, ..CHAT }, &chat(late), &[":1:", "first 5 of the sample's", "raise `context`"]);
     let raising = "{{ raise_exception('no') }}";
-    fails(
-        &Case {
-            template: Some(raising),
-            ..CHAT
-        },
-        &chat(late),
-        &[":1:", "t.jinja, line 1", "no"],
-    );
+    fails(&Case { template: Some(raising), ..CHAT }, &chat(late), &[":1:", "t.jinja, line 1", "no"]);
     let moody = "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}";
-    fails(
-        &Case {
-            template: Some(moody),
-            ..CHAT
-        },
-        &chat(late),
-        &[":1:", "turn 2", "loss_on = all"],
-    );
+    fails(&Case { template: Some(moody), ..CHAT }, &chat(late), &[":1:", "turn 2", "loss_on = all"]);
     let missing = Dataset::load(
         std::path::Path::new("nowhere.jsonl"),
         &tokenizer(),
-        &Options {
-            format: Format::Auto,
-            loss_on: LossOn::All,
-            context: 8,
-            template: None,
-        },
+        &Options { format: Format::Auto, loss_on: LossOn::All, context: 8, template: None },
     );
     let message = missing.expect_err("a missing file").to_string();
-    assert!(
-        message.contains("nowhere.jsonl") && message.contains("check `path`"),
-        "{message}"
-    );
+    assert!(message.contains("nowhere.jsonl") && message.contains("check `path`"), "{message}");
 }
 
 #[test]
 fn batches_are_filled_up_without_scoring_the_filling() {
-    let (dataset, tokenizer) = load(
-        &Case {
-            context: 12,
-            ..TEXT
-        },
-        "{\"text\":\"1 2 3\"}\n{\"text\":\"1\"}\n",
-    )
-    .unwrap();
+    let (dataset, tokenizer) = load(&Case { context: 12, ..TEXT }, "{\"text\":\"1 2 3\"}\n{\"text\":\"1\"}\n").unwrap();
     let batch = dataset.batch(&[1, 0], Padding::Longest, tokenizer.pad());
     assert_eq!((batch.rows, batch.columns), (2, dataset.longest()));
     assert_eq!(batch.lengths, [2, dataset.longest()]);
     assert!(batch.scored[2..batch.columns].iter().all(|scored| !scored));
-    assert!(
-        batch.ids[2..batch.columns]
-            .iter()
-            .all(|&id| id == tokenizer.pad())
-    );
+    assert!(batch.ids[2..batch.columns].iter().all(|&id| id == tokenizer.pad()));
     assert_eq!(batch.scored_tokens(), 1 + dataset.longest() - 1);
     assert_eq!(dataset.batch(&[1], Padding::Max, 0).columns, 12);
 }

@@ -97,12 +97,7 @@ pub trait Kernels: Backend {
     /// `grad[id] += g[t]` for every token: the gradient of [`Kernels::embed`].
     fn embed_backward(grad: FloatTensor<Self>, ids: IntTensor<Self>, g: FloatTensor<Self>) -> FloatTensor<Self>;
     /// `c = beta c + alpha op(a) op(b)`, written into `c`.
-    fn product(
-        c: FloatTensor<Self>,
-        a: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        how: Product,
-    ) -> FloatTensor<Self>;
+    fn product(c: FloatTensor<Self>, a: FloatTensor<Self>, b: FloatTensor<Self>, how: Product) -> FloatTensor<Self>;
     /// `x + y`, written over `x`.
     fn add(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self>;
     /// `x + bias` for each row, written over `x`.

@@ -46,7 +46,9 @@ pub enum LoadError {
         source: NotFinite,
     },
     /// A rotary scaling that the executor does not know.
-    #[error("the rotary scaling of `{model}` is not known to this version; a model without it, or with linear or llama3 scaling, works")]
+    #[error(
+        "the rotary scaling of `{model}` is not known to this version; a model without it, or with linear or llama3 scaling, works"
+    )]
     Rotary {
         /// The model's name.
         model: String,
@@ -127,11 +129,8 @@ pub fn load(setup: &Setup, weights: &Weights, progress: &mut dyn FnMut(u64)) -> 
         progress(index + 1);
     }
     let norm = plan.norm("model.norm.weight")?;
-    let untied_head = if architecture.tied_embeddings {
-        None
-    } else {
-        Some(plan.matrix("lm_head.weight", [vocabulary, hidden])?)
-    };
+    let untied_head =
+        if architecture.tied_embeddings { None } else { Some(plan.matrix("lm_head.weight", [vocabulary, hidden])?) };
     let head_dim = architecture.head_dim as usize;
     let context = setup.longest_sample() as usize;
     let rotary = rotary::tables(&architecture.rope, head_dim, context)

@@ -13,11 +13,7 @@ fn modules() -> Vec<AdaptedModule> {
 }
 
 fn values(module: &str, part: Part) -> Vec<f32> {
-    let sign = if module.ends_with("q_proj") {
-        1.0
-    } else {
-        -1.0
-    };
+    let sign = if module.ends_with("q_proj") { 1.0 } else { -1.0 };
     match part {
         Part::A => (0..6).map(|i| sign * i as f32).collect(),
         Part::B => (0..10).map(|i| sign * (100 + i) as f32).collect(),
@@ -25,14 +21,7 @@ fn values(module: &str, part: Part) -> Vec<f32> {
 }
 
 fn config() -> AdapterConfig {
-    AdapterConfig::new(
-        "owner/model",
-        2,
-        4.0,
-        0.05,
-        false,
-        &["q_proj".to_owned(), "k_proj".to_owned()],
-    )
+    AdapterConfig::new("owner/model", 2, 4.0, 0.05, false, &["q_proj".to_owned(), "k_proj".to_owned()])
 }
 
 #[test]
@@ -41,12 +30,8 @@ fn an_adapter_is_written_under_pefts_names_and_read_again() {
     write(folder.path(), &config(), &modules(), values).unwrap();
     let bytes = std::fs::read(folder.path().join(WEIGHTS)).unwrap();
     let reference = SafeTensors::deserialize(&bytes).unwrap();
-    let a = reference
-        .tensor("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight")
-        .unwrap();
-    let b = reference
-        .tensor("base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight")
-        .unwrap();
+    let a = reference.tensor("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight").unwrap();
+    let b = reference.tensor("base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight").unwrap();
     assert_eq!((a.shape(), b.shape()), (&[2, 3][..], &[5, 2][..]));
     let adapter = Adapter::open(folder.path()).unwrap();
     assert_eq!(adapter.config, config());
@@ -54,10 +39,7 @@ fn an_adapter_is_written_under_pefts_names_and_read_again() {
     for module in modules() {
         assert!(adapter.modules().contains(&module.module));
         for part in [Part::A, Part::B] {
-            assert_eq!(
-                adapter.read(&module, part).unwrap(),
-                values(&module.module, part)
-            );
+            assert_eq!(adapter.read(&module, part).unwrap(), values(&module.module, part));
         }
     }
 }
@@ -73,51 +55,24 @@ fn adapters_that_cannot_be_used_are_explained() {
     let check = |config: &str, parts: &[&str]| {
         let folder = tempfile::tempdir().unwrap();
         write_file(folder.path(), CONFIG, config);
-        let message = Adapter::open(folder.path())
-            .map(|_| ())
-            .expect_err("not an adapter")
-            .to_string();
-        parts
-            .iter()
-            .for_each(|part| assert!(message.contains(part), "`{part}` is not in: {message}"));
+        let message = Adapter::open(folder.path()).map(|_| ()).expect_err("not an adapter").to_string();
+        parts.iter().for_each(|part| assert!(message.contains(part), "`{part}` is not in: {message}"));
     };
-    let with = |extra: &str| {
-        format!(r#"{{"peft_type":"LORA","r":2,"lora_alpha":4,"target_modules":["q_proj"]{extra}}}"#)
-    };
+    let with =
+        |extra: &str| format!(r#"{{"peft_type":"LORA","r":2,"lora_alpha":4,"target_modules":["q_proj"]{extra}}}"#);
     check("{", &["adapter_config.json"]);
     check(r#"{"r":2}"#, &["peft_type"]);
-    check(
-        r#"{"peft_type":"IA3"}"#,
-        &["`peft_type` is IA3", "not supported"],
-    );
+    check(r#"{"peft_type":"IA3"}"#, &["`peft_type` is IA3", "not supported"]);
     check(&with(r#","use_dora":true"#), &["`use_dora` is true"]);
-    check(
-        &with(r#","bias":"all"#).replace("all", r#"all""#),
-        &["`bias`"],
-    );
-    check(
-        &with(r#","modules_to_save":["lm_head"]"#),
-        &["`modules_to_save`"],
-    );
-    check(
-        &with(r#","rank_pattern":{"q_proj":4}"#),
-        &["`rank_pattern`"],
-    );
+    check(&with(r#","bias":"all"#).replace("all", r#"all""#), &["`bias`"]);
+    check(&with(r#","modules_to_save":["lm_head"]"#), &["`modules_to_save`"]);
+    check(&with(r#","rank_pattern":{"q_proj":4}"#), &["`rank_pattern`"]);
     check(&with("").replace("\"r\":2", "\"r\":0"), &["`r` is 0"]);
-    check(
-        r#"{"peft_type":"LORA","r":2,"lora_alpha":4,"target_modules":"all-linear"}"#,
-        &["the pattern `all-linear`"],
-    );
+    check(r#"{"peft_type":"LORA","r":2,"lora_alpha":4,"target_modules":"all-linear"}"#, &["the pattern `all-linear`"]);
     check(&with(""), &["adapter_model.safetensors is missing"]);
     let empty = tempfile::tempdir().unwrap();
-    let message = Adapter::open(empty.path())
-        .map(|_| ())
-        .unwrap_err()
-        .to_string();
-    assert!(
-        message.contains("adapter_config.json is missing"),
-        "{message}"
-    );
+    let message = Adapter::open(empty.path()).map(|_| ()).unwrap_err().to_string();
+    assert!(message.contains("adapter_config.json is missing"), "{message}");
 }
 
 #[test]
@@ -125,15 +80,9 @@ fn a_matrix_of_another_size_is_named() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &config(), &modules(), values).unwrap();
     let adapter = Adapter::open(folder.path()).unwrap();
-    let wider = AdaptedModule {
-        in_features: 4,
-        ..modules()[0].clone()
-    };
+    let wider = AdaptedModule { in_features: 4, ..modules()[0].clone() };
     let message = adapter.read(&wider, Part::A).unwrap_err().to_string();
-    assert!(
-        message.contains("[2, 3]") && message.contains("[2, 4]"),
-        "{message}"
-    );
+    assert!(message.contains("[2, 3]") && message.contains("[2, 4]"), "{message}");
 }
 
 #[cfg(unix)]
@@ -141,10 +90,5 @@ fn a_matrix_of_another_size_is_named() {
 fn a_place_that_is_no_folder_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = write_file(folder.path(), "file", "x");
-    assert!(
-        write(&file, &config(), &modules(), values)
-            .unwrap_err()
-            .to_string()
-            .contains("could not be written")
-    );
+    assert!(write(&file, &config(), &modules(), values).unwrap_err().to_string().contains("could not be written"));
 }

@@ -73,10 +73,8 @@ impl Int8Encoder {
                 values = rest;
                 continue;
             }
-            let (piece, rest) =
-                values.split_at(values.len().min(self.columns - self.pending.len()));
-            self.pending
-                .reserve_exact(self.columns - self.pending.len());
+            let (piece, rest) = values.split_at(values.len().min(self.columns - self.pending.len()));
+            self.pending.reserve_exact(self.columns - self.pending.len());
             self.pending.extend_from_slice(piece);
             values = rest;
             if self.pending.len() == self.columns {
@@ -91,27 +89,15 @@ impl Int8Encoder {
 
     /// The quantized matrix; a last row that is incomplete is dropped.
     pub fn finish(self) -> Int8 {
-        Int8 {
-            columns: self.columns,
-            codes: self.codes,
-            scales: self.scales,
-        }
+        Int8 { columns: self.columns, codes: self.codes, scales: self.scales }
     }
 
     fn row(&mut self, values: &[f32]) -> Result<(), NotFinite> {
         let scale = largest(values, self.codes.len())? / 127.0;
         let reciprocal = 1.0 / scale;
-        let reciprocal = if reciprocal.is_finite() {
-            reciprocal
-        } else {
-            0.0
-        };
+        let reciprocal = if reciprocal.is_finite() { reciprocal } else { 0.0 };
         self.scales.push(scale);
-        self.codes.extend(
-            values
-                .iter()
-                .map(|value| (value * reciprocal).round_ties_even() as i8),
-        );
+        self.codes.extend(values.iter().map(|value| (value * reciprocal).round_ties_even() as i8));
         Ok(())
     }
 }

@@ -35,10 +35,7 @@ fn largest(values: &[f32], first: usize) -> Result<f32, NotFinite> {
         most = most.max(value.abs());
     }
     if bad && let Some(at) = values.iter().position(|value| !value.is_finite()) {
-        return Err(NotFinite {
-            element: first + at,
-            value: values[at],
-        });
+        return Err(NotFinite { element: first + at, value: values[at] });
     }
     Ok(most)
 }

@@ -67,12 +67,9 @@ impl AbsMax<'_> {
     pub fn get(&self, block: usize) -> f32 {
         match *self {
             Self::Plain(scales) => scales[block],
-            Self::Double {
-                codes,
-                scales,
-                offset,
-                map,
-            } => map[usize::from(codes[block])] * scales[block / SCALE_BLOCK] + offset,
+            Self::Double { codes, scales, offset, map } => {
+                map[usize::from(codes[block])] * scales[block / SCALE_BLOCK] + offset
+            }
         }
     }
 }
@@ -82,10 +79,7 @@ impl AbsMax<'_> {
 /// # Panics
 /// When `codes` or `absmax` end before the range does.
 pub fn decode(codes: &[u8], absmax: AbsMax<'_>, first_element: usize, out: &mut [f32]) {
-    let lead = first_element
-        .next_multiple_of(BLOCK)
-        .min(first_element + out.len())
-        - first_element;
+    let lead = first_element.next_multiple_of(BLOCK).min(first_element + out.len()) - first_element;
     let (head, out) = out.split_at_mut(lead);
     decode_singly(codes, absmax, first_element, head);
 
@@ -154,39 +148,23 @@ impl Scales {
         let mut codes = Vec::with_capacity(absmax.len());
         let mut scales = Vec::with_capacity(absmax.len().div_ceil(SCALE_BLOCK));
         for block in absmax.chunks(SCALE_BLOCK) {
-            let most = block
-                .iter()
-                .fold(0.0_f32, |most, scale| most.max((scale - offset).abs()));
+            let most = block.iter().fold(0.0_f32, |most, scale| most.max((scale - offset).abs()));
             scales.push(most);
             let reciprocal = 1.0 / most.max(1e-38);
             codes.extend(block.iter().map(|scale| {
-                dynamic_map::nearest(
-                    &dynamic_map::SIGNED,
-                    ((scale - offset) * reciprocal).clamp(-1.0, 1.0),
-                )
+                dynamic_map::nearest(&dynamic_map::SIGNED, ((scale - offset) * reciprocal).clamp(-1.0, 1.0))
             }));
         }
-        Self::Double {
-            codes,
-            scales,
-            offset,
-        }
+        Self::Double { codes, scales, offset }
     }
 
     /// The form that [`decode`] takes.
     pub fn as_absmax(&self) -> AbsMax<'_> {
         match self {
             Self::Plain(scales) => AbsMax::Plain(scales),
-            Self::Double {
-                codes,
-                scales,
-                offset,
-            } => AbsMax::Double {
-                codes,
-                scales,
-                offset: *offset,
-                map: &dynamic_map::SIGNED,
-            },
+            Self::Double { codes, scales, offset } => {
+                AbsMax::Double { codes, scales, offset: *offset, map: &dynamic_map::SIGNED }
+            }
         }
     }
 
@@ -236,8 +214,7 @@ impl Nf4Encoder {
     pub fn push(&mut self, mut values: &[f32]) -> Result<(), NotFinite> {
         if self.pending_len > 0 {
             let piece = values.len().min(BLOCK - self.pending_len);
-            self.pending[self.pending_len..self.pending_len + piece]
-                .copy_from_slice(&values[..piece]);
+            self.pending[self.pending_len..self.pending_len + piece].copy_from_slice(&values[..piece]);
             self.pending_len += piece;
             values = &values[piece..];
             if self.pending_len < BLOCK {
@@ -266,29 +243,17 @@ impl Nf4Encoder {
             true => Scales::double(&self.absmax),
             false => Scales::Plain(self.absmax),
         };
-        Ok(Nf4 {
-            elements: self.elements,
-            codes: self.codes,
-            scales,
-        })
+        Ok(Nf4 { elements: self.elements, codes: self.codes, scales })
     }
 
     fn block(&mut self, values: &[f32]) -> Result<(), NotFinite> {
         let most = largest(values, self.elements)?;
         // a reciprocal that overflows (denormal scale) would make infinities: such weights are zero for every purpose
         let reciprocal = 1.0 / most;
-        let reciprocal = if reciprocal.is_finite() {
-            reciprocal
-        } else {
-            0.0
-        };
+        let reciprocal = if reciprocal.is_finite() { reciprocal } else { 0.0 };
         self.absmax.push(most);
         let (pairs, odd) = values.as_chunks::<2>();
-        self.codes.extend(
-            pairs
-                .iter()
-                .map(|[high, low]| code(high * reciprocal) << 4 | code(low * reciprocal)),
-        );
+        self.codes.extend(pairs.iter().map(|[high, low]| code(high * reciprocal) << 4 | code(low * reciprocal)));
         if let [last] = odd {
             self.codes.push(code(last * reciprocal) << 4 | code(0.0));
         }
@@ -319,8 +284,5 @@ const BETWEEN: [f32; 15] = [
 /// The code nearest to a value of -1 to 1: how many of the midpoints lie below it.
 #[inline]
 fn code(value: f32) -> u8 {
-    BETWEEN
-        .iter()
-        .map(|&between| u8::from(value > between))
-        .sum()
+    BETWEEN.iter().map(|&between| u8::from(value > between)).sum()
 }

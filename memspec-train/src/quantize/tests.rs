@@ -8,24 +8,16 @@ use safetensors::SafeTensors;
 fn floats(tensors: &SafeTensors<'_>, name: &str) -> Vec<f32> {
     let tensor = tensors.tensor(name).unwrap();
     match tensor.dtype() {
-        safetensors::Dtype::BF16 => tensor
-            .data()
-            .chunks_exact(2)
-            .map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32())
-            .collect(),
-        _ => tensor
-            .data()
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect(),
+        safetensors::Dtype::BF16 => {
+            tensor.data().chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        }
+        _ => tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
     }
 }
 
 fn encode(weight: &[f32], piece: usize, double: bool) -> Nf4 {
     let mut encoder = Nf4Encoder::new(weight.len());
-    weight
-        .chunks(piece)
-        .for_each(|piece| encoder.push(piece).unwrap());
+    weight.chunks(piece).for_each(|piece| encoder.push(piece).unwrap());
     encoder.finish(double).unwrap()
 }
 
@@ -36,12 +28,7 @@ fn nf4_codes_scales_and_values_are_those_of_bitsandbytes() {
     let weight = floats(&expected, "weight");
     let plain = encode(&weight, 1000, false);
     assert_eq!(plain.scales, Scales::Plain(floats(&expected, "absmax")));
-    let differing = plain
-        .codes
-        .iter()
-        .zip(expected.tensor("codes").unwrap().data())
-        .filter(|(a, b)| a != b)
-        .count();
+    let differing = plain.codes.iter().zip(expected.tensor("codes").unwrap().data()).filter(|(a, b)| a != b).count();
     assert_eq!(differing, 0, "of {} bytes", plain.codes.len());
     let mut values = vec![0.0; 1000];
     plain.decode_range(16_000, &mut values);
@@ -49,33 +36,16 @@ fn nf4_codes_scales_and_values_are_those_of_bitsandbytes() {
 
     let double = encode(&weight, 17, true);
     assert_eq!(double.codes, plain.codes);
-    let Scales::Double {
-        codes,
-        scales,
-        offset,
-    } = &double.scales
-    else {
-        panic!("{double:?}")
-    };
+    let Scales::Double { codes, scales, offset } = &double.scales else { panic!("{double:?}") };
     assert_eq!(codes, expected.tensor("double_codes").unwrap().data());
     let near = |a: f32, b: f32| (a - b).abs() <= 1e-6 * b.abs();
     assert!(
         near(*offset, floats(&expected, "double_offset")[0]),
         "the sum's order is not torch's, nothing else may differ"
     );
-    assert!(
-        scales
-            .iter()
-            .zip(floats(&expected, "double_scales"))
-            .all(|(a, b)| near(*a, b))
-    );
+    assert!(scales.iter().zip(floats(&expected, "double_scales")).all(|(a, b)| near(*a, b)));
     double.decode_range(16_000, &mut values);
-    assert!(
-        values
-            .iter()
-            .zip(floats(&expected, "double_values"))
-            .all(|(a, b)| (a - b).abs() <= 1e-6)
-    );
+    assert!(values.iter().zip(floats(&expected, "double_values")).all(|(a, b)| (a - b).abs() <= 1e-6));
     assert_eq!(double.scales.bytes(), 266 + 2 * 4 + 4);
 }
 
@@ -84,10 +54,7 @@ fn the_dynamic_map_is_bitsandbytes() {
     let bytes = fixture("nf4.safetensors");
     let expected = floats(&SafeTensors::deserialize(&bytes).unwrap(), "map");
     for (code, (ours, theirs)) in dynamic_map::SIGNED.iter().zip(&expected).enumerate() {
-        assert!(
-            (ours - theirs).abs() <= f32::EPSILON * theirs.abs(),
-            "{code}: {ours} {theirs}"
-        );
+        assert!((ours - theirs).abs() <= f32::EPSILON * theirs.abs(), "{code}: {ours} {theirs}");
     }
 }
 
@@ -97,10 +64,7 @@ fn a_weight_that_is_no_number_is_found() {
         let mut weight = vec![0.5; 300];
         weight[201] = bad;
         let mut encoder = Nf4Encoder::new(300);
-        let error = encoder
-            .push(&weight)
-            .and_then(|()| encoder.finish(false).map(|_| ()))
-            .unwrap_err();
+        let error = encoder.push(&weight).and_then(|()| encoder.finish(false).map(|_| ())).unwrap_err();
         assert_eq!(error.element, 201);
         assert!(error.to_string().contains("element 201"));
         let mut encoder = Int8Encoder::new(3, 100);
@@ -187,12 +151,7 @@ proptest! {
 fn a_scale_of_double_quantization_is_its_map_value_times_scale_plus_offset() {
     let mut map = [0.0; 256];
     map[3] = 0.5;
-    let absmax = AbsMax::Double {
-        codes: &[3],
-        scales: &[2.0],
-        offset: 0.25,
-        map: &map,
-    };
+    let absmax = AbsMax::Double { codes: &[3], scales: &[2.0], offset: 0.25, map: &map };
     let mut values = [0.0; 2];
     nf4::decode(&[0xF0], absmax, 0, &mut values);
     assert_eq!(values, [1.25, -1.25]);
@@ -202,9 +161,7 @@ fn a_scale_of_double_quantization_is_its_map_value_times_scale_plus_offset() {
 #[test]
 #[ignore = "a measurement"]
 fn speed_of_decoding() {
-    let weight: Vec<f32> = (0..4096 * 1024)
-        .map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5)
-        .collect();
+    let weight: Vec<f32> = (0..4096 * 1024).map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5).collect();
     let mut out = vec![0.0; weight.len()];
     for double in [false, true] {
         let start = std::time::Instant::now();
@@ -231,8 +188,5 @@ fn speed_of_decoding() {
     for _ in 0..10 {
         encoded.decode_range(0, &mut out);
     }
-    println!(
-        "int8: {:.2} GB/s out",
-        40.0 * weight.len() as f64 / start.elapsed().as_secs_f64() / 1e9
-    );
+    println!("int8: {:.2} GB/s out", 40.0 * weight.len() as f64 / start.elapsed().as_secs_f64() / 1e9);
 }

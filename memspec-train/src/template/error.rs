@@ -46,11 +46,6 @@ impl TemplateError {
         if matches!(error.kind(), minijinja::ErrorKind::OutOfFuel) {
             reason = "it does not end".to_owned();
         }
-        Self::Template {
-            name: name.to_owned(),
-            line: error.line(),
-            what,
-            reason,
-        }
+        Self::Template { name: name.to_owned(), line: error.line(), what, reason }
     }
 }

@@ -26,10 +26,7 @@ pub struct Message {
 impl Message {
     /// A turn.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self {
-            role: role.into(),
-            content: content.into(),
-        }
+        Self { role: role.into(), content: content.into() }
     }
 }
 
@@ -57,11 +54,7 @@ impl ChatTemplate {
         environment
             .add_template_owned(NAME, python::without_generation_marks(text))
             .map_err(|error| TemplateError::new(name, "does not compile", &error))?;
-        Ok(Self {
-            environment,
-            name: name.to_owned(),
-            tokens: tokens.into_iter().collect(),
-        })
+        Ok(Self { environment, name: name.to_owned(), tokens: tokens.into_iter().collect() })
     }
 
     /// Reads and compiles a template from a file.
@@ -69,21 +62,14 @@ impl ChatTemplate {
         path: &Path,
         tokens: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Result<Self, TemplateError> {
-        let text = std::fs::read_to_string(path).map_err(|source| TemplateError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| TemplateError::Io { path: path.to_owned(), source })?;
         Self::new(&path.display().to_string(), &text, tokens)
     }
 
     /// The conversation's text. `add_generation_prompt`: end with what makes the assistant answer.
-    pub fn render(
-        &self,
-        messages: &[Message],
-        add_generation_prompt: bool,
-    ) -> Result<String, TemplateError> {
-        let failed =
-            |error: minijinja::Error| TemplateError::new(&self.name, "does not render", &error);
+    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, TemplateError> {
+        let failed = |error: minijinja::Error| TemplateError::new(&self.name, "does not render", &error);
         let none = minijinja::Value::from(());
         let variables = context! {
             messages,
@@ -92,10 +78,7 @@ impl ChatTemplate {
             documents => none,
             ..minijinja::Value::from_serialize(&self.tokens)
         };
-        self.environment
-            .get_template(NAME)
-            .and_then(|template| template.render(variables))
-            .map_err(failed)
+        self.environment.get_template(NAME).and_then(|template| template.render(variables)).map_err(failed)
     }
 
     /// The file that the template stands in.

@@ -9,16 +9,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.add_filter("tojson", tojson);
-    environment.add_function(
-        "raise_exception",
-        |message: String| -> Result<Value, Error> {
-            Err(Error::new(ErrorKind::InvalidOperation, message))
-        },
-    );
+    environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
+        Err(Error::new(ErrorKind::InvalidOperation, message))
+    });
     environment.add_function("strftime_now", |format: String| {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         strftime(&format, now)
     });
 }
@@ -108,15 +103,7 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const DAYS: [&str; 7] = [
-    "Sunday",
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-];
+const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 /// The common part of strftime, in UTC.
 fn strftime(format: &str, seconds: u64) -> String {
@@ -163,16 +150,11 @@ fn civil(days: i64) -> (i64, usize, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month as usize, day)
 }
@@ -183,14 +165,9 @@ mod tests {
 
     #[test]
     fn dates_are_the_calendars() {
-        let check =
-            |seconds, format, expected: &str| assert_eq!(strftime(format, seconds), expected);
+        let check = |seconds, format, expected: &str| assert_eq!(strftime(format, seconds), expected);
         check(0, "%d %b %Y", "01 Jan 1970");
         check(951_782_400, "%Y-%m-%d %A", "2000-02-29 Tuesday");
-        check(
-            1_735_689_599,
-            "%B %d, %Y %H:%M:%S 100%%",
-            "December 31, 2024 23:59:59 100%",
-        );
+        check(1_735_689_599, "%B %d, %Y %H:%M:%S 100%%", "December 31, 2024 23:59:59 100%");
     }
 }

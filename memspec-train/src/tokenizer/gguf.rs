@@ -20,8 +20,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
-    AddedToken, DecoderWrapper, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior,
-    Tokenizer as Inner,
+    AddedToken, DecoderWrapper, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer as Inner,
 };
 
 /// Kinds of tokens, as in `tokenizer.ggml.token_type`.
@@ -33,14 +32,12 @@ const USER_DEFINED: i64 = 4;
 const SPACE: &str = "\u{2581}";
 
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 pub(super) fn open(path: &Path) -> Result<Parts, TokenizerError> {
     let vocabulary = GgufVocabulary::read(path)?;
-    let broken = |error: tokenizers::Error| TokenizerError::Broken {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
+    let broken = |error: tokenizers::Error| TokenizerError::Broken { path: path.to_owned(), reason: error.to_string() };
     let mut inner = match vocabulary.model.as_str() {
         "gpt2" => byte_level(&vocabulary, path)?,
         "llama" => sentence_piece(&vocabulary).map_err(broken)?,
@@ -53,10 +50,7 @@ pub(super) fn open(path: &Path) -> Result<Parts, TokenizerError> {
         }
     };
     add_tokens(&mut inner, &vocabulary);
-    let text = |id: Option<u32>| {
-        id.and_then(|id| vocabulary.tokens.get(id as usize))
-            .cloned()
-    };
+    let text = |id: Option<u32>| id.and_then(|id| vocabulary.tokens.get(id as usize)).cloned();
     if vocabulary.add_bos
         && let (Some(id), Some(token)) = (vocabulary.bos, text(vocabulary.bos))
     {
@@ -79,24 +73,13 @@ pub(super) fn open(path: &Path) -> Result<Parts, TokenizerError> {
     if let Some(context) = vocabulary.context {
         config.insert("model_max_length".into(), json!(context));
     }
-    let template = vocabulary.chat_template.clone().map(|text| TemplateSource {
-        name: format!("{} (tokenizer.chat_template)", path.display()),
-        text,
-    });
-    let GgufVocabulary {
-        bos, eos, pad, eot, ..
-    } = vocabulary;
+    let template = vocabulary
+        .chat_template
+        .clone()
+        .map(|text| TemplateSource { name: format!("{} (tokenizer.chat_template)", path.display()), text });
+    let GgufVocabulary { bos, eos, pad, eot, .. } = vocabulary;
     let name = path.display().to_string();
-    Ok(Parts {
-        inner,
-        name,
-        bos,
-        eos,
-        pad,
-        stop: eos.into_iter().chain(eot).collect(),
-        template,
-        config,
-    })
+    Ok(Parts { inner, name, bos, eos, pad, stop: eos.into_iter().chain(eot).collect(), template, config })
 }
 
 fn bos_first(token: &str, id: u32) -> Result<TemplateProcessing, tokenizers::Error> {
@@ -111,25 +94,16 @@ fn bos_first(token: &str, id: u32) -> Result<TemplateProcessing, tokenizers::Err
 }
 
 fn byte_level(vocabulary: &GgufVocabulary, path: &Path) -> Result<Inner, TokenizerError> {
-    let broken = |reason: String| TokenizerError::Broken {
-        path: path.to_owned(),
-        reason,
-    };
+    let broken = |reason: String| TokenizerError::Broken { path: path.to_owned(), reason };
     let mut merges = Merges::with_capacity(vocabulary.merges.len());
     for (number, merge) in vocabulary.merges.iter().enumerate() {
         let (left, right) = merge.split_once(' ').ok_or_else(|| {
-            broken(format!(
-                "merge {number} is `{merge}`: two pieces with a space between are expected"
-            ))
+            broken(format!("merge {number} is `{merge}`: two pieces with a space between are expected"))
         })?;
         merges.push((left.to_owned(), right.to_owned()));
     }
     let split = |pattern: &str| -> Result<PreTokenizerWrapper, TokenizerError> {
-        let split = Split::new(
-            SplitPattern::Regex(pattern.to_owned()),
-            SplitDelimiterBehavior::Isolated,
-            false,
-        );
+        let split = Split::new(SplitPattern::Regex(pattern.to_owned()), SplitDelimiterBehavior::Isolated, false);
         let split = split.map_err(|error| broken(error.to_string()))?;
         // the bytes become letters; the splitting is done
         let bytes = ByteLevel::new(false, false, false);
@@ -174,28 +148,17 @@ fn sentence_piece(vocabulary: &GgufVocabulary) -> Result<Inner, tokenizers::Erro
         .vocab_and_merges(vocab(vocabulary), merges_of_scores(vocabulary))
         .byte_fallback(true)
         .fuse_unk(true);
-    let unknown = vocabulary
-        .types
-        .iter()
-        .position(|&kind| kind == UNKNOWN)
-        .map(|id| id as u32)
-        .or(vocabulary.unk);
+    let unknown = vocabulary.types.iter().position(|&kind| kind == UNKNOWN).map(|id| id as u32).or(vocabulary.unk);
     if let Some(token) = unknown.and_then(|id| vocabulary.tokens.get(id as usize)) {
         model = model.unk_token(token.clone());
     }
     let mut inner = Inner::new(model.build()?);
     let spaces: NormalizerWrapper = Replace::new(" ", SPACE)?.into();
-    let mut decoders: Vec<DecoderWrapper> = vec![
-        Replace::new(SPACE, " ")?.into(),
-        ByteFallback::new().into(),
-        Fuse::new().into(),
-    ];
+    let mut decoders: Vec<DecoderWrapper> =
+        vec![Replace::new(SPACE, " ")?.into(), ByteFallback::new().into(), Fuse::new().into()];
     match vocabulary.add_space_prefix {
         true => {
-            inner.with_normalizer(Some(Normalizers::new(vec![
-                Prepend::new(SPACE.to_owned()).into(),
-                spaces,
-            ])));
+            inner.with_normalizer(Some(Normalizers::new(vec![Prepend::new(SPACE.to_owned()).into(), spaces])));
             decoders.push(Strip::new(' ', 1, 0).into());
         }
         false => {
@@ -207,22 +170,13 @@ fn sentence_piece(vocabulary: &GgufVocabulary) -> Result<Inner, tokenizers::Erro
 }
 
 fn vocab(vocabulary: &GgufVocabulary) -> Vocab {
-    vocabulary
-        .tokens
-        .iter()
-        .enumerate()
-        .map(|(id, token)| (token.clone(), id as u32))
-        .collect()
+    vocabulary.tokens.iter().enumerate().map(|(id, token)| (token.clone(), id as u32)).collect()
 }
 
 /// Every way to split a piece in two others, best score first: the merges that SentencePiece does without a list.
 fn merges_of_scores(vocabulary: &GgufVocabulary) -> Merges {
-    let ids: HashMap<&str, usize> = vocabulary
-        .tokens
-        .iter()
-        .enumerate()
-        .map(|(id, token)| (token.as_str(), id))
-        .collect();
+    let ids: HashMap<&str, usize> =
+        vocabulary.tokens.iter().enumerate().map(|(id, token)| (token.as_str(), id)).collect();
     let score = |id: usize| vocabulary.scores.get(id).copied().unwrap_or(f32::MIN);
     let mut merges: Vec<(f32, usize, usize, &str, &str)> = Vec::new();
     for (id, token) in vocabulary.tokens.iter().enumerate() {
@@ -238,15 +192,8 @@ fn merges_of_scores(vocabulary: &GgufVocabulary) -> Merges {
         merges.extend(of_token);
     }
     let length = |text: &str| text.chars().count();
-    merges.sort_by(|a, b| {
-        b.0.total_cmp(&a.0)
-            .then(length(b.3).cmp(&length(a.3)))
-            .then(length(b.4).cmp(&length(a.4)))
-    });
-    merges
-        .into_iter()
-        .map(|(_, _, _, left, right)| (left.to_owned(), right.to_owned()))
-        .collect()
+    merges.sort_by(|a, b| b.0.total_cmp(&a.0).then(length(b.3).cmp(&length(a.3))).then(length(b.4).cmp(&length(a.4))));
+    merges.into_iter().map(|(_, _, _, left, right)| (left.to_owned(), right.to_owned())).collect()
 }
 
 /// Control tokens are special; user-defined ones are whole words that are never split.
@@ -259,11 +206,7 @@ fn add_tokens(inner: &mut Inner, vocabulary: &GgufVocabulary) {
             .collect()
     };
     let unknown_is_special = vocabulary.model == "llama";
-    let control: &[i64] = if unknown_is_special {
-        &[CONTROL, UNKNOWN]
-    } else {
-        &[CONTROL]
-    };
+    let control: &[i64] = if unknown_is_special { &[CONTROL, UNKNOWN] } else { &[CONTROL] };
     inner.add_special_tokens(&of_kind(control, true));
     inner.add_tokens(&of_kind(&[USER_DEFINED], false));
 }

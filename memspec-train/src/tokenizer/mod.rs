@@ -63,21 +63,10 @@ impl Tokenizer {
     }
 
     fn new(parts: Parts) -> Result<Self, TokenizerError> {
-        let Parts {
-            mut inner,
-            name,
-            bos,
-            eos,
-            pad,
-            mut stop,
-            template,
-            config,
-        } = parts;
+        let Parts { mut inner, name, bos, eos, pad, mut stop, template, config } = parts;
         // a file may carry the truncation of its author's last run
-        let broken = |error: tokenizers::Error| TokenizerError::Broken {
-            path: name.clone().into(),
-            reason: error.to_string(),
-        };
+        let broken =
+            |error: tokenizers::Error| TokenizerError::Broken { path: name.clone().into(), reason: error.to_string() };
         inner.with_truncation(None).map_err(broken)?;
         inner.with_padding(None);
         let prefix = prefix(&inner);
@@ -95,19 +84,7 @@ impl Tokenizer {
         {
             stop.insert(0, eos);
         }
-        Ok(Self {
-            inner,
-            post_processor,
-            name,
-            bos,
-            eos,
-            pad,
-            stop,
-            prefix,
-            special,
-            template,
-            config,
-        })
+        Ok(Self { inner, post_processor, name, bos, eos, pad, stop, prefix, special, template, config })
     }
 
     /// The tokens of a text. Special tokens written in it are recognised; none are added.
@@ -117,36 +94,20 @@ impl Tokenizer {
     }
 
     /// The tokens of a text, each with the bytes of the text that it stands for.
-    pub(crate) fn encode_with_ranges(
-        &self,
-        text: &str,
-    ) -> Result<Vec<(u32, usize, usize)>, TokenizerError> {
+    pub(crate) fn encode_with_ranges(&self, text: &str) -> Result<Vec<(u32, usize, usize)>, TokenizerError> {
         let encoding = self.inner.encode(text, false).map_err(encode_error)?;
         let offsets = encoding.get_offsets().iter();
-        Ok(encoding
-            .get_ids()
-            .iter()
-            .zip(offsets)
-            .map(|(&id, &(start, end))| (id, start, end))
-            .collect())
+        Ok(encoding.get_ids().iter().zip(offsets).map(|(&id, &(start, end))| (id, start, end)).collect())
     }
 
     /// The text of tokens, special tokens included. Bytes that are no UTF-8 (a character cut in the middle) become U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
-        self.inner
-            .decode(ids, false)
-            .map_err(|error| TokenizerError::Decode {
-                reason: error.to_string(),
-            })
+        self.inner.decode(ids, false).map_err(|error| TokenizerError::Decode { reason: error.to_string() })
     }
 
     /// The text of tokens, special tokens left out.
     pub fn decode_plain(&self, ids: &[u32]) -> Result<String, TokenizerError> {
-        self.inner
-            .decode(ids, true)
-            .map_err(|error| TokenizerError::Decode {
-                reason: error.to_string(),
-            })
+        self.inner.decode(ids, true).map_err(|error| TokenizerError::Decode { reason: error.to_string() })
     }
 
     /// The number of a token, special or not.
@@ -193,9 +154,7 @@ impl Tokenizer {
     pub fn chat_template(&self) -> Result<ChatTemplate, TemplateError> {
         match &self.template {
             Some(source) => self.compile(&source.name, &source.text),
-            None => Err(TemplateError::None {
-                model: self.name.clone(),
-            }),
+            None => Err(TemplateError::None { model: self.name.clone() }),
         }
     }
 
@@ -207,18 +166,8 @@ impl Tokenizer {
     /// Compiles a chat template of the user's with this model's special tokens.
     pub fn compile(&self, name: &str, text: &str) -> Result<ChatTemplate, TemplateError> {
         let token = |id: Option<u32>| id.and_then(|id| self.inner.id_to_token(id));
-        let tokens = [
-            ("bos_token", self.bos),
-            ("eos_token", self.eos),
-            ("pad_token", self.pad),
-        ];
-        ChatTemplate::new(
-            name,
-            text,
-            tokens
-                .into_iter()
-                .filter_map(|(key, id)| Some((key, token(id)?))),
-        )
+        let tokens = [("bos_token", self.bos), ("eos_token", self.eos), ("pad_token", self.pad)];
+        ChatTemplate::new(name, text, tokens.into_iter().filter_map(|(key, id)| Some((key, token(id)?))))
     }
 
     /// Writes `tokenizer.json`, `tokenizer_config.json` (chat template included) and `special_tokens_map.json` into a folder,
@@ -230,17 +179,12 @@ impl Tokenizer {
 
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokenizer")
-            .field("name", &self.name)
-            .field("vocab_size", &self.vocab_size())
-            .finish()
+        f.debug_struct("Tokenizer").field("name", &self.name).field("vocab_size", &self.vocab_size()).finish()
     }
 }
 
 fn encode_error(error: tokenizers::Error) -> TokenizerError {
-    TokenizerError::Encode {
-        reason: error.to_string(),
-    }
+    TokenizerError::Encode { reason: error.to_string() }
 }
 
 /// What the post-processor puts before a text.
@@ -248,11 +192,7 @@ fn prefix(inner: &tokenizers::Tokenizer) -> Vec<u32> {
     let Ok(encoding) = inner.encode_fast("a", true) else {
         return Vec::new();
     };
-    let added = encoding
-        .get_special_tokens_mask()
-        .iter()
-        .take_while(|&&mask| mask == 1)
-        .count();
+    let added = encoding.get_special_tokens_mask().iter().take_while(|&&mask| mask == 1).count();
     encoding.get_ids()[..added].to_vec()
 }
 

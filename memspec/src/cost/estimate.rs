@@ -146,7 +146,8 @@ pub fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
     } else {
         // No GPU run of this engine has been measured yet: wide, and said so (`measured`).
         let allocated = Interval::around(replay.peak, 0.05);
-        let reserved = Interval { bytes: replay.peak + replay.peak / 20, low: replay.peak, high: replay.peak + replay.peak / 8 };
+        let reserved =
+            Interval { bytes: replay.peak + replay.peak / 20, low: replay.peak, high: replay.peak + replay.peak / 8 };
         let context = setup.device.context_bytes.0;
         (allocated, reserved, reserved.plus(Interval { bytes: context, low: context, high: context }))
     };

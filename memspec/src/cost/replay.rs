@@ -81,10 +81,7 @@ mod tests {
         trace.enter(PhaseName::Backward);
         trace.scratch(B, 20);
         let replay = replay(&trace);
-        assert_eq!(
-            replay.phases,
-            [(PhaseName::Load, 100), (PhaseName::Forward, 135), (PhaseName::Backward, 120)]
-        );
+        assert_eq!(replay.phases, [(PhaseName::Load, 100), (PhaseName::Forward, 135), (PhaseName::Backward, 120)]);
         assert_eq!((replay.peak_phase, replay.peak), (PhaseName::Forward, 135));
         assert_eq!(replay.at_peak, [(A, 105), (B, 30)]);
     }

@@ -50,12 +50,8 @@ impl Entry {
             (Some(_), Some(source)) => text(source),
             _ => DEFAULT_CONTEXT_SOURCE.to_owned(),
         };
-        let sources: Vec<String> = self
-            .sources
-            .iter()
-            .filter(|(k, _)| *k != "context")
-            .map(|(k, v)| format!("{k}: {}", text(v)))
-            .collect();
+        let sources: Vec<String> =
+            self.sources.iter().filter(|(k, _)| *k != "context").map(|(k, v)| format!("{k}: {}", text(v))).collect();
         Device {
             kind: match self.kind {
                 Kind::Cuda => DeviceKind::Cuda,
@@ -71,9 +67,7 @@ impl Entry {
             bandwidth_gbs: Some(self.bandwidth_gbs),
             tflops_bf16: self.bf16.then_some(self.tflops_fp16),
             tflops_fp16: Some(self.tflops_fp16),
-            context_bytes: self
-                .context_mib
-                .map_or(DEFAULT_CONTEXT, |m| Bytes((m * MIB as f64) as u64)),
+            context_bytes: self.context_mib.map_or(DEFAULT_CONTEXT, |m| Bytes((m * MIB as f64) as u64)),
             context_source,
             cores: None,
             source: sources.join("; "),
@@ -102,10 +96,7 @@ fn devices() -> &'static [Device] {
 
 /// The device of this catalog name; case does not matter.
 pub fn get(name: &str) -> Option<Device> {
-    devices()
-        .iter()
-        .find(|d| d.name.eq_ignore_ascii_case(name))
-        .cloned()
+    devices().iter().find(|d| d.name.eq_ignore_ascii_case(name)).cloned()
 }
 
 /// The names of the catalog, in its order.
@@ -132,11 +123,7 @@ mod tests {
             let name = &device.name;
             assert!(device.usable <= device.memory, "{name}");
             assert!(device.usable.0 > 14 << 30, "{name}");
-            assert_eq!(
-                device.kind == DeviceKind::Cuda,
-                device.compute_capability.is_some(),
-                "{name}"
-            );
+            assert_eq!(device.kind == DeviceKind::Cuda, device.compute_capability.is_some(), "{name}");
             if let Some(level) = device.compute_capability {
                 assert_eq!(device.bf16, level >= (8, 0), "{name}");
                 assert_eq!(device.flash2, level >= (8, 0), "{name}");
@@ -150,15 +137,8 @@ mod tests {
     fn a_t4_has_what_pytorch_sees_not_what_the_box_says() {
         let t4 = get("T4").unwrap();
         assert_eq!(t4.memory, Bytes(15_360 * MIB));
-        assert!(
-            t4.usable.0 > 14_909 * MIB && t4.usable.0 <= 14_912 * MIB,
-            "{:?}",
-            t4.usable
-        );
-        assert_eq!(
-            (t4.compute_capability, t4.bf16, t4.tflops_bf16),
-            (Some((7, 5)), false, None)
-        );
+        assert!(t4.usable.0 > 14_909 * MIB && t4.usable.0 <= 14_912 * MIB, "{:?}", t4.usable);
+        assert_eq!((t4.compute_capability, t4.bf16, t4.tflops_bf16), (Some((7, 5)), false, None));
         assert_eq!(t4.context_bytes, Bytes(147_718_144));
         assert_eq!(get("h200").unwrap().context_bytes, Bytes(641_728_512));
         assert_eq!(get("l4").unwrap().context_bytes, DEFAULT_CONTEXT);

@@ -78,9 +78,7 @@ pub enum DeviceError {
         name: String,
     },
     /// This machine's memory could not be read.
-    #[error(
-        "cannot tell this machine's memory: {why}; write a device of the catalog, or set budget.device_memory"
-    )]
+    #[error("cannot tell this machine's memory: {why}; write a device of the catalog, or set budget.device_memory")]
     NoMemory {
         /// The reason.
         why: String,
@@ -95,18 +93,11 @@ pub fn find(name: &str) -> Result<Device, DeviceError> {
     let lower = name.to_lowercase();
     match lower.as_str() {
         "cpu" | "auto" => cpu(),
-        "cuda" | "rocm" | "gpu" => Err(DeviceError::NotProbed {
-            name: name.to_owned(),
-        }),
+        "cuda" | "rocm" | "gpu" => Err(DeviceError::NotProbed { name: name.to_owned() }),
         _ if lower.starts_with("cuda:") || lower.starts_with("rocm:") => {
-            Err(DeviceError::NotProbed {
-                name: name.to_owned(),
-            })
+            Err(DeviceError::NotProbed { name: name.to_owned() })
         }
-        _ => get(name).ok_or_else(|| DeviceError::Unknown {
-            name: name.to_owned(),
-            nearest: nearest(name),
-        }),
+        _ => get(name).ok_or_else(|| DeviceError::Unknown { name: name.to_owned(), nearest: nearest(name) }),
     }
 }
 
@@ -134,10 +125,7 @@ mod tests {
         check("H100-80", "h100-80");
         check("cpu", "cpu");
         check("auto", "cpu");
-        check(
-            "cuda:0",
-            "`cuda:0`: this version cannot ask a card what it is; write its catalog name (one of t4, ",
-        );
+        check("cuda:0", "`cuda:0`: this version cannot ask a card what it is; write its catalog name (one of t4, ");
         check("rtx4900", "no device `rtx4900`, did you mean rtx4090");
         check("toaster", "no device `toaster`; known: cpu, t4, ");
     }

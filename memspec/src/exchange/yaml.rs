@@ -16,23 +16,16 @@ use std::ops::Range;
 
 use serde_yaml::{Mapping, Value as Yaml};
 
-use crate::plan::{
-    Allow, Block, Document, Entry, Item, Place, Plan, Problem, RawBlock, Source, Value, check,
-};
+use crate::plan::{Allow, Block, Document, Entry, Item, Place, Plan, Problem, RawBlock, Source, Value, check};
 use crate::quantity::Quantity;
 use locate::Places;
 
 /// Reads the plans of a YAML or JSON text.
 pub fn read(source: Source) -> Document {
     let allows = Allow::collect(&source.text, comments(&source.text));
-    let mut document = Document {
-        source,
-        allows,
-        ..Document::default()
-    };
+    let mut document = Document { source, allows, ..Document::default() };
     let text = &document.source.text;
-    let parsed = serde_yaml::from_str::<Yaml>(text)
-        .and_then(|mut value| value.apply_merge().map(|()| value));
+    let parsed = serde_yaml::from_str::<Yaml>(text).and_then(|mut value| value.apply_merge().map(|()| value));
     let root = match parsed {
         Ok(root) => root,
         Err(error) => {
@@ -40,18 +33,9 @@ pub fn read(source: Source) -> Document {
             return document;
         }
     };
-    let mut reader = Reader {
-        text,
-        places: locate::locate(text),
-        problems: Vec::new(),
-        plans: Vec::new(),
-    };
+    let mut reader = Reader { text, places: locate::locate(text), problems: Vec::new(), plans: Vec::new() };
     reader.root(&root);
-    let Reader {
-        mut problems,
-        plans,
-        ..
-    } = reader;
+    let Reader { mut problems, plans, .. } = reader;
     for problem in &mut problems {
         keep_quotes(text, problem);
         in_yaml(problem);
@@ -64,16 +48,8 @@ pub fn read(source: Source) -> Document {
 /// What the YAML parser says, at the place where it says it.
 fn syntax(text: &str, error: &serde_yaml::Error) -> Problem {
     let at = error.location().map_or(0, |location| {
-        let line: usize = text
-            .split_inclusive('\n')
-            .take(location.line().saturating_sub(1))
-            .map(str::len)
-            .sum();
-        let column = text[line..]
-            .chars()
-            .take(location.column().saturating_sub(1))
-            .map(char::len_utf8)
-            .sum::<usize>();
+        let line: usize = text.split_inclusive('\n').take(location.line().saturating_sub(1)).map(str::len).sum();
+        let column = text[line..].chars().take(location.column().saturating_sub(1)).map(char::len_utf8).sum::<usize>();
         (line + column).min(text.len())
     });
     let message = error.to_string();
@@ -88,11 +64,7 @@ fn comments(text: &str) -> impl Iterator<Item = Range<usize>> {
     text.split_inclusive('\n').filter_map(move |line| {
         let begin = start;
         start += line.len();
-        let at = if line.starts_with('#') {
-            0
-        } else {
-            line.find(" #")? + 1
-        };
+        let at = if line.starts_with('#') { 0 } else { line.find(" #")? + 1 };
         Some(begin + at..begin + line.trim_end().len())
     })
 }
@@ -113,11 +85,7 @@ fn keep_quotes(text: &str, problem: &mut Problem) {
 
 /// A choice is written otherwise here than in `.mem`.
 fn in_yaml(problem: &mut Problem) {
-    if problem
-        .help
-        .as_ref()
-        .is_some_and(|help| help.contains("= fit ["))
-    {
+    if problem.help.as_ref().is_some_and(|help| help.contains("= fit [")) {
         let help = "write `{fit: [..]}` for the first that fits the budget, `{sweep: [..]}` for one run each";
         problem.help = Some(help.to_owned());
     }
@@ -137,11 +105,7 @@ impl Reader<'_> {
             Yaml::Mapping(mapping) => self.plan(mapping, ""),
             Yaml::Null => {}
             _ => {
-                let problem = Problem::new(
-                    "wrong-type",
-                    0..0,
-                    "a plan is a mapping with a `name` and a `model`",
-                );
+                let problem = Problem::new("wrong-type", 0..0, "a plan is a mapping with a `name` and a `model`");
                 self.problems.push(problem.label("not a mapping"));
             }
         }
@@ -156,28 +120,17 @@ impl Reader<'_> {
                         let path = format!("plans[{n}]");
                         match plan {
                             Yaml::Mapping(plan) => self.plan(plan, &path),
-                            _ => self.wrong(
-                                &path,
-                                "a plan is a mapping with a `name` and a `model`".to_owned(),
-                            ),
+                            _ => self.wrong(&path, "a plan is a mapping with a `name` and a `model`".to_owned()),
                         }
                     }
                 }
-                _ if key == "plans" => {
-                    self.wrong("plans", "`plans` takes a list of plans".to_owned())
-                }
+                _ if key == "plans" => self.wrong("plans", "`plans` takes a list of plans".to_owned()),
                 _ => {
                     let place = self.places.place(&key);
-                    let problem = Problem::new(
-                        "unknown-setting",
-                        place.key,
-                        format!("`{key}` stands outside of a plan"),
-                    );
-                    self.problems.push(
-                        problem
-                            .label("beside `plans`")
-                            .help("move it into each plan that it is meant for"),
-                    );
+                    let problem =
+                        Problem::new("unknown-setting", place.key, format!("`{key}` stands outside of a plan"));
+                    self.problems
+                        .push(problem.label("beside `plans`").help("move it into each plan that it is meant for"));
                 }
             }
         }
@@ -185,15 +138,12 @@ impl Reader<'_> {
 
     fn wrong(&mut self, path: &str, message: String) {
         let place = self.places.place(path);
-        self.problems
-            .push(Problem::new("wrong-type", place.value, message).label("not this"));
+        self.problems.push(Problem::new("wrong-type", place.value, message).label("not this"));
     }
 
     fn plan(&mut self, mapping: &Mapping, path: &str) {
         let head = match mapping.get("name") {
-            Some(Yaml::String(name)) => {
-                Some((name.clone(), self.places.place(&join(path, "name")).value))
-            }
+            Some(Yaml::String(name)) => Some((name.clone(), self.places.place(&join(path, "name")).value)),
             Some(_) => {
                 self.wrong(&join(path, "name"), "`name` takes text".to_owned());
                 None
@@ -208,16 +158,8 @@ impl Reader<'_> {
                 None
             }
         };
-        let whole = if path.is_empty() {
-            0..self.text.len()
-        } else {
-            self.places.place(path).value
-        };
-        let place = Place {
-            key: self.places.first(path),
-            value: whole.clone(),
-            statement: whole,
-        };
+        let whole = if path.is_empty() { 0..self.text.len() } else { self.places.place(path).value };
+        let place = Place { key: self.places.first(path), value: whole.clone(), statement: whole };
         let raw = self.block(mapping, Plan::SPEC, path, place, "name", head);
         let written = check(&raw, true, self.text, &mut self.problems);
         self.plans.push(written);
@@ -241,27 +183,18 @@ impl Reader<'_> {
             let inner_path = join(path, &name);
             let place = self.places.place(&inner_path);
             match (spec.block(&name), value) {
-                (Some(inner), Yaml::Mapping(mapping)) => {
-                    entries.push(self.inner(mapping, inner, &inner_path, place))
-                }
+                (Some(inner), Yaml::Mapping(mapping)) => entries.push(self.inner(mapping, inner, &inner_path, place)),
                 // `data:` with nothing below it
-                (Some(inner), Yaml::Null) => {
-                    entries.push(self.inner(&Mapping::new(), inner, &inner_path, place))
-                }
+                (Some(inner), Yaml::Null) => entries.push(self.inner(&Mapping::new(), inner, &inner_path, place)),
                 (Some(inner), _) => {
                     let example = if inner.kinds.is_empty() {
                         "{..}".to_owned()
                     } else {
                         format!("{{kind: {}, ..}}", inner.kinds[0].name)
                     };
-                    self.wrong(
-                        &inner_path,
-                        format!("`{name}` takes settings, as in `{name}: {example}`"),
-                    );
+                    self.wrong(&inner_path, format!("`{name}` takes settings, as in `{name}: {example}`"));
                 }
-                (None, Yaml::Mapping(inner))
-                    if spec.setting(&name).is_none() && choice(inner).is_none() =>
-                {
+                (None, Yaml::Mapping(inner)) if spec.setting(&name).is_none() && choice(inner).is_none() => {
                     let place = place.clone();
                     let raw = RawBlock {
                         name,
@@ -278,17 +211,9 @@ impl Reader<'_> {
                         Some(setting) => self.item(value, &inner_path, spec.limits, &|| {
                             format!("`{}` takes {}", setting.name, setting.kind)
                         }),
-                        None => Item {
-                            value: Value::Hole,
-                            span: place.value.clone(),
-                        },
+                        None => Item { value: Value::Hole, span: place.value.clone() },
                     };
-                    entries.push(Entry::Setting {
-                        name,
-                        key: place.key,
-                        item,
-                        statement: place.statement,
-                    });
+                    entries.push(Entry::Setting { name, key: place.key, item, statement: place.statement });
                 }
             }
         }
@@ -302,19 +227,11 @@ impl Reader<'_> {
         }
     }
 
-    fn inner(
-        &mut self,
-        mapping: &Mapping,
-        spec: &'static Block,
-        path: &str,
-        place: Place,
-    ) -> Entry {
+    fn inner(&mut self, mapping: &Mapping, spec: &'static Block, path: &str, place: Place) -> Entry {
         // where a block has no kinds, `kind` is a setting like any other: unknown
         let head_key = if spec.kinds.is_empty() { "" } else { "kind" };
         let head = mapping.get(head_key).map(|kind| {
-            let text = kind
-                .as_str()
-                .map_or_else(|| format!("{kind:?}"), str::to_owned);
+            let text = kind.as_str().map_or_else(|| format!("{kind:?}"), str::to_owned);
             (text, self.places.place(&join(path, "kind")).value)
         });
         Entry::Block(self.block(mapping, spec, path, place, head_key, head))
@@ -325,42 +242,27 @@ impl Reader<'_> {
         let span = self.places.place(path).value;
         let value = match value {
             Yaml::Null => {
-                let problem = Problem::new(
-                    "wrong-type",
-                    span.clone(),
-                    format!("{}, got nothing", takes()),
-                )
-                .label("no value");
+                let problem =
+                    Problem::new("wrong-type", span.clone(), format!("{}, got nothing", takes())).label("no value");
                 self.problems.push(problem);
                 Value::Hole
             }
             Yaml::Bool(value) => Value::Bool(*value),
             // a limit is read from its text, `14.5GiB` like `<= 14.5GiB`
             Yaml::Number(number) if words => Value::Word(number.to_string()),
-            Yaml::Number(number) => {
-                Value::Quantity(Quantity::number(number.as_f64().unwrap_or(f64::NAN)))
-            }
+            Yaml::Number(number) => Value::Quantity(Quantity::number(number.as_f64().unwrap_or(f64::NAN))),
             Yaml::String(text) => Value::Word(text.clone()),
             Yaml::Sequence(values) => Value::List(self.items(values, path, words, takes)),
             Yaml::Mapping(mapping) => match choice(mapping) {
                 Some((word, values)) => {
                     let items = self.items(values, &join(path, word), words, takes);
-                    if word == "fit" {
-                        Value::Fit(items)
-                    } else {
-                        Value::Sweep(items)
-                    }
+                    if word == "fit" { Value::Fit(items) } else { Value::Sweep(items) }
                 }
                 None => {
-                    let problem = Problem::new(
-                        "wrong-type",
-                        span.clone(),
-                        format!("{}, got a mapping", takes()),
-                    )
-                    .label("a mapping");
-                    self.problems.push(problem.help(
-                        "several values to choose from are `{fit: [..]}` or `{sweep: [..]}`",
-                    ));
+                    let problem = Problem::new("wrong-type", span.clone(), format!("{}, got a mapping", takes()))
+                        .label("a mapping");
+                    self.problems
+                        .push(problem.help("several values to choose from are `{fit: [..]}` or `{sweep: [..]}`"));
                     Value::Hole
                 }
             },
@@ -369,27 +271,14 @@ impl Reader<'_> {
         Item { value, span }
     }
 
-    fn items(
-        &mut self,
-        values: &[Yaml],
-        path: &str,
-        words: bool,
-        takes: &dyn Fn() -> String,
-    ) -> Vec<Item> {
-        values
-            .iter()
-            .enumerate()
-            .map(|(n, value)| self.item(value, &format!("{path}[{n}]"), words, takes))
-            .collect()
+    fn items(&mut self, values: &[Yaml], path: &str, words: bool, takes: &dyn Fn() -> String) -> Vec<Item> {
+        values.iter().enumerate().map(|(n, value)| self.item(value, &format!("{path}[{n}]"), words, takes)).collect()
     }
 }
 
 /// `{fit: [..]}` or `{sweep: [..]}`.
 fn choice(mapping: &Mapping) -> Option<(&'static str, &Vec<Yaml>)> {
-    let word = ["fit", "sweep"]
-        .into_iter()
-        .find(|word| mapping.contains_key(*word))
-        .filter(|_| mapping.len() == 1)?;
+    let word = ["fit", "sweep"].into_iter().find(|word| mapping.contains_key(*word)).filter(|_| mapping.len() == 1)?;
     Some((word, mapping.get(word)?.as_sequence()?))
 }
 
@@ -403,9 +292,5 @@ fn key_text(key: &Yaml) -> String {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }

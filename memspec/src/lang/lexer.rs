@@ -87,9 +87,7 @@ pub fn lex(text: &str) -> Vec<Token> {
         rest = after;
         match tokens.last_mut() {
             // a run of stray characters is one mistake
-            Some(last) if kind == TokenKind::Stray && last.kind == TokenKind::Stray => {
-                last.span.end = span.end
-            }
+            Some(last) if kind == TokenKind::Stray && last.kind == TokenKind::Stray => last.span.end = span.end,
             _ => tokens.push(Token { kind, span }),
         }
     }
@@ -101,41 +99,15 @@ fn token(input: &str) -> IResult<&str, TokenKind> {
     alt((
         value(TokenKind::Newline, alt((tag("\r\n"), tag("\n")))),
         // a byte order mark and a carriage return without its newline are space
-        value(
-            TokenKind::Space,
-            take_while1(|c| matches!(c, ' ' | '\t' | '\r' | '\u{feff}')),
-        ),
-        map(
-            recognize(pair(char('#'), opt(is_not("\n")))),
-            |comment: &str| {
-                let doc = comment.starts_with("##") && !comment.starts_with("###");
-                if doc {
-                    TokenKind::Doc
-                } else {
-                    TokenKind::Comment
-                }
-            },
-        ),
-        map(pair(number, opt(unit)), |(_, unit)| {
-            if unit.is_some() {
-                TokenKind::Quantity
-            } else {
-                TokenKind::Number
-            }
+        value(TokenKind::Space, take_while1(|c| matches!(c, ' ' | '\t' | '\r' | '\u{feff}'))),
+        map(recognize(pair(char('#'), opt(is_not("\n")))), |comment: &str| {
+            let doc = comment.starts_with("##") && !comment.starts_with("###");
+            if doc { TokenKind::Doc } else { TokenKind::Comment }
         }),
+        map(pair(number, opt(unit)), |(_, unit)| if unit.is_some() { TokenKind::Quantity } else { TokenKind::Number }),
         value(TokenKind::Word, word),
         text,
-        value(
-            TokenKind::Comparison,
-            alt((
-                tag("<="),
-                tag(">="),
-                tag("=="),
-                tag("!="),
-                tag("<"),
-                tag(">"),
-            )),
-        ),
+        value(TokenKind::Comparison, alt((tag("<="), tag(">="), tag("=="), tag("!="), tag("<"), tag(">")))),
         punctuation,
         value(TokenKind::Stray, anychar),
     ))

@@ -27,18 +27,10 @@ const MOST_DEEP: usize = 64;
 /// The tree of a text.
 pub fn parse(text: &str) -> Tree {
     let tokens = lex(text);
-    let significant: Vec<_> = tokens
-        .iter()
-        .filter(|token| !token.kind.is_trivia())
-        .cloned()
-        .collect();
+    let significant: Vec<_> = tokens.iter().filter(|token| !token.kind.is_trivia()).cloned().collect();
     let mistakes = RefCell::new(Mistakes::default());
     let items = items(Tokens::new(&significant, text, &mistakes));
-    Tree {
-        tokens,
-        items,
-        errors: mistakes.into_inner().problems,
-    }
+    Tree { tokens, items, errors: mistakes.into_inner().problems }
 }
 
 fn items(mut input: Tokens) -> Vec<Item> {
@@ -53,8 +45,7 @@ fn items(mut input: Tokens) -> Vec<Item> {
         if input.next() == Some(TokenKind::CloseBrace) {
             if !astray {
                 input.report(
-                    Problem::new("syntax", input.span(), "this `}` closes nothing")
-                        .label("nothing is open here"),
+                    Problem::new("syntax", input.span(), "this `}` closes nothing").label("nothing is open here"),
                 );
             }
             input = input.take_from(1);
@@ -94,26 +85,16 @@ fn outside(input: Tokens) -> Problem {
     if input.next() != Some(TokenKind::Word) {
         return input.unexpected("`plan \"name\" { .. }` or `let`");
     }
-    if let Some(meant) = crate::plan::nearest(found, ["plan", "import", "profile"])
-        .filter(|_| input.nth(1) == Some(TokenKind::Text))
+    if let Some(meant) =
+        crate::plan::nearest(found, ["plan", "import", "profile"]).filter(|_| input.nth(1) == Some(TokenKind::Text))
     {
-        let problem = Problem::new(
-            "syntax",
-            span.clone(),
-            format!("`{found}` is not an item of a file"),
-        )
-        .label("unknown");
-        return problem
-            .help(format!("did you mean `{meant}`?"))
-            .fix(span, meant);
+        let problem =
+            Problem::new("syntax", span.clone(), format!("`{found}` is not an item of a file")).label("unknown");
+        return problem.help(format!("did you mean `{meant}`?")).fix(span, meant);
     }
-    Problem::new(
-        "syntax",
-        span,
-        format!("`{found}` stands outside of a plan"),
-    )
-    .label("in no plan")
-    .help("settings and blocks stand in `plan \"name\" { .. }`; look for a `}` too many above")
+    Problem::new("syntax", span, format!("`{found}` stands outside of a plan"))
+        .label("in no plan")
+        .help("settings and blocks stand in `plan \"name\" { .. }`; look for a `}` too many above")
 }
 
 fn edition(input: Tokens) -> Parsed<Item> {
@@ -121,35 +102,20 @@ fn edition(input: Tokens) -> Parsed<Item> {
         return no(input);
     }
     let start = input.span().start;
-    let (rest, number) =
-        expect(token(TokenKind::Number), "the edition's number after `mem`")(input.take_from(1))?;
-    Ok((
-        rest,
-        Item::Edition {
-            number,
-            span: start..rest.before,
-        },
-    ))
+    let (rest, number) = expect(token(TokenKind::Number), "the edition's number after `mem`")(input.take_from(1))?;
+    Ok((rest, Item::Edition { number, span: start..rest.before }))
 }
 
 fn import(input: Tokens) -> Parsed<Item> {
     if !input.at_word("import") || input.nth(1) == Some(TokenKind::Assign) {
         return no(input);
     }
-    let (rest, path) =
-        expect(token(TokenKind::Text), "a file in quotes after `import`")(input.take_from(1))?;
+    let (rest, path) = expect(token(TokenKind::Text), "a file in quotes after `import`")(input.take_from(1))?;
     let rest = match path {
-        Some(_) if rest.at_word("as") => {
-            expect(token(TokenKind::Word), "a name after `as`")(rest.take_from(1))?.0
-        }
+        Some(_) if rest.at_word("as") => expect(token(TokenKind::Word), "a name after `as`")(rest.take_from(1))?.0,
         _ => rest,
     };
-    Ok((
-        rest,
-        Item::Import {
-            span: input.span().start..rest.before,
-        },
-    ))
+    Ok((rest, Item::Import { span: input.span().start..rest.before }))
 }
 
 fn top_let(input: Tokens) -> Parsed<Item> {
@@ -163,34 +129,13 @@ fn let_(input: Tokens) -> Parsed<Assign> {
     let start = input.span().start;
     let (rest, name) = expect(token(TokenKind::Word), "a name after `let`")(input.take_from(1))?;
     let Some(name) = name else {
-        let hole = Name {
-            text: String::new(),
-            span: rest.before..rest.before,
-        };
+        let hole = Name { text: String::new(), span: rest.before..rest.before };
         let (rest, span) = sync(rest)?;
-        return Ok((
-            rest,
-            Assign {
-                name: hole,
-                value: None,
-                span: start..span.end,
-            },
-        ));
+        return Ok((rest, Assign { name: hole, value: None, span: start..span.end }));
     };
     let (rest, equals) = expect(token(TokenKind::Assign), "`=`")(rest)?;
-    let (rest, value) = if equals.is_some() {
-        expect(value, "a value after `=`")(rest)?
-    } else {
-        (rest, None)
-    };
-    Ok((
-        rest,
-        Assign {
-            name,
-            value,
-            span: start..rest.before,
-        },
-    ))
+    let (rest, value) = if equals.is_some() { expect(value, "a value after `=`")(rest)? } else { (rest, None) };
+    Ok((rest, Assign { name, value, span: start..rest.before }))
 }
 
 fn plan(input: Tokens) -> Parsed<Item> {
@@ -201,24 +146,14 @@ fn plan(input: Tokens) -> Parsed<Item> {
     let (mut rest, name) = plan_name(rest, &keyword);
     let mut extends = Vec::new();
     if rest.at_word("extends") {
-        let (after, names) =
-            expect(profiles, "the name of a profile after `extends`")(rest.take_from(1))?;
+        let (after, names) = expect(profiles, "the name of a profile after `extends`")(rest.take_from(1))?;
         extends = names.unwrap_or_default();
         rest = after;
     }
     let header = keyword.span.start..rest.before;
     let (rest, body) = body(rest, header, &keyword.text, Section::Plan);
     let span = keyword.span.start..rest.before;
-    Ok((
-        rest,
-        Item::Plan(Plan {
-            keyword,
-            name,
-            extends,
-            body,
-            span,
-        }),
-    ))
+    Ok((rest, Item::Plan(Plan { keyword, name, extends, body, span })))
 }
 
 fn profiles(input: Tokens) -> Parsed<Vec<Name>> {
@@ -231,14 +166,8 @@ fn plan_name<'a>(input: Tokens<'a>, keyword: &Name) -> (Tokens<'a>, Option<Name>
         Some(TokenKind::Word) if !input.at_word("extends") => {
             let (span, text) = (input.span(), input.text(0).to_owned());
             if keyword.text == "plan" {
-                let problem =
-                    Problem::new("syntax", span.clone(), "a plan's name stands in quotes")
-                        .label("no quotes");
-                input.report(
-                    problem
-                        .help(format!("write `plan \"{text}\"`"))
-                        .fix(span.clone(), format!("\"{text}\"")),
-                );
+                let problem = Problem::new("syntax", span.clone(), "a plan's name stands in quotes").label("no quotes");
+                input.report(problem.help(format!("write `plan \"{text}\"`")).fix(span.clone(), format!("\"{text}\"")));
             }
             (input.take_from(1), Some(Name { text, span }))
         }
@@ -265,10 +194,9 @@ enum Section {
 fn at_item(input: Tokens) -> bool {
     match input.next() {
         Some(TokenKind::Word) => match input.text(0) {
-            "plan" | "profile" => matches!(
-                input.nth(1),
-                Some(TokenKind::Text | TokenKind::Word | TokenKind::OpenBrace)
-            ),
+            "plan" | "profile" => {
+                matches!(input.nth(1), Some(TokenKind::Text | TokenKind::Word | TokenKind::OpenBrace))
+            }
             "import" => input.nth(1) == Some(TokenKind::Text),
             _ => false,
         },
@@ -281,8 +209,7 @@ fn at_section(input: Tokens) -> bool {
     input.next() == Some(TokenKind::Word)
         && Spec::SPEC.block(input.text(0)).is_some()
         && (input.nth(1) == Some(TokenKind::OpenBrace)
-            || (matches!(input.nth(1), Some(TokenKind::Word))
-                && input.nth(2) == Some(TokenKind::OpenBrace)))
+            || (matches!(input.nth(1), Some(TokenKind::Word)) && input.nth(2) == Some(TokenKind::OpenBrace)))
 }
 
 /// Whether the next token is further from the left than the one at `outer`: it is meant to be inside.
@@ -294,27 +221,14 @@ fn indented(input: Tokens, outer: usize) -> bool {
 }
 
 /// `{ statements }`, or what there is of it.
-fn body<'a>(
-    input: Tokens<'a>,
-    header: Range<usize>,
-    name: &str,
-    section: Section,
-) -> (Tokens<'a>, Body) {
+fn body<'a>(input: Tokens<'a>, header: Range<usize>, name: &str, section: Section) -> (Tokens<'a>, Body) {
     let mut opened = input;
     if input.next() != Some(TokenKind::OpenBrace) {
         let below = newlines(input);
         if below.next() == Some(TokenKind::OpenBrace) && input.at_line_end() {
-            let problem = Problem::new(
-                "syntax",
-                below.span(),
-                "`{` stands on the line that it belongs to",
-            )
-            .label("on a line of its own");
-            below.report(
-                problem
-                    .help(format!("write `{name} .. {{`"))
-                    .fix(input.before..below.span().start, " "),
-            );
+            let problem = Problem::new("syntax", below.span(), "`{` stands on the line that it belongs to")
+                .label("on a line of its own");
+            below.report(problem.help(format!("write `{name} .. {{`")).fix(input.before..below.span().start, " "));
             opened = below;
         } else {
             let problem = input.unexpected(&format!("`{{` after `{name}`"));
@@ -322,66 +236,34 @@ fn body<'a>(
             // with its statements indented below it, only the `{` is missing; else the body is
             if !(input.at_line_end() && below.next().is_some() && indented(below, header.start)) {
                 let at = input.before..input.before;
-                return (
-                    input,
-                    Body {
-                        span: at,
-                        ..Body::default()
-                    },
-                );
+                return (input, Body { span: at, ..Body::default() });
             }
         }
     }
     let start = opened.span().start;
-    let inside = if opened.next() == Some(TokenKind::OpenBrace) {
-        opened.take_from(1)
-    } else {
-        opened
-    };
+    let inside = if opened.next() == Some(TokenKind::OpenBrace) { opened.take_from(1) } else { opened };
     let mut rest = inside.deeper();
     let mut statements = Vec::new();
     if rest.depth > MOST_DEEP {
         opened.report(too_deep(opened.span()));
         let rest = skip_bracket(inside);
-        return (
-            rest,
-            Body {
-                statements,
-                span: start..rest.before,
-                closed: true,
-            },
-        );
+        return (rest, Body { statements, span: start..rest.before, closed: true });
     }
     loop {
         let at = newlines(rest);
         if at.next() == Some(TokenKind::CloseBrace) {
             let rest = at.take_from(1).as_deep_as(input);
-            return (
-                rest,
-                Body {
-                    statements,
-                    span: start..rest.before,
-                    closed: true,
-                },
-            );
+            return (rest, Body { statements, span: start..rest.before, closed: true });
         }
         if at.next().is_none()
             || at_item(at)
             || (section == Section::Block && at_section(at) && !indented(at, header.start))
         {
-            let problem = Problem::new("syntax", header, format!("`{name}` is not closed"))
-                .label("its `}` is missing");
+            let problem = Problem::new("syntax", header, format!("`{name}` is not closed")).label("its `}` is missing");
             at.report(problem.fix(rest.before..rest.before, "\n}"));
             // the newlines belong to whoever reads on
             let rest = rest.as_deep_as(input);
-            return (
-                rest,
-                Body {
-                    statements,
-                    span: start..rest.before.max(start),
-                    closed: false,
-                },
-            );
+            return (rest, Body { statements, span: start..rest.before.max(start), closed: false });
         }
         rest = statement_and_end(at, &mut statements);
     }
@@ -422,66 +304,35 @@ fn let_statement(input: Tokens) -> Parsed<Statement> {
 }
 
 fn assert(input: Tokens) -> Parsed<Statement> {
-    if !input.at_word("assert")
-        || matches!(input.nth(1), Some(TokenKind::Assign | TokenKind::OpenBrace))
-    {
+    if !input.at_word("assert") || matches!(input.nth(1), Some(TokenKind::Assign | TokenKind::OpenBrace)) {
         return no(input);
     }
     let (rest, _) = expect(logic, "a condition after `assert`")(input.take_from(1))?;
     let (rest, _) = opt(preceded(else_, token(TokenKind::Text))).parse(rest)?;
-    Ok((
-        rest,
-        Statement::Assert {
-            span: input.span().start..rest.before,
-        },
-    ))
+    Ok((rest, Statement::Assert { span: input.span().start..rest.before }))
 }
 
 fn else_(input: Tokens) -> Parsed<Name> {
-    if input.at_word("else") {
-        token(TokenKind::Word)(input)
-    } else {
-        no(input)
-    }
+    if input.at_word("else") { token(TokenKind::Word)(input) } else { no(input) }
 }
 
 fn block(input: Tokens) -> Parsed<Statement> {
     let (rest, name) = token(TokenKind::Word)(input)?;
     let kind = match rest.next() {
-        Some(TokenKind::Word) => Some(Name {
-            text: rest.text(0).to_owned(),
-            span: rest.span(),
-        }),
+        Some(TokenKind::Word) => Some(Name { text: rest.text(0).to_owned(), span: rest.span() }),
         Some(TokenKind::Text) => Some(expression::text(rest)),
         _ => None,
     };
-    let after = if kind.is_some() {
-        rest.take_from(1)
-    } else {
-        rest
-    };
+    let after = if kind.is_some() { rest.take_from(1) } else { rest };
     // `adapter lora` is a block even when its `{` is missing
-    let known = Spec::SPEC.block(&name.text).is_some()
-        && (after.at_line_end() || after.next() == Some(TokenKind::CloseBrace));
+    let known =
+        Spec::SPEC.block(&name.text).is_some() && (after.at_line_end() || after.next() == Some(TokenKind::CloseBrace));
     if after.next() != Some(TokenKind::OpenBrace) && !known {
         return no(input);
     }
-    let (rest, body) = body(
-        after,
-        name.span.start..after.before,
-        &name.text,
-        Section::Block,
-    );
+    let (rest, body) = body(after, name.span.start..after.before, &name.text, Section::Block);
     let span = name.span.start..rest.before;
-    Ok((
-        rest,
-        Statement::Block(Block {
-            name,
-            kind,
-            body,
-            span,
-        }),
-    ))
+    Ok((rest, Statement::Block(Block { name, kind, body, span })))
 }
 
 fn assign(input: Tokens) -> Parsed<Statement> {
@@ -489,26 +340,15 @@ fn assign(input: Tokens) -> Parsed<Statement> {
     let rest = match rest.next() {
         Some(TokenKind::Assign) => rest.take_from(1),
         Some(TokenKind::Colon) => {
-            let problem = Problem::new(
-                "syntax",
-                rest.span(),
-                "a setting is written with `=`, not `:`",
-            )
-            .label("not `=`");
+            let problem =
+                Problem::new("syntax", rest.span(), "a setting is written with `=`, not `:`").label("not `=`");
             rest.report(problem.fix(name.span.end..rest.span().end, " ="));
             rest.take_from(1)
         }
         Some(kind) if expression::begins(kind) => {
-            let problem = Problem::new(
-                "syntax",
-                name.span.end..name.span.end,
-                format!("expected `=` after `{}`", name.text),
-            );
-            rest.report(
-                problem
-                    .label("`=` is missing")
-                    .fix(name.span.end..name.span.end, " ="),
-            );
+            let problem =
+                Problem::new("syntax", name.span.end..name.span.end, format!("expected `=` after `{}`", name.text));
+            rest.report(problem.label("`=` is missing").fix(name.span.end..name.span.end, " ="));
             rest
         }
         _ => return no(input),
@@ -521,21 +361,10 @@ fn assign(input: Tokens) -> Parsed<Statement> {
 fn limit(input: Tokens) -> Parsed<Statement> {
     let start = input.span().start;
     let (rest, left) = sum(input)?;
-    let (rest, sign) = expect(
-        token(TokenKind::Comparison),
-        "`=` and a value, or a limit such as `<= 14.5GiB`",
-    )(rest)?;
+    let (rest, sign) = expect(token(TokenKind::Comparison), "`=` and a value, or a limit such as `<= 14.5GiB`")(rest)?;
     let Some(sign) = sign else {
         return Ok((rest, Statement::Error(left.span)));
     };
     let (rest, right) = expect(sum, "a quantity to compare with")(rest)?;
-    Ok((
-        rest,
-        Statement::Limit(Limit {
-            left,
-            sign,
-            right,
-            span: start..rest.before,
-        }),
-    ))
+    Ok((rest, Statement::Limit(Limit { left, sign, right, span: start..rest.before })))
 }

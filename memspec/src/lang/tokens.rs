@@ -32,18 +32,8 @@ pub(super) struct Mistakes {
 pub(super) type Parsed<'a, T> = IResult<Tokens<'a>, T>;
 
 impl<'a> Tokens<'a> {
-    pub(super) fn new(
-        tokens: &'a [Token],
-        source: &'a str,
-        mistakes: &'a RefCell<Mistakes>,
-    ) -> Self {
-        Tokens {
-            tokens,
-            source,
-            mistakes,
-            before: 0,
-            depth: 0,
-        }
+    pub(super) fn new(tokens: &'a [Token], source: &'a str, mistakes: &'a RefCell<Mistakes>) -> Self {
+        Tokens { tokens, source, mistakes, before: 0, depth: 0 }
     }
 
     pub(super) fn next(&self) -> Option<TokenKind> {
@@ -56,19 +46,11 @@ impl<'a> Tokens<'a> {
 
     /// Where the next token is; at the end of the text, its end.
     pub(super) fn span(&self) -> Range<usize> {
-        self.tokens
-            .first()
-            .map_or(self.source.len()..self.source.len(), |token| {
-                token.span.clone()
-            })
+        self.tokens.first().map_or(self.source.len()..self.source.len(), |token| token.span.clone())
     }
 
     pub(super) fn span_of(&self, n: usize) -> Range<usize> {
-        self.tokens
-            .get(n)
-            .map_or(self.source.len()..self.source.len(), |token| {
-                token.span.clone()
-            })
+        self.tokens.get(n).map_or(self.source.len()..self.source.len(), |token| token.span.clone())
     }
 
     /// The text of the n-th token.
@@ -82,24 +64,15 @@ impl<'a> Tokens<'a> {
     }
 
     pub(super) fn at_line_end(&self) -> bool {
-        matches!(
-            self.next(),
-            None | Some(TokenKind::Newline | TokenKind::Semicolon)
-        )
+        matches!(self.next(), None | Some(TokenKind::Newline | TokenKind::Semicolon))
     }
 
     pub(super) fn deeper(self) -> Self {
-        Tokens {
-            depth: self.depth + 1,
-            ..self
-        }
+        Tokens { depth: self.depth + 1, ..self }
     }
 
     pub(super) fn as_deep_as(self, other: Tokens) -> Self {
-        Tokens {
-            depth: other.depth,
-            ..self
-        }
+        Tokens { depth: other.depth, ..self }
     }
 
     /// How far the byte is from the beginning of its line, if not very far.
@@ -135,22 +108,13 @@ impl<'a> Tokens<'a> {
             Some(TokenKind::OpenText) => return open_text(span),
             // what is missing is missing behind the last token, not on the next line
             None | Some(TokenKind::Newline) => {
-                let end = if self.next().is_none() {
-                    "the end of the file"
-                } else {
-                    "the end of the line"
-                };
-                let problem = Problem::new(
-                    "syntax",
-                    self.before..self.before,
-                    format!("expected {what}, found {end}"),
-                );
+                let end = if self.next().is_none() { "the end of the file" } else { "the end of the line" };
+                let problem = Problem::new("syntax", self.before..self.before, format!("expected {what}, found {end}"));
                 return problem.label(format!("expected {what}"));
             }
             Some(_) => &self.source[span.clone()],
         };
-        Problem::new("syntax", span, format!("expected {what}, found `{found}`"))
-            .label(format!("expected {what}"))
+        Problem::new("syntax", span, format!("expected {what}, found `{found}`")).label(format!("expected {what}"))
     }
 }
 
@@ -163,12 +127,7 @@ pub(super) fn open_text(span: Range<usize>) -> Problem {
 }
 
 fn stray(found: &str, span: Range<usize>) -> Problem {
-    let problem = Problem::new(
-        "syntax",
-        span,
-        format!("`{found}` is no part of the language"),
-    )
-    .label("not understood");
+    let problem = Problem::new("syntax", span, format!("`{found}` is no part of the language")).label("not understood");
     match found {
         "\u{201c}" | "\u{201d}" | "\u{201e}" | "'" | "`" | "\u{2018}" | "\u{2019}" => {
             problem.help("text stands in straight double quotes: `\"`")
@@ -183,10 +142,7 @@ fn stray(found: &str, span: Range<usize>) -> Problem {
 pub(super) fn token<'a>(kind: TokenKind) -> impl Fn(Tokens<'a>) -> Parsed<'a, Name> {
     move |input| {
         if input.next() == Some(kind) {
-            let name = Name {
-                text: input.text(0).to_owned(),
-                span: input.span(),
-            };
+            let name = Name { text: input.text(0).to_owned(), span: input.span() };
             Ok((input.take_from(1), name))
         } else {
             no(input)
@@ -221,9 +177,7 @@ pub(super) fn sync(input: Tokens) -> Parsed<Range<usize>> {
         match token.kind {
             TokenKind::OpenBrace | TokenKind::OpenBracket | TokenKind::OpenParen => open += 1,
             TokenKind::CloseBrace | TokenKind::Newline | TokenKind::Semicolon if open == 0 => break,
-            TokenKind::CloseBrace | TokenKind::CloseBracket | TokenKind::CloseParen => {
-                open = open.saturating_sub(1)
-            }
+            TokenKind::CloseBrace | TokenKind::CloseBracket | TokenKind::CloseParen => open = open.saturating_sub(1),
             _ => {}
         }
         length += 1;
@@ -264,22 +218,12 @@ impl<'a> Input for Tokens<'a> {
         self.tokens.len()
     }
     fn take(&self, count: usize) -> Self {
-        Tokens {
-            tokens: &self.tokens[..count],
-            ..*self
-        }
+        Tokens { tokens: &self.tokens[..count], ..*self }
     }
     fn take_from(&self, count: usize) -> Self {
         // a newline is not what something is missing behind
-        let last = self.tokens[..count]
-            .iter()
-            .rev()
-            .find(|token| token.kind != TokenKind::Newline);
-        Tokens {
-            tokens: &self.tokens[count..],
-            before: last.map_or(self.before, |token| token.span.end),
-            ..*self
-        }
+        let last = self.tokens[..count].iter().rev().find(|token| token.kind != TokenKind::Newline);
+        Tokens { tokens: &self.tokens[count..], before: last.map_or(self.before, |token| token.span.end), ..*self }
     }
     fn take_split(&self, count: usize) -> (Self, Self) {
         (self.take_from(count), self.take(count))
@@ -294,10 +238,6 @@ impl<'a> Input for Tokens<'a> {
         self.tokens.iter().enumerate()
     }
     fn slice_index(&self, count: usize) -> Result<usize, nom::Needed> {
-        if count <= self.tokens.len() {
-            Ok(count)
-        } else {
-            Err(nom::Needed::Unknown)
-        }
+        if count <= self.tokens.len() { Ok(count) } else { Err(nom::Needed::Unknown) }
     }
 }

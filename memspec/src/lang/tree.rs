@@ -170,9 +170,7 @@ pub enum ExprKind {
 impl Tree {
     /// The documentation (`## ..` lines) right above the byte `start`, where an item or statement begins.
     pub fn docs(&self, text: &str, start: usize) -> Option<String> {
-        let end = self
-            .tokens
-            .partition_point(|token| token.span.start < start);
+        let end = self.tokens.partition_point(|token| token.span.start < start);
         let mut lines = Vec::new();
         let mut newlines = 0;
         for token in self.tokens[..end].iter().rev() {

@@ -283,11 +283,9 @@ impl Architecture {
             SlidingLayers::All => true,
             SlidingLayers::AllButEvery(n) => *n == 0 || !layer.saturating_add(1).is_multiple_of(*n),
             SlidingLayers::From(first) => layer >= *first,
-            SlidingLayers::Listed(list) => usize::try_from(layer)
-                .ok()
-                .and_then(|i| list.get(i))
-                .copied()
-                .unwrap_or(false),
+            SlidingLayers::Listed(list) => {
+                usize::try_from(layer).ok().and_then(|i| list.get(i)).copied().unwrap_or(false)
+            }
         }
     }
 

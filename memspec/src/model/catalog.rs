@@ -75,12 +75,7 @@ struct Entry {
 /// rather than ending the caller's process.
 fn entries() -> &'static [Entry] {
     static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
-    ENTRIES.get_or_init(|| {
-        FILES
-            .iter()
-            .filter_map(|(short, text)| entry(short, text).ok())
-            .collect()
-    })
+    ENTRIES.get_or_init(|| FILES.iter().filter_map(|(short, text)| entry(short, text).ok()).collect())
 }
 
 fn entry(short: &'static str, text: &str) -> Result<Entry, String> {
@@ -88,20 +83,13 @@ fn entry(short: &'static str, text: &str) -> Result<Entry, String> {
     let mut architecture = config::from_value(&file.config).map_err(|e| e.to_string())?;
     architecture.name = file.hf_id.clone();
     architecture.source = format!("memspec's catalog: {}", file.sources.shapes);
-    Ok(Entry {
-        short,
-        hf_id: file.hf_id,
-        aliases: file.aliases,
-        architecture,
-    })
+    Ok(Entry { short, hf_id: file.hf_id, aliases: file.aliases, architecture })
 }
 
 /// The model of this hub name, short name or alias; case does not matter.
 pub fn get(name: &str) -> Option<Architecture> {
     let is = |known: &str| known.eq_ignore_ascii_case(name);
-    let found = entries()
-        .iter()
-        .find(|e| is(&e.hf_id) || is(e.short) || e.aliases.iter().any(|a| is(a)))?;
+    let found = entries().iter().find(|e| is(&e.hf_id) || is(e.short) || e.aliases.iter().any(|a| is(a)))?;
     Some(found.architecture.clone())
 }
 
@@ -115,12 +103,7 @@ pub fn nearest(name: &str) -> Vec<String> {
     let hub = name.contains('/');
     let known = entries().iter().flat_map(|e| {
         let names: Vec<&str> = if hub { vec![&e.hf_id] } else { vec![e.short] };
-        names.into_iter().chain(
-            e.aliases
-                .iter()
-                .map(String::as_str)
-                .filter(move |a| a.contains('/') == hub),
-        )
+        names.into_iter().chain(e.aliases.iter().map(String::as_str).filter(move |a| a.contains('/') == hub))
     });
     super::nearest(name, known)
 }
@@ -143,11 +126,7 @@ mod tests {
             assert_eq!(counts.name, *short);
             let architecture = entry(short, text).unwrap().architecture;
             assert_eq!(architecture.parameters(), counts.parameters, "{short}");
-            assert_eq!(
-                counts.parameters_published.unwrap_or(counts.parameters),
-                counts.parameters,
-                "{short}"
-            );
+            assert_eq!(counts.parameters_published.unwrap_or(counts.parameters), counts.parameters, "{short}");
         }
         assert_eq!(entries().len(), 37);
     }
@@ -155,15 +134,10 @@ mod tests {
     #[test]
     fn the_list_names_every_file_of_the_folder_in_order() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/catalog/models");
-        let mut files: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|f| f.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut files: Vec<String> =
+            std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
         files.sort();
-        let listed: Vec<String> = FILES
-            .iter()
-            .map(|(name, _)| format!("{name}.json"))
-            .collect();
+        let listed: Vec<String> = FILES.iter().map(|(name, _)| format!("{name}.json")).collect();
         assert_eq!(listed, files);
     }
 
@@ -171,12 +145,7 @@ mod tests {
     fn a_name_means_one_model() {
         let mut seen = std::collections::HashMap::new();
         for e in entries() {
-            for name in e
-                .aliases
-                .iter()
-                .map(String::as_str)
-                .chain([e.hf_id.as_str(), e.short])
-            {
+            for name in e.aliases.iter().map(String::as_str).chain([e.hf_id.as_str(), e.short]) {
                 let before = seen.insert(name.to_lowercase(), e.short);
                 assert_eq!(before, None, "{name} is also {}", e.short);
             }
@@ -185,17 +154,8 @@ mod tests {
 
     #[test]
     fn hub_names_short_names_and_aliases_find_a_model_whatever_their_case() {
-        for name in [
-            "meta-llama/Meta-Llama-3-8B",
-            "META-LLAMA-3-8B",
-            "llama3-8b",
-            "nousresearch/meta-llama-3-8b",
-        ] {
-            assert_eq!(
-                get(name).unwrap().name,
-                "meta-llama/Meta-Llama-3-8B",
-                "{name}"
-            );
+        for name in ["meta-llama/Meta-Llama-3-8B", "META-LLAMA-3-8B", "llama3-8b", "nousresearch/meta-llama-3-8b"] {
+            assert_eq!(get(name).unwrap().name, "meta-llama/Meta-Llama-3-8B", "{name}");
         }
         assert_eq!(get("llama"), None);
         assert_eq!(get(""), None);

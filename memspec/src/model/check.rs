@@ -15,16 +15,8 @@ pub struct Nonsense {
 }
 
 impl Nonsense {
-    pub(crate) fn new(
-        what: &'static str,
-        value: impl ToString,
-        why: impl Into<String>,
-    ) -> Nonsense {
-        Nonsense {
-            what,
-            value: value.to_string(),
-            why: why.into(),
-        }
+    pub(crate) fn new(what: &'static str, value: impl ToString, why: impl Into<String>) -> Nonsense {
+        Nonsense { what, value: value.to_string(), why: why.into() }
     }
 }
 
@@ -62,21 +54,13 @@ impl Architecture {
             within("vision_config.num_heads", vision.heads, 1 << 16)?;
             within("vision_config.mlp_ratio", vision.intermediate, 1 << 24)?;
             within("vision_config.patch_size", vision.patch, 1 << 16)?;
-            within(
-                "vision_config.temporal_patch_size",
-                vision.temporal_patch,
-                1 << 16,
-            )?;
+            within("vision_config.temporal_patch_size", vision.temporal_patch, 1 << 16)?;
             within("vision_config.in_chans", vision.channels, 1 << 16)?;
             within("vision_config.spatial_merge_size", vision.merge, 1 << 8)?;
         }
         // bytes of the model in its widest type, too, must fit
         if self.parameters() > u64::MAX / 16 {
-            return Err(Nonsense::new(
-                "parameters",
-                self.parameters(),
-                "no such model: more than 2^60 parameters",
-            ));
+            return Err(Nonsense::new("parameters", self.parameters(), "no such model: more than 2^60 parameters"));
         }
         Ok(())
     }
@@ -85,11 +69,7 @@ impl Architecture {
 fn within(what: &'static str, value: u64, most: u64) -> Result<(), Nonsense> {
     match value {
         0 => Err(Nonsense::new(what, value, "it must be at least 1")),
-        _ if value > most => Err(Nonsense::new(
-            what,
-            value,
-            format!("it must be at most {most}"),
-        )),
+        _ if value > most => Err(Nonsense::new(what, value, format!("it must be at most {most}"))),
         _ => Ok(()),
     }
 }

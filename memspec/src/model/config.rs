@@ -66,17 +66,12 @@ pub fn from_json(text: &str) -> Result<Architecture, ConfigError> {
 /// As [`from_json`].
 pub fn from_value(value: &Value) -> Result<Architecture, ConfigError> {
     let Value::Object(top) = value else {
-        return Err(ConfigError::Json(
-            "a config is an object: { \"model_type\": ... }".to_owned(),
-        ));
+        return Err(ConfigError::Json("a config is an object: { \"model_type\": ... }".to_owned()));
     };
     let model_type = match top.get("model_type") {
         Some(Value::String(name)) => name.as_str(),
         _ => {
-            return Err(ConfigError::Missing {
-                key: "model_type".to_owned(),
-                model_type: "transformers".to_owned(),
-            });
+            return Err(ConfigError::Missing { key: "model_type".to_owned(), model_type: "transformers".to_owned() });
         }
     };
     let top = Keys::new(top, "", model_type);
@@ -124,10 +119,7 @@ fn build(keys: &Keys, top: &Keys) -> Result<Architecture, ConfigError> {
     };
     let (sliding_window, sliding_layers) = sliding(family, keys, &defaults, layers)?;
     let layer_norm = matches!(family, Family::Phi | Family::Falcon);
-    let name = top
-        .text("_name_or_path")?
-        .filter(|n| !n.is_empty())
-        .unwrap_or(keys.model_type);
+    let name = top.text("_name_or_path")?.filter(|n| !n.is_empty()).unwrap_or(keys.model_type);
     Ok(Architecture {
         name: name.to_owned(),
         model_type: keys.model_type.to_owned(),
@@ -139,9 +131,7 @@ fn build(keys: &Keys, top: &Keys) -> Result<Architecture, ConfigError> {
         head_dim,
         intermediate: intermediate(family, keys, hidden)?,
         vocab: keys.need("vocab_size")?,
-        max_positions: keys
-            .count("max_position_embeddings")?
-            .unwrap_or(defaults.max_positions),
+        max_positions: keys.count("max_position_embeddings")?.unwrap_or(defaults.max_positions),
         tied_embeddings: top
             .flag("tie_word_embeddings")?
             .or(keys.flag("tie_word_embeddings")?)
@@ -162,28 +152,17 @@ fn build(keys: &Keys, top: &Keys) -> Result<Architecture, ConfigError> {
         sliding_window,
         sliding_layers,
         activation: activation(keys, &defaults)?,
-        query_scalar: keys
-            .number("query_pre_attn_scalar")?
-            .or(defaults.query_scalar),
+        query_scalar: keys.number("query_pre_attn_scalar")?.or(defaults.query_scalar),
         attention_softcap: keys.number_or("attn_logit_softcapping", defaults.attention_softcap)?,
         logit_softcap: keys.number_or("final_logit_softcapping", defaults.logit_softcap)?,
         experts: experts(family, keys)?,
-        vision: if family == Family::Qwen2Vl {
-            vision(top, hidden)?
-        } else {
-            None
-        },
+        vision: if family == Family::Qwen2Vl { vision(top, hidden)? } else { None },
         dtype: dtype(keys, top)?,
         source: "config.json".to_owned(),
     })
 }
 
-fn kv_heads(
-    family: Family,
-    keys: &Keys,
-    defaults: &Defaults,
-    heads: u64,
-) -> Result<u64, ConfigError> {
+fn kv_heads(family: Family, keys: &Keys, defaults: &Defaults, heads: u64) -> Result<u64, ConfigError> {
     if family == Family::Falcon {
         let multi_query = keys.flag("multi_query")?.unwrap_or(true);
         return Ok(if multi_query { 1 } else { heads });
@@ -192,17 +171,12 @@ fn kv_heads(
     if keys.is_null("num_key_value_heads") {
         return Ok(heads);
     }
-    Ok(keys
-        .count("num_key_value_heads")?
-        .or(defaults.kv_heads)
-        .unwrap_or(heads))
+    Ok(keys.count("num_key_value_heads")?.or(defaults.kv_heads).unwrap_or(heads))
 }
 
 fn intermediate(family: Family, keys: &Keys, hidden: u64) -> Result<u64, ConfigError> {
     match family {
-        Family::Falcon => Ok(keys
-            .count("ffn_hidden_size")?
-            .unwrap_or(hidden.saturating_mul(4))),
+        Family::Falcon => Ok(keys.count("ffn_hidden_size")?.unwrap_or(hidden.saturating_mul(4))),
         _ => keys.need("intermediate_size"),
     }
 }
@@ -215,32 +189,20 @@ fn experts(family: Family, keys: &Keys) -> Result<Option<Experts>, ConfigError> 
             None => keys.need("num_local_experts")?,
         },
         Family::Other => {
-            for key in [
-                "num_experts",
-                "num_local_experts",
-                "n_routed_experts",
-                "moe_num_experts",
-            ] {
+            for key in ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"] {
                 if keys.count(key).ok().flatten().unwrap_or(0) > 1 {
-                    return Err(keys.unsupported(format!(
-                        "it has experts (`{key}`) whose layout is not known"
-                    )));
+                    return Err(keys.unsupported(format!("it has experts (`{key}`) whose layout is not known")));
                 }
             }
             return Ok(None);
         }
         _ => return Ok(None),
     };
-    let key = if family == Family::Qwen3Moe {
-        "moe_intermediate_size"
-    } else {
-        "intermediate_size"
-    };
+    let key = if family == Family::Qwen3Moe { "moe_intermediate_size" } else { "intermediate_size" };
     if family == Family::Qwen3Moe {
         let step = keys.count("decoder_sparse_step")?.unwrap_or(1);
         if step != 1 || keys.list("mlp_only_layers").is_some_and(|l| !l.is_empty()) {
-            let why =
-                "only some of its blocks have experts (`decoder_sparse_step`, `mlp_only_layers`)";
+            let why = "only some of its blocks have experts (`decoder_sparse_step`, `mlp_only_layers`)";
             return Err(keys.unsupported(why));
         }
     }
@@ -261,30 +223,19 @@ fn sliding(
     layers: u64,
 ) -> Result<(Option<u64>, SlidingLayers), ConfigError> {
     let window = keys.count_or("sliding_window", defaults.sliding_window)?;
-    let optional = matches!(
-        family,
-        Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe | Family::Qwen2Vl
-    );
+    let optional = matches!(family, Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe | Family::Qwen2Vl);
     if optional && !keys.flag("use_sliding_window")?.unwrap_or(false) {
         return Ok((None, SlidingLayers::All));
     }
-    if let Some(types) = keys
-        .list("layer_types")
-        .filter(|t| !t.is_empty() && t.len() as u64 == layers)
-    {
-        let slides: Vec<bool> = types
-            .iter()
-            .map(|t| t.as_str() == Some("sliding_attention"))
-            .collect();
+    if let Some(types) = keys.list("layer_types").filter(|t| !t.is_empty() && t.len() as u64 == layers) {
+        let slides: Vec<bool> = types.iter().map(|t| t.as_str() == Some("sliding_attention")).collect();
         let window = if slides.contains(&true) { window } else { None };
         return Ok((window, SlidingLayers::Listed(slides)));
     }
     let which = match family {
         Family::Gemma2 | Family::GptOss => SlidingLayers::AllButEvery(2),
         Family::Gemma3 => {
-            let every = keys
-                .count("sliding_window_pattern")?
-                .or(keys.count("_sliding_window_pattern")?);
+            let every = keys.count("sliding_window_pattern")?.or(keys.count("_sliding_window_pattern")?);
             SlidingLayers::AllButEvery(every.unwrap_or(6))
         }
         Family::Qwen3Moe => SlidingLayers::All,
@@ -299,10 +250,7 @@ fn sliding(
 
 fn activation(keys: &Keys, defaults: &Defaults) -> Result<Activation, ConfigError> {
     let gemma = keys.text("hidden_activation")?;
-    let name = gemma
-        .or(keys.text("hidden_act")?)
-        .or(keys.text("activation")?)
-        .unwrap_or(defaults.activation);
+    let name = gemma.or(keys.text("hidden_act")?).or(keys.text("activation")?).unwrap_or(defaults.activation);
     Ok(match name {
         "silu" | "swish" => Activation::Silu,
         "gelu_pytorch_tanh" | "gelu_new" | "gelu_fast" => Activation::GeluTanh,
@@ -346,15 +294,9 @@ fn vision(top: &Keys, hidden: u64) -> Result<Option<Vision>, ConfigError> {
         hidden: width,
         heads: keys.count("num_heads")?.unwrap_or(16),
         intermediate: width.saturating_mul(keys.count("mlp_ratio")?.unwrap_or(4)),
-        patch: keys
-            .count("patch_size")?
-            .or(keys.count("spatial_patch_size")?)
-            .unwrap_or(14),
+        patch: keys.count("patch_size")?.or(keys.count("spatial_patch_size")?).unwrap_or(14),
         temporal_patch: keys.count("temporal_patch_size")?.unwrap_or(2),
-        channels: keys
-            .count("in_channels")?
-            .or(keys.count("in_chans")?)
-            .unwrap_or(3),
+        channels: keys.count("in_channels")?.or(keys.count("in_chans")?).unwrap_or(3),
         merge: keys.count("spatial_merge_size")?.unwrap_or(2),
     }))
 }

@@ -49,11 +49,7 @@ impl Environment {
     /// As this process's variables have it: `HF_HOME` (else `huggingface` in `XDG_CACHE_HOME` or `~/.cache`) and
     /// `HF_HUB_CACHE`.
     pub fn from_process() -> Environment {
-        let path = |name: &str| {
-            std::env::var_os(name)
-                .filter(|v| !v.is_empty())
-                .map(PathBuf::from)
-        };
+        let path = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let cache = || path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")));
         Environment {
             hf_home: path("HF_HOME").or_else(|| Some(cache()?.join("huggingface"))),
@@ -63,9 +59,7 @@ impl Environment {
 
     /// The folder with `models--ORG--NAME` in it.
     pub fn hub_cache(&self) -> Option<PathBuf> {
-        self.hf_hub_cache
-            .clone()
-            .or_else(|| Some(self.hf_home.as_ref()?.join("hub")))
+        self.hf_hub_cache.clone().or_else(|| Some(self.hf_home.as_ref()?.join("hub")))
     }
 }
 
@@ -75,10 +69,7 @@ impl Environment {
 /// # Errors
 /// A path that is not there, a file that is not understood, or a name that nobody knows (with the nearest that are known).
 pub fn find(name: &str, base_dir: &Path, environment: &Environment) -> Result<Found, ModelError> {
-    let unknown = || ModelError::Unknown {
-        name: name.to_owned(),
-        nearest: catalog::nearest(name),
-    };
+    let unknown = || ModelError::Unknown { name: name.to_owned(), nearest: catalog::nearest(name) };
     if name.trim().is_empty() {
         return Err(unknown());
     }
@@ -91,25 +82,13 @@ pub fn find(name: &str, base_dir: &Path, environment: &Environment) -> Result<Fo
         return folder(name, path, From::Folder);
     }
     if looks_like_a_path(name) {
-        return Err(if is_folder {
-            ModelError::NoConfig { folder: path }
-        } else {
-            ModelError::NoSuchPath { path }
-        });
+        return Err(if is_folder { ModelError::NoConfig { folder: path } } else { ModelError::NoSuchPath { path } });
     }
-    if let Some(snapshot) = environment
-        .hub_cache()
-        .and_then(|cache| snapshot(&cache, name))
-    {
+    if let Some(snapshot) = environment.hub_cache().and_then(|cache| snapshot(&cache, name)) {
         return folder(name, snapshot, From::HubCache);
     }
     match catalog::get(name) {
-        Some(architecture) => Ok(Found {
-            architecture,
-            folder: None,
-            gguf: None,
-            from: From::Catalog,
-        }),
+        Some(architecture) => Ok(Found { architecture, folder: None, gguf: None, from: From::Catalog }),
         // a folder of that name was most likely meant, now that nothing else is called so
         None if is_folder => Err(ModelError::NoConfig { folder: path }),
         None => Err(unknown()),
@@ -122,65 +101,33 @@ fn looks_like_a_path(name: &str) -> bool {
 }
 
 fn is_gguf(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|e| e.eq_ignore_ascii_case("gguf"))
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"))
 }
 
 fn file(name: &str, path: PathBuf) -> Result<Found, ModelError> {
     if is_gguf(&path) {
         let header = Header::open(&path).and_then(|h| h.architecture());
-        let architecture = header.map_err(|error| ModelError::Gguf {
-            path: path.clone(),
-            error,
-        })?;
-        let architecture = Architecture {
-            name: name.to_owned(),
-            source: path.display().to_string(),
-            ..architecture
-        };
-        return Ok(Found {
-            architecture,
-            folder: None,
-            gguf: Some(path),
-            from: From::Gguf,
-        });
+        let architecture = header.map_err(|error| ModelError::Gguf { path: path.clone(), error })?;
+        let architecture = Architecture { name: name.to_owned(), source: path.display().to_string(), ..architecture };
+        return Ok(Found { architecture, folder: None, gguf: Some(path), from: From::Gguf });
     }
     match path.parent() {
-        Some(parent) if path.ends_with("config.json") => {
-            folder(name, parent.to_path_buf(), From::Folder)
-        }
+        Some(parent) if path.ends_with("config.json") => folder(name, parent.to_path_buf(), From::Folder),
         _ => Err(ModelError::NotAModel { path }),
     }
 }
 
 fn folder(name: &str, folder: PathBuf, from: From) -> Result<Found, ModelError> {
     let path = folder.join("config.json");
-    let text = read_config(&path).map_err(|source| ModelError::Unreadable {
-        path: path.clone(),
-        source,
-    })?;
-    let architecture = config::from_json(&text).map_err(|error| ModelError::Config {
-        path: path.clone(),
-        error,
-    })?;
-    let architecture = Architecture {
-        name: name.to_owned(),
-        source: path.display().to_string(),
-        ..architecture
-    };
-    Ok(Found {
-        architecture,
-        folder: Some(folder),
-        gguf: None,
-        from,
-    })
+    let text = read_config(&path).map_err(|source| ModelError::Unreadable { path: path.clone(), source })?;
+    let architecture = config::from_json(&text).map_err(|error| ModelError::Config { path: path.clone(), error })?;
+    let architecture = Architecture { name: name.to_owned(), source: path.display().to_string(), ..architecture };
+    Ok(Found { architecture, folder: Some(folder), gguf: None, from })
 }
 
 fn read_config(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    File::open(path)?
-        .take(MAX_CONFIG + 1)
-        .read_to_string(&mut text)?;
+    File::open(path)?.take(MAX_CONFIG + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_CONFIG {
         return Err(std::io::Error::other("larger than any config.json"));
     }
@@ -191,10 +138,7 @@ fn read_config(path: &Path) -> std::io::Result<String> {
 fn snapshot(cache: &Path, name: &str) -> Option<PathBuf> {
     // the hub's own rule for names; it also keeps the lookup inside the cache
     let part = |p: &str| {
-        !p.is_empty()
-            && !p.contains("..")
-            && p.chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        !p.is_empty() && !p.contains("..") && p.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
     };
     if name.split('/').count() > 2 || !name.split('/').all(part) {
         return None;
@@ -225,10 +169,7 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         write("plan/tiny/config.json", CONFIG);
-        write(
-            "plan/broken/config.json",
-            r#"{"model_type": "llama", "hidden_size": 64}"#,
-        );
+        write("plan/broken/config.json", r#"{"model_type": "llama", "hidden_size": 64}"#);
         write("plan/noise.gguf", "noise");
         write("plan/notes.txt", "notes");
         fs::create_dir_all(temp.path().join("plan/empty")).unwrap();
@@ -237,10 +178,7 @@ mod tests {
         write(&format!("{model}/refs/main"), "abc123\n");
         write(&format!("{model}/snapshots/abc123/config.json"), CONFIG);
         write("hf/hub/models--org--escape/refs/main", "../../..");
-        let environment = Environment {
-            hf_home: Some(temp.path().join("hf")),
-            hf_hub_cache: None,
-        };
+        let environment = Environment { hf_home: Some(temp.path().join("hf")), hf_hub_cache: None };
         (temp, environment)
     }
 
@@ -249,11 +187,7 @@ mod tests {
         let root = temp.path().display().to_string();
         let found = match find(name, &temp.path().join("plan"), &environment) {
             Ok(found) => {
-                let place = found
-                    .folder
-                    .or(found.gguf)
-                    .map(|p| p.display().to_string())
-                    .unwrap_or_default();
+                let place = found.folder.or(found.gguf).map(|p| p.display().to_string()).unwrap_or_default();
                 format!("{:?} {} {place}", found.from, found.architecture.vocab)
             }
             Err(e) => e.to_string(),
@@ -277,27 +211,15 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_the_path() {
         check("./missing", "no such folder or file: ROOT/plan/./missing");
-        check(
-            "missing.gguf",
-            "no such folder or file: ROOT/plan/missing.gguf",
-        );
+        check("missing.gguf", "no such folder or file: ROOT/plan/missing.gguf");
         check("/missing", "no such folder or file: /missing");
         check(
             "empty",
             "ROOT/plan/empty has no config.json; give a folder as `save_pretrained` writes it, or a .gguf file",
         );
-        check(
-            "notes.txt",
-            "ROOT/plan/notes.txt is neither a folder with config.json nor a .gguf file",
-        );
-        check(
-            "noise.gguf",
-            "ROOT/plan/noise.gguf: not a GGUF file: it does not begin with `GGUF`",
-        );
-        check(
-            "broken",
-            "ROOT/plan/broken/config.json: `num_hidden_layers` is missing; a `llama` config needs it",
-        );
+        check("notes.txt", "ROOT/plan/notes.txt is neither a folder with config.json nor a .gguf file");
+        check("noise.gguf", "ROOT/plan/noise.gguf: not a GGUF file: it does not begin with `GGUF`");
+        check("broken", "ROOT/plan/broken/config.json: `num_hidden_layers` is missing; a `llama` config needs it");
         check(
             "meta-llama/Meta-Llama-3-8b-x",
             "model `meta-llama/Meta-Llama-3-8b-x` is neither in the local Hugging Face cache nor in memspec's catalog (nearest: \
@@ -305,24 +227,15 @@ mod tests {
         );
         for name in ["org/escape", "../../escape/x/..", "", " "] {
             let (temp, environment) = place();
-            assert!(
-                find(name, &temp.path().join("plan"), &environment).is_err(),
-                "{name}"
-            );
+            assert!(find(name, &temp.path().join("plan"), &environment).is_err(), "{name}");
         }
     }
 
     #[test]
     fn the_hub_cache_of_its_own_variable_goes_first() {
-        let home = Environment {
-            hf_home: Some("h".into()),
-            hf_hub_cache: None,
-        };
+        let home = Environment { hf_home: Some("h".into()), hf_hub_cache: None };
         assert_eq!(home.hub_cache(), Some("h/hub".into()));
-        let both = Environment {
-            hf_hub_cache: Some("c".into()),
-            ..home
-        };
+        let both = Environment { hf_hub_cache: Some("c".into()), ..home };
         assert_eq!(both.hub_cache(), Some("c".into()));
         assert_eq!(Environment::default().hub_cache(), None);
     }

@@ -170,10 +170,7 @@ impl Header {
             let key = reader.name("a metadata key")?;
             let value = value::read(&mut reader, &key)?;
             if metadata.contains_key(&key) {
-                return Err(GgufError::Duplicate {
-                    what: "metadata key",
-                    name: key,
-                });
+                return Err(GgufError::Duplicate { what: "metadata key", name: key });
             }
             metadata.insert(key, value);
         }
@@ -184,21 +181,13 @@ impl Header {
         for _ in 0..tensor_count {
             let tensor = tensor(&mut reader, alignment)?;
             if !names.insert(tensor.name.clone()) {
-                return Err(GgufError::Duplicate {
-                    what: "tensor",
-                    name: tensor.name,
-                });
+                return Err(GgufError::Duplicate { what: "tensor", name: tensor.name });
             }
             tensors.push(tensor);
         }
         let data_start = reader.position().next_multiple_of(alignment);
         place(&mut tensors, data_start, reader.len())?;
-        Ok(Header {
-            version,
-            metadata,
-            tensors,
-            data_start,
-        })
+        Ok(Header { version, metadata, tensors, data_start })
     }
 
     /// The tensor of this name.
@@ -211,9 +200,7 @@ impl TensorInfo {
     /// Number of elements.
     pub fn elements(&self) -> u64 {
         // cannot overflow: it was checked when the header was read
-        self.shape
-            .iter()
-            .fold(1, |product, d| product.saturating_mul(*d))
+        self.shape.iter().fold(1, |product, d| product.saturating_mul(*d))
     }
 }
 
@@ -224,25 +211,17 @@ fn alignment(metadata: &BTreeMap<String, Value>) -> Result<u64, GgufError> {
     // 2^20: far above any in use, and far from overflowing a file's offsets
     match value.as_u64() {
         Some(alignment) if alignment.is_power_of_two() && alignment <= 1 << 20 => Ok(alignment),
-        _ => Err(GgufError::Metadata {
-            key: "general.alignment".to_owned(),
-            expected: "a power of two up to 2^20",
-        }),
+        _ => Err(GgufError::Metadata { key: "general.alignment".to_owned(), expected: "a power of two up to 2^20" }),
     }
 }
 
 /// Reads one entry of the tensor list; `offset` is still from the data's beginning.
 fn tensor(reader: &mut Reader<impl Read + Seek>, alignment: u64) -> Result<TensorInfo, GgufError> {
     let name = reader.name("a tensor's name")?;
-    let wrong = |why: String| GgufError::Tensor {
-        name: name.clone(),
-        why,
-    };
+    let wrong = |why: String| GgufError::Tensor { name: name.clone(), why };
     let dimensions = reader.u32("a tensor's number of dimensions")?;
     if dimensions > MAX_DIMENSIONS {
-        return Err(wrong(format!(
-            "{dimensions} dimensions, at most {MAX_DIMENSIONS} are possible"
-        )));
+        return Err(wrong(format!("{dimensions} dimensions, at most {MAX_DIMENSIONS} are possible")));
     }
     let mut shape = Vec::new();
     for _ in 0..dimensions {
@@ -261,25 +240,14 @@ fn tensor(reader: &mut Reader<impl Read + Seek>, alignment: u64) -> Result<Tenso
             kind.block_size()
         )));
     }
-    let elements = shape
-        .iter()
-        .try_fold(1u64, |product, d| product.checked_mul(*d));
+    let elements = shape.iter().try_fold(1u64, |product, d| product.checked_mul(*d));
     let bytes = elements.and_then(|e| (e / kind.block_size()).checked_mul(kind.block_bytes()));
-    let bytes =
-        bytes.ok_or_else(|| wrong("more elements than a 64 bit number holds".to_owned()))?;
+    let bytes = bytes.ok_or_else(|| wrong("more elements than a 64 bit number holds".to_owned()))?;
     if !offset.is_multiple_of(alignment) {
-        return Err(wrong(format!(
-            "offset {offset} is not a multiple of the alignment {alignment}"
-        )));
+        return Err(wrong(format!("offset {offset} is not a multiple of the alignment {alignment}")));
     }
     shape.reverse();
-    Ok(TensorInfo {
-        name,
-        kind,
-        shape,
-        offset,
-        bytes,
-    })
+    Ok(TensorInfo { name, kind, shape, offset, bytes })
 }
 
 /// Turns offsets into the file's own, and checks that each tensor is inside the file and apart from every other.
@@ -293,10 +261,7 @@ fn place(tensors: &mut [TensorInfo], data_start: u64, file: u64) -> Result<(), G
                     "its {} bytes at {} + {data_start} go past the file's end at {file}; the file is cut short or damaged",
                     tensor.bytes, tensor.offset
                 );
-                return Err(GgufError::Tensor {
-                    name: tensor.name.clone(),
-                    why,
-                });
+                return Err(GgufError::Tensor { name: tensor.name.clone(), why });
             }
         }
     }
@@ -305,10 +270,7 @@ fn place(tensors: &mut [TensorInfo], data_start: u64, file: u64) -> Result<(), G
     for pair in order.windows(2) {
         let [first, second] = pair else { continue };
         if first.offset + first.bytes > second.offset {
-            return Err(GgufError::Tensor {
-                name: second.name.clone(),
-                why: format!("it overlaps `{}`", first.name),
-            });
+            return Err(GgufError::Tensor { name: second.name.clone(), why: format!("it overlaps `{}`", first.name) });
         }
     }
     Ok(())

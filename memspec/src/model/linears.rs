@@ -17,12 +17,7 @@ pub struct Linear {
 
 impl Linear {
     fn new(module: &str, out_features: u64, in_features: u64, bias: bool) -> Linear {
-        Linear {
-            module: module.to_owned(),
-            out_features,
-            in_features,
-            bias,
-        }
+        Linear { module: module.to_owned(), out_features, in_features, bias }
     }
 
     /// The last part of the name: `q_proj`.
@@ -37,8 +32,7 @@ impl Linear {
 
     /// Weights and biases.
     pub fn parameters(&self) -> u64 {
-        self.weights()
-            .saturating_add(if self.bias { self.out_features } else { 0 })
+        self.weights().saturating_add(if self.bias { self.out_features } else { 0 })
     }
 }
 
@@ -58,12 +52,7 @@ impl Architecture {
         let fused = query.saturating_add(key).saturating_add(key);
         match self.family {
             Family::Falcon => vec![
-                Linear::new(
-                    "self_attention.query_key_value",
-                    fused,
-                    hidden,
-                    self.qkv_bias,
-                ),
+                Linear::new("self_attention.query_key_value", fused, hidden, self.qkv_bias),
                 Linear::new("self_attention.dense", hidden, query, self.o_bias),
             ],
             _ if self.fused_linears => vec![
@@ -71,11 +60,7 @@ impl Architecture {
                 Linear::new("self_attn.o_proj", hidden, query, self.o_bias),
             ],
             _ => {
-                let out = if self.family == Family::Phi {
-                    "self_attn.dense"
-                } else {
-                    "self_attn.o_proj"
-                };
+                let out = if self.family == Family::Phi { "self_attn.dense" } else { "self_attn.o_proj" };
                 vec![
                     Linear::new("self_attn.q_proj", query, hidden, self.qkv_bias),
                     Linear::new("self_attn.k_proj", key, hidden, self.qkv_bias),
@@ -98,10 +83,7 @@ impl Architecture {
                 Linear::new("mlp.dense_4h_to_h", hidden, inside, bias),
             ],
             Family::Phi => {
-                vec![
-                    Linear::new("mlp.fc1", inside, hidden, bias),
-                    Linear::new("mlp.fc2", hidden, inside, bias),
-                ]
+                vec![Linear::new("mlp.fc1", inside, hidden, bias), Linear::new("mlp.fc2", hidden, inside, bias)]
             }
             _ if !self.gated_mlp => vec![
                 Linear::new("mlp.up_proj", inside, hidden, bias),
@@ -122,35 +104,18 @@ impl Architecture {
     /// The router of one block with experts.
     pub fn router(&self) -> Option<Linear> {
         let experts = self.experts.as_ref()?;
-        let module = if self.family == Family::GptOss {
-            "mlp.router"
-        } else {
-            "mlp.gate"
-        };
-        Some(Linear::new(
-            module,
-            experts.count,
-            self.hidden,
-            experts.router_bias,
-        ))
+        let module = if self.family == Family::GptOss { "mlp.router" } else { "mlp.gate" };
+        Some(Linear::new(module, experts.count, self.hidden, experts.router_bias))
     }
 
     /// The linears of one expert. transformers 5 keeps those of all experts of a block in one parameter of three
     /// dimensions, `mlp.experts.gate_up_proj` and `mlp.experts.down_proj`; these are one expert's slices of it.
     pub fn expert_linears(&self) -> Vec<Linear> {
-        let Some(Experts {
-            intermediate, bias, ..
-        }) = self.experts
-        else {
+        let Some(Experts { intermediate, bias, .. }) = self.experts else {
             return Vec::new();
         };
         vec![
-            Linear::new(
-                "mlp.experts.gate_up_proj",
-                intermediate.saturating_mul(2),
-                self.hidden,
-                bias,
-            ),
+            Linear::new("mlp.experts.gate_up_proj", intermediate.saturating_mul(2), self.hidden, bias),
             Linear::new("mlp.experts.down_proj", self.hidden, intermediate, bias),
         ]
     }
@@ -171,11 +136,7 @@ impl Architecture {
     /// Parameters of all norms of one block, those of queries and keys included.
     pub fn norm_parameters_per_block(&self) -> u64 {
         let stream = self.norms_per_block.saturating_mul(self.norm_parameters());
-        stream.saturating_add(if self.qk_norm {
-            self.head_dim.saturating_mul(2)
-        } else {
-            0
-        })
+        stream.saturating_add(if self.qk_norm { self.head_dim.saturating_mul(2) } else { 0 })
     }
 
     /// Parameters of one block: linears, router, experts, norms, sinks.
@@ -183,18 +144,9 @@ impl Architecture {
         let linears = sum(self.block_linears().iter().map(Linear::parameters));
         let router = self.router().map_or(0, |r| r.parameters());
         let expert = sum(self.expert_linears().iter().map(Linear::parameters));
-        let experts = self
-            .experts
-            .as_ref()
-            .map_or(0, |e| e.count.saturating_mul(expert));
+        let experts = self.experts.as_ref().map_or(0, |e| e.count.saturating_mul(expert));
         let sinks = if self.attention_sinks { self.heads } else { 0 };
-        sum([
-            linears,
-            router,
-            experts,
-            self.norm_parameters_per_block(),
-            sinks,
-        ])
+        sum([linears, router, experts, self.norm_parameters_per_block(), sinks])
     }
 
     /// Parameters of the embedding.
@@ -205,11 +157,7 @@ impl Architecture {
     /// Parameters that the head adds: its bias alone where its weight is the embedding's.
     pub fn head_parameters(&self) -> u64 {
         let head = self.head_linear();
-        if self.tied_embeddings {
-            head.parameters() - head.weights()
-        } else {
-            head.parameters()
-        }
+        if self.tied_embeddings { head.parameters() - head.weights() } else { head.parameters() }
     }
 
     /// Parameters of the whole model, exactly, a tied weight counted once. Never overflows: an architecture that did not
@@ -220,9 +168,7 @@ impl Architecture {
             self.head_parameters(),
             self.layers.saturating_mul(self.block_parameters()),
             self.norm_parameters(),
-            self.vision
-                .as_ref()
-                .map_or(0, |v| v.parameters(self.hidden)),
+            self.vision.as_ref().map_or(0, |v| v.parameters(self.hidden)),
         ])
     }
 }
@@ -240,41 +186,21 @@ impl Vision {
 
     /// The linears of the merger, which makes one token of width `text_hidden` of a square of patches.
     pub fn merger_linears(&self, text_hidden: u64) -> Vec<Linear> {
-        let square = self
-            .merge
-            .saturating_mul(self.merge)
-            .saturating_mul(self.hidden);
-        vec![
-            Linear::new("merger.mlp.0", square, square, true),
-            Linear::new("merger.mlp.2", text_hidden, square, true),
-        ]
+        let square = self.merge.saturating_mul(self.merge).saturating_mul(self.hidden);
+        vec![Linear::new("merger.mlp.0", square, square, true), Linear::new("merger.mlp.2", text_hidden, square, true)]
     }
 
     /// Numbers in one patch: what the patch embedding reads.
     pub fn patch_width(&self) -> u64 {
-        [self.channels, self.temporal_patch, self.patch, self.patch]
-            .into_iter()
-            .fold(1, u64::saturating_mul)
+        [self.channels, self.temporal_patch, self.patch, self.patch].into_iter().fold(1, u64::saturating_mul)
     }
 
     /// Parameters of the tower with its merger.
     pub fn parameters(&self, text_hidden: u64) -> u64 {
         let norm = self.hidden.saturating_mul(2);
-        let block = sum(self
-            .block_linears()
-            .iter()
-            .map(Linear::parameters)
-            .chain([norm, norm]));
-        let merger = sum(self
-            .merger_linears(text_hidden)
-            .iter()
-            .map(Linear::parameters)
-            .chain([norm]));
-        sum([
-            self.patch_width().saturating_mul(self.hidden),
-            self.layers.saturating_mul(block),
-            merger,
-        ])
+        let block = sum(self.block_linears().iter().map(Linear::parameters).chain([norm, norm]));
+        let merger = sum(self.merger_linears(text_hidden).iter().map(Linear::parameters).chain([norm]));
+        sum([self.patch_width().saturating_mul(self.hidden), self.layers.saturating_mul(block), merger])
     }
 }
 

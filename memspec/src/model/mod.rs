@@ -17,8 +17,7 @@ mod nearest;
 mod targets;
 
 pub use architecture::{
-    Activation, Architecture, Dtype, Experts, Family, Norm, Rope, RopeScaling, SlidingLayers,
-    Vision,
+    Activation, Architecture, Dtype, Experts, Family, Norm, Rope, RopeScaling, SlidingLayers, Vision,
 };
 pub use check::Nonsense;
 pub use error::ModelError;

@@ -9,26 +9,14 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
         .into_iter()
         .map(|k| {
             let lower = k.to_lowercase();
-            (
-                strsim::jaro_winkler(bare(&name), bare(&lower)),
-                strsim::jaro_winkler(&name, &lower),
-                k,
-            )
+            (strsim::jaro_winkler(bare(&name), bare(&lower)), strsim::jaro_winkler(&name, &lower), k)
         })
         .filter(|(score, ..)| *score >= 0.75)
         .collect();
     // of one model by several organisations the one whose name fits too
-    scored.sort_by(|a, b| {
-        b.0.total_cmp(&a.0)
-            .then(b.1.total_cmp(&a.1))
-            .then(a.2.cmp(b.2))
-    });
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1)).then(a.2.cmp(b.2)));
     scored.dedup_by(|a, b| a.2 == b.2);
-    scored
-        .into_iter()
-        .take(3)
-        .map(|(.., k)| k.to_owned())
-        .collect()
+    scored.into_iter().take(3).map(|(.., k)| k.to_owned()).collect()
 }
 
 fn bare(name: &str) -> &str {
@@ -42,10 +30,7 @@ mod tests {
     #[test]
     fn a_slip_finds_the_name_and_noise_finds_nothing() {
         let known = ["q_proj", "k_proj", "v_proj", "o_proj", "down_proj"];
-        assert_eq!(
-            nearest("q_porj", known).first().map(String::as_str),
-            Some("q_proj")
-        );
+        assert_eq!(nearest("q_porj", known).first().map(String::as_str), Some("q_proj"));
         assert_eq!(nearest("zzzz", known), Vec::<String>::new());
     }
 }

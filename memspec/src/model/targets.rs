@@ -32,11 +32,7 @@ impl Architecture {
             Targets::Attention => Ok(leaves(&self.attention_linears())),
             Targets::Mlp => {
                 let mlp = leaves(&self.mlp_linears());
-                if mlp.is_empty() {
-                    Err(self.unknown_target("mlp"))
-                } else {
-                    Ok(mlp)
-                }
+                if mlp.is_empty() { Err(self.unknown_target("mlp")) } else { Ok(mlp) }
             }
             Targets::QueryValue => {
                 let attention = leaves(&self.attention_linears());
@@ -61,27 +57,14 @@ impl Architecture {
             };
             wanted[at] = true;
         }
-        Ok(linears
-            .iter()
-            .zip(wanted)
-            .filter(|(_, wanted)| *wanted)
-            .map(|(l, _)| l.leaf().to_owned())
-            .collect())
+        Ok(linears.iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|(l, _)| l.leaf().to_owned()).collect())
     }
 
     fn unknown_target(&self, name: &str) -> UnknownTarget {
         let mut known = leaves(&self.block_linears());
         known.push(self.head_linear().module);
-        let nearest = nearest(
-            name.rsplit('.').next().unwrap_or(name),
-            known.iter().map(String::as_str),
-        );
-        UnknownTarget {
-            model: self.name.clone(),
-            name: name.to_owned(),
-            known,
-            nearest,
-        }
+        let nearest = nearest(name.rsplit('.').next().unwrap_or(name), known.iter().map(String::as_str));
+        UnknownTarget { model: self.name.clone(), name: name.to_owned(), known, nearest }
     }
 }
 
@@ -91,9 +74,7 @@ fn leaves(linears: &[Linear]) -> Vec<String> {
 
 /// Whether `name` is `module` or ends it after a dot, as PEFT matches names.
 fn is_suffix(name: &str, module: &str) -> bool {
-    module
-        .strip_suffix(name)
-        .is_some_and(|front| !name.is_empty() && (front.is_empty() || front.ends_with('.')))
+    module.strip_suffix(name).is_some_and(|front| !name.is_empty() && (front.is_empty() || front.ends_with('.')))
 }
 
 #[cfg(test)]
@@ -116,49 +97,21 @@ mod tests {
 
     #[test]
     fn groups_follow_the_family() {
-        check(
-            "llama-3.2-1b",
-            Targets::AllLinear,
-            "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj",
-        );
-        check(
-            "llama-3.2-1b",
-            Targets::Attention,
-            "q_proj k_proj v_proj o_proj",
-        );
+        check("llama-3.2-1b", Targets::AllLinear, "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj");
+        check("llama-3.2-1b", Targets::Attention, "q_proj k_proj v_proj o_proj");
         check("llama-3.2-1b", Targets::Mlp, "gate_proj up_proj down_proj");
         check("llama-3.2-1b", Targets::QueryValue, "q_proj v_proj");
-        check(
-            "phi-4",
-            Targets::AllLinear,
-            "qkv_proj o_proj gate_up_proj down_proj",
-        );
+        check("phi-4", Targets::AllLinear, "qkv_proj o_proj gate_up_proj down_proj");
         check("phi-4", Targets::QueryValue, "qkv_proj");
-        check(
-            "phi-2",
-            Targets::AllLinear,
-            "q_proj k_proj v_proj dense fc1 fc2",
-        );
-        check(
-            "falcon-7b",
-            Targets::AllLinear,
-            "query_key_value dense dense_h_to_4h dense_4h_to_h",
-        );
+        check("phi-2", Targets::AllLinear, "q_proj k_proj v_proj dense fc1 fc2");
+        check("falcon-7b", Targets::AllLinear, "query_key_value dense dense_h_to_4h dense_4h_to_h");
         check("falcon-7b", Targets::QueryValue, "query_key_value");
-        check(
-            "gpt-oss-20b",
-            Targets::AllLinear,
-            "q_proj k_proj v_proj o_proj",
-        );
+        check("gpt-oss-20b", Targets::AllLinear, "q_proj k_proj v_proj o_proj");
     }
 
     #[test]
     fn modules_are_found_by_the_end_of_their_path_in_forward_order() {
-        check(
-            "smollm2-135m",
-            modules(&["v_proj", "self_attn.q_proj", "q_proj"]),
-            "q_proj v_proj",
-        );
+        check("smollm2-135m", modules(&["v_proj", "self_attn.q_proj", "q_proj"]), "q_proj v_proj");
         check("smollm2-135m", modules(&["lm_head"]), "lm_head");
     }
 

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use super::limit::{Headroom, Limit};
 use super::{
-    AdapterKind, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float,
-    ImageSize, LossKind, LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision,
-    QuantizeKind, Schedule, ServePrecision, Storage, Targets, Warmup,
+    AdapterKind, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, ImageSize, LossKind,
+    LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, ServePrecision,
+    Storage, Targets, Warmup,
 };
 use crate::quantity::{Bytes, Money, Percent, Seconds, Steps, Tokens};
 

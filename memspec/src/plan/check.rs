@@ -25,57 +25,24 @@ pub(crate) struct RawBlock {
 /// What a block holds.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Entry {
-    Setting {
-        name: String,
-        key: Range<usize>,
-        item: Item,
-        statement: Range<usize>,
-    },
+    Setting { name: String, key: Range<usize>, item: Item, statement: Range<usize> },
     Block(RawBlock),
 }
 
 /// Checks a plan's block against the table; what is wrong is left out of the plan and added to `problems`.
 ///
 /// `whole`: all of it could be read. Where it could not, what seems to be missing may only be unread.
-pub(crate) fn check(
-    raw: &RawBlock,
-    whole: bool,
-    source: &str,
-    problems: &mut Vec<Problem>,
-) -> Written {
+pub(crate) fn check(raw: &RawBlock, whole: bool, source: &str, problems: &mut Vec<Problem>) -> Written {
     let mut written = Written::default();
-    let mut checker = Checker {
-        source,
-        problems,
-        spans: &mut written.spans,
-    };
-    checker.place(
-        "plan",
-        Place {
-            key: raw.key.clone(),
-            value: raw.body.clone(),
-            statement: raw.statement.clone(),
-        },
-    );
+    let mut checker = Checker { source, problems, spans: &mut written.spans };
+    checker.place("plan", Place { key: raw.key.clone(), value: raw.body.clone(), statement: raw.statement.clone() });
     if let Some((name, span)) = &raw.head {
         written.name.clone_from(name);
         written.plan.name.clone_from(name);
-        checker.place(
-            "name",
-            Place {
-                key: span.clone(),
-                value: span.clone(),
-                statement: span.clone(),
-            },
-        );
+        checker.place("name", Place { key: span.clone(), value: span.clone(), statement: span.clone() });
     }
     checker.block(&mut written.plan, raw, "");
-    if whole
-        && !raw
-            .entries
-            .iter()
-            .any(|entry| matches!(entry, Entry::Setting { name, .. } if name == "model"))
-    {
+    if whole && !raw.entries.iter().any(|entry| matches!(entry, Entry::Setting { name, .. } if name == "model")) {
         let at = raw.head.as_ref().map_or(&raw.key, |(_, span)| span).clone();
         problems.push(explain::missing_model(&written.name, at));
     }
@@ -85,21 +52,12 @@ pub(crate) fn check(
 /// Sets one setting by its dotted path, for [`Plan::set`].
 pub(crate) fn set(plan: &mut Plan, path: &str, value: &str) -> Result<(), String> {
     let (section, name): (&mut dyn Section, _) = match path.split_once('.') {
-        Some((block, name)) => (
-            plan.section(block)
-                .ok_or_else(|| format!("a plan has no block `{block}`"))?,
-            name,
-        ),
+        Some((block, name)) => (plan.section(block).ok_or_else(|| format!("a plan has no block `{block}`"))?, name),
         None => (plan, path),
     };
-    let setting = section
-        .spec()
-        .setting(name)
-        .ok_or_else(|| format!("`{}` has no setting `{name}`", section.spec().name))?;
-    let item = Item {
-        value: Value::Word(value.to_owned()),
-        span: 0..value.len(),
-    };
+    let setting =
+        section.spec().setting(name).ok_or_else(|| format!("`{}` has no setting `{name}`", section.spec().name))?;
+    let item = Item { value: Value::Word(value.to_owned()), span: 0..value.len() };
     let refused = |faults: Vec<Fault>| match faults
         .first()
         .and_then(|fault| explain::fault(name, setting.kind, &item, fault, value))
@@ -148,17 +106,8 @@ impl Checker<'_> {
                 continue;
             }
             match entry {
-                Entry::Setting {
-                    name,
-                    key,
-                    item,
-                    statement,
-                } => {
-                    let place = Place {
-                        key: key.clone(),
-                        value: item.span.clone(),
-                        statement: statement.clone(),
-                    };
+                Entry::Setting { name, key, item, statement } => {
+                    let place = Place { key: key.clone(), value: item.span.clone(), statement: statement.clone() };
                     self.setting(section, name, item, place, prefix);
                 }
                 Entry::Block(block) => self.inner(section, block, prefix),
@@ -166,55 +115,27 @@ impl Checker<'_> {
         }
     }
 
-    fn setting(
-        &mut self,
-        section: &mut dyn Section,
-        name: &str,
-        item: &Item,
-        place: Place,
-        prefix: &str,
-    ) {
+    fn setting(&mut self, section: &mut dyn Section, name: &str, item: &Item, place: Place, prefix: &str) {
         let Some(setting) = section.spec().setting(name) else {
-            self.problems
-                .push(explain::unknown_setting(section.spec(), name, &place));
+            self.problems.push(explain::unknown_setting(section.spec(), name, &place));
             return;
         };
         let path = format!("{prefix}{name}");
         if let Value::List(items) | Value::Fit(items) | Value::Sweep(items) = &item.value {
             for (n, element) in items.iter().enumerate() {
                 let span = || element.span.clone();
-                self.place(
-                    format!("{path}[{n}]"),
-                    Place {
-                        key: span(),
-                        value: span(),
-                        statement: span(),
-                    },
-                );
+                self.place(format!("{path}[{n}]"), Place { key: span(), value: span(), statement: span() });
             }
         }
-        if section.spec().limits
-            && !matches!(item.value, Value::Limit(..) | Value::Word(_) | Value::Hole)
-        {
-            self.problems.push(explain::not_a_limit(
-                name,
-                setting.kind,
-                item,
-                &place,
-                self.source,
-            ));
+        if section.spec().limits && !matches!(item.value, Value::Limit(..) | Value::Word(_) | Value::Hole) {
+            self.problems.push(explain::not_a_limit(name, setting.kind, item, &place, self.source));
         } else if !section.spec().limits && matches!(item.value, Value::Limit(..)) {
-            self.problems
-                .push(explain::limit_outside(name, &place, self.source));
-        } else if let Some(problem) = setting
-            .least
-            .and_then(|least| explain::below(name, least, item, self.source))
-        {
+            self.problems.push(explain::limit_outside(name, &place, self.source));
+        } else if let Some(problem) = setting.least.and_then(|least| explain::below(name, least, item, self.source)) {
             self.problems.push(problem);
         } else if let Err(faults) = section.set(name, item) {
-            let problems = faults
-                .iter()
-                .filter_map(|fault| explain::fault(name, setting.kind, item, fault, self.source));
+            let problems =
+                faults.iter().filter_map(|fault| explain::fault(name, setting.kind, item, fault, self.source));
             self.problems.extend(problems);
         }
         self.place(path, place);
@@ -227,37 +148,22 @@ impl Checker<'_> {
             return;
         };
         let path = format!("{prefix}{}", raw.name);
-        self.place(
-            &*path,
-            Place {
-                key: raw.key.clone(),
-                value: raw.body.clone(),
-                statement: raw.statement.clone(),
-            },
-        );
+        self.place(&*path, Place { key: raw.key.clone(), value: raw.body.clone(), statement: raw.statement.clone() });
         let inner: &'static Block = section.spec();
         match &raw.head {
             Some((kind, span)) if inner.kinds.is_empty() => {
-                self.problems
-                    .push(explain::no_kind(inner, kind, span.clone(), &raw.key))
+                self.problems.push(explain::no_kind(inner, kind, span.clone(), &raw.key))
             }
             Some((kind, span)) => {
                 self.place(
                     format!("{path}.kind"),
-                    Place {
-                        key: span.clone(),
-                        value: span.clone(),
-                        statement: span.clone(),
-                    },
+                    Place { key: span.clone(), value: span.clone(), statement: span.clone() },
                 );
                 if let Err(unknown) = section.set_head(kind) {
-                    self.problems
-                        .push(explain::unknown_kind(inner, &unknown, span.clone()));
+                    self.problems.push(explain::unknown_kind(inner, &unknown, span.clone()));
                 }
             }
-            None if !inner.kinds.is_empty() => self
-                .problems
-                .push(explain::missing_kind(inner, raw.key.clone())),
+            None if !inner.kinds.is_empty() => self.problems.push(explain::missing_kind(inner, raw.key.clone())),
             None => {}
         }
         self.block(section, raw, &format!("{path}."));

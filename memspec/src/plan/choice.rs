@@ -75,24 +75,15 @@ impl<T: Serialize> Serialize for Choice<T> {
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged, deny_unknown_fields)]
-#[allow(
-    dead_code,
-    reason = "with `schema`, the fields are also read by the derive"
-)]
+#[allow(dead_code, reason = "with `schema`, the fields are also read by the derive")]
 enum Form<T> {
     One(T),
-    #[cfg_attr(
-        feature = "schema",
-        schemars(description = "The first of these with which the plan meets its budget.")
-    )]
+    #[cfg_attr(feature = "schema", schemars(description = "The first of these with which the plan meets its budget."))]
     Fit {
         #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
         fit: Vec<T>,
     },
-    #[cfg_attr(
-        feature = "schema",
-        schemars(description = "Every one of these, one run each.")
-    )]
+    #[cfg_attr(feature = "schema", schemars(description = "Every one of these, one run each."))]
     Sweep {
         #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
         sweep: Vec<T>,
@@ -103,9 +94,9 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Choice<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Form::deserialize(deserializer)? {
             Form::One(value) => Ok(Choice::One(value)),
-            Form::Fit { fit: values } | Form::Sweep { sweep: values } if values.is_empty() => Err(
-                de::Error::custom("`fit` and `sweep` need at least one value"),
-            ),
+            Form::Fit { fit: values } | Form::Sweep { sweep: values } if values.is_empty() => {
+                Err(de::Error::custom("`fit` and `sweep` need at least one value"))
+            }
             Form::Fit { fit } => Ok(Choice::Fit(fit)),
             Form::Sweep { sweep } => Ok(Choice::Sweep(sweep)),
         }

@@ -79,10 +79,7 @@ impl Source {
         }
         let before = &self.text[..offset];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (
-            before.matches('\n').count() + 1,
-            before[line_start..].chars().count() + 1,
-        )
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 }
 
@@ -102,11 +99,7 @@ impl Document {
 impl From<Plan> for Written {
     /// A plan made in code, which stands nowhere.
     fn from(plan: Plan) -> Self {
-        Written {
-            name: plan.name.clone(),
-            plan,
-            spans: Spans::default(),
-        }
+        Written { name: plan.name.clone(), plan, spans: Spans::default() }
     }
 }
 
@@ -119,9 +112,7 @@ impl Spans {
     /// Where the path is written, or else the block around it, or else the plan.
     pub fn nearest(&self, path: &str) -> Option<&Place> {
         let block = path.split(['.', '[']).next().unwrap_or(path);
-        self.get(path)
-            .or_else(|| self.get(block))
-            .or_else(|| self.get("plan"))
+        self.get(path).or_else(|| self.get(block)).or_else(|| self.get("plan"))
     }
 
     /// Every path and its place, in order of path.
@@ -146,18 +137,12 @@ impl Spans {
 impl Allow {
     /// Reads every allowing comment among `comments`, each a byte range of `text` that begins with `#`.
     pub(crate) fn collect(text: &str, comments: impl Iterator<Item = Range<usize>>) -> Vec<Allow> {
-        comments
-            .filter_map(|span| Allow::read(text, span))
-            .collect()
+        comments.filter_map(|span| Allow::read(text, span)).collect()
     }
 
     fn read(text: &str, span: Range<usize>) -> Option<Allow> {
         let comment = text.get(span.clone())?;
-        let rest = comment
-            .trim_start_matches('#')
-            .trim_start()
-            .strip_prefix("memspec:")?
-            .trim_start();
+        let rest = comment.trim_start_matches('#').trim_start().strip_prefix("memspec:")?.trim_start();
         let (file, rest) = match rest.strip_prefix("file-allow") {
             Some(rest) => (true, rest),
             None => (false, rest.strip_prefix("allow")?),
@@ -174,16 +159,7 @@ impl Allow {
             }
             start += part.len() + 1;
         }
-        let reason = reason
-            .trim()
-            .trim_start_matches([':', '-'])
-            .trim_start()
-            .to_owned();
-        Some(Allow {
-            names,
-            reason,
-            span,
-            file,
-        })
+        let reason = reason.trim().trim_start_matches([':', '-']).trim_start().to_owned();
+        Some(Allow { names, reason, span, file })
     }
 }

@@ -28,16 +28,8 @@ pub fn settings_page() -> String {
          in place of a value. Limits of `budget` are written with a comparison: `device_memory <= 14.5GiB`.\n",
     );
     for block in std::iter::once(&Plan::SPEC).chain(Plan::blocks()) {
-        let kinds = if block.kinds.is_empty() {
-            String::new()
-        } else {
-            " KIND".to_owned()
-        };
-        let name = if block.name == "plan" {
-            " \"NAME\"".to_owned()
-        } else {
-            kinds
-        };
+        let kinds = if block.kinds.is_empty() { String::new() } else { " KIND".to_owned() };
+        let name = if block.name == "plan" { " \"NAME\"".to_owned() } else { kinds };
         page += &format!("\n## `{}{name}`\n\n{}\n", block.name, block.doc);
         if !block.kinds.is_empty() {
             page += "\n| kind | |\n| --- | --- |\n";
@@ -62,21 +54,13 @@ fn row(setting: &Setting) -> String {
         Some(default) => default.to_owned(),
         None => String::new(),
     };
-    let least = setting
-        .least
-        .map(|least| format!(", at least {least}"))
-        .unwrap_or_default();
+    let least = setting.least.map(|least| format!(", at least {least}")).unwrap_or_default();
     let kind = match setting.kind {
         // one word a line, with its meaning
-        Kind::Symbol(symbols) => symbols
-            .iter()
-            .map(|s| format!("`{}`: {}", s.name, s.doc))
-            .collect::<Vec<_>>()
-            .join("<br>"),
+        Kind::Symbol(symbols) => {
+            symbols.iter().map(|s| format!("`{}`: {}", s.name, s.doc)).collect::<Vec<_>>().join("<br>")
+        }
         kind => kind.to_string(),
     };
-    format!(
-        "| `{}` | {kind}{least} | {default} | {} |\n",
-        setting.name, setting.doc
-    )
+    format!("| `{}` | {kind}{least} | {default} | {} |\n", setting.name, setting.doc)
 }

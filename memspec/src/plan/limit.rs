@@ -53,14 +53,9 @@ impl Comparison {
 
     /// Read from its sign.
     pub fn from_sign(sign: &str) -> Option<Self> {
-        [
-            Comparison::AtMost,
-            Comparison::Below,
-            Comparison::AtLeast,
-            Comparison::Above,
-        ]
-        .into_iter()
-        .find(|c| c.sign() == sign)
+        [Comparison::AtMost, Comparison::Below, Comparison::AtLeast, Comparison::Above]
+            .into_iter()
+            .find(|c| c.sign() == sign)
     }
 
     /// The same limit with its sides exchanged.
@@ -89,10 +84,7 @@ impl<T: PartialOrd> Limit<T> {
 impl<T> From<T> for Limit<T> {
     /// At most `value`.
     fn from(value: T) -> Self {
-        Limit {
-            comparison: Comparison::AtMost,
-            value,
-        }
+        Limit { comparison: Comparison::AtMost, value }
     }
 }
 
@@ -109,29 +101,18 @@ impl<T: SettingType> Held for Limit<T> {
     fn from_item(item: &Item) -> Result<Self, Vec<Fault>> {
         let one = |fault| vec![fault];
         match &item.value {
-            Value::Limit(comparison, bound) => Ok(Limit {
-                comparison: *comparison,
-                value: T::read(bound).map_err(one)?,
-            }),
+            Value::Limit(comparison, bound) => {
+                Ok(Limit { comparison: *comparison, value: T::read(bound).map_err(one)? })
+            }
             Value::Word(text) => {
                 let text = text.trim();
-                let length = text
-                    .bytes()
-                    .take_while(|byte| matches!(byte, b'<' | b'>' | b'=' | b'!'))
-                    .count();
+                let length = text.bytes().take_while(|byte| matches!(byte, b'<' | b'>' | b'=' | b'!')).count();
                 let comparison = match &text[..length] {
                     "" => Comparison::AtMost,
-                    sign => Comparison::from_sign(sign)
-                        .ok_or_else(|| one(Fault::Comparison(item.span.clone())))?,
+                    sign => Comparison::from_sign(sign).ok_or_else(|| one(Fault::Comparison(item.span.clone())))?,
                 };
-                let bound = Item {
-                    value: Value::Word(text[length..].trim().to_owned()),
-                    span: item.span.clone(),
-                };
-                Ok(Limit {
-                    comparison,
-                    value: T::read(&bound).map_err(one)?,
-                })
+                let bound = Item { value: Value::Word(text[length..].trim().to_owned()), span: item.span.clone() };
+                Ok(Limit { comparison, value: T::read(&bound).map_err(one)? })
             }
             Value::Hole => Err(vec![Fault::Reported]),
             Value::Quantity(_) if item.span.is_empty() => Ok(T::read(item).map_err(one)?.into()),
@@ -179,35 +160,21 @@ bounds! {
 impl std::str::FromStr for Headroom {
     type Err = QuantityError;
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        text.parse()
-            .map(Headroom::Percent)
-            .or_else(|_| text.parse().map(Headroom::Bytes))
+        text.parse().map(Headroom::Percent).or_else(|_| text.parse().map(Headroom::Bytes))
     }
 }
 
 impl<T: Worded> Serialize for Limit<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!(
-            "{} {}",
-            self.comparison.sign(),
-            self.value.exact()
-        ))
+        serializer.collect_str(&format_args!("{} {}", self.comparison.sign(), self.value.exact()))
     }
 }
 
 impl<'de, T: SettingType> Deserialize<'de> for Limit<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Limit::from_item(&Item {
-            value: Value::Word(text.clone()),
-            span: 0..0,
-        })
-        .map_err(|_| {
-            de::Error::custom(format!(
-                "a limit is a comparison and {}, got `{text}`",
-                T::KIND
-            ))
-        })
+        Limit::from_item(&Item { value: Value::Word(text.clone()), span: 0..0 })
+            .map_err(|_| de::Error::custom(format!("a limit is a comparison and {}, got `{text}`", T::KIND)))
     }
 }
 

@@ -23,27 +23,15 @@
 #[macro_use]
 mod spec;
 mod blocks;
-#[cfg_attr(
-    not(any(feature = "lang", feature = "yaml")),
-    allow(dead_code, reason = "only reading a text checks it")
-)]
+#[cfg_attr(not(any(feature = "lang", feature = "yaml")), allow(dead_code, reason = "only reading a text checks it"))]
 mod check;
 mod choice;
-#[cfg_attr(
-    not(any(feature = "lang", feature = "yaml")),
-    allow(dead_code, reason = "only reading a text checks it")
-)]
+#[cfg_attr(not(any(feature = "lang", feature = "yaml")), allow(dead_code, reason = "only reading a text checks it"))]
 mod document;
-#[cfg_attr(
-    not(any(feature = "lang", feature = "yaml")),
-    allow(dead_code, reason = "only reading a text checks it")
-)]
+#[cfg_attr(not(any(feature = "lang", feature = "yaml")), allow(dead_code, reason = "only reading a text checks it"))]
 mod explain;
 mod limit;
-#[cfg_attr(
-    not(any(feature = "lang", feature = "yaml")),
-    allow(dead_code, reason = "only reading a text checks it")
-)]
+#[cfg_attr(not(any(feature = "lang", feature = "yaml")), allow(dead_code, reason = "only reading a text checks it"))]
 mod problem;
 mod read;
 mod section;
@@ -62,9 +50,8 @@ pub use read::{read, read_text};
 pub use settings::{Checkpointing, ImageSize, Name, NotASize, Targets, Warmup};
 pub use spec::{Block, Kind, Setting, Symbol, UnknownSymbol, nearest};
 pub use symbols::{
-    AdapterKind, Attention, CachePrecision, DataFormat, EngineName, Float, LossKind, LossOn,
-    Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule,
-    ServePrecision, Storage,
+    AdapterKind, Attention, CachePrecision, DataFormat, EngineName, Float, LossKind, LossOn, Offload, OptimizerKind,
+    Padding, ParallelKind, Precision, QuantizeKind, Schedule, ServePrecision, Storage,
 };
 
 #[cfg(any(feature = "lang", feature = "yaml"))]

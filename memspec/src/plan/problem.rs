@@ -32,12 +32,7 @@ pub struct Edit {
 
 impl Problem {
     pub(crate) fn new(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
-        Problem {
-            code,
-            span,
-            message: message.into(),
-            ..Default::default()
-        }
+        Problem { code, span, message: message.into(), ..Default::default() }
     }
 
     pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
@@ -56,10 +51,7 @@ impl Problem {
     }
 
     pub(crate) fn fix(mut self, range: Range<usize>, text: impl Into<String>) -> Self {
-        self.fix = Some(Edit {
-            range,
-            text: text.into(),
-        });
+        self.fix = Some(Edit { range, text: text.into() });
         self
     }
 }
@@ -98,11 +90,7 @@ mod report {
     impl Report {
         /// A report of `problem`, which is about `source`.
         pub fn new(source: &Source, problem: &Problem) -> Self {
-            let language = if source.name.ends_with(".mem") {
-                "mem"
-            } else {
-                "yaml"
-            };
+            let language = if source.name.ends_with(".mem") { "mem" } else { "yaml" };
             Report {
                 problem: problem.clone(),
                 source: NamedSource::new(&source.name, source.text.clone()).with_language(language),
@@ -124,10 +112,7 @@ mod report {
         }
 
         fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-            self.problem
-                .help
-                .as_ref()
-                .map(|help| Box::new(help) as Box<dyn fmt::Display>)
+            self.problem.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
         }
 
         fn source_code(&self) -> Option<&dyn SourceCode> {
@@ -136,14 +121,12 @@ mod report {
 
         fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
             let words = |label: &str| (!label.is_empty()).then(|| label.to_owned());
-            let main = LabeledSpan::new_primary_with_span(
-                words(&self.problem.label),
-                self.problem.span.clone(),
-            );
+            let main = LabeledSpan::new_primary_with_span(words(&self.problem.label), self.problem.span.clone());
             let related = self.problem.related.iter();
-            Some(Box::new(std::iter::once(main).chain(related.map(
-                move |(span, label)| LabeledSpan::new_with_span(words(label), span.clone()),
-            ))))
+            Some(Box::new(
+                std::iter::once(main)
+                    .chain(related.map(move |(span, label)| LabeledSpan::new_with_span(words(label), span.clone()))),
+            ))
         }
     }
 }

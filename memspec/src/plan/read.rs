@@ -27,50 +27,26 @@ pub fn read(path: impl AsRef<Path>) -> Document {
             }
         },
         Err(error) => {
-            let problem = Problem::new(
-                "unreadable-file",
-                0..0,
-                format!("cannot read `{name}`: {error}"),
-            );
-            Document {
-                source: Source {
-                    name,
-                    text: String::new(),
-                },
-                problems: vec![problem],
-                ..Default::default()
-            }
+            let problem = Problem::new("unreadable-file", 0..0, format!("cannot read `{name}`: {error}"));
+            Document { source: Source { name, text: String::new() }, problems: vec![problem], ..Default::default() }
         }
     }
 }
 
 /// Reads a plan from a text; the extension of `name` says what it is written in.
 pub fn read_text(name: impl Into<String>, text: impl Into<String>) -> Document {
-    let source = Source {
-        name: name.into(),
-        text: text.into(),
-    };
-    let extension = Path::new(&source.name)
-        .extension()
-        .and_then(|extension| extension.to_str())
-        .map(str::to_ascii_lowercase);
+    let source = Source { name: name.into(), text: text.into() };
+    let extension =
+        Path::new(&source.name).extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
     let mut document = match extension.as_deref() {
         #[cfg(feature = "lang")]
         Some("mem") => crate::lang::read(source),
         #[cfg(feature = "yaml")]
         Some("yaml" | "yml" | "json") => crate::exchange::yaml::read(source),
         _ => {
-            let problem = Problem::new(
-                "unknown-file",
-                0..0,
-                format!("`{}` is not a plan file", source.name),
-            )
-            .help("plans are .mem, .yaml, .yml or .json files");
-            Document {
-                source,
-                problems: vec![problem],
-                ..Default::default()
-            }
+            let problem = Problem::new("unknown-file", 0..0, format!("`{}` is not a plan file", source.name))
+                .help("plans are .mem, .yaml, .yml or .json files");
+            Document { source, problems: vec![problem], ..Default::default() }
         }
     };
     document.problems.sort_by_key(|problem| problem.span.start);

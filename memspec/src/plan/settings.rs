@@ -74,10 +74,7 @@ impl Checkpointing {
     pub const SYMBOLS: &'static [Symbol] = &[
         symbol("none", "everything is kept"),
         symbol("block", "only each block's input is kept"),
-        symbol(
-            "auto",
-            "as many blocks are recomputed as the budget asks for",
-        ),
+        symbol("auto", "as many blocks are recomputed as the budget asks for"),
     ];
 }
 
@@ -140,10 +137,7 @@ impl FromStr for Checkpointing {
             "none" => Ok(Checkpointing::None),
             "block" => Ok(Checkpointing::Block),
             "auto" => Ok(Checkpointing::Auto),
-            _ => text
-                .parse()
-                .map(Checkpointing::Blocks)
-                .map_err(|_| UnknownSymbol::new(text, Self::SYMBOLS)),
+            _ => text.parse().map(Checkpointing::Blocks).map_err(|_| UnknownSymbol::new(text, Self::SYMBOLS)),
         }
     }
 }
@@ -193,12 +187,7 @@ impl FromStr for ImageSize {
     fn from_str(text: &str) -> Result<Self, NotASize> {
         let side = |text: &str| text.parse().ok().filter(|pixels| *pixels > 0);
         text.split_once('x')
-            .and_then(|(width, height)| {
-                Some(ImageSize {
-                    width: side(width)?,
-                    height: side(height)?,
-                })
-            })
+            .and_then(|(width, height)| Some(ImageSize { width: side(width)?, height: side(height)? }))
             .ok_or_else(|| NotASize(text.to_owned()))
     }
 }
@@ -224,13 +213,9 @@ impl Serialize for Checkpointing {
 impl<'de> Deserialize<'de> for Checkpointing {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Form::deserialize(deserializer)? {
-            Form::Count(count) => u32::try_from(count)
-                .map(Checkpointing::Blocks)
-                .map_err(de::Error::custom),
+            Form::Count(count) => u32::try_from(count).map(Checkpointing::Blocks).map_err(de::Error::custom),
             Form::Word(word) => word.parse().map_err(de::Error::custom),
-            Form::Words(_) => Err(de::Error::custom(
-                "`checkpointing` takes a word or a count of blocks, not a list",
-            )),
+            Form::Words(_) => Err(de::Error::custom("`checkpointing` takes a word or a count of blocks, not a list")),
         }
     }
 }
@@ -247,9 +232,7 @@ impl Serialize for Targets {
 impl<'de> Deserialize<'de> for Targets {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Form::deserialize(deserializer)? {
-            Form::Count(_) => Err(de::Error::custom(
-                "`targets` takes a word or a list of module names, not a number",
-            )),
+            Form::Count(_) => Err(de::Error::custom("`targets` takes a word or a list of module names, not a number")),
             Form::Word(word) => Ok(word.as_str().into()),
             Form::Words(modules) => Ok(Targets::Modules(modules)),
         }
@@ -269,20 +252,11 @@ impl<'de> Deserialize<'de> for Warmup {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Form::deserialize(deserializer)? {
             Form::Count(steps) => Ok(Warmup::Steps(steps)),
-            Form::Word(word)
-                if word.parse::<Quantity>().is_ok() && word.trim_end().ends_with('%') =>
-            {
-                word.parse()
-                    .map(|Percent(percent)| Warmup::Percent(percent))
-                    .map_err(de::Error::custom)
+            Form::Word(word) if word.parse::<Quantity>().is_ok() && word.trim_end().ends_with('%') => {
+                word.parse().map(|Percent(percent)| Warmup::Percent(percent)).map_err(de::Error::custom)
             }
-            Form::Word(word) => word
-                .parse()
-                .map(|Steps(steps)| Warmup::Steps(steps))
-                .map_err(de::Error::custom),
-            Form::Words(_) => Err(de::Error::custom(
-                "`warmup` takes a percent or a count of steps, not a list",
-            )),
+            Form::Word(word) => word.parse().map(|Steps(steps)| Warmup::Steps(steps)).map_err(de::Error::custom),
+            Form::Words(_) => Err(de::Error::custom("`warmup` takes a percent or a count of steps, not a list")),
         }
     }
 }
@@ -295,9 +269,7 @@ impl Serialize for ImageSize {
 
 impl<'de> Deserialize<'de> for ImageSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

@@ -127,8 +127,7 @@ impl Kind {
 impl fmt::Display for Kind {
     /// With an article and an example: "tokens (2048tok)".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dimension =
-            |f: &mut fmt::Formatter<'_>, d: Dimension| write!(f, "{d} ({})", d.example());
+        let dimension = |f: &mut fmt::Formatter<'_>, d: Dimension| write!(f, "{d} ({})", d.example());
         match self {
             Kind::Symbol(symbols) => {
                 for (n, symbol) in symbols.iter().enumerate() {
@@ -197,11 +196,7 @@ pub struct UnknownSymbol {
 impl UnknownSymbol {
     pub(crate) fn new(written: &str, symbols: &[Symbol]) -> Self {
         let known: Vec<_> = symbols.iter().map(|symbol| symbol.name).collect();
-        UnknownSymbol {
-            written: written.to_owned(),
-            nearest: nearest(written, known.iter().copied()),
-            known,
-        }
+        UnknownSymbol { written: written.to_owned(), nearest: nearest(written, known.iter().copied()), known }
     }
 }
 
@@ -214,9 +209,7 @@ pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> O
         .filter_map(|name| {
             let close = plain(name);
             // a part of the longer name is a good guess where letters alone are far: `batch` for `micro_batch`
-            let part = wanted.len() >= 3
-                && close.len() >= 3
-                && (close.contains(&wanted) || wanted.contains(&close));
+            let part = wanted.len() >= 3 && close.len() >= 3 && (close.contains(&wanted) || wanted.contains(&close));
             let distance = strsim::damerau_levenshtein(&wanted, &close);
             (distance <= 1 + wanted.chars().count().min(12) / 4 || part).then_some((distance, name))
         })

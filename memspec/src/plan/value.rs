@@ -9,13 +9,11 @@ use super::limit::Comparison;
 use super::section::Held;
 use super::spec::{Kind, Symbol, UnknownSymbol};
 use super::{
-    AdapterKind, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float,
-    ImageSize, LossKind, LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision,
-    QuantizeKind, Schedule, ServePrecision, Storage, Targets, Warmup,
+    AdapterKind, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, ImageSize, LossKind,
+    LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, ServePrecision,
+    Storage, Targets, Warmup,
 };
-use crate::quantity::{
-    Bytes, Dimension, Money, Percent, Quantity, QuantityError, Seconds, Steps, Tokens,
-};
+use crate::quantity::{Bytes, Dimension, Money, Percent, Quantity, QuantityError, Seconds, Steps, Tokens};
 
 /// A value and where it is written.
 #[derive(Clone, Debug, PartialEq)]
@@ -253,21 +251,15 @@ reads_symbols!(
 );
 
 /// One of a type's words.
-fn symbol<T: std::str::FromStr<Err = UnknownSymbol>>(
-    item: &Item,
-    symbols: &'static [Symbol],
-) -> Result<T, Fault> {
+fn symbol<T: std::str::FromStr<Err = UnknownSymbol>>(item: &Item, symbols: &'static [Symbol]) -> Result<T, Fault> {
     match &item.value {
-        Value::Symbol(word) | Value::Word(word) => word
-            .parse()
-            .map_err(|unknown| Fault::Symbol(item.span.clone(), unknown)),
+        Value::Symbol(word) | Value::Word(word) => {
+            word.parse().map_err(|unknown| Fault::Symbol(item.span.clone(), unknown))
+        }
         Value::Text(word) if symbols.iter().any(|symbol| symbol.name == word) => {
             Err(Fault::Quoted(item.span.clone(), word.clone()))
         }
-        Value::Text(word) => Err(Fault::Symbol(
-            item.span.clone(),
-            UnknownSymbol::new(word, symbols),
-        )),
+        Value::Text(word) => Err(Fault::Symbol(item.span.clone(), UnknownSymbol::new(word, symbols))),
         Value::Hole => Err(Fault::Reported),
         _ => Err(Fault::Mismatch(item.span.clone())),
     }

@@ -50,6 +50,8 @@ pub struct Setup {
     pub save: Save,
     /// What it may take.
     pub budget: Budget,
+    /// Bytes that the process holds before it loads the model, where the process that asks is the one that will train.
+    pub resident_before: Option<u64>,
 }
 
 /// Packed base weights.

@@ -67,9 +67,8 @@ pub fn resolve(plan: &Plan, base: &Path, environment: &Environment) -> Result<Se
     let train_block = plan.train.clone().unwrap_or_default();
     let precision = one(&train_block.precision).unwrap_or_else(|| default_precision(&device));
     let data = data(plan, base, &model);
-    let adapter = plan.adapter.as_ref().and_then(|block| {
-        adapter(block, &model).map_err(|problem| problems.push(problem)).ok()
-    });
+    let adapter =
+        plan.adapter.as_ref().and_then(|block| adapter(block, &model).map_err(|problem| problems.push(problem)).ok());
     let setup = Setup {
         name: plan.name.clone(),
         model_name: one(&plan.model).unwrap_or_default(),
@@ -86,6 +85,7 @@ pub fn resolve(plan: &Plan, base: &Path, environment: &Environment) -> Result<Se
             keep: plan.save.as_ref().and_then(|save| one(&save.keep)).map_or(2, u64::from),
         },
         budget: budget(plan, &device),
+        resident_before: None,
         data,
         device,
         model,
@@ -221,6 +221,8 @@ fn budget(plan: &Plan, device: &Device) -> Budget {
         // The processor's memory is the host's.
         written = Some(written.unwrap_or(u64::MAX).min(host.value.0));
     }
+    // A budget cannot give what the device does not have.
+    let written = written.filter(|&bytes| bytes <= device.usable.0);
     let limit = written.unwrap_or(device.usable.0);
     let kept_free = match block.headroom.map(|limit| limit.value) {
         Some(Headroom::Percent(percent)) => (limit as f64 * percent.0 / 100.0) as u64,
@@ -233,7 +235,9 @@ fn budget(plan: &Plan, device: &Device) -> Budget {
 /// Settings that are part of the language and that this version costs and runs nowhere.
 fn unsupported(plan: &Plan, train: &plan::Train, problems: &mut Vec<Unresolved>) {
     let mut refuse = |setting: &str, message: &str| {
-        problems.push(Unresolved::new("unsupported-setting", setting, message).help("remove it, or wait for a later version"));
+        problems.push(
+            Unresolved::new("unsupported-setting", setting, message).help("remove it, or wait for a later version"),
+        );
     };
     if plan.parallel.is_some() {
         refuse("parallel", "several devices are not supported in this version");

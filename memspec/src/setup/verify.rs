@@ -50,6 +50,10 @@ impl Setup {
     /// A setup that its engine does not run, or that needs more than it may take.
     pub fn verify(self) -> Result<Verified, VerifyError> {
         let estimate = estimate(&self)?;
-        if estimate.fits { Ok(Verified { setup: self, estimate }) } else { Err(VerifyError::TooBig(Box::new(TooBig { setup: self, estimate }))) }
+        if estimate.fits {
+            Ok(Verified { setup: self, estimate })
+        } else {
+            Err(VerifyError::TooBig(Box::new(TooBig { setup: self, estimate })))
+        }
     }
 }

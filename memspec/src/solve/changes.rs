@@ -57,7 +57,8 @@ pub fn changes(resolved: &Resolved, base: &Path, environment: &Environment) -> V
         .filter_map(|(title, price, settings, plan)| {
             let changed = setups(&plan, base, environment).ok()?;
             let estimate = estimate(&changed.first()?.setup).ok()?;
-            let saves = before.peak.process.bytes.checked_sub(estimate.peak.process.bytes).filter(|&saved| saved > 0)?;
+            let saves =
+                before.peak.process.bytes.checked_sub(estimate.peak.process.bytes).filter(|&saved| saved > 0)?;
             Some(Change { settings, title, price, saves: Bytes(saves), estimate })
         })
         .collect();
@@ -78,7 +79,8 @@ fn candidates(resolved: &Resolved) -> Vec<Candidate> {
 
     let (micro_batch, accumulate) = (setup.train.micro_batch, setup.train.accumulate);
     let samples = accumulate.checked_mul(micro_batch).unwrap_or(0);
-    let halved = std::iter::successors(Some(micro_batch / 2), |smaller| Some(smaller / 2)).take_while(|smaller| *smaller > 0);
+    let halved =
+        std::iter::successors(Some(micro_batch / 2), |smaller| Some(smaller / 2)).take_while(|smaller| *smaller > 0);
     // Exactly the same samples to a step, or what is trained would be another.
     for smaller in halved.filter(|smaller| samples > 0 && samples.is_multiple_of(*smaller)) {
         let more = samples / smaller;

@@ -9,6 +9,7 @@ pub mod limit_outside_budget;
 pub mod missing_kind;
 pub mod missing_model;
 pub mod missing_name;
+pub mod no_plan;
 pub mod not_a_limit;
 pub mod not_supported;
 pub mod not_utf8;

@@ -120,15 +120,7 @@ fn softmax(scores: &mut [f32], position: usize, window: Option<usize>) -> f32 {
     largest + sum.ln()
 }
 
-pub(super) fn backward(
-    mut q: F32,
-    k: &F32,
-    v: &F32,
-    out: &F32,
-    lse: &F32,
-    g: &F32,
-    heads: Heads,
-) -> (F32, F32, F32) {
+pub(super) fn backward(mut q: F32, k: &F32, v: &F32, out: &F32, lse: &F32, g: &F32, heads: Heads) -> (F32, F32, F32) {
     let Heads { context, heads: count, kv_heads, head_dim, window } = heads;
     let (tokens, width) = matrix_shape(&q);
     let kv_width = kv_heads * head_dim;
@@ -170,8 +162,7 @@ pub(super) fn backward(
                 for index in 0..rows {
                     let token = first + row + index;
                     let at = token * width + head * head_dim;
-                    let along: f32 =
-                        out[at..at + head_dim].iter().zip(&g[at..at + head_dim]).map(|(o, g)| o * g).sum();
+                    let along: f32 = out[at..at + head_dim].iter().zip(&g[at..at + head_dim]).map(|(o, g)| o * g).sum();
                     let line = index * columns..(index + 1) * columns;
                     softmax_backward(
                         &mut p[line.clone()],
@@ -187,10 +178,7 @@ pub(super) fn backward(
                 let to_scores = View::new(dp, rows, columns, columns);
                 // SAFETY: this key-value head's columns of this sample's rows belong to this task.
                 let (gk_target, gv_target) = unsafe {
-                    (
-                        gk_start.target(first * kv_width + kv, kv_width),
-                        gv_start.target(first * kv_width + kv, kv_width),
-                    )
+                    (gk_start.target(first * kv_width + kv, kv_width), gv_start.target(first * kv_width + kv, kv_width))
                 };
                 multiply(gv_target, probabilities.transposed(), g_rows, 1.0, 1.0, Parallelism::None);
                 multiply(gk_target, to_scores.transposed(), queries, 1.0, 1.0, Parallelism::None);

@@ -9,7 +9,8 @@ pub(super) fn run(body: impl FnOnce()) {
         if std::arch::is_x86_feature_detected!("avx512f")
             && std::arch::is_x86_feature_detected!("avx512vl")
             && std::arch::is_x86_feature_detected!("avx512bw")
-            && std::arch::is_x86_feature_detected!("avx512dq") {
+            && std::arch::is_x86_feature_detected!("avx512dq")
+        {
             // SAFETY: the processor has these features.
             return unsafe { avx512(body) };
         }

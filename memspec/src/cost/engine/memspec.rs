@@ -3,12 +3,17 @@
 //! This file is the executor's `step.rs`, `network/` and `kernels/` with bytes in place of numbers: a change there is a change here,
 //! and the executor's test `promise` measures every phase against it. `T` is the number of tokens in a micro batch.
 
-use crate::cost::{CostError, Host};
+mod host;
+mod supported;
+
+use crate::cost::CostError;
 use crate::cost::trace::{Part, PhaseName, Tensor, Trace};
 use crate::device::DeviceKind;
-use crate::model::{Activation, Architecture, Family, Norm, RopeScaling};
+use crate::model::Architecture;
 use crate::plan::{OptimizerKind, Precision, QuantizeKind};
 use crate::setup::{Quantize, Setup};
+
+pub use host::{beside_tensors, host, workspace};
 
 /// Elements of a packed weight that are dense at a time (`memspec_train::network::linear::PANEL_ELEMENTS`).
 pub const PANEL_ELEMENTS: u64 = 512 * 1024;
@@ -16,26 +21,6 @@ pub const PANEL_ELEMENTS: u64 = 512 * 1024;
 pub const ATTENTION_ROWS: u64 = 64;
 /// Logits that exist at a time (32 MiB in f32), which sets [`loss_rows`].
 pub const LOGITS: u64 = 8 * 1024 * 1024;
-
-/// Elements, of a model or of what flows through it, that are still costed: 2^54.
-const MOST_ELEMENTS: f64 = (1u64 << 54) as f64;
-/// Ranks of an adapter that are still costed.
-const MOST_RANK: u32 = 1 << 16;
-
-/// Bytes of a tokenizer for each word of its vocabulary, while its file is read: the word, its merges, and the maps over both.
-const TOKENIZER_BYTES: u64 = 400;
-/// What is left of that when training begins; the tensors have taken over the rest.
-const TOKENIZER_KEPT_BYTES: u64 = 100;
-/// Bytes of a sample's token: the id and its share of what says whether it is scored.
-const DATA_BYTES: u64 = 5;
-/// The program's small allocations: the catalog, the plan, the network's own bookkeeping.
-const PROGRAM_BYTES: u64 = 2_800_000;
-/// The program's code and stacks in memory.
-const CODE_BYTES: u64 = 7_900_000;
-/// The matrix library's slab for each thread (its `L2_SLAB`, a level-2 cache's worth), here 1 MiB.
-const SLAB_BYTES: u64 = 1 << 20;
-/// Packed operands of the product that packs most.
-const PACKED_BYTES: u64 = 5 << 18;
 
 const WEIGHTS: Part = Part { what: "base weights", setting: "quantize" };
 const EMBEDDING: Part = Part { what: "embedding and head", setting: "model" };
@@ -58,119 +43,18 @@ pub fn loss_rows(vocabulary: u64) -> u64 {
     1 << rows.ilog2()
 }
 
-/// Memory of the process that holds no tensors. The constants were read off runs of `memspec-train` on Linux; its test `promise` holds them.
-pub fn host(setup: &Setup) -> Host {
-    Host {
-        tokenizer_bytes: setup.model.vocab * TOKENIZER_BYTES,
-        data_bytes: setup.data.drawn.map_or(0, |drawn| drawn.tokens * DATA_BYTES),
-        program_bytes: PROGRAM_BYTES,
-    }
-}
-
-/// What the process holds beside tensors and workspace while it trains.
-pub fn beside_tensors(setup: &Setup) -> u64 {
-    let Host { data_bytes, program_bytes, .. } = host(setup);
-    setup.model.vocab * TOKENIZER_KEPT_BYTES + data_bytes + program_bytes + CODE_BYTES
-}
-
-/// What the matrix products' packing buffers take.
-pub fn workspace(setup: &Setup) -> u64 {
-    PACKED_BYTES + SLAB_BYTES * u64::from(setup.device.cores.unwrap_or(1))
-}
-
 /// The trace of loading, one step of one micro batch (with the states and gradients that later ones find), and saving.
 ///
 /// # Errors
 /// What this engine cannot run: another family, kind of quantization, optimizer ...
 pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
-    supported(setup)?;
+    supported::check(setup)?;
     let mut program = Program::new(setup);
     program.load();
     program.step();
     program.trace.enter(PhaseName::Optimizer);
     program.trace.enter(PhaseName::Save);
     Ok(program.trace)
-}
-
-/// Says what this engine does not run, with the setting that asks for it.
-fn supported(setup: &Setup) -> Result<(), CostError> {
-    let model = &setup.model;
-    let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
-    // Far beyond any machine, and where bytes would no longer be counted exactly.
-    let (micro_batch, context) = (u64::from(setup.train.micro_batch), setup.data.context);
-    let width = (model.intermediate + model.hidden + model.heads * model.head_dim) as f64 * model.layers as f64;
-    if micro_batch as f64 * context as f64 * width > MOST_ELEMENTS {
-        let setting = if context > micro_batch { "data.context" } else { "train.micro_batch" };
-        return refuse(setting, format!("{micro_batch} samples of {context} tokens are more than any machine holds"));
-    }
-    if model.parameters() as f64 > MOST_ELEMENTS {
-        return refuse("model", format!("{} parameters are more than any machine holds", model.parameters()));
-    }
-    if let Some(adapter) = &setup.adapter
-        && adapter.rank > MOST_RANK
-    {
-        return refuse("adapter.rank", format!("a rank of {} is beyond the dimensions of any model", adapter.rank));
-    }
-    if !matches!(model.family, Family::Llama | Family::Mistral)
-        || model.experts.is_some()
-        || model.vision.is_some()
-        || model.norm != Norm::Rms
-        || model.activation != Activation::Silu
-        || model.fused_linears
-        || model.qk_norm
-        || model.head_bias
-        || !model.gated_mlp
-        || matches!(model.rope.scaling, RopeScaling::Other { .. })
-    {
-        return refuse(
-            "model",
-            format!(
-                "the engine `memspec` runs the Llama family (SmolLM2, TinyLlama, Llama 2 and 3, Mistral) in this version; `{}` is `{}`",
-                model.name, model.model_type
-            ),
-        );
-    }
-    if let Some(quantize) = &setup.quantize
-        && !matches!(quantize.kind, QuantizeKind::Nf4 | QuantizeKind::Int8)
-    {
-        return refuse("quantize", format!("the engine `memspec` quantizes to nf4 and int8, not {}", quantize.kind));
-    }
-    if setup.quantize.is_some() && setup.adapter.is_none() {
-        return refuse("quantize", "quantized weights cannot be trained: add `adapter lora { }`".to_owned());
-    }
-    if !matches!(setup.train.optimizer, OptimizerKind::Adamw | OptimizerKind::Sgd) {
-        return refuse(
-            "train.optimizer",
-            format!("the engine `memspec` has the optimizers adamw and sgd in this version, not {}", setup.train.optimizer),
-        );
-    }
-    if let Some(adapter) = &setup.adapter {
-        if adapter.kind != crate::plan::AdapterKind::Lora {
-            return refuse("adapter", format!("the engine `memspec` trains lora adapters in this version, not {}", adapter.kind));
-        }
-        if adapter.dropout > 0.0 {
-            return refuse("adapter.dropout", "the engine `memspec` has no adapter dropout in this version".to_owned());
-        }
-        if !adapter.train_whole.is_empty() {
-            return refuse("adapter.train_whole", "the engine `memspec` trains no whole modules beside an adapter in this version".to_owned());
-        }
-    }
-    if let Some(target) = setup.adapter.iter().flat_map(|adapter| &adapter.targets).find(|target| *target == "lm_head") {
-        return refuse("adapter.targets", format!("the engine `memspec` puts no adapter on `{target}` in this version"));
-    }
-    if let Some(quantize) = &setup.quantize
-        && quantize.kind == QuantizeKind::Nf4
-        && quantize.block != 64
-    {
-        return refuse("quantize.block", format!("the engine `memspec` quantizes in blocks of 64, not {}", quantize.block));
-    }
-    if setup.device.kind == DeviceKind::Cpu && setup.train.precision != Precision::F32 {
-        return refuse("train.precision", format!("on the CPU the engine `memspec` computes in f32, not {}", setup.train.precision));
-    }
-    if setup.data.packing {
-        return refuse("data.packing", "the engine `memspec` does not pack samples in this version".to_owned());
-    }
-    Ok(())
 }
 
 /// A linear of a block, as the trace needs it.
@@ -232,7 +116,10 @@ impl<'a> Program<'a> {
             .block_linears()
             .into_iter()
             .map(|linear| Linear {
-                quantized: setup.quantize.as_ref().is_some_and(|quantize| !quantize.skip.iter().any(|skip| skip == linear.leaf())),
+                quantized: setup
+                    .quantize
+                    .as_ref()
+                    .is_some_and(|quantize| !quantize.skip.iter().any(|skip| skip == linear.leaf())),
                 out: linear.out_features,
                 columns: linear.in_features,
                 bias: linear.bias,

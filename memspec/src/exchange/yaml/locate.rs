@@ -34,25 +34,14 @@ impl Places {
 
     /// The first key below the path.
     pub(super) fn first(&self, path: &str) -> Range<usize> {
-        let below = |key: &&String| {
-            path.is_empty()
-                || key
-                    .strip_prefix(path)
-                    .is_some_and(|rest| rest.starts_with('.'))
-        };
+        let below = |key: &&String| path.is_empty() || key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
         let keys = self.0.iter().filter(|(key, _)| below(key));
-        keys.map(|(_, place)| place.key.clone())
-            .min_by_key(|key| key.start)
-            .unwrap_or_default()
+        keys.map(|(_, place)| place.key.clone()).min_by_key(|key| key.start).unwrap_or_default()
     }
 
     fn note(&mut self, path: &str, key: Range<usize>, value: Range<usize>) {
         let statement = key.start.min(value.start)..value.end.max(key.end);
-        self.0.entry(path.to_owned()).or_insert(Place {
-            key,
-            value,
-            statement,
-        });
+        self.0.entry(path.to_owned()).or_insert(Place { key, value, statement });
     }
 
     /// Lets the value of the path reach to `end`.
@@ -76,12 +65,7 @@ struct Open {
 
 /// The places of a text.
 pub(super) fn locate(text: &str) -> Places {
-    let mut locator = Locator {
-        text,
-        places: Places::default(),
-        open: Vec::new(),
-        counts: HashMap::new(),
-    };
+    let mut locator = Locator { text, places: Places::default(), open: Vec::new(), counts: HashMap::new() };
     let mut at = 0;
     while at < text.len() {
         at = locator.line(at);
@@ -104,11 +88,7 @@ impl Locator<'_> {
         let line = &self.text[start..end];
         let mut at = start + (line.len() - line.trim_start_matches(' ').len());
         let rest = self.text[at..end].trim_end();
-        if rest.is_empty()
-            || rest.starts_with('#')
-            || rest.starts_with("---")
-            || rest.starts_with('%')
-        {
+        if rest.is_empty() || rest.starts_with('#') || rest.starts_with("---") || rest.starts_with('%') {
             return end;
         }
         while self.text[at..end].starts_with("- ") || self.text[at..end].trim_end() == "-" {
@@ -119,11 +99,7 @@ impl Locator<'_> {
         if at >= end || self.text[at..end].trim().is_empty() {
             return end;
         }
-        let path = self
-            .open
-            .last()
-            .map(|open| open.path.clone())
-            .unwrap_or_default();
+        let path = self.open.last().map(|open| open.path.clone()).unwrap_or_default();
         let Some((key, name, after)) = self.key(at, end) else {
             // a scalar or flow collection: an item's value, or the whole text
             let (value, next) = self.value(at, end, &path, 0);
@@ -135,14 +111,9 @@ impl Locator<'_> {
             self.open.pop();
         }
         let path = join(self.open.last().map_or("", |open| &open.path), &name);
-        let gap = self.text[after..end].len()
-            - self.text[after..end].trim_start_matches([' ', '\t']).len();
+        let gap = self.text[after..end].len() - self.text[after..end].trim_start_matches([' ', '\t']).len();
         let rest = self.text[after + gap..end].trim_end();
-        self.open.push(Open {
-            indent,
-            path: path.clone(),
-            item: false,
-        });
+        self.open.push(Open { indent, path: path.clone(), item: false });
         if rest.is_empty() || rest.starts_with('#') {
             self.places.note(&path, key.clone(), key.end..key.end);
             self.reach_all(&key);
@@ -158,34 +129,20 @@ impl Locator<'_> {
     }
 
     fn line_end(&self, start: usize) -> usize {
-        self.text[start..]
-            .find('\n')
-            .map_or(self.text.len(), |length| start + length + 1)
+        self.text[start..].find('\n').map_or(self.text.len(), |length| start + length + 1)
     }
 
     /// A `-` at that indent.
     fn item(&mut self, at: usize, indent: usize) {
-        while self
-            .open
-            .last()
-            .is_some_and(|open| open.indent > indent || (open.indent == indent && open.item))
-        {
+        while self.open.last().is_some_and(|open| open.indent > indent || (open.indent == indent && open.item)) {
             self.open.pop();
         }
-        let sequence = self
-            .open
-            .last()
-            .map(|open| open.path.clone())
-            .unwrap_or_default();
+        let sequence = self.open.last().map(|open| open.path.clone()).unwrap_or_default();
         let count = self.counts.entry(sequence.clone()).or_default();
         let path = format!("{sequence}[{count}]");
         *count += 1;
         self.places.note(&path, at..at + 1, at + 1..at + 1);
-        self.open.push(Open {
-            indent,
-            path,
-            item: true,
-        });
+        self.open.push(Open { indent, path, item: true });
     }
 
     /// A span belongs to everything that is open around it.
@@ -201,17 +158,11 @@ impl Locator<'_> {
         let length = match rest.chars().next()? {
             quote @ ('"' | '\'') => quoted(rest, quote),
             '{' | '[' => return None,
-            _ => rest
-                .find(": ")
-                .or_else(|| rest.trim_end().strip_suffix(':').map(str::len))?,
+            _ => rest.find(": ").or_else(|| rest.trim_end().strip_suffix(':').map(str::len))?,
         };
         let after = rest[length..].trim_start_matches(' ').strip_prefix(':')?;
         let name = rest[..length].trim_end();
-        Some((
-            at..at + name.len(),
-            name.trim_matches(['"', '\'']).to_owned(),
-            end - after.len(),
-        ))
+        Some((at..at + name.len(), name.trim_matches(['"', '\'']).to_owned(), end - after.len()))
     }
 
     /// The lines of a `|` or `>` text.
@@ -244,11 +195,7 @@ impl Locator<'_> {
             }
         };
         let span = at..at + length;
-        let next = if span.end > end {
-            self.line_end(span.end)
-        } else {
-            end
-        };
+        let next = if span.end > end { self.line_end(span.end) } else { end };
         (span, next)
     }
 
@@ -270,11 +217,7 @@ impl Locator<'_> {
                     let name = self.text[key.clone()].trim_matches(['"', '\'']);
                     let path = join(path, name);
                     let colon = self.blank(key.end);
-                    let start = if self.text[colon..].starts_with(':') {
-                        self.blank(colon + 1)
-                    } else {
-                        key.end
-                    };
+                    let start = if self.text[colon..].starts_with(':') { self.blank(colon + 1) } else { key.end };
                     let value = self.flow_value(start, &path, depth);
                     at = value.end.max(key.end);
                     self.places.note(&path, key, value);
@@ -294,11 +237,7 @@ impl Locator<'_> {
     }
 
     fn flow_value(&mut self, at: usize, path: &str, depth: usize) -> Range<usize> {
-        if self.text[at..].starts_with(['{', '[']) {
-            at..self.flow(at, path, depth + 1)
-        } else {
-            self.scalar(at)
-        }
+        if self.text[at..].starts_with(['{', '[']) { at..self.flow(at, path, depth + 1) } else { self.scalar(at) }
     }
 
     /// A quoted or plain scalar of flow style.
@@ -312,12 +251,7 @@ impl Locator<'_> {
                     matches!(c, ',' | ']' | '}' | '\n')
                         || (*c == ':' && after.is_none_or(|c| c.is_whitespace() || c == ','))
                 };
-                rest[..rest
-                    .char_indices()
-                    .find(stop)
-                    .map_or(rest.len(), |(n, _)| n)]
-                    .trim_end()
-                    .len()
+                rest[..rest.char_indices().find(stop).map_or(rest.len(), |(n, _)| n)].trim_end().len()
             }
         };
         at..at + length

@@ -29,11 +29,7 @@ pub(super) fn begins(kind: TokenKind) -> bool {
 pub(super) fn text(input: Tokens) -> Name {
     let quoted = input.text(0);
     let inner = quoted.strip_prefix('"').unwrap_or(quoted);
-    let inner = if input.next() == Some(TokenKind::Text) {
-        inner.strip_suffix('"').unwrap_or(inner)
-    } else {
-        inner
-    };
+    let inner = if input.next() == Some(TokenKind::Text) { inner.strip_suffix('"').unwrap_or(inner) } else { inner };
     let mut text = String::with_capacity(inner.len());
     let mut characters = inner.chars();
     while let Some(character) = characters.next() {
@@ -47,53 +43,29 @@ pub(super) fn text(input: Tokens) -> Name {
             plain => plain,
         });
     }
-    Name {
-        text,
-        span: input.span(),
-    }
+    Name { text, span: input.span() }
 }
 
 /// A setting's value: an expression, or `fit` or `sweep` and a list.
 pub(super) fn value(input: Tokens) -> Parsed<Expr> {
-    for (word, choice) in [
-        ("fit", ExprKind::Fit as fn(Vec<Expr>) -> ExprKind),
-        ("sweep", ExprKind::Sweep),
-    ] {
-        if input.at_word(word)
-            && !matches!(input.nth(1), Some(TokenKind::Dot | TokenKind::OpenParen))
-        {
+    for (word, choice) in [("fit", ExprKind::Fit as fn(Vec<Expr>) -> ExprKind), ("sweep", ExprKind::Sweep)] {
+        if input.at_word(word) && !matches!(input.nth(1), Some(TokenKind::Dot | TokenKind::OpenParen)) {
             let start = input.span().start;
             let after = input.take_from(1);
             if after.next() == Some(TokenKind::OpenBracket) {
                 let (rest, list) = elements(after, TokenKind::CloseBracket)?;
-                return Ok((
-                    rest,
-                    Expr {
-                        kind: list.or_hole(choice),
-                        span: start..rest.before,
-                    },
-                ));
+                return Ok((rest, Expr { kind: list.or_hole(choice), span: start..rest.before }));
             }
             after.expected(&format!("a list after `{word}`, as in `{word} [4, 2, 1]`"));
             // where values follow all the same, only the `[` is missing
             let rest = match lines(after).next() {
                 Some(TokenKind::Number | TokenKind::Quantity | TokenKind::Text) => {
-                    let opening = Opening {
-                        span: after.span(),
-                        close: TokenKind::CloseBracket,
-                        missing: true,
-                    };
+                    let opening = Opening { span: after.span(), close: TokenKind::CloseBracket, missing: true };
                     more_elements(after.deeper(), &opening)?.0.as_deep_as(input)
                 }
                 _ => after,
             };
-            return Ok((
-                rest,
-                Expr {
-                    kind: ExprKind::Hole,
-                    span: start..rest.before,
-                },
-            ));
+            return Ok((rest, Expr { kind: ExprKind::Hole, span: start..rest.before }));
         }
     }
     sum(input)
@@ -101,15 +73,11 @@ pub(super) fn value(input: Tokens) -> Parsed<Expr> {
 
 /// `a <= b and c`, for `assert`.
 pub(super) fn logic(input: Tokens) -> Parsed<Expr> {
-    chain(input, comparison, |input| {
-        input.at_word("and") || input.at_word("or")
-    })
+    chain(input, comparison, |input| input.at_word("and") || input.at_word("or"))
 }
 
 fn comparison(input: Tokens) -> Parsed<Expr> {
-    chain(input, sum, |input| {
-        input.next() == Some(TokenKind::Comparison)
-    })
+    chain(input, sum, |input| input.next() == Some(TokenKind::Comparison))
 }
 
 /// `a + b - c`
@@ -118,9 +86,7 @@ pub(super) fn sum(input: Tokens) -> Parsed<Expr> {
 }
 
 fn product(input: Tokens) -> Parsed<Expr> {
-    chain(input, unary, |input| {
-        input.next() == Some(TokenKind::Product)
-    })
+    chain(input, unary, |input| input.next() == Some(TokenKind::Product))
 }
 
 /// Operands and the operators between them, flat.
@@ -132,16 +98,9 @@ fn chain<'a>(
     let (mut rest, first) = operand(input)?;
     let mut more = Vec::new();
     while at_operator(rest) {
-        let operator = Name {
-            text: rest.text(0).to_owned(),
-            span: rest.span(),
-        };
-        let (after, right) =
-            expect(operand, &format!("a value after `{}`", operator.text))(rest.take_from(1))?;
-        let hole = || Expr {
-            kind: ExprKind::Hole,
-            span: after.before..after.before,
-        };
+        let operator = Name { text: rest.text(0).to_owned(), span: rest.span() };
+        let (after, right) = expect(operand, &format!("a value after `{}`", operator.text))(rest.take_from(1))?;
+        let hole = || Expr { kind: ExprKind::Hole, span: after.before..after.before };
         more.push((operator, right.unwrap_or_else(hole)));
         rest = after;
     }
@@ -149,13 +108,7 @@ fn chain<'a>(
         return Ok((rest, first));
     }
     let span = first.span.start..rest.before;
-    Ok((
-        rest,
-        Expr {
-            kind: ExprKind::Chain(Box::new(first), more),
-            span,
-        },
-    ))
+    Ok((rest, Expr { kind: ExprKind::Chain(Box::new(first), more), span }))
 }
 
 fn unary(input: Tokens) -> Parsed<Expr> {
@@ -163,10 +116,7 @@ fn unary(input: Tokens) -> Parsed<Expr> {
     if !minus && !input.at_word("not") {
         return primary(input);
     }
-    let operator = Name {
-        text: input.text(0).to_owned(),
-        span: input.span(),
-    };
+    let operator = Name { text: input.text(0).to_owned(), span: input.span() };
     let inside = input.take_from(1).deeper();
     if inside.depth > MOST_DEEP {
         input.report(too_deep(input.span()));
@@ -176,35 +126,19 @@ fn unary(input: Tokens) -> Parsed<Expr> {
             rest = rest.take_from(1);
         }
         let span = operator.span.start..rest.before;
-        return Ok((
-            rest,
-            Expr {
-                kind: ExprKind::Hole,
-                span,
-            },
-        ));
+        return Ok((rest, Expr { kind: ExprKind::Hole, span }));
     }
     let (rest, operand) = expect(unary, &format!("a value after `{}`", operator.text))(inside)?;
     let rest = rest.as_deep_as(input);
     let span = operator.span.start..rest.before;
-    let kind = operand.map_or(ExprKind::Hole, |operand| {
-        ExprKind::Unary(operator, Box::new(operand))
-    });
+    let kind = operand.map_or(ExprKind::Hole, |operand| ExprKind::Unary(operator, Box::new(operand)));
     Ok((rest, Expr { kind, span }))
 }
 
 fn primary(input: Tokens) -> Parsed<Expr> {
     let span = input.span();
     let written = || input.text(0).to_owned();
-    let one = |kind| {
-        Ok((
-            input.take_from(1),
-            Expr {
-                kind,
-                span: span.clone(),
-            },
-        ))
-    };
+    let one = |kind| Ok((input.take_from(1), Expr { kind, span: span.clone() }));
     match input.next() {
         Some(TokenKind::Number) => spaced_unit(input),
         Some(TokenKind::Quantity) => one(ExprKind::Quantity(written())),
@@ -229,34 +163,14 @@ fn spaced_unit(input: Tokens) -> Parsed<Expr> {
             && UNITS.iter().any(|unit| unit.name == input.text(n))
     };
     if !unit(1) {
-        return Ok((
-            input.take_from(1),
-            Expr {
-                kind: ExprKind::Quantity(number.to_owned()),
-                span,
-            },
-        ));
+        return Ok((input.take_from(1), Expr { kind: ExprKind::Quantity(number.to_owned()), span }));
     }
     let (rest, whole) = (input.take_from(1), span.start..input.span_of(1).end);
     let quantity = format!("{number}{}", input.text(1));
-    let problem = Problem::new(
-        "syntax",
-        whole.clone(),
-        "a unit stands right after its number",
-    )
-    .label("a space between");
-    rest.report(
-        problem
-            .help(format!("write `{quantity}`"))
-            .fix(span.end..input.span_of(1).start, ""),
-    );
-    Ok((
-        input.take_from(2),
-        Expr {
-            kind: ExprKind::Quantity(quantity),
-            span: whole,
-        },
-    ))
+    let problem =
+        Problem::new("syntax", whole.clone(), "a unit stands right after its number").label("a space between");
+    rest.report(problem.help(format!("write `{quantity}`")).fix(span.end..input.span_of(1).start, ""));
+    Ok((input.take_from(2), Expr { kind: ExprKind::Quantity(quantity), span: whole }))
 }
 
 /// `word`, `word.word` or `cuda:0`.
@@ -277,13 +191,7 @@ fn words(input: Tokens) -> Parsed<Expr> {
         text.push_str(&part.map(|part| part.text).unwrap_or_default());
         rest = after;
     }
-    Ok((
-        rest,
-        Expr {
-            kind: ExprKind::Word(text),
-            span: start..rest.before,
-        },
-    ))
+    Ok((rest, Expr { kind: ExprKind::Word(text), span: start..rest.before }))
 }
 
 /// `layers.0.mlp` is a name too.
@@ -292,10 +200,7 @@ fn name_part(input: Tokens) -> Parsed<Name> {
 }
 
 fn call(input: Tokens) -> Parsed<Expr> {
-    let name = Name {
-        text: input.text(0).to_owned(),
-        span: input.span(),
-    };
+    let name = Name { text: input.text(0).to_owned(), span: input.span() };
     let (rest, arguments) = elements(input.take_from(1), TokenKind::CloseParen)?;
     let span = name.span.start..rest.before;
     let kind = arguments.or_hole(|arguments| ExprKind::Call(name.clone(), arguments));
@@ -308,25 +213,13 @@ fn parenthesized(input: Tokens) -> Parsed<Expr> {
     if inside.depth > MOST_DEEP {
         input.report(too_deep(input.span()));
         let rest = skip_bracket(inside).as_deep_as(input);
-        return Ok((
-            rest,
-            Expr {
-                kind: ExprKind::Hole,
-                span: start..rest.before,
-            },
-        ));
+        return Ok((rest, Expr { kind: ExprKind::Hole, span: start..rest.before }));
     }
     let (rest, inner) = expect(sum, "a value after `(`")(inside)?;
     let (rest, _) = expect(token(TokenKind::CloseParen), "`)`")(rest)?;
     let rest = rest.as_deep_as(input);
     let kind = inner.map_or(ExprKind::Hole, |inner| inner.kind);
-    Ok((
-        rest,
-        Expr {
-            kind,
-            span: start..rest.before,
-        },
-    ))
+    Ok((rest, Expr { kind, span: start..rest.before }))
 }
 
 fn list(input: Tokens) -> Parsed<Expr> {
@@ -335,13 +228,7 @@ fn list(input: Tokens) -> Parsed<Expr> {
     }
     let start = input.span().start;
     let (rest, values) = elements(input, TokenKind::CloseBracket)?;
-    Ok((
-        rest,
-        Expr {
-            kind: values.or_hole(ExprKind::List),
-            span: start..rest.before,
-        },
-    ))
+    Ok((rest, Expr { kind: values.or_hole(ExprKind::List), span: start..rest.before }))
 }
 
 /// The bracket that a list began with.
@@ -361,28 +248,17 @@ struct List {
 impl List {
     /// As an expression; of a list that is not closed, nobody knows what it would be.
     fn or_hole(self, kind: impl Fn(Vec<Expr>) -> ExprKind) -> ExprKind {
-        if self.closed {
-            kind(self.values)
-        } else {
-            ExprKind::Hole
-        }
+        if self.closed { kind(self.values) } else { ExprKind::Hole }
     }
 }
 
 /// What stands between the bracket at the next token and `close`.
 fn elements(input: Tokens, close: TokenKind) -> Parsed<List> {
-    let opening = Opening {
-        span: input.span(),
-        close,
-        missing: false,
-    };
+    let opening = Opening { span: input.span(), close, missing: false };
     let inside = input.take_from(1).deeper();
     if inside.depth > MOST_DEEP {
         input.report(too_deep(opening.span));
-        let nothing = List {
-            values: Vec::new(),
-            closed: false,
-        };
+        let nothing = List { values: Vec::new(), closed: false };
         return Ok((skip_bracket(inside).as_deep_as(input), nothing));
     }
     let (rest, list) = more_elements(inside, &opening)?;
@@ -392,47 +268,25 @@ fn elements(input: Tokens, close: TokenKind) -> Parsed<List> {
 /// Values split by commas, up to the closing bracket; newlines are free.
 fn more_elements<'a>(input: Tokens<'a>, opening: &Opening) -> Parsed<'a, List> {
     let close = opening.close;
-    let (open, sign) = if close == TokenKind::CloseBracket {
-        ("[", "]")
-    } else {
-        ("(", ")")
-    };
+    let (open, sign) = if close == TokenKind::CloseBracket { ("[", "]") } else { ("(", ")") };
     let mut rest = input;
     let mut values = Vec::new();
     let mut comma_missing = false;
     loop {
         let at = lines(rest);
         if at.next() == Some(close) {
-            return Ok((
-                at.take_from(1),
-                List {
-                    values,
-                    closed: true,
-                },
-            ));
+            return Ok((at.take_from(1), List { values, closed: true }));
         }
         let setting = at.next() == Some(TokenKind::Word) && at.nth(1) == Some(TokenKind::Assign);
-        let over = matches!(
-            at.next(),
-            None | Some(TokenKind::CloseBrace | TokenKind::OpenBrace | TokenKind::Semicolon)
-        );
+        let over =
+            matches!(at.next(), None | Some(TokenKind::CloseBrace | TokenKind::OpenBrace | TokenKind::Semicolon));
         if over || setting || at_item(at) || at_section(at) {
-            let problem = Problem::new(
-                "syntax",
-                opening.span.clone(),
-                format!("`{open}` is not closed"),
-            )
-            .label(format!("its `{sign}` is missing"));
+            let problem = Problem::new("syntax", opening.span.clone(), format!("`{open}` is not closed"))
+                .label(format!("its `{sign}` is missing"));
             if !opening.missing {
                 at.report(problem.fix(rest.before..rest.before, sign));
             }
-            return Ok((
-                rest,
-                List {
-                    values,
-                    closed: false,
-                },
-            ));
+            return Ok((rest, List { values, closed: false }));
         }
         match sum(at) {
             Ok((after, value)) => {
@@ -441,13 +295,7 @@ fn more_elements<'a>(input: Tokens<'a>, opening: &Opening) -> Parsed<'a, List> {
             }
             Err(_) => {
                 at.expected(&format!("a value or `{sign}`"));
-                return Ok((
-                    to_close(at, close),
-                    List {
-                        values,
-                        closed: false,
-                    },
-                ));
+                return Ok((to_close(at, close), List { values, closed: false }));
             }
         }
         let next = lines(rest);
@@ -455,36 +303,20 @@ fn more_elements<'a>(input: Tokens<'a>, opening: &Opening) -> Parsed<'a, List> {
             Some(TokenKind::Comma) => rest = next.take_from(1),
             Some(kind) if kind == close => {}
             Some(kind)
-                if begins(kind)
-                    && next.nth(1) != Some(TokenKind::Assign)
-                    && !at_item(next)
-                    && !at_section(next) =>
+                if begins(kind) && next.nth(1) != Some(TokenKind::Assign) && !at_item(next) && !at_section(next) =>
             {
                 if !comma_missing {
                     let end = rest.before..rest.before;
                     let problem =
-                        Problem::new("syntax", end.clone(), "expected `,` between two values")
-                            .label("`,` is missing");
+                        Problem::new("syntax", end.clone(), "expected `,` between two values").label("`,` is missing");
                     next.report(problem.fix(end, ","));
                 }
                 comma_missing = true;
             }
-            None
-            | Some(
-                TokenKind::Word
-                | TokenKind::CloseBrace
-                | TokenKind::OpenBrace
-                | TokenKind::Semicolon,
-            ) => {}
+            None | Some(TokenKind::Word | TokenKind::CloseBrace | TokenKind::OpenBrace | TokenKind::Semicolon) => {}
             Some(_) => {
                 next.expected(&format!("`,` or `{sign}`"));
-                return Ok((
-                    to_close(next, close),
-                    List {
-                        values,
-                        closed: false,
-                    },
-                ));
+                return Ok((to_close(next, close), List { values, closed: false }));
             }
         }
     }
@@ -501,10 +333,7 @@ fn to_close(input: Tokens, close: TokenKind) -> Tokens {
     let mut rest = input;
     while let Some(kind) = rest.next() {
         match kind {
-            TokenKind::Newline
-            | TokenKind::OpenBrace
-            | TokenKind::CloseBrace
-            | TokenKind::Semicolon => return rest,
+            TokenKind::Newline | TokenKind::OpenBrace | TokenKind::CloseBrace | TokenKind::Semicolon => return rest,
             _ => rest = rest.take_from(1),
         }
         if kind == close {

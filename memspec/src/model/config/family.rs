@@ -77,18 +77,12 @@ impl Defaults {
         };
         match family {
             Family::Llama | Family::Other => llama,
-            Family::Mistral => Defaults {
-                max_positions: 131_072,
-                kv_heads: Some(8),
-                sliding_window: Some(4096),
-                ..llama
-            },
-            Family::Qwen2 => Defaults {
-                max_positions: 32_768,
-                kv_heads: Some(32),
-                sliding_window: Some(4096),
-                ..llama
-            },
+            Family::Mistral => {
+                Defaults { max_positions: 131_072, kv_heads: Some(8), sliding_window: Some(4096), ..llama }
+            }
+            Family::Qwen2 => {
+                Defaults { max_positions: 32_768, kv_heads: Some(32), sliding_window: Some(4096), ..llama }
+            }
             Family::Qwen3 => Defaults {
                 max_positions: 32_768,
                 kv_heads: Some(32),
@@ -96,11 +90,7 @@ impl Defaults {
                 sliding_window: Some(4096),
                 ..llama
             },
-            Family::Phi3 => Defaults {
-                max_positions: 4096,
-                epsilon: 1e-5,
-                ..llama
-            },
+            Family::Phi3 => Defaults { max_positions: 4096, epsilon: 1e-5, ..llama },
             Family::Gemma2 => gemma2,
             Family::Gemma3 => Defaults {
                 max_positions: 131_072,
@@ -110,19 +100,12 @@ impl Defaults {
                 logit_softcap: None,
                 ..gemma2
             },
-            Family::Mixtral => Defaults {
-                max_positions: 131_072,
-                kv_heads: Some(8),
-                epsilon: 1e-5,
-                theta: 1e6,
-                ..llama
-            },
-            Family::Qwen3Moe => Defaults {
-                max_positions: 32_768,
-                kv_heads: Some(4),
-                sliding_window: Some(4096),
-                ..llama
-            },
+            Family::Mixtral => {
+                Defaults { max_positions: 131_072, kv_heads: Some(8), epsilon: 1e-5, theta: 1e6, ..llama }
+            }
+            Family::Qwen3Moe => {
+                Defaults { max_positions: 32_768, kv_heads: Some(4), sliding_window: Some(4096), ..llama }
+            }
             Family::GptOss => Defaults {
                 max_positions: 131_072,
                 kv_heads: Some(8),
@@ -148,13 +131,9 @@ impl Defaults {
                 activation: "gelu_new",
                 ..llama
             },
-            Family::Falcon => Defaults {
-                epsilon_key: "layer_norm_epsilon",
-                epsilon: 1e-5,
-                tied: true,
-                activation: "gelu",
-                ..llama
-            },
+            Family::Falcon => {
+                Defaults { epsilon_key: "layer_norm_epsilon", epsilon: 1e-5, tied: true, activation: "gelu", ..llama }
+            }
         }
     }
 }
@@ -169,57 +148,33 @@ pub(super) struct Biases {
 
 /// The biases of a family, with the keys that switch them. Refuses variants that are built otherwise.
 pub(super) fn biases(family: Family, keys: &Keys) -> Result<Biases, ConfigError> {
-    let attention =
-        |default| Ok::<bool, ConfigError>(keys.flag("attention_bias")?.unwrap_or(default));
-    let all = |on| Biases {
-        qkv: on,
-        o: on,
-        mlp: on,
-        head: false,
-    };
+    let attention = |default| Ok::<bool, ConfigError>(keys.flag("attention_bias")?.unwrap_or(default));
+    let all = |on| Biases { qkv: on, o: on, mlp: on, head: false };
     Ok(match family {
         Family::Llama | Family::Other => {
             let on = attention(false)?;
-            Biases {
-                qkv: on,
-                o: on,
-                mlp: keys.flag("mlp_bias")?.unwrap_or(false),
-                head: false,
-            }
+            Biases { qkv: on, o: on, mlp: keys.flag("mlp_bias")?.unwrap_or(false), head: false }
         }
-        Family::Qwen2 | Family::Qwen2Vl => Biases {
-            qkv: true,
-            ..all(false)
-        },
-        Family::Qwen3 | Family::Qwen3Moe | Family::Gemma2 | Family::Gemma3 => Biases {
-            mlp: false,
-            ..all(attention(false)?)
-        },
-        Family::GptOss => Biases {
-            mlp: true,
-            ..all(attention(true)?)
-        },
+        Family::Qwen2 | Family::Qwen2Vl => Biases { qkv: true, ..all(false) },
+        Family::Qwen3 | Family::Qwen3Moe | Family::Gemma2 | Family::Gemma3 => {
+            Biases { mlp: false, ..all(attention(false)?) }
+        }
+        Family::GptOss => Biases { mlp: true, ..all(attention(true)?) },
         Family::Mistral | Family::Phi3 | Family::Mixtral => all(false),
         Family::Phi => {
             if keys.flag("qk_layernorm")?.unwrap_or(false) {
-                return Err(keys.unsupported(
-                    "it normalizes queries and keys with a LayerNorm (`qk_layernorm`)",
-                ));
+                return Err(keys.unsupported("it normalizes queries and keys with a LayerNorm (`qk_layernorm`)"));
             }
-            Biases {
-                head: true,
-                ..all(true)
-            }
+            Biases { head: true, ..all(true) }
         }
         Family::Falcon => {
             if keys.flag("new_decoder_architecture")?.unwrap_or(false) {
-                return Err(keys.unsupported("only Falcon's first layout (falcon-7b) is known, not `new_decoder_architecture`"));
-            }
-            if keys.flag("alibi")?.unwrap_or(false) || !keys.flag("parallel_attn")?.unwrap_or(true)
-            {
                 return Err(
-                    keys.unsupported("only Falcon with RoPE and parallel attention is known")
+                    keys.unsupported("only Falcon's first layout (falcon-7b) is known, not `new_decoder_architecture`")
                 );
+            }
+            if keys.flag("alibi")?.unwrap_or(false) || !keys.flag("parallel_attn")?.unwrap_or(true) {
+                return Err(keys.unsupported("only Falcon with RoPE and parallel attention is known"));
             }
             all(keys.flag("bias")?.unwrap_or(false))
         }

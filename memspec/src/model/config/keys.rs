@@ -14,17 +14,8 @@ pub(super) struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    pub(super) fn new(
-        own: &'a Map<String, Value>,
-        prefix: &'static str,
-        model_type: &'a str,
-    ) -> Keys<'a> {
-        Keys {
-            own,
-            outer: None,
-            prefix,
-            model_type,
-        }
+    pub(super) fn new(own: &'a Map<String, Value>, prefix: &'static str, model_type: &'a str) -> Keys<'a> {
+        Keys { own, outer: None, prefix, model_type }
     }
 
     /// These keys, and those of `outer` where these are absent.
@@ -34,10 +25,7 @@ impl<'a> Keys<'a> {
     }
 
     fn get(&self, key: &str) -> Option<&'a Value> {
-        let found = self
-            .own
-            .get(key)
-            .or_else(|| self.outer.and_then(|o| o.get(key)));
+        let found = self.own.get(key).or_else(|| self.outer.and_then(|o| o.get(key)));
         found.filter(|v| !v.is_null())
     }
 
@@ -82,10 +70,7 @@ impl<'a> Keys<'a> {
             return Ok(None);
         };
         // Python writes some counts as 4.0
-        let whole = value
-            .as_f64()
-            .filter(|f| f.fract() == 0.0 && (0.0..9e15).contains(f))
-            .map(|f| f as u64);
+        let whole = value.as_f64().filter(|f| f.fract() == 0.0 && (0.0..9e15).contains(f)).map(|f| f as u64);
         match value.as_u64().or(whole) {
             Some(count) => Ok(Some(count)),
             None => Err(self.wrong_type(key, "a whole number that is not negative")),
@@ -93,16 +78,8 @@ impl<'a> Keys<'a> {
     }
 
     /// The count, `default` where the key is absent, nothing where it is null.
-    pub(super) fn count_or(
-        &self,
-        key: &str,
-        default: Option<u64>,
-    ) -> Result<Option<u64>, ConfigError> {
-        if self.is_null(key) {
-            Ok(None)
-        } else {
-            Ok(self.count(key)?.or(default))
-        }
+    pub(super) fn count_or(&self, key: &str, default: Option<u64>) -> Result<Option<u64>, ConfigError> {
+        if self.is_null(key) { Ok(None) } else { Ok(self.count(key)?.or(default)) }
     }
 
     pub(super) fn need(&self, key: &str) -> Result<u64, ConfigError> {
@@ -120,24 +97,12 @@ impl<'a> Keys<'a> {
     }
 
     /// The number, `default` where the key is absent, nothing where it is null.
-    pub(super) fn number_or(
-        &self,
-        key: &str,
-        default: Option<f64>,
-    ) -> Result<Option<f64>, ConfigError> {
-        if self.is_null(key) {
-            Ok(None)
-        } else {
-            Ok(self.number(key)?.or(default))
-        }
+    pub(super) fn number_or(&self, key: &str, default: Option<f64>) -> Result<Option<f64>, ConfigError> {
+        if self.is_null(key) { Ok(None) } else { Ok(self.number(key)?.or(default)) }
     }
 
     fn path(&self, key: &str) -> String {
-        if self.prefix.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.prefix)
-        }
+        if self.prefix.is_empty() { key.to_owned() } else { format!("{}.{key}", self.prefix) }
     }
 
     pub(super) fn wrong_type(&self, key: &str, expected: &'static str) -> ConfigError {
@@ -145,24 +110,14 @@ impl<'a> Keys<'a> {
         if value.chars().count() > 40 {
             value = value.chars().take(40).collect::<String>() + "...";
         }
-        ConfigError::WrongType {
-            key: self.path(key),
-            value,
-            expected,
-        }
+        ConfigError::WrongType { key: self.path(key), value, expected }
     }
 
     pub(super) fn missing(&self, key: &str) -> ConfigError {
-        ConfigError::Missing {
-            key: self.path(key),
-            model_type: self.model_type.to_owned(),
-        }
+        ConfigError::Missing { key: self.path(key), model_type: self.model_type.to_owned() }
     }
 
     pub(super) fn unsupported(&self, why: impl Into<String>) -> ConfigError {
-        ConfigError::Unsupported {
-            model_type: self.model_type.to_owned(),
-            why: why.into(),
-        }
+        ConfigError::Unsupported { model_type: self.model_type.to_owned(), why: why.into() }
     }
 }

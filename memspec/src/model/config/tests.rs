@@ -23,35 +23,18 @@ fn refused(text: &str, expected: &str) {
 #[test]
 fn absent_keys_have_transformers_defaults() {
     let llama = read("llama", "");
-    assert_eq!(
-        (llama.family, llama.head_dim, llama.tied_embeddings),
-        (Family::Llama, 16, false)
-    );
-    assert_eq!(
-        (llama.norm_epsilon, llama.max_positions, llama.dtype),
-        (1e-6, 2048, Dtype::F32)
-    );
-    let rope = Rope {
-        theta: 10_000.0,
-        local_theta: None,
-        fraction: 1.0,
-        scaling: RopeScaling::None,
-    };
+    assert_eq!((llama.family, llama.head_dim, llama.tied_embeddings), (Family::Llama, 16, false));
+    assert_eq!((llama.norm_epsilon, llama.max_positions, llama.dtype), (1e-6, 2048, Dtype::F32));
+    let rope = Rope { theta: 10_000.0, local_theta: None, fraction: 1.0, scaling: RopeScaling::None };
     assert_eq!(llama.rope, rope);
     assert_eq!(read("llama", r#""num_key_value_heads": null"#).kv_heads, 4);
     assert_eq!(read("qwen3", "").head_dim, 128);
 
     let gemma = read("gemma3_text", "");
-    assert_eq!(
-        (gemma.head_dim, gemma.tied_embeddings, gemma.norms_per_block),
-        (256, true, 4)
-    );
+    assert_eq!((gemma.head_dim, gemma.tied_embeddings, gemma.norms_per_block), (256, true, 4));
     assert_eq!((gemma.rope.theta, gemma.rope.local_theta), (1e6, Some(1e4)));
     assert_eq!(gemma.activation, Activation::GeluTanh);
-    assert_eq!(
-        (0..6).map(|l| gemma.slides(l)).collect::<Vec<_>>(),
-        [true, true, true, true, true, false]
-    );
+    assert_eq!((0..6).map(|l| gemma.slides(l)).collect::<Vec<_>>(), [true, true, true, true, true, false]);
 }
 
 #[test]
@@ -62,36 +45,15 @@ fn both_layouts_of_rope_and_dtype_say_the_same() {
         "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}"#;
     assert_eq!(read("llama", old), read("llama", new));
     assert_eq!(read("llama", new).rope.theta, 5e5);
-    assert!(matches!(
-        read("llama", new).rope.scaling,
-        RopeScaling::Llama3 {
-            original_max_positions: 8192,
-            ..
-        }
-    ));
+    assert!(matches!(read("llama", new).rope.scaling, RopeScaling::Llama3 { original_max_positions: 8192, .. }));
 
-    let linear = read(
-        "llama",
-        r#""rope_scaling": {"type": "linear", "factor": 2}"#,
-    )
-    .rope
-    .scaling;
+    let linear = read("llama", r#""rope_scaling": {"type": "linear", "factor": 2}"#).rope.scaling;
     assert_eq!(linear, RopeScaling::Linear { factor: 2.0 });
-    let other = read("llama", r#""rope_scaling": {"type": "yarn", "factor": 2}"#)
-        .rope
-        .scaling;
-    assert_eq!(
-        other,
-        RopeScaling::Other {
-            kind: "yarn".to_owned()
-        }
-    );
+    let other = read("llama", r#""rope_scaling": {"type": "yarn", "factor": 2}"#).rope.scaling;
+    assert_eq!(other, RopeScaling::Other { kind: "yarn".to_owned() });
     let gemma = r#""rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1000000.0},
         "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}"#;
-    assert_eq!(
-        read("gemma3_text", gemma).rope,
-        read("gemma3_text", "").rope
-    );
+    assert_eq!(read("gemma3_text", gemma).rope, read("gemma3_text", "").rope);
 }
 
 #[test]
@@ -101,52 +63,20 @@ fn families_differ_where_they_should() {
         [a.qkv_bias, a.o_bias, a.mlp_bias, a.head_bias].map(u8::from)
     };
     assert_eq!(biases("llama", ""), [0, 0, 0, 0]);
-    assert_eq!(
-        biases("llama", r#""attention_bias": true, "mlp_bias": true"#),
-        [1, 1, 1, 0]
-    );
+    assert_eq!(biases("llama", r#""attention_bias": true, "mlp_bias": true"#), [1, 1, 1, 0]);
     assert_eq!(biases("qwen2", ""), [1, 0, 0, 0]);
     assert_eq!(biases("phi", ""), [1, 1, 1, 1]);
-    assert_eq!(
-        biases(
-            "gpt_oss",
-            r#""num_local_experts": 4, "num_experts_per_tok": 2"#
-        ),
-        [1, 1, 1, 0]
-    );
-    assert!(
-        read("qwen3", "").qk_norm && read("phi3", "").fused_linears && !read("phi", "").gated_mlp
-    );
+    assert_eq!(biases("gpt_oss", r#""num_local_experts": 4, "num_experts_per_tok": 2"#), [1, 1, 1, 0]);
+    assert!(read("qwen3", "").qk_norm && read("phi3", "").fused_linears && !read("phi", "").gated_mlp);
     assert_eq!(read("mistral", "").sliding_window, Some(4096));
-    assert_eq!(
-        read("mistral", r#""sliding_window": null"#).sliding_window,
-        None
-    );
-    assert_eq!(
-        read(
-            "qwen2",
-            r#""sliding_window": 32768, "use_sliding_window": false"#
-        )
-        .sliding_window,
-        None
-    );
-    let qwen = read(
-        "qwen2",
-        r#""sliding_window": 32, "use_sliding_window": true, "max_window_layers": 4"#,
-    );
+    assert_eq!(read("mistral", r#""sliding_window": null"#).sliding_window, None);
+    assert_eq!(read("qwen2", r#""sliding_window": 32768, "use_sliding_window": false"#).sliding_window, None);
+    let qwen = read("qwen2", r#""sliding_window": 32, "use_sliding_window": true, "max_window_layers": 4"#);
     assert_eq!((qwen.slides(3), qwen.slides(4)), (false, true));
     let listed = r#""layer_types": ["full_attention", "sliding_attention", "full_attention", "full_attention",
         "full_attention", "full_attention"]"#;
     let gemma = read("gemma2", listed);
-    assert_eq!(
-        (
-            gemma.slides(0),
-            gemma.slides(1),
-            gemma.slides(2),
-            gemma.slides(99)
-        ),
-        (false, true, false, false)
-    );
+    assert_eq!((gemma.slides(0), gemma.slides(1), gemma.slides(2), gemma.slides(99)), (false, true, false, false));
 }
 
 #[test]
@@ -154,39 +84,24 @@ fn a_vision_model_keeps_its_language_model_at_the_top_or_in_text_config() {
     let vision = r#""vision_config": {"depth": 2, "embed_dim": 32, "num_heads": 2, "mlp_ratio": 4, "hidden_size": 64}"#;
     let flat = read("qwen2_vl", vision);
     let text = config("qwen2_vl_text", "");
-    let nested = from_json(&format!(
-        r#"{{"model_type": "qwen2_vl", "text_config": {text}, {vision}}}"#
-    ))
-    .unwrap();
+    let nested = from_json(&format!(r#"{{"model_type": "qwen2_vl", "text_config": {text}, {vision}}}"#)).unwrap();
     assert_eq!(flat, nested);
     assert_eq!(flat.vision.as_ref().unwrap().intermediate, 128);
     refused(&config("qwen2_vl", ""), "`vision_config` is missing");
-    refused(
-        &config("qwen2_vl", r#""vision_config": {"hidden_size": 65}"#),
-        "hidden_size = 64",
-    );
-    refused(
-        r#"{"model_type": "gemma3", "text_config": {}}"#,
-        "more than a language model",
-    );
+    refused(&config("qwen2_vl", r#""vision_config": {"hidden_size": 65}"#), "hidden_size = 64");
+    refused(r#"{"model_type": "gemma3", "text_config": {}}"#, "more than a language model");
 }
 
 #[test]
 fn an_unknown_type_with_llamas_keys_is_taken_as_such_and_nothing_is_guessed_beyond() {
     let epsilon = r#""rms_norm_eps": 1e-6"#;
     assert_eq!(read("newmodel", epsilon).family, Family::Other);
-    assert_eq!(
-        read("newmodel", epsilon).parameters(),
-        read("llama", "").parameters()
-    );
+    assert_eq!(read("newmodel", epsilon).parameters(), read("llama", "").parameters());
     refused(
         &config("gpt_neox", r#""layer_norm_eps": 1e-5"#),
         "`rms_norm_eps` is missing; a `gpt_neox` config needs it",
     );
-    refused(
-        r#"{"model_type": "t5", "d_model": 512}"#,
-        "`hidden_size` is missing; a `t5` config needs it",
-    );
+    refused(r#"{"model_type": "t5", "d_model": 512}"#, "`hidden_size` is missing; a `t5` config needs it");
     refused(
         &config("newmoe", r#""rms_norm_eps": 1e-6, "n_routed_experts": 64"#),
         "it has experts (`n_routed_experts`) whose layout is not known",
@@ -198,10 +113,7 @@ fn an_unknown_type_with_llamas_keys_is_taken_as_such_and_nothing_is_guessed_beyo
         ),
         "only some",
     );
-    refused(
-        &config("falcon", r#""new_decoder_architecture": true"#),
-        "first layout",
-    );
+    refused(&config("falcon", r#""new_decoder_architecture": true"#), "first layout");
 }
 
 #[test]
@@ -211,58 +123,22 @@ fn nonsense_is_refused_by_name() {
     refused("[1]", "a config is an object");
     refused("{", "not a JSON object");
     refused("{}", "`model_type` is missing");
-    refused(
-        &with(r#""hidden_size": 0"#),
-        "`hidden_size` = 0 cannot be: it must be at least 1",
-    );
-    refused(
-        &with(r#""num_attention_heads": 0"#),
-        "`num_attention_heads` = 0",
-    );
-    refused(
-        &with(r#""num_hidden_layers": 20000"#),
-        "it must be at most 10000",
-    );
-    refused(
-        &with(r#""num_attention_heads": 5"#),
-        "it must divide hidden_size = 64",
-    );
-    refused(
-        &with(r#""num_key_value_heads": 3"#),
-        "it must divide num_attention_heads = 4",
-    );
-    refused(
-        &with(r#""num_key_value_heads": 0"#),
-        "`num_key_value_heads` = 0",
-    );
-    refused(
-        &with(r#""vocab_size": 18446744073709551615"#),
-        "`vocab_size`",
-    );
-    refused(
-        &with(r#""hidden_size": -64"#),
-        "`hidden_size` = -64 should be a whole number",
-    );
+    refused(&with(r#""hidden_size": 0"#), "`hidden_size` = 0 cannot be: it must be at least 1");
+    refused(&with(r#""num_attention_heads": 0"#), "`num_attention_heads` = 0");
+    refused(&with(r#""num_hidden_layers": 20000"#), "it must be at most 10000");
+    refused(&with(r#""num_attention_heads": 5"#), "it must divide hidden_size = 64");
+    refused(&with(r#""num_key_value_heads": 3"#), "it must divide num_attention_heads = 4");
+    refused(&with(r#""num_key_value_heads": 0"#), "`num_key_value_heads` = 0");
+    refused(&with(r#""vocab_size": 18446744073709551615"#), "`vocab_size`");
+    refused(&with(r#""hidden_size": -64"#), "`hidden_size` = -64 should be a whole number");
     refused(&with(r#""hidden_size": 64.5"#), "should be a whole number");
     refused(&with(r#""hidden_size": "64""#), "should be a whole number");
-    refused(
-        &with(r#""rms_norm_eps": "1e-5""#),
-        "`rms_norm_eps` = \"1e-5\" should be a number",
-    );
+    refused(&with(r#""rms_norm_eps": "1e-5""#), "`rms_norm_eps` = \"1e-5\" should be a number");
     refused(&with(r#""rope_theta": 0"#), "`rope_theta` = 0 cannot be");
-    refused(
-        &with(r#""rope_scaling": {"type": "linear"}"#),
-        "`rope_scaling.factor` is missing",
-    );
+    refused(&with(r#""rope_scaling": {"type": "linear"}"#), "`rope_scaling.factor` is missing");
     refused(&with(r#""rope_scaling": []"#), "should be an object");
     refused(&with(r#""torch_dtype": "int5""#), "should be float32");
-    refused(
-        &config(
-            "mixtral",
-            r#""num_local_experts": 8, "num_experts_per_tok": 9"#,
-        ),
-        "`num_experts_per_tok` = 9",
-    );
+    refused(&config("mixtral", r#""num_local_experts": 8, "num_experts_per_tok": 9"#), "`num_experts_per_tok` = 9");
     let huge = r#""num_experts": 65536, "num_experts_per_tok": 1, "moe_intermediate_size": 16777216, "hidden_size": 1048576, "head_dim": 128,
         "num_hidden_layers": 10000"#;
     refused(&config("qwen3_moe", huge), "parameters");
@@ -271,19 +147,10 @@ fn nonsense_is_refused_by_name() {
 #[test]
 fn the_catalogs_llama_is_read_as_published() {
     let llama = catalog::get("llama-3.1-8b").unwrap();
-    assert_eq!(
-        (llama.norm_epsilon, llama.rope.theta, llama.dtype),
-        (1e-5, 5e5, Dtype::Bf16)
-    );
-    assert!(matches!(
-        llama.rope.scaling,
-        RopeScaling::Llama3 { factor: 8.0, .. }
-    ));
-    let shapes: Vec<String> = llama
-        .block_linears()
-        .iter()
-        .map(|l| format!("{} {}x{}", l.module, l.out_features, l.in_features))
-        .collect();
+    assert_eq!((llama.norm_epsilon, llama.rope.theta, llama.dtype), (1e-5, 5e5, Dtype::Bf16));
+    assert!(matches!(llama.rope.scaling, RopeScaling::Llama3 { factor: 8.0, .. }));
+    let shapes: Vec<String> =
+        llama.block_linears().iter().map(|l| format!("{} {}x{}", l.module, l.out_features, l.in_features)).collect();
     insta::assert_snapshot!(shapes.join("\n"), @r"
     self_attn.q_proj 4096x4096
     self_attn.k_proj 1024x4096
@@ -296,13 +163,7 @@ fn the_catalogs_llama_is_read_as_published() {
 }
 
 fn figure() -> impl Strategy<Value = u64> {
-    prop_oneof![
-        0u64..200,
-        Just(u64::MAX),
-        Just(1u64 << 63),
-        any::<u64>(),
-        0u64..70_000
-    ]
+    prop_oneof![0u64..200, Just(u64::MAX), Just(1u64 << 63), any::<u64>(), 0u64..70_000]
 }
 
 proptest! {

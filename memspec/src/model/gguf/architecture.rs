@@ -1,8 +1,6 @@
 //! `Architecture` from a GGUF header, for the architectures whose GGUF layout is Llama's.
 
-use super::super::{
-    Activation, Architecture, Dtype, Family, Norm, Rope, RopeScaling, SlidingLayers,
-};
+use super::super::{Activation, Architecture, Dtype, Family, Norm, Rope, RopeScaling, SlidingLayers};
 use super::{GgmlType, GgufError, Header, Nonsense, Value};
 
 impl Header {
@@ -20,18 +18,13 @@ impl Header {
             "qwen2" => Family::Qwen2,
             "qwen3" => Family::Qwen3,
             _ => {
-                let why = format!(
-                    "GGUF architecture `{}` is not supported; llama, qwen2 and qwen3 are",
-                    shorten(kind)
-                );
+                let why = format!("GGUF architecture `{}` is not supported; llama, qwen2 and qwen3 are", shorten(kind));
                 return Err(GgufError::Unsupported(why));
             }
         };
         let key = |rest: &str| format!("{kind}.{rest}");
         if self.count(&key("expert_count"))?.unwrap_or(0) > 0 {
-            return Err(GgufError::Unsupported(
-                "a GGUF file with experts is not supported".to_owned(),
-            ));
+            return Err(GgufError::Unsupported("a GGUF file with experts is not supported".to_owned()));
         }
         let hidden = self.need(&key("embedding_length"))?;
         let heads = self.need(&key("attention.head_count"))?;
@@ -43,31 +36,20 @@ impl Header {
                 return Err(Nonsense::new("attention.head_count", heads, why).into());
             }
         };
-        let rotated = self
-            .count(&key("rope.dimension_count"))?
-            .unwrap_or(head_dim);
+        let rotated = self.count(&key("rope.dimension_count"))?.unwrap_or(head_dim);
         if rotated > head_dim || (rotated == 0 && head_dim > 0) {
-            return Err(Nonsense::new(
-                "rope.dimension_count",
-                rotated,
-                format!("a head has {head_dim}"),
-            )
-            .into());
+            return Err(Nonsense::new("rope.dimension_count", rotated, format!("a head has {head_dim}")).into());
         }
         let epsilon = key("attention.layer_norm_rms_epsilon");
         let has = |name: &str| self.tensor(name).is_some();
         let architecture = Architecture {
-            name: self
-                .text("general.name")?
-                .map_or_else(|| kind.to_owned(), shorten),
+            name: self.text("general.name")?.map_or_else(|| kind.to_owned(), shorten),
             model_type: kind.to_owned(),
             family,
             hidden,
             layers: self.need(&key("block_count"))?,
             heads,
-            kv_heads: self
-                .count(&key("attention.head_count_kv"))?
-                .unwrap_or(heads),
+            kv_heads: self.count(&key("attention.head_count_kv"))?.unwrap_or(heads),
             head_dim,
             intermediate: self.need(&key("feed_forward_length"))?,
             vocab: self.vocab(&key("vocab_size"))?,
@@ -108,10 +90,7 @@ impl Header {
 
     /// Rows of the embedding; without one (a file of the vocabulary alone) what the metadata says.
     fn vocab(&self, key: &str) -> Result<u64, GgufError> {
-        if let Some(rows) = self
-            .tensor("token_embd.weight")
-            .and_then(|t| t.shape.first())
-        {
+        if let Some(rows) = self.tensor("token_embd.weight").and_then(|t| t.shape.first()) {
             return Ok(*rows);
         }
         if let Some(vocab) = self.count(key)? {
@@ -119,16 +98,13 @@ impl Header {
         }
         let tokens = "tokenizer.ggml.tokens";
         let list = self.metadata.get(tokens).and_then(Value::as_strings);
-        list.map(|t| t.len() as u64)
-            .ok_or_else(|| GgufError::Missing(tokens.to_owned()))
+        list.map(|t| t.len() as u64).ok_or_else(|| GgufError::Missing(tokens.to_owned()))
     }
 
     fn rope_scaling(&self, kind: &str) -> Result<RopeScaling, GgufError> {
         // Llama 3.1's stretch is written as a tensor of factors instead of by its parameters
         if self.tensor("rope_freqs.weight").is_some() {
-            return Ok(RopeScaling::Other {
-                kind: "rope_freqs".to_owned(),
-            });
+            return Ok(RopeScaling::Other { kind: "rope_freqs".to_owned() });
         }
         Ok(match self.text(&format!("{kind}.rope.scaling.type"))? {
             None | Some("none") => RopeScaling::None,
@@ -137,16 +113,11 @@ impl Header {
                 match self.number(&key)? {
                     Some(factor) if factor > 0.0 => RopeScaling::Linear { factor },
                     _ => {
-                        return Err(GgufError::Metadata {
-                            key,
-                            expected: "a positive float",
-                        });
+                        return Err(GgufError::Metadata { key, expected: "a positive float" });
                     }
                 }
             }
-            Some(other) => RopeScaling::Other {
-                kind: shorten(other),
-            },
+            Some(other) => RopeScaling::Other { kind: shorten(other) },
         })
     }
 
@@ -165,11 +136,7 @@ impl Header {
     }
 
     fn count(&self, key: &str) -> Result<Option<u64>, GgufError> {
-        self.typed(
-            key,
-            Value::as_u64,
-            "a whole number that is not negative, the same for every block",
-        )
+        self.typed(key, Value::as_u64, "a whole number that is not negative, the same for every block")
     }
 
     fn number(&self, key: &str) -> Result<Option<f64>, GgufError> {
@@ -177,8 +144,7 @@ impl Header {
     }
 
     fn need(&self, key: &str) -> Result<u64, GgufError> {
-        self.count(key)?
-            .ok_or_else(|| GgufError::Missing(key.to_owned()))
+        self.count(key)?.ok_or_else(|| GgufError::Missing(key.to_owned()))
     }
 
     fn typed<'a, T>(
@@ -189,10 +155,7 @@ impl Header {
     ) -> Result<Option<T>, GgufError> {
         match self.metadata.get(key) {
             None => Ok(None),
-            Some(value) => get(value).map(Some).ok_or_else(|| GgufError::Metadata {
-                key: key.to_owned(),
-                expected,
-            }),
+            Some(value) => get(value).map(Some).ok_or_else(|| GgufError::Metadata { key: key.to_owned(), expected }),
         }
     }
 }

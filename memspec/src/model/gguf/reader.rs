@@ -20,11 +20,7 @@ impl<R: Read + Seek> Reader<R> {
     pub(super) fn new(mut file: R) -> Result<Reader<R>, GgufError> {
         let len = file.seek(SeekFrom::End(0))?;
         file.seek(SeekFrom::Start(0))?;
-        Ok(Reader {
-            file: BufReader::new(file),
-            position: 0,
-            len,
-        })
+        Ok(Reader { file: BufReader::new(file), position: 0, len })
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -39,22 +35,10 @@ impl<R: Read + Seek> Reader<R> {
     pub(super) fn room(&self, what: &'static str, count: u64, each: u64) -> Result<(), GgufError> {
         let left = self.len.saturating_sub(self.position);
         let needed = count.saturating_mul(each);
-        if needed <= left {
-            Ok(())
-        } else {
-            Err(GgufError::Truncated {
-                what,
-                at: self.position,
-                needed,
-                left,
-            })
-        }
+        if needed <= left { Ok(()) } else { Err(GgufError::Truncated { what, at: self.position, needed, left }) }
     }
 
-    pub(super) fn bytes<const N: usize>(
-        &mut self,
-        what: &'static str,
-    ) -> Result<[u8; N], GgufError> {
+    pub(super) fn bytes<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], GgufError> {
         self.room(what, 1, N as u64)?;
         let mut bytes = [0; N];
         self.file.read_exact(&mut bytes)?;
@@ -86,20 +70,11 @@ impl<R: Read + Seek> Reader<R> {
     }
 
     /// Reads a length and that many bytes onto the end of `text`.
-    pub(super) fn append(
-        &mut self,
-        what: &'static str,
-        text: &mut Vec<u8>,
-    ) -> Result<(), GgufError> {
+    pub(super) fn append(&mut self, what: &'static str, text: &mut Vec<u8>) -> Result<(), GgufError> {
         self.append_limited(what, text, MAX_STRING)
     }
 
-    fn append_limited(
-        &mut self,
-        what: &'static str,
-        text: &mut Vec<u8>,
-        most: u64,
-    ) -> Result<(), GgufError> {
+    fn append_limited(&mut self, what: &'static str, text: &mut Vec<u8>, most: u64) -> Result<(), GgufError> {
         let at = self.position;
         let length = self.u64(what)?;
         self.room(what, length, 1)?;
@@ -110,12 +85,7 @@ impl<R: Read + Seek> Reader<R> {
         let read = (&mut self.file).take(length).read_to_end(text)? as u64;
         self.position += read;
         if read < length {
-            return Err(GgufError::Truncated {
-                what,
-                at,
-                needed: length,
-                left: read,
-            });
+            return Err(GgufError::Truncated { what, at, needed: length, left: read });
         }
         Ok(())
     }

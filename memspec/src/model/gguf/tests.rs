@@ -17,17 +17,11 @@ struct Writer {
 
 impl Writer {
     fn new() -> Writer {
-        Writer {
-            version: 3,
-            metadata: Vec::new(),
-            tensors: Vec::new(),
-            data: 0,
-        }
+        Writer { version: 3, metadata: Vec::new(), tensors: Vec::new(), data: 0 }
     }
 
     fn value(mut self, key: &str, id: u32, bytes: &[u8]) -> Writer {
-        self.metadata
-            .push([&string(key)[..], &id.to_le_bytes(), bytes].concat());
+        self.metadata.push([&string(key)[..], &id.to_le_bytes(), bytes].concat());
         self
     }
 
@@ -45,11 +39,7 @@ impl Writer {
     }
 
     fn strings(self, key: &str, values: &[&str]) -> Writer {
-        let mut bytes = [
-            &8u32.to_le_bytes()[..],
-            &(values.len() as u64).to_le_bytes(),
-        ]
-        .concat();
+        let mut bytes = [&8u32.to_le_bytes()[..], &(values.len() as u64).to_le_bytes()].concat();
         values.iter().for_each(|v| bytes.extend(string(v)));
         self.value(key, 9, &bytes)
     }
@@ -77,10 +67,7 @@ impl Writer {
         out.extend(self.version.to_le_bytes());
         out.extend((self.tensors.len() as u64).to_le_bytes());
         out.extend((self.metadata.len() as u64).to_le_bytes());
-        self.metadata
-            .iter()
-            .chain(&self.tensors)
-            .for_each(|b| out.extend(b));
+        self.metadata.iter().chain(&self.tensors).for_each(|b| out.extend(b));
         out.resize(out.len().next_multiple_of(32), 0);
         out.resize(out.len() + self.data, 7);
         out
@@ -142,18 +129,10 @@ fn what_was_written_is_read() {
         writer.version = version;
         let header = writer.read().unwrap();
         assert_eq!((header.version, header.tensors.len()), (version, 20));
-        let tokens = header.metadata["tokenizer.ggml.tokens"]
-            .as_strings()
-            .unwrap();
-        assert_eq!(
-            tokens.iter().collect::<Vec<_>>(),
-            ["a", "", "é", "long token"]
-        );
+        let tokens = header.metadata["tokenizer.ggml.tokens"].as_strings().unwrap();
+        assert_eq!(tokens.iter().collect::<Vec<_>>(), ["a", "", "é", "long token"]);
         let gate = header.tensor("blk.0.ffn_gate.weight").unwrap();
-        assert_eq!(
-            (gate.shape.as_slice(), gate.kind, gate.bytes),
-            (&[96, 64][..], GgmlType::Q4_0, 96 * 64 / 32 * 18)
-        );
+        assert_eq!((gate.shape.as_slice(), gate.kind, gate.bytes), (&[96, 64][..], GgmlType::Q4_0, 96 * 64 / 32 * 18));
         assert_eq!(header.data_start % 32, 0);
         assert_eq!(header.tensors[0].offset, header.data_start);
     }
@@ -163,44 +142,21 @@ fn what_was_written_is_read() {
 fn the_architecture_counts_what_the_tensors_hold() {
     let header = tiny().read().unwrap();
     let architecture = header.architecture().unwrap();
-    assert_eq!(
-        (architecture.name.as_str(), architecture.family),
-        ("tiny", Family::Llama)
-    );
-    assert_eq!(
-        (
-            architecture.vocab,
-            architecture.head_dim,
-            architecture.tied_embeddings
-        ),
-        (4, 16, true)
-    );
-    assert_eq!(
-        (architecture.norm_epsilon, architecture.dtype),
-        (1e-5, Dtype::F16)
-    );
-    assert_eq!(
-        architecture.parameters(),
-        header.tensors.iter().map(TensorInfo::elements).sum::<u64>()
-    );
+    assert_eq!((architecture.name.as_str(), architecture.family), ("tiny", Family::Llama));
+    assert_eq!((architecture.vocab, architecture.head_dim, architecture.tied_embeddings), (4, 16, true));
+    assert_eq!((architecture.norm_epsilon, architecture.dtype), (1e-5, Dtype::F16));
+    assert_eq!(architecture.parameters(), header.tensors.iter().map(TensorInfo::elements).sum::<u64>());
 
-    let untied = tiny()
-        .tensor("output.weight", &[64, 4], GgmlType::F32)
-        .tensor("rope_freqs.weight", &[8], GgmlType::F32);
+    let untied =
+        tiny().tensor("output.weight", &[64, 4], GgmlType::F32).tensor("rope_freqs.weight", &[8], GgmlType::F32);
     let untied = untied.read().unwrap().architecture().unwrap();
     assert!(!untied.tied_embeddings);
-    assert_eq!(
-        untied.rope.scaling,
-        RopeScaling::Other {
-            kind: "rope_freqs".to_owned()
-        }
-    );
+    assert_eq!(untied.rope.scaling, RopeScaling::Other { kind: "rope_freqs".to_owned() });
 }
 
 #[test]
 fn every_type_of_value_is_read() {
-    let array =
-        |id: u32, bytes: &[u8]| [&id.to_le_bytes()[..], &1u64.to_le_bytes(), bytes].concat();
+    let array = |id: u32, bytes: &[u8]| [&id.to_le_bytes()[..], &1u64.to_le_bytes(), bytes].concat();
     let ones: [(u32, Vec<u8>); 12] = [
         (0, vec![1]),
         (1, vec![1]),
@@ -216,22 +172,10 @@ fn every_type_of_value_is_read() {
         (12, 1f64.to_le_bytes().into()),
     ];
     for (id, bytes) in ones {
-        let header = Writer::new()
-            .value("one", id, &bytes)
-            .value("list", 9, &array(id, &bytes))
-            .read()
-            .unwrap();
+        let header = Writer::new().value("one", id, &bytes).value("list", 9, &array(id, &bytes)).read().unwrap();
         let one = &header.metadata["one"];
-        let number = one
-            .as_u64()
-            .map(|v| v as f64)
-            .or(one.as_f64())
-            .or(one.as_bool().map(f64::from));
-        assert_eq!(
-            number.or_else(|| one.as_str()?.parse().ok()),
-            Some(1.0),
-            "{id}"
-        );
+        let number = one.as_u64().map(|v| v as f64).or(one.as_f64()).or(one.as_bool().map(f64::from));
+        assert_eq!(number.or_else(|| one.as_str()?.parse().ok()), Some(1.0), "{id}");
         assert!(matches!(header.metadata["list"], Value::Array(_)), "{id}");
     }
 }
@@ -239,123 +183,50 @@ fn every_type_of_value_is_read() {
 #[test]
 fn damage_is_named() {
     assert!(matches!(read(b""), Err(GgufError::NotGguf)));
-    assert!(matches!(
-        read(b"PK\x03\x04 and so on"),
-        Err(GgufError::NotGguf)
-    ));
+    assert!(matches!(read(b"PK\x03\x04 and so on"), Err(GgufError::NotGguf)));
     let mut old = Writer::new();
     old.version = 1;
     old.refused("version 1 is not supported");
     old.version = 3u32.swap_bytes();
     old.refused("little endian");
     let empty = Writer::new;
+    empty().value("k", 13, &[]).refused("`k` has the unknown type 13");
     empty()
-        .value("k", 13, &[])
-        .refused("`k` has the unknown type 13");
-    empty()
-        .value(
-            "k",
-            9,
-            &[&9u32.to_le_bytes()[..], &0u64.to_le_bytes()].concat(),
-        )
+        .value("k", 9, &[&9u32.to_le_bytes()[..], &0u64.to_le_bytes()].concat())
         .refused("`k[]` has the unknown type 9");
-    empty()
-        .value("k", 8, &[&u64::MAX.to_le_bytes()[..], b"x"].concat())
-        .refused("cut short");
-    empty()
-        .value("k", 8, &[&1u64.to_le_bytes()[..], b"\xff"].concat())
-        .refused("not UTF-8");
-    empty()
-        .value(
-            "k",
-            9,
-            &[&12u32.to_le_bytes()[..], &(1u64 << 61).to_le_bytes()].concat(),
-        )
-        .refused("cut short");
-    empty()
-        .u32("k", 1)
-        .u32("k", 2)
-        .refused("the metadata key `k` is there twice");
-    empty()
-        .u32("general.alignment", 0)
-        .refused("a power of two");
-    empty()
-        .u32("general.alignment", 48)
-        .refused("a power of two");
-    empty()
-        .tensor_at("t", &[1], 99, 0)
-        .refused("tensor `t`: unknown type 99");
-    empty()
-        .tensor_at("t", &[1; 5], 0, 0)
-        .refused("tensor `t`: 5 dimensions");
-    empty()
-        .tensor_at("t", &[0, 4], 0, 0)
-        .refused("tensor `t`: a dimension of 0");
-    empty()
-        .tensor_at("t", &[33], 2, 0)
-        .refused("rows of 33 elements cannot be cut into Q4_0 blocks of 32");
-    empty()
-        .tensor_at("t", &[1 << 40, 1 << 40], 0, 0)
-        .refused("more elements than a 64 bit number holds");
-    empty()
-        .tensor_at("t", &[1 << 62], 0, 0)
-        .refused("more elements than a 64 bit number holds");
-    empty()
-        .tensor_at("t", &[8], 0, 8)
-        .refused("offset 8 is not a multiple of the alignment 32");
-    empty()
-        .tensor_at("t", &[8], 0, u64::MAX - 31)
-        .refused("past the file's end");
-    empty()
-        .tensor("t", &[8], GgmlType::F32)
-        .tensor_at("u", &[9], 0, 0)
-        .refused("past the file's end");
-    empty()
-        .tensor("t", &[8], GgmlType::F32)
-        .tensor_at("u", &[8], 0, 0)
-        .refused("overlaps `t`");
-    empty()
-        .tensor("t", &[8], GgmlType::F32)
-        .tensor("t", &[8], GgmlType::F32)
-        .refused("the tensor `t` is there twice");
+    empty().value("k", 8, &[&u64::MAX.to_le_bytes()[..], b"x"].concat()).refused("cut short");
+    empty().value("k", 8, &[&1u64.to_le_bytes()[..], b"\xff"].concat()).refused("not UTF-8");
+    empty().value("k", 9, &[&12u32.to_le_bytes()[..], &(1u64 << 61).to_le_bytes()].concat()).refused("cut short");
+    empty().u32("k", 1).u32("k", 2).refused("the metadata key `k` is there twice");
+    empty().u32("general.alignment", 0).refused("a power of two");
+    empty().u32("general.alignment", 48).refused("a power of two");
+    empty().tensor_at("t", &[1], 99, 0).refused("tensor `t`: unknown type 99");
+    empty().tensor_at("t", &[1; 5], 0, 0).refused("tensor `t`: 5 dimensions");
+    empty().tensor_at("t", &[0, 4], 0, 0).refused("tensor `t`: a dimension of 0");
+    empty().tensor_at("t", &[33], 2, 0).refused("rows of 33 elements cannot be cut into Q4_0 blocks of 32");
+    empty().tensor_at("t", &[1 << 40, 1 << 40], 0, 0).refused("more elements than a 64 bit number holds");
+    empty().tensor_at("t", &[1 << 62], 0, 0).refused("more elements than a 64 bit number holds");
+    empty().tensor_at("t", &[8], 0, 8).refused("offset 8 is not a multiple of the alignment 32");
+    empty().tensor_at("t", &[8], 0, u64::MAX - 31).refused("past the file's end");
+    empty().tensor("t", &[8], GgmlType::F32).tensor_at("u", &[9], 0, 0).refused("past the file's end");
+    empty().tensor("t", &[8], GgmlType::F32).tensor_at("u", &[8], 0, 0).refused("overlaps `t`");
+    empty().tensor("t", &[8], GgmlType::F32).tensor("t", &[8], GgmlType::F32).refused("the tensor `t` is there twice");
 }
 
 #[test]
 fn metadata_that_makes_no_model_is_named() {
     let refused = |writer: Writer, expected: &str| {
-        let error = writer
-            .read()
-            .unwrap()
-            .architecture()
-            .expect_err(expected)
-            .to_string();
+        let error = writer.read().unwrap().architecture().expect_err(expected).to_string();
         assert!(error.contains(expected), "{error}\nlacks: {expected}");
     };
     refused(Writer::new(), "`general.architecture` is missing");
-    refused(
-        Writer::new().text("general.architecture", "mamba"),
-        "`mamba` is not supported",
-    );
-    refused(
-        Writer::new().text("general.architecture", "llama"),
-        "`llama.embedding_length` is missing",
-    );
+    refused(Writer::new().text("general.architecture", "mamba"), "`mamba` is not supported");
+    refused(Writer::new().text("general.architecture", "llama"), "`llama.embedding_length` is missing");
     refused(tiny().u32("llama.expert_count", 8), "experts");
-    refused(
-        tiny().u32("llama.attention.key_length", 0),
-        "it must be at least 1",
-    );
-    refused(
-        tiny().u32("llama.rope.dimension_count", 17),
-        "a head has 16",
-    );
-    let no_heads = Writer::new()
-        .text("general.architecture", "llama")
-        .u32("llama.embedding_length", 64);
-    refused(
-        no_heads.u32("llama.attention.head_count", 0),
-        "it must divide embedding_length = 64",
-    );
+    refused(tiny().u32("llama.attention.key_length", 0), "it must be at least 1");
+    refused(tiny().u32("llama.rope.dimension_count", 17), "a head has 16");
+    let no_heads = Writer::new().text("general.architecture", "llama").u32("llama.embedding_length", 64);
+    refused(no_heads.u32("llama.attention.head_count", 0), "it must divide embedding_length = 64");
 }
 
 #[test]
@@ -363,11 +234,7 @@ fn a_file_cut_anywhere_is_refused() {
     let whole = tiny().bytes();
     for end in 0..whole.len() {
         // the last tensor's padding may be missing: its 256 bytes need none
-        assert!(
-            read(&whole[..end]).is_err(),
-            "cut at {end} of {}",
-            whole.len()
-        );
+        assert!(read(&whole[..end]).is_err(), "cut at {end} of {}", whole.len());
     }
 }
 
@@ -384,16 +251,7 @@ fn bounded(bytes: &[u8]) {
 fn extreme_numbers_anywhere_never_panic() {
     let whole = tiny().bytes();
     for at in 0..whole.len() - 8 {
-        for number in [
-            0u64,
-            1,
-            0x7fff_ffff,
-            0xffff_ffff,
-            1 << 32,
-            i64::MAX as u64,
-            u64::MAX - 31,
-            u64::MAX,
-        ] {
+        for number in [0u64, 1, 0x7fff_ffff, 0xffff_ffff, 1 << 32, i64::MAX as u64, u64::MAX - 31, u64::MAX] {
             let mut bytes = whole.clone();
             bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
             bounded(&bytes);

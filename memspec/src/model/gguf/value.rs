@@ -103,29 +103,17 @@ impl Value {
 
     /// The value as a truth.
     pub fn as_bool(&self) -> Option<bool> {
-        if let Value::Bool(v) = *self {
-            Some(v)
-        } else {
-            None
-        }
+        if let Value::Bool(v) = *self { Some(v) } else { None }
     }
 
     /// The value as text.
     pub fn as_str(&self) -> Option<&str> {
-        if let Value::String(v) = self {
-            Some(v)
-        } else {
-            None
-        }
+        if let Value::String(v) = self { Some(v) } else { None }
     }
 
     /// The value as an array of strings.
     pub fn as_strings(&self) -> Option<&Strings> {
-        if let Value::Array(Array::Strings(v)) = self {
-            Some(v)
-        } else {
-            None
-        }
+        if let Value::Array(Array::Strings(v)) = self { Some(v) } else { None }
     }
 }
 
@@ -147,10 +135,7 @@ pub(super) fn read<R: Read + Seek>(reader: &mut Reader<R>, key: &str) -> Result<
         11 => Value::I64(reader.bytes(WHAT).map(i64::from_le_bytes)?),
         12 => Value::F64(reader.bytes(WHAT).map(f64::from_le_bytes)?),
         id => {
-            return Err(GgufError::ValueType {
-                key: key.to_owned(),
-                id,
-            });
+            return Err(GgufError::ValueType { key: key.to_owned(), id });
         }
     })
 }
@@ -172,10 +157,7 @@ fn array<R: Read + Seek>(reader: &mut Reader<R>, key: &str) -> Result<Array, Ggu
         11 => Array::I64(numbers(reader, count, i64::from_le_bytes)?),
         12 => Array::F64(numbers(reader, count, f64::from_le_bytes)?),
         id => {
-            return Err(GgufError::ValueType {
-                key: format!("{key}[]"),
-                id,
-            });
+            return Err(GgufError::ValueType { key: format!("{key}[]"), id });
         }
     })
 }
@@ -186,9 +168,7 @@ fn numbers<R: Read + Seek, T, const N: usize>(
     from: impl Fn([u8; N]) -> T,
 ) -> Result<Vec<T>, GgufError> {
     reader.room("an array", count, N as u64)?;
-    (0..count)
-        .map(|_| reader.bytes::<N>("an array").map(&from))
-        .collect()
+    (0..count).map(|_| reader.bytes::<N>("an array").map(&from)).collect()
 }
 
 fn strings<R: Read + Seek>(reader: &mut Reader<R>, count: u64) -> Result<Strings, GgufError> {

@@ -1,0 +1,112 @@
+//! What the engine `memspec` runs, and what it refuses with the setting that asks for it.
+
+use crate::cost::CostError;
+use crate::device::DeviceKind;
+use crate::model::{Activation, Family, Norm, RopeScaling};
+use crate::plan::{AdapterKind, OptimizerKind, Precision, QuantizeKind};
+use crate::setup::Setup;
+
+/// Elements, of a model or of what flows through it, that are still costed: 2^54.
+const MOST_ELEMENTS: f64 = (1u64 << 54) as f64;
+/// Ranks of an adapter that are still costed.
+const MOST_RANK: u32 = 1 << 16;
+
+/// Says what this engine does not run, with the setting that asks for it.
+pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
+    let model = &setup.model;
+    let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
+    // Far beyond any machine, and where bytes would no longer be counted exactly.
+    let (micro_batch, context) = (u64::from(setup.train.micro_batch), setup.data.context);
+    let width = (model.intermediate + model.hidden + model.heads * model.head_dim) as f64 * model.layers as f64;
+    if micro_batch as f64 * context as f64 * width > MOST_ELEMENTS {
+        let setting = if context > micro_batch { "data.context" } else { "train.micro_batch" };
+        return refuse(setting, format!("{micro_batch} samples of {context} tokens are more than any machine holds"));
+    }
+    if model.parameters() as f64 > MOST_ELEMENTS {
+        return refuse("model", format!("{} parameters are more than any machine holds", model.parameters()));
+    }
+    if let Some(adapter) = &setup.adapter
+        && adapter.rank > MOST_RANK
+    {
+        return refuse("adapter.rank", format!("a rank of {} is beyond the dimensions of any model", adapter.rank));
+    }
+    if !matches!(model.family, Family::Llama | Family::Mistral)
+        || model.experts.is_some()
+        || model.vision.is_some()
+        || model.norm != Norm::Rms
+        || model.activation != Activation::Silu
+        || model.fused_linears
+        || model.qk_norm
+        || model.head_bias
+        || !model.gated_mlp
+        || matches!(model.rope.scaling, RopeScaling::Other { .. })
+    {
+        return refuse(
+            "model",
+            format!(
+                "the engine `memspec` runs the Llama family (SmolLM2, TinyLlama, Llama 2 and 3, Mistral) in this version; `{}` is `{}`",
+                model.name, model.model_type
+            ),
+        );
+    }
+    if let Some(quantize) = &setup.quantize
+        && !matches!(quantize.kind, QuantizeKind::Nf4 | QuantizeKind::Int8)
+    {
+        return refuse("quantize", format!("the engine `memspec` quantizes to nf4 and int8, not {}", quantize.kind));
+    }
+    if setup.quantize.is_some() && setup.adapter.is_none() {
+        return refuse("quantize", "quantized weights cannot be trained: add `adapter lora { }`".to_owned());
+    }
+    if !matches!(setup.train.optimizer, OptimizerKind::Adamw | OptimizerKind::Sgd) {
+        return refuse(
+            "train.optimizer",
+            format!(
+                "the engine `memspec` has the optimizers adamw and sgd in this version, not {}",
+                setup.train.optimizer
+            ),
+        );
+    }
+    if let Some(adapter) = &setup.adapter {
+        if adapter.kind != AdapterKind::Lora {
+            return refuse(
+                "adapter",
+                format!("the engine `memspec` trains lora adapters in this version, not {}", adapter.kind),
+            );
+        }
+        if adapter.dropout > 0.0 {
+            return refuse("adapter.dropout", "the engine `memspec` has no adapter dropout in this version".to_owned());
+        }
+        if !adapter.train_whole.is_empty() {
+            return refuse(
+                "adapter.train_whole",
+                "the engine `memspec` trains no whole modules beside an adapter in this version".to_owned(),
+            );
+        }
+    }
+    if let Some(target) = setup.adapter.iter().flat_map(|adapter| &adapter.targets).find(|target| *target == "lm_head")
+    {
+        return refuse(
+            "adapter.targets",
+            format!("the engine `memspec` puts no adapter on `{target}` in this version"),
+        );
+    }
+    if let Some(quantize) = &setup.quantize
+        && quantize.kind == QuantizeKind::Nf4
+        && quantize.block != 64
+    {
+        return refuse(
+            "quantize.block",
+            format!("the engine `memspec` quantizes in blocks of 64, not {}", quantize.block),
+        );
+    }
+    if setup.device.kind == DeviceKind::Cpu && setup.train.precision != Precision::F32 {
+        return refuse(
+            "train.precision",
+            format!("on the CPU the engine `memspec` computes in f32, not {}", setup.train.precision),
+        );
+    }
+    if setup.data.packing {
+        return refuse("data.packing", "the engine `memspec` does not pack samples in this version".to_owned());
+    }
+    Ok(())
+}
