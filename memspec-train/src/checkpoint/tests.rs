@@ -69,7 +69,7 @@ fn broken_safetensors_are_named_and_explained() {
         check_fails(folder.path(), parts);
     };
     let whole = two();
-    check(&whole[..whole.len() - 1], &["model.safetensors", "cut short", "fetch it again"]);
+    check(&whole[..whole.len() - 1], &["model.safetensors", "cut short", "fetch the file again"]);
     check(&whole[..40], &["cut short"]);
     check(&[], &["cut short"]);
     check(&u64::MAX.to_le_bytes(), &["claims to be 18446744073709551615 bytes"]);
