@@ -35,6 +35,7 @@ pub struct StepConfig {
 }
 
 /// What one block keeps until its backward.
+#[expect(clippy::large_enum_variant, reason = "one for each block of a step")]
 enum Kept {
     Input(Tensor<2>),
     All(Box<Saved>),

@@ -108,10 +108,11 @@ fn open_for_words(plan: &Path, name: Option<&str>, adapter: Option<&Path>) -> Re
             adapter.targets.clone_from(&config.target_modules);
         }
         // An adapter that adapts nothing: the base model, frozen.
-        None => match &mut setup.adapter {
-            Some(adapter) => adapter.targets.clear(),
-            None => {}
-        },
+        None => {
+            if let Some(adapter) = &mut setup.adapter {
+                adapter.targets.clear();
+            }
+        }
     }
     let weights = weights(&setup)?.to_owned();
     let tokenizer = Tokenizer::open(&weights)?;

@@ -13,6 +13,10 @@ pub const PANEL_ELEMENTS: usize = 512 * 1024;
 
 /// A weight `[out, in]` as it is kept.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a model has a few hundred: handles to tensors that are a thousand times larger"
+)]
 pub enum Weight {
     /// Dense f32.
     Dense(Parameter<2>),
@@ -38,6 +42,10 @@ pub enum Weight {
 
 /// The absolute maxima of an NF4 weight.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a model has a few hundred: handles to tensors that are a thousand times larger"
+)]
 pub enum AbsMax {
     /// One f32 for each block.
     Plain(Tensor<1>),

@@ -71,7 +71,7 @@ pub fn read_adapter(folder: &Path, model: &mut Model) -> Result<(), OutputError>
 }
 
 /// Names and tensors of the optimizer's moments.
-fn moments<'a>(model: &'a mut Model) -> Vec<(String, &'a mut Slot<2>)> {
+fn moments(model: &mut Model) -> Vec<(String, &mut Slot<2>)> {
     let mut all = Vec::new();
     for (name, parameter) in model.trained_mut() {
         if let ParameterMut::Matrix(parameter) = parameter
