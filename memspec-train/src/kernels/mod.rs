@@ -1,6 +1,6 @@
 //! The operations of a training step, as an extension of burn's backends.
 //!
-//! [`Kernels`] is the one trait that a device has to offer. The flex backend (CPU) implements it in [`cpu`]; every operation writes
+//! [`Kernels`] is the one trait that a device has to offer. The flex backend (CPU) implements it in `cpu`; every operation writes
 //! into buffers that it allocates itself or takes over from its caller, so what a step allocates is what its text says.
 //! Tensors are row-major; `T` is the number of tokens in the micro batch (samples x context), activations are `[T, features]`.
 
