@@ -79,8 +79,10 @@ impl Fields<'_> {
     /// A whole number from `least` to `most`.
     pub(super) fn count(&self, key: &str, default: u64, least: u64, most: u64) -> Result<u64, JobError> {
         let Some(value) = self.get(key) else { return Ok(default) };
+        let whole = |number: &f64| number.fract() == 0.0 && (0.0..=9.0e15).contains(number);
         value
             .as_u64()
+            .or_else(|| value.as_f64().filter(whole).map(|number| number as u64))
             .filter(|count| (least..=most).contains(count))
             .ok_or_else(|| refuse(key, value, format!("a whole number from {least} to {most}")))
     }
