@@ -15,6 +15,7 @@ use crate::plan::{
 };
 use crate::quantity::Bytes;
 
+pub(crate) use resolve::resolve_found;
 pub use resolve::{Unresolved, resolve};
 pub use verify::{TooBig, Verified, VerifyError};
 
