@@ -1,10 +1,11 @@
 //! What a setup costs in memory: an engine's trace, replayed.
 
 pub mod allocator;
-pub mod engine;
 mod cached;
+pub mod engine;
 mod estimate;
 pub mod expand;
+mod on_torch;
 mod replay;
 pub(crate) mod torch;
 mod trace;
