@@ -1,4 +1,4 @@
-"""Turns collected facts (models.json, gpus.json) into the catalog: `python make.py MODELS.json GPUS.json`.
+"""Turns collected facts (models.json) into the catalog: `python make.py MODELS.json`.
 
 What the collected facts lack (RoPE, norm epsilon, dtype, other names) is in the tables below, each with its source.
 """
@@ -163,51 +163,11 @@ def model(short, fact):
     return entry | {"sources": sources}
 
 
-def device(short, fact):
-    arch, _, level = fact["arch"].partition(" ")
-    sm = level.removeprefix("sm_")
-    nvidia = level.startswith("sm_")
-    entry = {"name": short, "title": fact["name"], "kind": "cuda" if nvidia else "rocm", "arch": fact["arch"]}
-    if nvidia:
-        entry["compute_capability"] = [int(sm[:-1]), int(sm[-1])]
-    smallest = fact["torch_total_gib_min"]
-    entry |= {
-        "memory_mib": fact["nvidia_smi_mib"],
-        "usable_gib": smallest,
-        "bf16": fact["bf16_native"],
-        "flash2": fact["flash_attn2"],
-        "fp8": fact["fp8"],
-        "bandwidth_gbs": fact["bandwidth_gbs"],
-        "tflops_fp16": fact["fp16_tensor_tflops"],
-        "context_mib": fact.get("cuda_context_mib_measured"),
-    }
-    # the project's own measured rows, all on this card
-    if short == "h200":
-        entry["context_mib"] = 612.0
-    sources = {
-        "memory": fact["sources"],
-        "usable": f"smallest total that PyTorch was seen to report: {fact['torch_total_gib_seen']} GiB",
-        "bandwidth": fact["bandwidth_src"],
-        "tflops": fact["tflops_src"],
-        "flash2": fact["flash_attn2_note"],
-    }
-    if "cuda_context_src" in fact:
-        sources["context"] = fact["cuda_context_src"]
-    if short == "h200":
-        sources["context"] = "135 measured fine-tunes, CUDA 13.0, driver 580: NVML's process bytes before any tensor (641728512)"
-    for key in ("torch_total_mib_note", "torch_note", "notes"):
-        if key in fact:
-            sources[key] = fact[key]
-    return entry | {"sources": sources}
-
-
-def main(models, gpus):
+def main(models):
     folder = HERE / "models"
     folder.mkdir(exist_ok=True)
     for short, fact in json.loads(pathlib.Path(models).read_text()).items():
         (folder / f"{short}.json").write_text(json.dumps(clean(model(short, fact)), indent=2, ensure_ascii=False) + "\n")
-    devices = [device(short, fact) for short, fact in json.loads(pathlib.Path(gpus).read_text()).items()]
-    (HERE / "devices.json").write_text(json.dumps(clean(devices), indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -90,6 +90,7 @@ pub fn cpu() -> Result<Device, DeviceError> {
         context_bytes: Bytes(0),
         context_source: "a processor has no context".to_owned(),
         cores: std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok()),
+        machine: None,
         source: if limited { "the cgroup's memory limit less its use" } else { "MemAvailable of /proc/meminfo" }
             .to_owned(),
     })
