@@ -1,12 +1,14 @@
-//! What a setup costs in memory: an engine's trace, replayed.
+//! What a setup costs: in memory, by an engine's trace, replayed; in time and money, by a roofline.
 
 pub mod engine;
 mod estimate;
 mod replay;
+pub mod time;
 mod trace;
 
 pub use estimate::{AtPeak, Estimate, Host, Interval, OutOfMemory, Peak, Phase, estimate};
 pub use replay::{Replay, replay};
+pub use time::{Bound, Range, Spending, Time, time};
 pub use trace::{Event, Part, PhaseName, Tensor, Trace};
 
 /// Why a setup cannot be costed.

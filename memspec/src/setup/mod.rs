@@ -1,5 +1,6 @@
 //! A setup: a plan with every choice made and every default explicit.
 
+mod lengths;
 mod resolve;
 mod verify;
 
@@ -15,6 +16,7 @@ use crate::plan::{
 };
 use crate::quantity::Bytes;
 
+pub use lengths::{Bin, Lengths, Padded};
 pub use resolve::{Unresolved, resolve};
 pub use verify::{TooBig, Verified, VerifyError};
 
@@ -154,6 +156,8 @@ pub struct Data {
     pub image_size: Option<ImageSize>,
     /// What the run will draw, once the file is tokenized.
     pub drawn: Option<Drawn>,
+    /// How long the samples are: measured, or as the plan says; `None`: not known.
+    pub lengths: Option<Lengths>,
 }
 
 /// The micro batches that a run will draw from its data.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Adapter, Budget, Data, Eval, Length, Parallel, Quantize, Save, Serve, Setup, Train, Warmup};
+use super::{Adapter, Budget, Data, Eval, Length, Lengths, Parallel, Quantize, Save, Serve, Setup, Train, Warmup};
 use crate::device::{self, Device, DeviceError, DeviceKind};
 use crate::model::{self, Architecture, Environment, ModelError};
 use crate::plan::{
@@ -179,17 +179,20 @@ fn adapter(block: &plan::Adapter, model: &Architecture) -> Result<Adapter, Unres
 fn data(plan: &Plan, base: &Path, model: &Architecture) -> Data {
     let block = plan.data.clone().unwrap_or_default();
     let template = one(&block.template).map(|name| base.join(name.0));
+    let context = one(&block.context).map_or_else(|| DEFAULT_CONTEXT.min(model.max_positions), |tokens| tokens.0);
+    let declared = one(&block.samples).zip(one(&block.mean_length));
     Data {
         path: one(&block.path).map(|path| base.join(path)),
         format: one(&block.format).unwrap_or(DataFormat::Auto),
         template,
         loss_on: one(&block.loss_on).unwrap_or(LossOn::All),
-        context: one(&block.context).map_or_else(|| DEFAULT_CONTEXT.min(model.max_positions), |tokens| tokens.0),
+        context,
         packing: one(&block.packing).unwrap_or(false),
         padding: one(&block.padding).unwrap_or(Padding::Longest),
         images: one(&block.images).unwrap_or(0),
         image_size: one(&block.image_size),
         drawn: None,
+        lengths: declared.map(|(samples, mean)| Lengths::declared(samples, mean.0, context)),
     }
 }
 
