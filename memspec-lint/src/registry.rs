@@ -36,6 +36,7 @@ rules! {
     "MEM001" "peak-over-budget" Error memory::peak_over_budget;
     "MEM002" "thin-headroom" Warning memory::thin_headroom;
     "MEM018" "budget-limit-not-checked" Info memory::budget_limit_not_checked;
+    "MEM020" "run-over-budget" Warning memory::run_over_budget;
     "HW001" "bf16-on-pre-ampere" Error hardware::bf16_on_pre_ampere;
     "HW009" "device-not-in-catalog" Error hardware::device_not_in_catalog;
     "HW010" "vram-marketing-gb" Warning hardware::vram_marketing_gb;

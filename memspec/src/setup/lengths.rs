@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Drawn;
+use super::{Data, Drawn};
+use crate::plan::Padding;
 
 /// Bins of the histogram that [`Lengths::of`] makes.
 const BINS: u64 = 64;
@@ -72,6 +73,15 @@ impl Lengths {
     pub fn declared(samples: u64, mean: u64, context: u64) -> Self {
         let tokens = samples.saturating_mul(mean.min(context));
         Self { samples, tokens, longest: None, truncated: 0, histogram: Vec::new() }
+    }
+
+    /// The largest micro batch that a run can draw from these samples: as many of the longest as there are; `None` where the
+    /// samples were not seen.
+    pub fn drawn(&self, data: &Data, micro_batch: u32) -> Option<Drawn> {
+        let filled = data.packing || data.padding == Padding::Max;
+        let longest = if filled { data.context } else { self.longest? };
+        let rows = u64::from(micro_batch).min(self.samples);
+        Some(Drawn { samples: self.samples, tokens: self.tokens, longest, largest: (rows, longest) })
     }
 
     /// Tokens of a sample on average; 0 without samples.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Adapter, Budget, Data, Eval, Length, Lengths, Parallel, Quantize, Save, Serve, Setup, Train, Warmup};
 use crate::device::{self, Device, DeviceError, DeviceKind};
-use crate::model::{self, Architecture, Environment, ModelError};
+use crate::model::{self, Architecture, Environment, Measure, ModelError};
 use crate::plan::{
     self, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, Headroom, LossKind, LossOn,
     Offload, OptimizerKind, Padding, Plan, Precision, QuantizeKind, Schedule, ServePrecision, Storage, Targets,
@@ -94,7 +94,16 @@ pub fn resolve(plan: &Plan, base: &Path, environment: &Environment) -> Result<Se
         model,
     };
     unsupported(plan, &mut problems);
-    if problems.is_empty() { Ok(setup) } else { Err(problems) }
+    if problems.is_empty() { Ok(measured(setup, environment)) } else { Err(problems) }
+}
+
+/// With its data's lengths counted, where someone can.
+fn measured(mut setup: Setup, environment: &Environment) -> Setup {
+    if let Some(lengths) = environment.measure.and_then(|Measure(count)| count(&setup)) {
+        setup.data.drawn = lengths.drawn(&setup.data, setup.train.micro_batch);
+        setup.data.lengths = Some(lengths);
+    }
+    setup
 }
 
 /// The value of a setting that has one.
