@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use memspec::setup::{Lengths, Setup};
+use rayon::prelude::*;
 
 use tokens::Encoder;
 
@@ -85,7 +86,7 @@ fn count(asked: &Asked, cached: Option<&Path>) -> Option<Arc<Vec<u64>>> {
     let encoder = Encoder::new(&tokenizer, &special, template.as_deref())?;
     let text = std::str::from_utf8(&data).ok()?;
     let lengths: Vec<u64> =
-        records::read(text, &asked.format)?.into_iter().map(|record| encoder.length(&record)).collect::<Option<_>>()?;
+        records::read(text, &asked.format)?.par_iter().map(|record| encoder.length(record)).collect::<Option<_>>()?;
     if let Some(folder) = cached {
         // a cache that cannot be written costs time, nothing else
         let _ = cache::write(folder, &key, &lengths);
