@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
+use super::Device;
 use crate::quantity::{Money, Quantity};
 
 const FILE: &str = include_str!("../../catalog/machines.json");
@@ -85,6 +86,51 @@ impl Machine {
             self.hours_per_week.map_or(HOURS_A_MONTH, |hours| (hours * HOURS_A_MONTH / 168.0).min(HOURS_A_MONTH));
         if self.price.amount > 0.0 { (spend.cents as f64 / 100.0 / self.price.amount).min(month) } else { month }
     }
+}
+
+/// Where a plan can run for how little: the legend of notebooks' guides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Green: Colab's free card.
+    ColabFree,
+    /// Yellow: a card of paid Colab.
+    ColabPaid,
+    /// Red: a rented machine with one device.
+    Rented,
+    /// Red: no single device of the catalog is enough.
+    SeveralDevices,
+}
+
+impl Access {
+    /// The cheapest access to a device that `fits` says is enough.
+    pub fn of(fits: impl Fn(&Device) -> bool) -> Self {
+        let colab = |free: bool| {
+            let machines = machines().iter().filter(|machine| machine.provider == "Google Colab");
+            machines
+                .filter(|machine| (machine.price.kind == PriceKind::Free) == free)
+                .any(|machine| super::get(&machine.device).is_some_and(|device| fits(&device)))
+        };
+        if colab(true) {
+            Access::ColabFree
+        } else if colab(false) {
+            Access::ColabPaid
+        } else if super::names().into_iter().filter_map(super::get).any(|device| fits(&device)) {
+            Access::Rented
+        } else {
+            Access::SeveralDevices
+        }
+    }
+}
+
+/// The machines that a month's money buys at least so many hours of, with those hours; the largest usable memory of one device
+/// first, and of the same device the one with the most hours.
+pub fn affordable(spend: Money, least_hours: f64) -> Vec<(&'static Machine, f64)> {
+    let usable = |machine: &Machine| super::get(&machine.device).map_or(0, |device| device.usable.0);
+    let mut all: Vec<_> = machines().iter().map(|machine| (machine, machine.hours_a_month(spend))).collect();
+    all.retain(|(_, hours)| *hours >= least_hours);
+    all.sort_by(|(a, some), (b, other)| usable(b).cmp(&usable(a)).then(other.total_cmp(some)));
+    all
 }
 
 /// Hours of a month: a year's 8760 / 12.
@@ -167,6 +213,22 @@ mod tests {
         assert!(cheapest("rtx2070", 1).is_none());
         assert_eq!(machine("kaggle-p100").unwrap().hours_a_month(Money { cents: 0 }).round(), 130.0);
         assert_eq!(machine("colab-t4").unwrap().hours_a_month(Money { cents: 999 }).round(), 54.0);
+    }
+
+    #[test]
+    fn the_legend_and_the_monthly_tiers_follow_from_the_machines() {
+        let needs = |gib: u64| Access::of(|device| device.usable.0 >= gib << 30);
+        let legend = [needs(8), needs(20), needs(100), needs(1000)];
+        assert_eq!(legend, [Access::ColabFree, Access::ColabPaid, Access::Rented, Access::SeveralDevices]);
+        let most = |usd: u64, hours: f64| {
+            let machines = affordable(Money { cents: 100 * usd }, hours);
+            machines.first().map(|(machine, _)| machine.device.clone()).unwrap_or_default()
+        };
+        // free cards come first where nothing is paid, and more money reaches further
+        assert_eq!(most(0, 20.0), "p100-16");
+        let usable = |name: String| device::get(&name).unwrap().usable;
+        assert!(usable(most(100, 100.0)) >= usable(most(10, 100.0)));
+        assert!(affordable(Money { cents: 10_000 }, 40.0).iter().all(|(_, hours)| *hours >= 40.0));
     }
 
     #[test]

@@ -10,7 +10,9 @@ use crate::quantity::Bytes;
 
 pub use catalog::{DEFAULT_CONTEXT, DEFAULT_CONTEXT_SOURCE, get, names, nearest};
 pub use cpu::{cpu, parse_cgroup, parse_limit, parse_membership, parse_meminfo};
-pub use machine::{HOURS_A_MONTH, HourlyPrice, Machine, NotAPrice, Price, PriceKind, cheapest, machine, machines};
+pub use machine::{
+    Access, HOURS_A_MONTH, HourlyPrice, Machine, NotAPrice, Price, PriceKind, affordable, cheapest, machine, machines,
+};
 
 /// A device that a plan can name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
