@@ -277,6 +277,9 @@ fn local_data_are_counted_and_say_how_long_it_trains() {
     for words in ["100 samples of", "20.0 % are longer than the context", "tokens/s", ", 50 steps"] {
         assert!(table.contains(words), "{words}: {table}");
     }
+    let cut = run(folder.path(), &["check", "a.mem", "--output-format", "concise"]);
+    assert!(cut.out.contains("20.0 % of the samples are longer than 81 tokens"), "{}", cut.out);
+    assert!(!run(folder.path(), &["check", "b.mem"]).out.contains("ATT005"));
     let wrong = run(folder.path(), &["estimate", "a.mem", "--price", "3600"]);
     assert!(wrong.code == 2 && wrong.err.contains("write it as `1.99usd/h`"), "{}", wrong.err);
 }
