@@ -32,6 +32,7 @@ struct Entry {
     fp8: bool,
     bandwidth_gbs: f64,
     tflops_fp16: f64,
+    tflops_measured: Option<f64>,
     context_mib: Option<f64>,
     sources: serde_json::Map<String, serde_json::Value>,
 }
@@ -67,6 +68,7 @@ impl Entry {
             bandwidth_gbs: Some(self.bandwidth_gbs),
             tflops_bf16: self.bf16.then_some(self.tflops_fp16),
             tflops_fp16: Some(self.tflops_fp16),
+            tflops_measured: self.tflops_measured,
             context_bytes: self.context_mib.map_or(DEFAULT_CONTEXT, |m| Bytes((m * MIB as f64) as u64)),
             context_source,
             cores: None,
@@ -130,6 +132,7 @@ mod tests {
                 assert_eq!(device.fp8, level >= (8, 9), "{name}");
             }
             assert!(device.source.contains("memory: "), "{name}");
+            assert_eq!(device.tflops_measured.is_some(), device.source.contains("measured: "), "{name}");
         }
     }
 

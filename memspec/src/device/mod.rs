@@ -42,6 +42,8 @@ pub struct Device {
     pub tflops_bf16: Option<f64>,
     /// Dense fp16 matrix rate in TFLOP/s.
     pub tflops_fp16: Option<f64>,
+    /// What large 16 bit products reached in PyTorch, in TFLOP/s, where someone measured it.
+    pub tflops_measured: Option<f64>,
     /// Memory that a process takes for its context before its first tensor.
     pub context_bytes: Bytes,
     /// Where `context_bytes` comes from.

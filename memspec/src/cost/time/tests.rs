@@ -78,7 +78,7 @@ fn predicted(run: &Run, constants: &Constants) -> f64 {
     let [bandwidth, trl, unsloth, step] = *constants;
     let rates = rates::of(&run.setup).unwrap();
     let own = Rates {
-        matmul: 989e12 * rates::MATMUL_OF_ZEROS,
+        matmul: 1e12 * rates::MATMUL_OF_ZEROS,
         bandwidth: 4800e9 * bandwidth,
         operator_seconds: 1e-6 * if run.setup.engine == EngineName::Trl { trl } else { unsloth },
         step_seconds: 1e-3 * step,
