@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(cheapest("h100-80", 1).unwrap().gpus, 1);
         assert!(cheapest("rtx2070", 1).is_none());
         assert_eq!(machine("kaggle-p100").unwrap().hours_a_month(Money { cents: 0 }).round(), 130.0);
-        assert_eq!(machine("colab-t4").unwrap().hours_a_month(Money { cents: 999 }).round(), 54.0);
+        assert_eq!(machine("colab-t4").unwrap().hours_a_month(Money { cents: 999 }).round(), 93.0);
     }
 
     #[test]
