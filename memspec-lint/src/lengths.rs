@@ -9,7 +9,7 @@ mod tokens;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use memspec::setup::{Lengths, Setup};
@@ -25,18 +25,22 @@ const LARGEST: u64 = 256 << 20;
 /// A file is read again when it, the tokenizer or the template changed, and else taken from this process's memory or from
 /// `memspec/lengths` in the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`).
 pub fn measure(setup: &Setup) -> Option<Lengths> {
-    static SEEN: Mutex<Option<HashMap<Asked, Option<Lengths>>>> = Mutex::new(None);
-    let asked = Asked::of(setup)?;
+    static SEEN: Mutex<Option<HashMap<Asked, Seen>>> = Mutex::new(None);
+    let (asked, context) = (Asked::of(setup)?, setup.data.context);
     // a panic while counting leaves the map whole
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let seen = seen.get_or_insert_default();
-    if let Some(known) = seen.get(&asked) {
-        return known.clone();
-    }
-    let folder = cache::folder();
-    let lengths = count(&asked, folder.as_deref()).map(|all| Lengths::of(all.iter().copied(), asked.context));
-    seen.insert(asked, lengths.clone());
-    lengths
+    let known = seen
+        .get_or_insert_default()
+        .entry(asked)
+        .or_insert_with_key(|asked| Seen { lengths: count(asked, cache::folder().as_deref()), cut: HashMap::new() });
+    let lengths = known.lengths.as_ref()?;
+    Some(known.cut.entry(context).or_insert_with(|| Lengths::of(lengths.iter().copied(), context)).clone())
+}
+
+/// A file's lengths, and what contexts make of them.
+struct Seen {
+    lengths: Option<Vec<u64>>,
+    cut: HashMap<u64, Lengths>,
 }
 
 /// What is counted, and the state of its files.
@@ -46,7 +50,6 @@ struct Asked {
     tokenizer: PathBuf,
     template: Option<PathBuf>,
     format: String,
-    context: u64,
     changed: [Option<(u64, SystemTime)>; 3],
 }
 
@@ -62,12 +65,12 @@ impl Asked {
         let changed = [state(&data), state(&tokenizer), template.as_deref().and_then(state)];
         let [Some((bytes, _)), Some(_), _] = changed else { return None };
         let format = setup.data.format.to_string();
-        (bytes <= LARGEST).then_some(Self { data, tokenizer, template, format, context: setup.data.context, changed })
+        (bytes <= LARGEST).then_some(Self { data, tokenizer, template, format, changed })
     }
 }
 
 /// Tokens of each sample, before any is cut.
-fn count(asked: &Asked, cached: Option<&Path>) -> Option<Arc<Vec<u64>>> {
+fn count(asked: &Asked, cached: Option<&Path>) -> Option<Vec<u64>> {
     let data = std::fs::read(&asked.data).ok()?;
     let tokenizer = std::fs::read(&asked.tokenizer).ok()?;
     let model = asked.tokenizer.parent()?;
@@ -81,7 +84,7 @@ fn count(asked: &Asked, cached: Option<&Path>) -> Option<Arc<Vec<u64>>> {
         asked.format.as_bytes(),
     ]);
     if let Some(lengths) = cached.and_then(|folder| cache::read(folder, &key)) {
-        return Some(Arc::new(lengths));
+        return Some(lengths);
     }
     let encoder = Encoder::new(&tokenizer, &special, template.as_deref())?;
     let text = std::str::from_utf8(&data).ok()?;
@@ -91,7 +94,7 @@ fn count(asked: &Asked, cached: Option<&Path>) -> Option<Arc<Vec<u64>>> {
         // a cache that cannot be written costs time, nothing else
         let _ = cache::write(folder, &key, &lengths);
     }
-    Some(Arc::new(lengths))
+    Some(lengths)
 }
 
 #[cfg(test)]
@@ -119,7 +122,6 @@ mod tests {
             tokenizer: write("tokenizer.json", TOKENIZER),
             template: None,
             format: format.to_owned(),
-            context: 8,
             changed: [None; 3],
         };
         let cache = folder.path().join("cache");
@@ -127,7 +129,7 @@ mod tests {
         // the second time it comes from the cache, and is the same
         assert_eq!(first, count(&asked, Some(&cache)));
         assert_eq!(first.is_some(), cache.read_dir().is_ok_and(|mut files| files.next().is_some()));
-        first.map(|lengths| lengths.to_vec())
+        first
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! A pass over a micro batch takes as long as the slower of two: the device, whose products are bound by its matrix rate or its
 //! bandwidth and whose other operators are bound by its bandwidth, and the host, which launches one operator after the other. How
-//! much of its peak a device reaches, and how long the host needs, is measured: [`rates`]. What a step asks for is counted:
-//! [`work`].
+//! much of its peak a device reaches, and how long the host needs, is measured (`time/rates.rs`). What a step asks for is counted
+//! (`time/work.rs`). `docs/time.md` has both in words, and how far off they are.
 
 mod rates;
 #[cfg(test)]
@@ -18,7 +18,7 @@ use crate::plan::{EngineName, Padding, ParallelKind, Precision};
 use crate::setup::{Length, Lengths, Padded, Setup};
 use rates::{Rates, Spread};
 
-pub use work::{Pass, Work};
+use work::Work;
 
 /// A figure and the interval that it is expected in; the unit is in the name of the field that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -92,15 +92,16 @@ pub struct Spending {
     pub source: String,
 }
 
-/// How long a setup trains, at the price of the machine that the plan names, or of the cheapest one with its device.
+/// How long a setup trains, at the plan's own price, else that of the machine that it names, or of the cheapest one with its device.
 ///
 /// # Errors
 /// A device whose rates are not known, or a precision or engine that has no measured rate on it.
 pub fn time(setup: &Setup) -> Result<Time, CostError> {
     let world = setup.world();
     let machine = setup.device.rented(world);
-    time_with(setup, &rates::of(setup)?).map(|time| match machine {
-        Some(machine) if machine.price.kind != PriceKind::Free || setup.device.machine.is_some() => {
+    time_with(setup, &rates::of(setup)?).map(|time| match (setup.hourly_price, machine) {
+        (Some(price), _) => time.at(price.into()),
+        (None, Some(machine)) if machine.price.kind != PriceKind::Free || setup.device.machine.is_some() => {
             let source = format!("{}, {}", machine.price.date, machine.price.source);
             time.spend(machine.for_world(world), Some(machine.name.clone()), source)
         }

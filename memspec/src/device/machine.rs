@@ -160,6 +160,12 @@ pub fn cheapest(device: &str, world: u64) -> Option<&'static Machine> {
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
 pub struct HourlyPrice(pub f64);
 
+impl From<Money> for HourlyPrice {
+    fn from(money: Money) -> Self {
+        HourlyPrice(money.cents as f64 / 100.0)
+    }
+}
+
 /// A text is not an hourly price.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an hourly price; write it as `1.99usd/h`")]

@@ -14,7 +14,7 @@ use crate::plan::{
     AdapterKind, Attention, CachePrecision, DataFormat, EngineName, Float, ImageSize, LossKind, LossOn, OptimizerKind,
     Padding, ParallelKind, Precision, QuantizeKind, Schedule, ServePrecision, Storage,
 };
-use crate::quantity::Bytes;
+use crate::quantity::{Bytes, Money};
 
 pub use lengths::{Bin, Lengths, Padded};
 pub use resolve::{Unresolved, resolve};
@@ -33,6 +33,8 @@ pub struct Setup {
     pub weights: Option<PathBuf>,
     /// Where it runs.
     pub device: Device,
+    /// What an hour of all its devices costs; `None`: what the catalog says.
+    pub hourly_price: Option<Money>,
     /// Whose allocations are replayed.
     pub engine: EngineName,
     /// Where the adapter goes; `None`: a new folder under `runs/`.

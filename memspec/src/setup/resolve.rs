@@ -73,6 +73,7 @@ pub fn resolve(plan: &Plan, base: &Path, environment: &Environment) -> Result<Se
         name: plan.name.clone(),
         model_name: one(&plan.model).unwrap_or_default(),
         weights,
+        hourly_price: one(&plan.hourly_price),
         engine,
         output: one(&plan.output).map(|path| base.join(path)),
         seed: one(&plan.seed).unwrap_or(42),

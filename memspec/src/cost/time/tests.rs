@@ -184,8 +184,11 @@ fn steps_hours_and_money_follow_from_the_data() {
     assert!(total.low < total.value && total.value < total.high);
     assert_eq!(cost.machine.as_deref(), Some("runpod-h100"));
     assert!((cost.usd.value - total.value / 3600.0 * 3.99).abs() < 1e-9);
-    let given = time.at("1usd/h".parse().unwrap()).cost.unwrap();
+    let given = time.clone().at("1usd/h".parse().unwrap()).cost.unwrap();
     assert_eq!((given.machine, (given.usd.value * 3600.0).round()), (None, total.value.round()));
+
+    let own = h100(&[&known[..], &[("hourly_price", "1usd")]].concat()).unwrap().cost.unwrap();
+    assert_eq!((own.machine, own.usd.value), (None, given.usd.value));
 
     // what is not known is not said
     let unknown = h100(&[("train.epochs", "2")]).unwrap();
