@@ -12,17 +12,17 @@ use crate::setup::Setup;
 
 /// What one pass asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Pass {
+pub(super) struct Pass {
     /// Floating-point operations of matrix products.
-    pub matmul_flops: f64,
+    pub(super) matmul_flops: f64,
     /// Bytes of their weights, inputs and outputs.
-    pub matmul_bytes: f64,
+    pub(super) matmul_bytes: f64,
     /// Floating-point operations of attention's two products, where a fused kernel does them.
-    pub attention_flops: f64,
+    pub(super) attention_flops: f64,
     /// Bytes that all other operators read and write.
-    pub bytes: f64,
+    pub(super) bytes: f64,
     /// Operators that the host launches.
-    pub operators: f64,
+    pub(super) operators: f64,
 }
 
 impl Pass {
@@ -42,13 +42,13 @@ impl Pass {
 
 /// The work of one optimizer step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Work {
+pub(super) struct Work {
     /// Forward and loss of one micro batch.
-    pub forward: Pass,
+    pub(super) forward: Pass,
     /// Backward of one micro batch, recomputation included.
-    pub backward: Pass,
+    pub(super) backward: Pass,
     /// Clipping and the optimizer, once a step.
-    pub optimizer: Pass,
+    pub(super) optimizer: Pass,
 }
 
 /// An operator's bytes for each element, and how many kernels it is, forward and backward.
