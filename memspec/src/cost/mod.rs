@@ -8,7 +8,7 @@ mod trace;
 
 pub use estimate::{AtPeak, Estimate, Host, Interval, OutOfMemory, Peak, Phase, estimate};
 pub use replay::{Replay, replay};
-pub use time::{Bound, Range, Spending, Time, time};
+pub use time::{Bound, Range, Spending, Time, slowdown, time};
 pub use trace::{Event, Part, PhaseName, Tensor, Trace};
 
 /// Why a setup cannot be costed.

@@ -109,6 +109,12 @@ pub fn time(setup: &Setup) -> Result<Time, CostError> {
     })
 }
 
+/// How many times as long a token takes after a change of the setup as before it; `None` where one of them is not known.
+pub fn slowdown(before: &Setup, after: &Setup) -> Option<f64> {
+    let rate = |setup| Some(time(setup).ok()?.tokens_per_second.value).filter(|rate| *rate > 0.0);
+    Some(rate(before)? / rate(after)?)
+}
+
 impl Time {
     /// The same run at another price for an hour of all its devices.
     pub fn at(self, price: HourlyPrice) -> Self {

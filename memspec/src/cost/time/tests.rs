@@ -218,6 +218,12 @@ fn a_change_takes_the_time_that_it_should() {
     let plain = with(&[]);
     let recomputed = with(&[("train.checkpointing", "block")]) / plain;
     assert!((1.2..1.5).contains(&recomputed), "{recomputed}");
+    let block = |checkpointing: &str| {
+        let settings = large.into_iter().chain([("train.checkpointing", checkpointing)]);
+        let settings: Vec<_> = settings.map(|(path, value)| (path, value.to_owned())).collect();
+        setup(&plan("trl", "llama3-8b", "h100-80", &settings))
+    };
+    assert!((slowdown(&block("none"), &block("block")).unwrap() - recomputed).abs() < 1e-9);
     assert!((with(&[("train.accumulate", "4")]) / plain - 4.0).abs() < 0.3);
     assert!(with(&[("train.attention", "eager")]) > 1.2 * plain);
     assert!(with(&[("train.liger", "true")]) < plain);
@@ -240,4 +246,36 @@ fn what_was_not_timed_is_refused_by_its_setting() {
     assert_eq!(refused("memspec", "h100-80", "train.clip", "1"), "engine");
     assert_eq!(refused("trl", "cpu", "train.clip", "1"), "engine");
     assert_eq!(refused("trl", "h100-80", "train.precision", "f32"), "train.precision");
+}
+
+#[test]
+fn every_model_and_device_has_an_ordered_finite_time_or_a_reason() {
+    let mut timed = 0;
+    for model in crate::model::catalog::names() {
+        for device in crate::device::names() {
+            for engine in ["trl", "unsloth"] {
+                let settings = [("train.steps", "10".to_owned()), ("data.context", "1024".to_owned())];
+                let setup = setup(&plan(engine, model, device, &settings));
+                let time = match time(&setup) {
+                    Ok(time) => time,
+                    Err(CostError::Unsupported { what, .. }) => {
+                        assert!(!what.is_empty());
+                        continue;
+                    }
+                };
+                for range in [
+                    Some(time.step_seconds),
+                    Some(time.tokens_per_second),
+                    time.total_seconds,
+                    time.cost.map(|cost| cost.usd),
+                ] {
+                    let Some(Range { value, low, high }) = range else { continue };
+                    let ordered = low <= value && value <= high && low >= 0.0 && high.is_finite();
+                    assert!(ordered, "{engine} {model} {device}: {low} {value} {high}");
+                }
+                timed += 1;
+            }
+        }
+    }
+    assert!(timed > 1000, "{timed}");
 }
