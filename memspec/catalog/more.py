@@ -105,6 +105,15 @@ model("ministral-3-3b-reasoning-2512", "mistralai/Ministral-3-3B-Reasoning-2512"
       mistral3(llama(3072, 26, 32, 8, 9216, 131072, 262144, 1e6, tied=True, head_dim=128, kind="ministral3", sliding_window=None)),
       COPY, ["ministral-3-3b", "mistralai/Ministral-3-3B-Instruct-2512", "mistralai/Ministral-3-3B-Base-2512"])
 
+model("ministral-8b-instruct-2410", "mistralai/Ministral-8B-Instruct-2410",
+      llama(4096, 36, 32, 8, 12288, 131072, 32768, 1e8, kind="mistral", head_dim=128, sliding_window=32768),
+      "the published config.json, recalled; it counts to the published number exactly", published=8019808256)
+model("pixtral-12b", "mistral-community/pixtral-12b",
+      {"model_type": "llava", "text_config": llama(5120, 40, 32, 8, 14336, 131072, 1024000, 1e9, head_dim=128, **MISTRAL),
+       "vision_config": PIXTRAL | {"image_size": 1024, "patch_size": 16}, "multimodal_projector_bias": True,
+       "tie_word_embeddings": False, "torch_dtype": "bfloat16"},
+      "Mistral Nemo's published config.json, recalled; it counts to the published 12247782400 exactly", vision=TRANSFORMERS)
+
 # Qwen's
 
 model("qwen2-1.5b", "Qwen/Qwen2-1.5B", llama(1536, 28, 12, 2, 8960, 151936, 32768, 1e6, 1e-6, tied=True, kind="qwen2"), TORCHTUNE,
@@ -183,13 +192,26 @@ QWEN35 = "a public repository's table of the Qwen 3.5 models, from their publish
 model("qwen3.5-4b", "Qwen/Qwen3.5-4B", qwen35(2560, 32, 16, 4, 32, True, intermediate_size=9216), COPY, ["unsloth/Qwen3.5-4B"])
 model("qwen3.5-9b", "Qwen/Qwen3.5-9B", qwen35(4096, 32, 16, 4, 32, intermediate_size=12288), TRANSFORMERS, ["unsloth/Qwen3.5-9B"],
       shapes_again=QWEN35)
-model("qwen3.5-27b", "Qwen/Qwen3.5-27B", qwen35(5120, 64, 24, 4, 48, intermediate_size=17408), QWEN35, ["unsloth/Qwen3.5-27B"])
+model("qwen3.5-27b", "Qwen/Qwen3.5-27B", qwen35(5120, 64, 24, 4, 48, intermediate_size=17408), QWEN35, ["Qwen/Qwen3.8-27B", "unsloth/Qwen3.5-27B"],
+      names="a public repository checks that Qwen3.8-27B has the same shapes")
 model("qwen3.5-35b-a3b", "Qwen/Qwen3.5-35B-A3B", qwen35(2048, 40, 16, 2, 32, **experts(256, 8, 512)), MAXTEXT + "qwen3.5-35b-a3b.yml",
       ["Qwen/Qwen3.5-35B-A3B-Base", "unsloth/Qwen3.5-35B-A3B"], shapes_again=QWEN35)
 model("qwen3.5-122b-a10b", "Qwen/Qwen3.5-122B-A10B", qwen35(3072, 48, 32, 2, 64, **experts(256, 8, 1024)), QWEN35,
       linear_attention="value heads: the table's default")
 model("qwen3.5-397b-a17b", "Qwen/Qwen3.5-397B-A17B", qwen35(4096, 60, 32, 2, 64, **experts(512, 10, 1024)),
       MAXTEXT + "qwen3.5-397b-a17b.yml", shapes_again=QWEN35)
+
+model("qwen3-next-80b-a3b-instruct", "Qwen/Qwen3-Next-80B-A3B-Instruct",
+      llama(2048, 48, 16, 2, 5120, 151936, 262144, 1e7, 1e-6, kind="qwen3_next", head_dim=256, partial_rotary_factor=0.25,
+            full_attention_interval=4, linear_conv_kernel_dim=4, linear_key_head_dim=128, linear_value_head_dim=128,
+            linear_num_key_heads=16, linear_num_value_heads=32, **experts(512, 10, 512)), MAXTEXT + "qwen3-next-80b-a3b.yml",
+      ["Qwen/Qwen3-Next-80B-A3B-Thinking", "nvidia/Qwen3-Next-80B-A3B-Instruct-NVFP4"],
+      notes="counted without the layer that predicts a further token")
+COUNTS = "the published config.json, recalled; it counts to the published number exactly"
+model("qwen-7b", "Qwen/Qwen-7B",
+      {"model_type": "qwen", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "intermediate_size": 22016,
+       "vocab_size": 151936, "seq_length": 8192, "layer_norm_epsilon": 1e-6, "rotary_emb_base": 10000, "tie_word_embeddings": False,
+       "torch_dtype": "bfloat16"}, COUNTS, ["Qwen/Qwen-7B-Chat"], published=7721324544)
 
 # Gemma's
 
@@ -230,6 +252,20 @@ model("gpt-oss-120b-dequantized", "axolotl-ai-co/gpt-oss-120b-dequantized", {
 
 # other layouts
 
+model("hunyuan-0.5b-instruct", "tencent/Hunyuan-0.5B-Instruct",
+      llama(1024, 24, 16, 8, 3584, 120818, 262144, tied=True, kind="hunyuan_v1_dense", head_dim=128,
+            rope_scaling={"type": "dynamic", "alpha": 1000.0, "factor": 1.0}), COUNTS, ["tencent/Hunyuan-0.5B-Pretrain"], published=539010048)
+model("mimo-7b-rl", "XiaomiMiMo/MiMo-7B-RL",
+      llama(4096, 36, 32, 8, 11008, 151680, 32768, 640000.0, kind="mimo", head_dim=128, use_sliding_window=False),
+      COPY + " (of MiMo's speech recognition model, built on it)", ["XiaomiMiMo/MiMo-7B-Base", "XiaomiMiMo/MiMo-7B-SFT"],
+      notes="counted without the layer that predicts a further token", context=RECALLED)
+model("cerebras-gpt-1.3b", "cerebras/Cerebras-GPT-1.3B",
+      {"model_type": "gpt2", "n_embd": 2048, "n_layer": 24, "n_head": 16, "n_inner": 8192, "n_positions": 2048, "vocab_size": 50257,
+       "activation_function": "gelu", "layer_norm_epsilon": 1e-5, "torch_dtype": "float32"}, COUNTS, published=1315723264)
+model("mpt-7b", "mosaicml/mpt-7b",
+      {"model_type": "mpt", "d_model": 4096, "n_heads": 32, "n_layers": 32, "max_seq_len": 2048, "vocab_size": 50432, "no_bias": True,
+       "attn_config": {"alibi": True}, "torch_dtype": "bfloat16"}, COUNTS, ["mosaicml/mpt-7b-instruct", "mosaicml/mpt-7b-chat"],
+      published=6649286656)
 model("apertus-8b-instruct-2509", "swiss-ai/Apertus-8B-Instruct-2509",
       llama(4096, 32, 32, 8, 21504, 131072, 65536, 12e6, kind="apertus", hidden_act="xielu", rope_scaling=LLAMA3_ROPE), COPY,
       ["swiss-ai/Apertus-8B-2509"])
@@ -259,7 +295,7 @@ model("command-r7b-12-2024", "CohereForAI/c4ai-command-r7b-12-2024",
        "head_dim": 128, "intermediate_size": 14336, "vocab_size": 256000, "max_position_embeddings": 8192, "sliding_window": 4096,
        "sliding_window_pattern": 4, "layer_norm_eps": 1e-5, "rope_theta": 50000.0, "tie_word_embeddings": True,
        "torch_dtype": "bfloat16"}, "a public repository's table of Cohere's models, from their published config.json",
-      ["CohereLabs/c4ai-command-r7b-12-2024"], published=8027901952, rope=RECALLED)
+      ["CohereLabs/c4ai-command-r7b-12-2024"], rope=RECALLED)
 model("starcoder2-3b", "bigcode/starcoder2-3b",
       {"model_type": "starcoder2", "hidden_size": 3072, "num_hidden_layers": 30, "num_attention_heads": 24, "num_key_value_heads": 2,
        "intermediate_size": 12288, "vocab_size": 49152, "max_position_embeddings": 16384, "sliding_window": 4096, "norm_epsilon": 1e-5,

@@ -135,6 +135,8 @@ pub enum Family {
     Qwen35,
     /// Qwen 3.5 with experts.
     Qwen35Moe,
+    /// Qwen3-Next: as Qwen 3.5 with experts, its linear attention's projections fused.
+    Qwen3Next,
     /// Arcee (AFM).
     Arcee,
     /// Seed-OSS.

@@ -155,7 +155,7 @@ fn build(family: Family, keys: &Keys, top: &Keys) -> Result<Architecture, Config
         head_bias: bias.head,
         qk_norm: family::qk_norm(family, keys)?,
         qk_norm_spans_heads: matches!(family, Family::Olmo3 | Family::MinimaxM2),
-        gated_attention: matches!(family, Family::Qwen35 | Family::Qwen35Moe),
+        gated_attention: matches!(family, Family::Qwen35 | Family::Qwen35Moe | Family::Qwen3Next),
         linear_attention: linear_attention(family, keys, layers)?,
         gated_mlp: family::gated_mlp(family),
         fused_linears: family::fused_linears(family),
@@ -206,7 +206,7 @@ fn intermediate(family: Family, keys: &Keys, hidden: u64) -> Result<u64, ConfigE
         // the file counts gate and up together
         Family::Qwen => Ok(keys.need("intermediate_size")? / 2),
         // every block has experts, and the file may leave out what a dense one would have
-        Family::Qwen35Moe => match keys.count("intermediate_size")? {
+        Family::Qwen35Moe | Family::Qwen3Next => match keys.count("intermediate_size")? {
             Some(width) => Ok(width),
             None => keys.need("moe_intermediate_size"),
         },
@@ -243,7 +243,7 @@ fn rope(family: Family, keys: &Keys, defaults: &Defaults, head_dim: u64) -> Resu
 }
 
 fn linear_attention(family: Family, keys: &Keys, layers: u64) -> Result<Option<LinearAttention>, ConfigError> {
-    if !matches!(family, Family::Qwen35 | Family::Qwen35Moe) {
+    if !matches!(family, Family::Qwen35 | Family::Qwen35Moe | Family::Qwen3Next) {
         return Ok(None);
     }
     let full_every = keys.count("full_attention_interval")?.unwrap_or(4).max(1);

@@ -82,12 +82,21 @@ impl Architecture {
             return Vec::new();
         };
         let (hidden, values) = (self.hidden, linear.value_heads.saturating_mul(linear.value_dim));
+        let out = Linear::new("linear_attn.out_proj", hidden, values, false);
+        if self.family == Family::Qwen3Next {
+            let heads = linear.value_heads.saturating_mul(2);
+            return vec![
+                Linear::new("linear_attn.in_proj_qkvz", linear.conv_width().saturating_add(values), hidden, false),
+                Linear::new("linear_attn.in_proj_ba", heads, hidden, false),
+                out,
+            ];
+        }
         vec![
             Linear::new("linear_attn.in_proj_qkv", linear.conv_width(), hidden, false),
             Linear::new("linear_attn.in_proj_z", values, hidden, false),
             Linear::new("linear_attn.in_proj_b", linear.value_heads, hidden, false),
             Linear::new("linear_attn.in_proj_a", linear.value_heads, hidden, false),
-            Linear::new("linear_attn.out_proj", hidden, values, false),
+            out,
         ]
     }
 

@@ -25,7 +25,7 @@ pub(super) fn read(family: Family, keys: &Keys) -> Result<Option<Experts>, Confi
             router_bias: true,
             ..plain(keys.need("num_local_experts")?, keys.need("num_experts_per_tok")?, keys.need("intermediate_size")?)
         },
-        Family::Qwen3Moe | Family::Qwen2Moe | Family::Qwen35Moe => {
+        Family::Qwen3Moe | Family::Qwen2Moe | Family::Qwen35Moe | Family::Qwen3Next => {
             every_block(keys)?;
             let count = match keys.count("num_experts")? {
                 Some(count) => count,

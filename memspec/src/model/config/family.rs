@@ -25,6 +25,7 @@ pub(super) fn of(model_type: &str) -> Family {
         "qwen2_moe" => Family::Qwen2Moe,
         "qwen3_5" | "qwen3_5_text" => Family::Qwen35,
         "qwen3_5_moe" | "qwen3_5_moe_text" => Family::Qwen35Moe,
+        "qwen3_next" => Family::Qwen3Next,
         "arcee" => Family::Arcee,
         "seed_oss" => Family::SeedOss,
         "mimo" => Family::Mimo,
@@ -55,7 +56,7 @@ pub(super) fn refusal(model_type: &str) -> Option<&'static str> {
         "mamba" | "mamba2" | "falcon_mamba" | "falcon_h1" | "jamba" | "bamba" | "zamba" | "zamba2" | "nemotron_h"
         | "granitemoehybrid" | "plamo2" => "it has Mamba's state-space layers",
         "lfm2" | "lfm2_moe" => "it has short convolutions in place of attention",
-        "qwen3_next" | "kimi_linear" | "olmo_hybrid" | "bailing_hybrid" | "minimax" => "it has linear attention",
+        "kimi_linear" | "olmo_hybrid" | "bailing_hybrid" | "minimax" => "it has linear attention",
         "rwkv" | "rwkv7" | "recurrent_gemma" | "xlstm" => "it is recurrent",
         "gemma3n" | "gemma3n_text" => "it has an embedding for each layer and blocks that share keys and values",
         "gemma4" | "gemma4_text" => "it has layers of different widths",
@@ -196,7 +197,7 @@ impl Defaults {
             Family::Qwen2Moe => {
                 Defaults { max_positions: 32_768, kv_heads: Some(16), sliding_window: Some(4096), ..llama }
             }
-            Family::Qwen35 | Family::Qwen35Moe => Defaults {
+            Family::Qwen35 | Family::Qwen35Moe | Family::Qwen3Next => Defaults {
                 max_positions: 32_768,
                 kv_heads: Some(if family == Family::Qwen35 { 4 } else { 2 }),
                 head_dim: Some(256),
@@ -315,9 +316,13 @@ pub(super) fn biases(family: Family, keys: &Keys) -> Result<Biases, ConfigError>
         }
         Family::GptOss => Biases { mlp: true, ..all(attention(true)?) },
         Family::Mistral | Family::Phi3 | Family::Mixtral => all(false),
-        Family::Gemma | Family::Qwen35 | Family::Qwen35Moe | Family::Hunyuan | Family::Apertus | Family::Olmo3 => {
-            Biases { mlp: false, ..all(attention(false)?) }
-        }
+        Family::Gemma
+        | Family::Qwen35
+        | Family::Qwen35Moe
+        | Family::Qwen3Next
+        | Family::Hunyuan
+        | Family::Apertus
+        | Family::Olmo3 => Biases { mlp: false, ..all(attention(false)?) },
         Family::Qwen2Moe => Biases { qkv: keys.flag("qkv_bias")?.unwrap_or(true), ..all(false) },
         Family::Mimo | Family::Qwen => Biases { qkv: true, ..all(false) },
         Family::Arcee | Family::Nemotron => {
@@ -431,7 +436,9 @@ pub(super) fn parallel_residual(family: Family, keys: &Keys) -> Result<bool, Con
 /// Queries and keys are normalized.
 pub(super) fn qk_norm(family: Family, keys: &Keys) -> Result<bool, ConfigError> {
     Ok(match family {
-        Family::Qwen3 | Family::Qwen3Moe | Family::Gemma3 | Family::Qwen35 | Family::Qwen35Moe => true,
+        Family::Qwen3 | Family::Qwen3Moe | Family::Gemma3 | Family::Qwen35 | Family::Qwen35Moe | Family::Qwen3Next => {
+            true
+        }
         Family::Hunyuan | Family::Apertus | Family::Olmo3 | Family::MinimaxM2 => true,
         Family::Glm4Moe => keys.flag("use_qk_norm")?.unwrap_or(false),
         _ => false,
