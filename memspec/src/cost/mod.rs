@@ -5,7 +5,7 @@ mod estimate;
 mod replay;
 mod trace;
 
-pub use estimate::{AtPeak, Estimate, Host, Interval, Peak, Phase, estimate};
+pub use estimate::{AtPeak, Estimate, Host, Interval, OutOfMemory, Peak, Phase, estimate};
 pub use replay::{Replay, replay};
 pub use trace::{Event, Part, PhaseName, Tensor, Trace};
 
