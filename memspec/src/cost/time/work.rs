@@ -222,6 +222,10 @@ impl Counter<'_> {
         };
         passes.0.add(product, 1.0);
         passes.1.add(product, if self.trained { 2.0 } else { 1.0 });
+        // transformers keeps a block's experts in one parameter, which bitsandbytes leaves dense and PEFT without adapters
+        if linear.module.contains(".experts.") {
+            return;
+        }
         let leaf = linear.leaf();
         let packed = self.setup.quantize.as_ref().filter(|quantize| !quantize.skip.iter().any(|skip| skip == leaf));
         let four_bit = packed.is_some_and(|quantize| quantize.kind == QuantizeKind::Nf4);
