@@ -106,7 +106,7 @@ impl Architecture {
     }
 
     /// The MLP's linears of one dense block, which a model with experts may begin with too.
-    fn dense_mlp_linears(&self) -> Vec<Linear> {
+    pub fn dense_mlp_linears(&self) -> Vec<Linear> {
         let (hidden, inside, bias) = (self.hidden, self.intermediate, self.mlp_bias);
         let up = |name: &str| Linear::new(name, inside, hidden, bias);
         let down = |name: &str| Linear::new(name, hidden, inside, bias);

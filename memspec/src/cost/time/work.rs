@@ -168,20 +168,73 @@ impl Counter<'_> {
     /// All blocks, forward and backward.
     fn blocks(&self) -> (Pass, Pass) {
         let model = self.model;
+        let linear_layers = (0..model.layers).filter(|&layer| model.is_linear(layer)).count() as f64;
+        let dense = model.experts.as_ref().map_or(0, |experts| experts.first_dense.min(model.layers)) as f64;
+        let layers = model.layers as f64;
+        let mut blocks = (Pass::default(), Pass::default());
+        let mut add = |part: (Pass, Pass), times: f64| {
+            blocks.0.add(part.0, times);
+            blocks.1.add(part.1, times);
+        };
+        add(self.linears(&model.attention_linears()), layers - linear_layers);
+        add(self.linear_attention(), linear_layers);
+        add(self.mlp(), layers - dense);
+        add(self.dense_mlp(), dense);
+        add(self.stream(), layers);
+        for layer in (0..model.layers).filter(|&layer| !model.is_linear(layer)) {
+            self.attention(&mut blocks, layer);
+        }
+        blocks
+    }
+
+    fn linears(&self, linears: &[Linear]) -> (Pass, Pass) {
+        let mut passes = (Pass::default(), Pass::default());
+        for linear in linears {
+            self.linear(&mut passes, linear, 1.0, 1.0);
+        }
+        passes
+    }
+
+    /// The MLP of a block: dense, or its router, its experts and the one that every token goes through.
+    fn mlp(&self) -> (Pass, Pass) {
+        let model = self.model;
+        let Some(experts) = &model.experts else { return self.dense_mlp() };
+        let mut passes = self.linears(&model.shared_expert_linears());
+        let (active, all) = (experts.per_token as f64, experts.count as f64);
+        for linear in model.router().iter().chain(&model.expert_linears()) {
+            let routed = linear.module.contains(".experts.");
+            let (active, all) = if routed { (active, all) } else { (1.0, 1.0) };
+            self.linear(&mut passes, linear, active, all);
+        }
+        let inside = experts.intermediate as f64 * active + experts.shared_intermediate as f64;
+        self.apply(&mut passes, self.gate(), inside);
+        passes
+    }
+
+    fn dense_mlp(&self) -> (Pass, Pass) {
+        let mut passes = self.linears(&self.model.dense_mlp_linears());
+        self.apply(&mut passes, self.gate(), self.model.intermediate as f64);
+        passes
+    }
+
+    /// Linear attention of one block (Gated DeltaNet): its linears, a short convolution, and for each head and token a state of
+    /// key by value width that is decayed, read and written.
+    fn linear_attention(&self) -> (Pass, Pass) {
+        let Some(linear) = &self.model.linear_attention else { return Default::default() };
+        let mut passes = self.linears(&self.model.linear_attention_linears());
+        let state = (linear.value_heads * linear.key_dim * linear.value_dim) as f64;
+        let flops = self.tokens() * (8.0 * state + 2.0 * (linear.conv * linear.conv_width()) as f64);
+        passes.0.matmul_flops += flops;
+        passes.1.matmul_flops += 2.0 * flops;
+        self.apply(&mut passes, GATE, linear.conv_width() as f64);
+        passes
+    }
+
+    /// Norms, positions and sums of one block.
+    fn stream(&self) -> (Pass, Pass) {
+        let model = self.model;
         let mut block = (Pass::default(), Pass::default());
-        for linear in model.block_linears() {
-            self.linear(&mut block, &linear, 1.0, 1.0);
-        }
-        if let Some(experts) = &model.experts {
-            let (active, all) = (experts.per_token as f64, experts.count as f64);
-            for linear in model.expert_linears() {
-                self.linear(&mut block, &linear, active, all);
-            }
-            self.apply(&mut block, self.gate(), experts.intermediate as f64 * active);
-        } else {
-            self.apply(&mut block, self.gate(), model.intermediate as f64);
-        }
-        let norm = if self.fused || model.norm == Norm::Layer { NORM_FUSED } else { NORM };
+        let norm = if self.fused || model.norm != Norm::Rms { NORM_FUSED } else { NORM };
         for _ in 0..model.norms_per_block {
             self.apply(&mut block, norm, model.hidden as f64);
         }
@@ -193,13 +246,7 @@ impl Counter<'_> {
         for _ in 0..2 {
             self.apply(&mut block, RESIDUAL, model.hidden as f64);
         }
-        let mut blocks = (Pass::default(), Pass::default());
-        blocks.0.add(block.0, model.layers as f64);
-        blocks.1.add(block.1, model.layers as f64);
-        for layer in 0..model.layers {
-            self.attention(&mut blocks, layer);
-        }
-        blocks
+        block
     }
 
     fn gate(&self) -> Elementwise {
@@ -315,9 +362,9 @@ impl Counter<'_> {
 
     /// The vision tower over a micro batch's images. A frozen one computes the gradients of its activations all the same.
     fn tower(&self, vision: &Vision) -> (Pass, Pass) {
-        let edge = (vision.patch * vision.merge).max(1);
-        let side = |pixels: u32| (u64::from(pixels).div_ceil(edge).max(1) * vision.merge) as f64;
-        let patches = self.setup.data.image_size.map_or(0.0, |size| side(size.width) * side(size.height));
+        let size = self.setup.data.image_size;
+        let patches =
+            size.and_then(|size| vision.patches(size.width.into(), size.height.into()).ok()).unwrap_or(0) as f64;
         let images = self.rows * f64::from(self.setup.data.images);
         let weights: u64 = vision.block_linears().iter().map(Linear::weights).sum();
         let merger: u64 = vision.merger_linears(self.model.hidden).iter().map(Linear::weights).sum();
