@@ -3,12 +3,17 @@
 //! Everything is counted from the architecture and the setup. A product of a token's activations and a weight is two
 //! operations for each weight; its backward pass is another two for the gradient of the activations, and two more for that of the
 //! weight where it is trained. The bytes of operators that multiply nothing are what their reads and writes add up to, from the
-//! source of the stack's modules; see [`Elementwise`].
+//! source of the stack's modules; see [`super::operators`].
 
 use crate::device::DeviceKind;
 use crate::model::{Architecture, Linear, Norm, Vision};
 use crate::plan::{Attention, EngineName, Float, LossKind, OptimizerKind, Precision, QuantizeKind};
 use crate::setup::Setup;
+
+use super::operators::{
+    ADAPTER_CASTS, ATTENTION_BACKWARD, Elementwise, GATE, GATE_FUSED, LOGITS, LOGITS_FUSED, NORM, NORM_FUSED, PEFT,
+    PEFT_4BIT, RESIDUAL, ROPE, ROPE_FUSED, SCORES, UNPACK, UNSLOTH,
+};
 
 /// What one pass asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -50,61 +55,6 @@ pub(super) struct Work {
     /// Clipping and the optimizer, once a step.
     pub(super) optimizer: Pass,
 }
-
-/// An operator's bytes for each element, and how many kernels it is, forward and backward.
-#[derive(Clone, Copy)]
-struct Elementwise {
-    forward: (f64, f64),
-    backward: (f64, f64),
-}
-
-/// `LlamaRMSNorm.forward`: to f32 (2 + 4), square (4 + 4), mean (4), times its root (4 + 4), back (4 + 2), times the weight (2 + 2);
-/// backward reads each operator's saved input and gradient and writes one.
-const NORM: Elementwise = Elementwise { forward: (36.0, 8.0), backward: (60.0, 14.0) };
-/// One kernel: reads and writes 2 bytes; backward reads input and gradient and writes one.
-const NORM_FUSED: Elementwise = Elementwise { forward: (4.0, 1.0), backward: (8.0, 2.0) };
-/// `apply_rotary_pos_emb`, for each element of queries and keys: times cos (4), half negated (2) and joined (4), times sin (4), sum
-/// (6). The kernels are those of both tensors.
-const ROPE: Elementwise = Elementwise { forward: (20.0, 10.0), backward: (20.0, 14.0) };
-/// In place.
-const ROPE_FUSED: Elementwise = Elementwise { forward: (4.0, 2.0), backward: (4.0, 2.0) };
-/// The sum into the residual stream, and the sum of two gradients.
-const RESIDUAL: Elementwise = Elementwise { forward: (6.0, 1.0), backward: (6.0, 1.0) };
-/// silu (4) and the product with up (6), for each element inside the MLP; backward two products (10) and silu's (6).
-const GATE: Elementwise = Elementwise { forward: (10.0, 2.0), backward: (16.0, 4.0) };
-/// One kernel: reads gate and up, writes the product; backward writes both gradients.
-const GATE_FUSED: Elementwise = Elementwise { forward: (6.0, 1.0), backward: (10.0, 1.0) };
-/// Scores as a tensor, for each of them: product written (2), scaled and masked (8), softmax in f32 and back (22), read by the
-/// second product (2); backward about the same again with the saved ones.
-const SCORES: Elementwise = Elementwise { forward: (34.0, 6.0), backward: (44.0, 9.0) };
-/// Whole logits, for each: written (2), to f32 (6), log-softmax (8), and TRL's entropy and accuracy, which read them again (about 18);
-/// backward log-softmax (12) and back to 16 bit (6).
-const LOGITS: Elementwise = Elementwise { forward: (34.0, 40.0), backward: (18.0, 10.0) };
-/// A fused or chunked loss: logits written and read once, the gradient written over them.
-const LOGITS_FUSED: Elementwise = Elementwise { forward: (8.0, 10.0), backward: (6.0, 5.0) };
-
-/// FlashAttention's backward recomputes the scores: five products for the forward pass's two (Dao, 2023).
-const ATTENTION_BACKWARD: f64 = 2.5;
-
-/// How the stack's adapted linear is built: bytes for each element of its input and output, and operators.
-struct AdapterCost {
-    forward: (f64, f64, f64),
-    backward: (f64, f64, f64),
-}
-
-/// `peft.tuners.lora.layer.Linear.forward`: the input is read again, the low product's output is scaled (4) and summed (6) into the
-/// result, written (2); backward reads the gradient twice and writes and sums the input's.
-const PEFT: AdapterCost = AdapterCost { forward: (2.0, 12.0, 5.0), backward: (10.0, 4.0, 9.0) };
-/// `peft.tuners.lora.bnb.Linear4bit.forward` clones the result besides (4).
-const PEFT_4BIT: AdapterCost = AdapterCost { forward: (2.0, 16.0, 6.0), backward: (10.0, 4.0, 10.0) };
-/// An f32 adapter beside 16 bit weights: the input to f32 (6) and, under autocast, back (6); both again in backward.
-const ADAPTER_CASTS: (f64, f64, f64) = (12.0, 3.0, 5.0);
-/// `unsloth.kernels.fast_lora`: the low product is summed in by the product itself.
-const UNSLOTH: AdapterCost = AdapterCost { forward: (2.0, 4.0, 3.0), backward: (6.0, 4.0, 6.0) };
-
-/// Operators of unpacking one NF4 weight: bitsandbytes' Python, its nested maxima and its custom operators; Unsloth calls the two
-/// kernels itself.
-const UNPACK: (f64, f64) = (12.0, 6.0);
 
 struct Counter<'a> {
     setup: &'a Setup,
