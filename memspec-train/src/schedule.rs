@@ -36,7 +36,7 @@ pub fn learning_rate(train: &Train, step: u64, total: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use memspec::plan::{OptimizerKind, Precision};
+    use memspec::plan::{Attention, LossKind, OptimizerKind, Precision};
 
     fn train(schedule: Schedule, warmup: Warmup, length: Length) -> Train {
         Train {
@@ -44,6 +44,11 @@ mod tests {
             micro_batch: 4,
             accumulate: 2,
             recomputed_blocks: 0,
+            activation_offload: false,
+            attention: Attention::Auto,
+            loss: LossKind::Auto,
+            liger: false,
+            expandable_segments: false,
             optimizer: OptimizerKind::Adamw,
             learning_rate: 1.0,
             schedule,

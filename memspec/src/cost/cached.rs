@@ -1,7 +1,7 @@
-cat > src/cost/cached.rs <<'E'
 //! Replaying a trace through PyTorch's caching allocator: allocated and reserved bytes, and where a limit stops it.
 
 use super::allocator::caching::{BlockId, Caching};
+use super::estimate::{OutOfMemory, Phase};
 use super::trace::{Event, Part, PhaseName, Trace};
 
 /// How the allocator is set.
@@ -18,35 +18,11 @@ impl Pool {
     pub const UNLIMITED: Self = Self { limit: u64::MAX, expandable: false };
 }
 
-/// A phase's figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PhaseBytes {
-    /// Which.
-    pub name: PhaseName,
-    /// The most bytes in blocks while it ran, over all its runs.
-    pub peak: u64,
-    /// Bytes in blocks at the end of its last run.
-    pub after: u64,
-}
-
-/// Memory ran out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// In this phase.
-    pub phase: PhaseName,
-    /// Bytes that were asked for.
-    pub tried: u64,
-    /// Bytes in blocks then.
-    pub allocated: u64,
-    /// Bytes in segments then.
-    pub reserved: u64,
-}
-
 /// What the replay finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedReplay {
     /// The phases that ran, in the order of [`PhaseName::ALL`].
-    pub phases: Vec<PhaseBytes>,
+    pub phases: Vec<Phase>,
     /// The phase of the highest peak.
     pub peak_phase: PhaseName,
     /// The most bytes in blocks.
@@ -58,7 +34,7 @@ pub struct CachedReplay {
     /// Bytes in blocks at the peak by part, the largest first; they add up to `peak`.
     pub at_peak: Vec<(Part, u64)>,
     /// Set where the limit stopped the run; the other figures are up to there.
-    pub failure: Option<Failure>,
+    pub failure: Option<OutOfMemory>,
 }
 
 /// Replays `trace`.
@@ -93,11 +69,11 @@ pub fn replay_cached(trace: &Trace, pool: Pool) -> CachedReplay {
                         sizes[index as usize] = memory.size(block);
                     }
                     Err(refused) => {
-                        failure = Some(Failure {
+                        failure = Some(OutOfMemory {
                             phase,
-                            tried: refused.tried,
-                            allocated: refused.allocated,
-                            reserved: refused.reserved,
+                            tried_bytes: refused.tried,
+                            allocated_bytes: refused.allocated,
+                            reserved_bytes: refused.reserved,
                         });
                         break;
                     }
@@ -120,7 +96,7 @@ pub fn replay_cached(trace: &Trace, pool: Pool) -> CachedReplay {
     close(&mut figures, phase, highest, memory.allocated());
     let phases = PhaseName::ALL
         .into_iter()
-        .filter_map(|name| figures[name as usize].map(|(peak, after)| PhaseBytes { name, peak, after }))
+        .filter_map(|name| figures[name as usize].map(|(peak, after)| Phase { name, allocated_bytes: peak, after_bytes: after }))
         .collect();
     CachedReplay {
         phases,

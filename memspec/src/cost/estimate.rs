@@ -54,6 +54,22 @@ pub struct Phase {
     pub name: PhaseName,
     /// The most bytes of live tensors in it.
     pub allocated_bytes: u64,
+    /// Bytes of the tensors that are alive when it ends.
+    pub after_bytes: u64,
+}
+
+/// A replay that ran into its limit: what the allocator could not give, even with its cache flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct OutOfMemory {
+    /// The phase it is in.
+    pub phase: PhaseName,
+    /// Bytes of the tensor that found no place.
+    pub tried_bytes: u64,
+    /// Bytes of live tensors then.
+    pub allocated_bytes: u64,
+    /// Bytes that the allocator held then.
+    pub reserved_bytes: u64,
 }
 
 /// What is alive at the peak.
@@ -93,8 +109,10 @@ impl Host {
 pub struct Estimate {
     /// The setup's name.
     pub name: String,
-    /// The upper end of what the process takes is within the limit.
+    /// It runs within the limit: the upper end of what the process takes is, and so was the allocator's replay, where there is one.
     pub fits: bool,
+    /// Where the allocator's replay under the limit failed; `None`: it did not, or the engine's allocator is not replayed.
+    pub oom: Option<OutOfMemory>,
     /// What it may take on the device, in bytes.
     pub limit_bytes: u64,
     /// The device's name.
@@ -159,7 +177,8 @@ pub fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
         device: setup.device.name.clone(),
         measured: cpu,
         peak: Peak { phase: replay.peak_phase, allocated, reserved, process },
-        phases: replay.phases.iter().map(|&(name, allocated_bytes)| Phase { name, allocated_bytes }).collect(),
+        oom: None,
+        phases: replay.phases,
         at_peak: replay
             .at_peak
             .iter()

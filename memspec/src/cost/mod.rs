@@ -9,8 +9,8 @@ mod replay;
 pub(crate) mod torch;
 mod trace;
 
-pub use cached::{CachedReplay, Failure, PhaseBytes, Pool, replay_cached};
-pub use estimate::{AtPeak, Estimate, Host, Interval, Peak, Phase, estimate};
+pub use cached::{CachedReplay, Pool, replay_cached};
+pub use estimate::{AtPeak, Estimate, Host, Interval, OutOfMemory, Peak, Phase, estimate};
 pub use replay::{Replay, replay};
 pub use trace::{Block, Entry, Event, Part, PhaseName, Stack, Tensor, Trace};
 

@@ -1,12 +1,14 @@
 //! Replaying a trace: live bytes, their peak, and what is alive then.
 
+use super::estimate::Phase;
 use super::trace::{Entry, Event, Part, PhaseName, Trace};
 
 /// What a replay finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replay {
-    /// The most bytes that were live in each phase, in the order of [`PhaseName::ALL`]; phases that the trace has.
-    pub phases: Vec<(PhaseName, u64)>,
+    /// The phases that the trace has, in the order of [`PhaseName::ALL`]. A phase that it enters more than once has the peak of
+    /// all its times, and what is alive after the last.
+    pub phases: Vec<Phase>,
     /// The phase of the highest peak.
     pub peak_phase: PhaseName,
     /// The highest peak: live tensors' bytes.
@@ -19,7 +21,8 @@ pub struct Replay {
 pub fn replay(trace: &Trace) -> Replay {
     let mut live = 0;
     let mut phase = PhaseName::Load;
-    let mut peaks: [Option<u64>; PhaseName::ALL.len()] = [None; PhaseName::ALL.len()];
+    // Of each phase: the peak, and what is alive at its end.
+    let mut phases: [Option<(u64, u64)>; PhaseName::ALL.len()] = [None; PhaseName::ALL.len()];
     let (mut peak, mut peak_phase, mut peak_at) = (0, phase, 0);
     for (at, event) in trace.events().iter().enumerate() {
         match *event {
@@ -28,13 +31,19 @@ pub fn replay(trace: &Trace) -> Replay {
             Event::Allocate(index) => live += trace.tensor(index).bytes,
             Event::Free(index) => live -= trace.tensor(index).bytes,
         }
-        let highest = peaks[phase as usize].get_or_insert(0);
-        *highest = live.max(*highest);
+        let (highest, after) = phases[phase as usize].get_or_insert((0, 0));
+        (*highest, *after) = (live.max(*highest), live);
         if live > peak {
             (peak, peak_phase, peak_at) = (live, phase, at);
         }
     }
-    let phases = PhaseName::ALL.into_iter().filter_map(|phase| Some((phase, peaks[phase as usize]?))).collect();
+    let phases = PhaseName::ALL
+        .into_iter()
+        .filter_map(|name| {
+            let (allocated_bytes, after_bytes) = phases[name as usize]?;
+            Some(Phase { name, allocated_bytes, after_bytes })
+        })
+        .collect();
     Replay { phases, peak_phase, peak, at_peak: live_parts(trace, peak_at) }
 }
 
@@ -82,7 +91,11 @@ mod tests {
         trace.enter(PhaseName::Backward);
         trace.scratch(B, 20);
         let replay = replay(&trace);
-        assert_eq!(replay.phases, [(PhaseName::Load, 100), (PhaseName::Forward, 135), (PhaseName::Backward, 120)]);
+        let phases: Vec<_> = replay.phases.iter().map(|one| (one.name, one.allocated_bytes, one.after_bytes)).collect();
+        assert_eq!(
+            phases,
+            [(PhaseName::Load, 100, 100), (PhaseName::Forward, 135, 100), (PhaseName::Backward, 120, 100)]
+        );
         assert_eq!((replay.peak_phase, replay.peak), (PhaseName::Forward, 135));
         assert_eq!(replay.at_peak, [(A, 105), (B, 30)]);
     }

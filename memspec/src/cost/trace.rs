@@ -7,9 +7,13 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PhaseName {
-    /// Reading the weights, making the adapters and the optimizer's states.
+    /// Reading the weights; in the engine `memspec` also making the adapters and the optimizer's states.
     Load,
-    /// The blocks, first to last.
+    /// Making the adapters and the trainer.
+    Init,
+    /// Wrapping by DDP or FSDP, before the first step.
+    Prepare,
+    /// The blocks, first to last; in the engines `trl` and `unsloth` the loss, too.
     Forward,
     /// The final norm, the head and the cross entropy with its gradient.
     Loss,
@@ -17,23 +21,42 @@ pub enum PhaseName {
     Backward,
     /// Clipping and the optimizer's step.
     Optimizer,
+    /// The loss on the evaluation data.
+    Evaluate,
     /// Writing a checkpoint or the adapter.
     Save,
+    /// Merging the adapter into the base.
+    Merge,
 }
 
 impl PhaseName {
     /// All, in the order of a run.
-    pub const ALL: [Self; 6] = [Self::Load, Self::Forward, Self::Loss, Self::Backward, Self::Optimizer, Self::Save];
+    pub const ALL: [Self; 10] = [
+        Self::Load,
+        Self::Init,
+        Self::Prepare,
+        Self::Forward,
+        Self::Loss,
+        Self::Backward,
+        Self::Optimizer,
+        Self::Evaluate,
+        Self::Save,
+        Self::Merge,
+    ];
 
     /// As it is written in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Load => "load",
+            Self::Init => "init",
+            Self::Prepare => "prepare",
             Self::Forward => "forward",
             Self::Loss => "loss",
             Self::Backward => "backward",
             Self::Optimizer => "optimizer",
+            Self::Evaluate => "evaluate",
             Self::Save => "save",
+            Self::Merge => "merge",
         }
     }
 }

@@ -61,6 +61,9 @@ block! {
         reshard: bool = "true";
         /// Where parameters and optimizer states rest.
         offload: Offload = "none";
+        /// Checkpoint blocks in FSDP's wrapper around each (accelerate's `fsdp_activation_checkpointing`), not in the model;
+        /// which ones, `checkpointing` of train says.
+        wrapped_checkpointing: bool = "false";
     }
 }
 
@@ -150,6 +153,10 @@ block! {
         attention: Attention = "auto";
         /// How logits and loss are formed.
         loss: LossKind = "auto";
+        /// Liger's fused kernels for norms, RoPE and the feed-forward part; its loss is `loss = liger`.
+        liger: bool = "false";
+        /// Let PyTorch's allocator grow its segments (`PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True`).
+        expandable_segments: bool = "false";
         /// The optimizer.
         optimizer: OptimizerKind = "adamw";
         /// The learning rate after the warmup.

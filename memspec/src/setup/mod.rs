@@ -10,7 +10,8 @@ use serde::Serialize;
 use crate::device::Device;
 use crate::model::Architecture;
 use crate::plan::{
-    AdapterKind, DataFormat, EngineName, LossOn, OptimizerKind, Padding, Precision, QuantizeKind, Schedule,
+    AdapterKind, Attention, CachePrecision, DataFormat, EngineName, Float, ImageSize, LossKind, LossOn, OptimizerKind,
+    Padding, ParallelKind, Precision, QuantizeKind, Schedule, ServePrecision, Storage,
 };
 use crate::quantity::Bytes;
 
@@ -36,6 +37,8 @@ pub struct Setup {
     pub output: Option<PathBuf>,
     /// Seed of initial adapters and of the order of samples.
     pub seed: u64,
+    /// The devices that share the work; `None`: one does it.
+    pub parallel: Option<Parallel>,
     /// How the base weights are packed; `None`: not.
     pub quantize: Option<Quantize>,
     /// The adapter; `None`: full fine-tuning.
@@ -48,10 +51,36 @@ pub struct Setup {
     pub eval: Option<Eval>,
     /// Checkpoints.
     pub save: Save,
+    /// Inference with the result, to be costed; `None`: not asked for.
+    pub serve: Option<Serve>,
     /// What it may take.
     pub budget: Budget,
     /// Bytes that the process holds before it loads the model, where the process that asks is the one that will train.
     pub resident_before: Option<u64>,
+}
+
+/// Several devices sharing the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Parallel {
+    /// How.
+    pub kind: ParallelKind,
+    /// Devices in each machine.
+    pub gpus: u32,
+    /// Machines.
+    pub nodes: u32,
+    /// Gathered parameters are dropped again after the forward pass.
+    pub reshard: bool,
+    /// Parameters and optimizer states rest in host memory.
+    pub offload: bool,
+    /// Blocks are checkpointed by FSDP's wrapper of each (accelerate's `fsdp_activation_checkpointing`), not by the model.
+    pub wrapped_checkpointing: bool,
+}
+
+impl Parallel {
+    /// Devices in all.
+    pub fn world(&self) -> u64 {
+        u64::from(self.gpus) * u64::from(self.nodes)
+    }
 }
 
 /// Packed base weights.
@@ -65,6 +94,10 @@ pub struct Quantize {
     pub block: u32,
     /// Leaf names of linears that stay dense.
     pub skip: Vec<String>,
+    /// The type that weights are unpacked to.
+    pub compute: Float,
+    /// The type of the tensors that hold the packed weights.
+    pub storage: Storage,
 }
 
 /// A low-rank adapter.
@@ -82,6 +115,10 @@ pub struct Adapter {
     pub dropout: f64,
     /// Leaf names of the adapted linears: `q_proj` ...
     pub targets: Vec<String>,
+    /// The vision tower's linears are adapted too.
+    pub vision: bool,
+    /// Type of the adapter's matrices; `None`: the engine's own choice.
+    pub dtype: Option<Float>,
     /// Modules trained whole beside the adapter.
     pub train_whole: Vec<String>,
 }
@@ -111,6 +148,10 @@ pub struct Data {
     pub packing: bool,
     /// How a micro batch's samples get one length.
     pub padding: Padding,
+    /// Images in each sample.
+    pub images: u32,
+    /// Their size, before the processor rounds it to its patches; `None` where there are no images.
+    pub image_size: Option<ImageSize>,
     /// What the run will draw, once the file is tokenized.
     pub drawn: Option<Drawn>,
 }
@@ -139,6 +180,16 @@ pub struct Train {
     pub accumulate: u32,
     /// How many blocks, the first ones, are computed again in backward.
     pub recomputed_blocks: u64,
+    /// The inputs of recomputed blocks are kept in host memory.
+    pub activation_offload: bool,
+    /// How attention is computed; never `Auto` for the engines `trl` and `unsloth`.
+    pub attention: Attention,
+    /// How logits and loss are formed.
+    pub loss: LossKind,
+    /// Liger's fused kernels compute norms, RoPE and the feed-forward part.
+    pub liger: bool,
+    /// PyTorch's allocator grows its segments (`expandable_segments:True`).
+    pub expandable_segments: bool,
     /// The optimizer.
     pub optimizer: OptimizerKind,
     /// Highest learning rate.
@@ -195,6 +246,21 @@ pub struct Save {
     pub every: u64,
     /// How many are kept.
     pub keep: u64,
+    /// The adapter is saved merged into the base, too.
+    pub merge: bool,
+}
+
+/// Inference with the result, to be costed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Serve {
+    /// The type of the weights.
+    pub precision: ServePrecision,
+    /// Tokens of one conversation.
+    pub context: u64,
+    /// Conversations at once.
+    pub concurrency: u32,
+    /// The type of cached keys and values.
+    pub cache: CachePrecision,
 }
 
 /// What a run may take.
@@ -204,6 +270,9 @@ pub struct Budget {
     pub device_memory: Bytes,
     /// The limit is the plan's own; else it is what the device has.
     pub written: bool,
+    /// The most that PyTorch's caching allocator may hold, in place of what the process's context leaves of `device_memory`
+    /// (`torch.cuda.set_per_process_memory_fraction`); `None`: no limit of its own.
+    pub allocator: Option<Bytes>,
 }
 
 impl Setup {
@@ -215,6 +284,11 @@ impl Setup {
     /// Samples, and tokens of each, of the micro batch with the most tokens.
     pub fn largest_batch(&self) -> (u64, u64) {
         self.data.drawn.map_or((u64::from(self.train.micro_batch), self.data.context), |drawn| drawn.largest)
+    }
+
+    /// Devices that share the work; 1 without `parallel`.
+    pub fn world(&self) -> u64 {
+        self.parallel.map_or(1, |parallel| parallel.world())
     }
 
     /// How many blocks, the first ones, are computed again in backward.

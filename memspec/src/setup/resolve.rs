@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Adapter, Budget, Data, Eval, Length, Quantize, Save, Setup, Train, Warmup};
+use super::{Adapter, Budget, Data, Eval, Length, Parallel, Quantize, Save, Serve, Setup, Train, Warmup};
 use crate::device::{self, Device, DeviceError, DeviceKind};
 use crate::model::{self, Architecture, Environment, ModelError};
 use crate::plan::{
-    self, Checkpointing, Choice, DataFormat, EngineName, Headroom, LossOn, OptimizerKind, Padding, Plan, Precision,
-    QuantizeKind, Schedule, Targets,
+    self, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, Headroom, LossKind, LossOn,
+    Offload, OptimizerKind, Padding, Plan, Precision, QuantizeKind, Schedule, ServePrecision, Storage, Targets,
 };
 use crate::quantity::Bytes;
 
-/// Context of the engine `memspec` when a plan does not say: this, or the model's positions when they are fewer.
+/// Context when a plan does not say: this, or the model's positions when they are fewer.
 const DEFAULT_CONTEXT: u64 = 2048;
 
 /// A setting that cannot be resolved.
@@ -76,21 +76,24 @@ pub fn resolve(plan: &Plan, base: &Path, environment: &Environment) -> Result<Se
         engine,
         output: one(&plan.output).map(|path| base.join(path)),
         seed: one(&plan.seed).unwrap_or(42),
-        quantize: plan.quantize.as_ref().map(|block| quantize(block, engine)),
+        parallel: plan.parallel.as_ref().map(parallel),
+        quantize: plan.quantize.as_ref().map(|block| quantize(block, engine, precision)),
         adapter,
         eval: eval(plan, base),
-        train: train(&train_block, precision, model.layers),
+        train: train(&train_block, engine, precision, model.layers),
         save: Save {
             every: plan.save.as_ref().and_then(|save| one(&save.every)).map_or(500, |steps| steps.0),
             keep: plan.save.as_ref().and_then(|save| one(&save.keep)).map_or(2, u64::from),
+            merge: plan.save.as_ref().and_then(|save| one(&save.merge)).unwrap_or(false),
         },
+        serve: plan.serve.as_ref().map(|block| serve(block, data.context)),
         budget: budget(plan, &device),
         resident_before: None,
         data,
         device,
         model,
     };
-    unsupported(plan, &train_block, &mut problems);
+    unsupported(plan, &mut problems);
     if problems.is_empty() { Ok(setup) } else { Err(problems) }
 }
 
@@ -126,13 +129,30 @@ fn default_precision(device: &Device) -> Precision {
     }
 }
 
-fn quantize(block: &plan::Quantize, engine: EngineName) -> Quantize {
+fn parallel(block: &plan::Parallel) -> Parallel {
+    Parallel {
+        kind: block.kind,
+        gpus: one(&block.gpus).unwrap_or(1),
+        nodes: one(&block.nodes).unwrap_or(1),
+        reshard: one(&block.reshard).unwrap_or(true),
+        offload: one(&block.offload) == Some(Offload::Host),
+        wrapped_checkpointing: one(&block.wrapped_checkpointing).unwrap_or(false),
+    }
+}
+
+fn quantize(block: &plan::Quantize, engine: EngineName, precision: Precision) -> Quantize {
     let default_double = block.kind == QuantizeKind::Nf4 && engine == EngineName::Memspec;
     Quantize {
         kind: block.kind,
         double: one(&block.double).unwrap_or(default_double),
         block: one(&block.block).unwrap_or(64),
         skip: one(&block.skip).unwrap_or_else(|| vec!["lm_head".to_owned()]),
+        compute: one(&block.compute).unwrap_or(match precision {
+            Precision::Bf16 | Precision::Bf16Pure => Float::Bf16,
+            Precision::Fp16 => Float::Fp16,
+            Precision::F32 => Float::F32,
+        }),
+        storage: one(&block.storage).unwrap_or(Storage::Uint8),
     }
 }
 
@@ -150,6 +170,8 @@ fn adapter(block: &plan::Adapter, model: &Architecture) -> Result<Adapter, Unres
         rank_stabilized: one(&block.rank_stabilized).unwrap_or(false),
         dropout: one(&block.dropout).map_or(0.0, |percent| percent.0 / 100.0),
         targets,
+        vision: one(&block.vision).unwrap_or(false),
+        dtype: one(&block.dtype),
         train_whole: one(&block.train_whole).unwrap_or_default(),
     })
 }
@@ -165,6 +187,8 @@ fn data(plan: &Plan, base: &Path, model: &Architecture) -> Data {
         context: one(&block.context).map_or_else(|| DEFAULT_CONTEXT.min(model.max_positions), |tokens| tokens.0),
         packing: one(&block.packing).unwrap_or(false),
         padding: one(&block.padding).unwrap_or(Padding::Longest),
+        images: one(&block.images).unwrap_or(0),
+        image_size: one(&block.image_size),
         drawn: None,
     }
 }
@@ -180,7 +204,16 @@ fn eval(plan: &Plan, base: &Path) -> Option<Eval> {
     })
 }
 
-fn train(block: &plan::Train, precision: Precision, layers: u64) -> Train {
+fn serve(block: &plan::Serve, context: u64) -> Serve {
+    Serve {
+        precision: one(&block.precision).unwrap_or(ServePrecision::F16),
+        context: one(&block.context).map_or(context, |tokens| tokens.0),
+        concurrency: one(&block.concurrency).unwrap_or(1),
+        cache: one(&block.cache).unwrap_or(CachePrecision::F16),
+    }
+}
+
+fn train(block: &plan::Train, engine: EngineName, precision: Precision, layers: u64) -> Train {
     let length = match (one(&block.steps), one(&block.epochs)) {
         (Some(steps), _) => Length::Steps(steps.0),
         (None, epochs) => Length::Epochs(epochs.unwrap_or(1.0)),
@@ -201,6 +234,15 @@ fn train(block: &plan::Train, precision: Precision, layers: u64) -> Train {
             // `auto` starts here; `solve` takes blocks off for as long as the plan fits.
             Checkpointing::Block | Checkpointing::Auto => layers,
         },
+        activation_offload: one(&block.activation_offload).unwrap_or(false),
+        attention: match one(&block.attention).unwrap_or(Attention::Auto) {
+            // What transformers takes when nothing is asked for (`PreTrainedModel._check_and_adjust_attn_implementation`).
+            Attention::Auto if engine != EngineName::Memspec => Attention::Sdpa,
+            attention => attention,
+        },
+        loss: one(&block.loss).unwrap_or(LossKind::Auto),
+        liger: one(&block.liger).unwrap_or(false),
+        expandable_segments: one(&block.expandable_segments).unwrap_or(false),
         optimizer: one(&block.optimizer).unwrap_or(OptimizerKind::Adamw),
         learning_rate: one(&block.learning_rate).unwrap_or(2e-4),
         schedule: one(&block.schedule).unwrap_or(Schedule::Cosine),
@@ -229,43 +271,16 @@ fn budget(plan: &Plan, device: &Device) -> Budget {
         Some(Headroom::Bytes(bytes)) => bytes.0,
         None => 0,
     };
-    Budget { device_memory: Bytes(limit.saturating_sub(kept_free)), written: written.is_some() }
+    Budget { device_memory: Bytes(limit.saturating_sub(kept_free)), written: written.is_some(), allocator: None }
 }
 
-/// Settings that are part of the language and that this version costs and runs nowhere.
-fn unsupported(plan: &Plan, train: &plan::Train, problems: &mut Vec<Unresolved>) {
-    let mut refuse = |setting: &str, message: &str| {
-        problems.push(
-            Unresolved::new("unsupported-setting", setting, message).help("remove it, or wait for a later version"),
-        );
-    };
-    if plan.parallel.is_some() {
-        refuse("parallel", "several devices are not supported in this version");
-    }
-    if one(&train.activation_offload) == Some(true) {
-        refuse("train.activation_offload", "offloading block inputs is not supported in this version");
-    }
-    if !matches!(one(&train.attention), None | Some(plan::Attention::Auto)) {
-        refuse("train.attention", "the engine `memspec` has one kind of attention, linear in memory: `auto`");
-    }
-    if !matches!(one(&train.loss), None | Some(plan::LossKind::Auto | plan::LossKind::Chunked)) {
-        refuse("train.loss", "the engine `memspec` always computes the loss in chunks: `auto` or `chunked`");
-    }
+/// Settings that are part of the language and that no engine costs or runs in this version; what one engine lacks, it refuses itself.
+fn unsupported(plan: &Plan, problems: &mut Vec<Unresolved>) {
     if plan.eval.as_ref().is_some_and(|eval| eval.generate.is_some()) {
-        refuse("eval.generate", "answering a prompt while training is not supported in this version");
-    }
-    if plan.save.as_ref().is_some_and(|save| one(&save.merge) == Some(true)) {
-        refuse("save.merge", "merging the adapter is not supported in this version");
-    }
-    if let Some(adapter) = &plan.adapter {
-        if !matches!(one(&adapter.dtype), None | Some(plan::Float::F32)) {
-            refuse("adapter.dtype", "the engine `memspec` keeps adapters in f32");
-        }
-        if one(&adapter.vision) == Some(true) {
-            refuse("adapter.vision", "vision towers are not supported in this version");
-        }
-    }
-    if plan.data.as_ref().is_some_and(|data| one(&data.images).is_some_and(|images| images > 0)) {
-        refuse("data.images", "images are not supported in this version");
+        let what = "answering a prompt while training is not supported in this version";
+        problems.push(
+            Unresolved::new("unsupported-setting", "eval.generate", what)
+                .help("remove it, or wait for a later version"),
+        );
     }
 }

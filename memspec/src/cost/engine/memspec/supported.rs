@@ -3,7 +3,7 @@
 use crate::cost::CostError;
 use crate::device::DeviceKind;
 use crate::model::{Activation, Family, Norm, RopeScaling};
-use crate::plan::{AdapterKind, OptimizerKind, Precision, QuantizeKind};
+use crate::plan::{AdapterKind, Attention, Float, LossKind, OptimizerKind, Precision, QuantizeKind};
 use crate::setup::Setup;
 
 /// Elements, of a model or of what flows through it, that are still costed: 2^54.
@@ -108,5 +108,47 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
     if setup.data.packing {
         return refuse("data.packing", "the engine `memspec` does not pack samples in this version".to_owned());
     }
-    Ok(())
+    match of_other_engines(setup) {
+        Some((setting, what)) => refuse(setting, what.to_owned()),
+        None => Ok(()),
+    }
+}
+
+/// The first setting that only the engines `trl` and `unsloth` have.
+fn of_other_engines(setup: &Setup) -> Option<(&'static str, &'static str)> {
+    let (train, adapter) = (&setup.train, setup.adapter.as_ref());
+    [
+        (setup.parallel.is_some(), "parallel", "the engine `memspec` runs on one device in this version"),
+        (
+            train.activation_offload,
+            "train.activation_offload",
+            "the engine `memspec` keeps block inputs on the device in this version",
+        ),
+        (
+            train.attention != Attention::Auto,
+            "train.attention",
+            "the engine `memspec` has one kind of attention, linear in memory: `auto`",
+        ),
+        (
+            !matches!(train.loss, LossKind::Auto | LossKind::Chunked),
+            "train.loss",
+            "the engine `memspec` always computes the loss in chunks: `auto` or `chunked`",
+        ),
+        (train.liger, "train.liger", "the engine `memspec` has kernels of its own, not Liger's"),
+        (train.expandable_segments, "train.expandable_segments", "the engine `memspec` does not allocate with PyTorch"),
+        (setup.save.merge, "save.merge", "the engine `memspec` does not merge adapters in this version"),
+        (
+            adapter.is_some_and(|adapter| !matches!(adapter.dtype, None | Some(Float::F32))),
+            "adapter.dtype",
+            "the engine `memspec` keeps adapters in f32",
+        ),
+        (
+            adapter.is_some_and(|adapter| adapter.vision),
+            "adapter.vision",
+            "the engine `memspec` runs no vision towers in this version",
+        ),
+        (setup.data.images > 0, "data.images", "the engine `memspec` takes no images in this version"),
+    ]
+    .into_iter()
+    .find_map(|(asked, setting, what)| asked.then_some((setting, what)))
 }
