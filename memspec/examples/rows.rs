@@ -46,12 +46,12 @@ fn main() {
         }
         if let Some(px) = j["image_px"].as_str() { let (w, h) = px.split_once('x').unwrap(); setup.data.image_size = Some(ImageSize { width: w.parse().unwrap(), height: h.parse().unwrap() }); setup.data.images = n("images", 0) as u32; }
         let t0 = Instant::now();
-        let trace = match setup.engine { EngineName::Trl => memspec::cost::engine::trl::trace(&setup), _ => continue };
+        let trace = match setup.engine { EngineName::Trl => memspec::cost::engine::trl::trace(&setup), _ => memspec::cost::engine::unsloth::trace(&setup) };
         let trace = match trace { Ok(t) => t, Err(e) => { println!("{i} {name}: {e}"); continue } };
         let t1 = t0.elapsed();
         let r = replay_cached(&trace, Pool::UNLIMITED);
         let t2 = t0.elapsed();
-        let full = memspec::cost::engine::trl::trace_in_full(&setup).unwrap();
+        let full = (if setup.engine == EngineName::Trl { memspec::cost::engine::trl::trace_in_full(&setup) } else { memspec::cost::engine::unsloth::trace_in_full(&setup) }).unwrap();
         let t3 = t0.elapsed();
         let same = full.events().iter().filter(|e| !matches!(e, memspec::cost::Event::Block(_))).eq(trace.events().iter().filter(|e| !matches!(e, memspec::cost::Event::Block(_)))) ;
         let phase = |p: PhaseName| r.phases.iter().find(|x| x.name == p).copied();

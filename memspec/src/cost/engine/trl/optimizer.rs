@@ -21,7 +21,7 @@ pub(crate) struct States {
 }
 
 /// One optimizer step: gradients are clipped by their norm, parameters stepped, gradients freed.
-pub(super) fn step(tape: &mut Tape<'_>, shape: &Shape, model: &Model, states: &mut States) {
+pub(in crate::cost::engine) fn step(tape: &mut Tape<'_>, shape: &Shape, model: &Model, states: &mut States) {
     let parameters: Vec<Parameter> = model.trained.iter().map(|trained| Parameter::new(tape, trained)).collect();
     let mut norms = Vec::new();
     each(tape, &parameters, |tape, _| norms.push(tape.new_as(OPTIMIZER_WORK, 1, Dtype::F32)));

@@ -79,7 +79,7 @@ pub(crate) struct Model {
 }
 
 /// Loads the model as `from_pretrained` does.
-pub(super) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: Blocks) -> Model {
+pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: Blocks) -> Model {
     let model = &shape.model;
     let mut loader = Loader { tape, shape, trained: Vec::new() };
     loader.warm_up();
@@ -130,7 +130,7 @@ impl Loader<'_, '_, '_> {
         DecoderBlock { block, input: attention, output, mlp, head_norms, norms }
     }
 
-    pub(super) fn linear(&mut self, linear: &LinearShape) -> Linear {
+    pub(in crate::cost::engine) fn linear(&mut self, linear: &LinearShape) -> Linear {
         let (rows, columns) = (linear.out_features, linear.in_features);
         let stored = if self.shape.skip.iter().any(|skip| skip == linear.leaf()) { Stored::Dense } else { self.shape.stored };
         let weight = match stored {
