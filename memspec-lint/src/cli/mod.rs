@@ -1,5 +1,6 @@
 //! The command `memspec-lint`.
 
+mod accuracy;
 mod check;
 mod completions;
 mod estimate;
@@ -27,7 +28,8 @@ Examples:
   memspec-lint check                      every .mem file below this folder
   memspec-lint check train.mem --fix      repair what can be repaired without changing the training
   memspec-lint check --diff               show what --fix would do
-  memspec-lint estimate train.mem         the peak, what it is made of, what would save memory
+  memspec-lint estimate train.mem         the peak, what it is made of, how long it trains
+  memspec-lint accuracy rows.jsonl        predictions beside measured runs
   memspec-lint explain peak-over-budget   what a rule finds, and why
 
 Exit codes: 0 clean, 1 findings, 2 could not run";
@@ -37,9 +39,12 @@ enum Command {
     /// Finds what is wrong with plans, and repairs it
     #[command(after_help = check::EXAMPLES)]
     Check(check::Arguments),
-    /// Says what a plan takes in memory, and what each setting costs
+    /// Says what a plan takes in memory, time and money, and what each setting costs
     #[command(after_help = estimate::EXAMPLES)]
     Estimate(estimate::Arguments),
+    /// Predicts measured runs, and says how far off it is
+    #[command(after_help = accuracy::EXAMPLES)]
+    Accuracy(accuracy::Arguments),
     /// Prints a rule's page
     Explain(explain::Arguments),
     /// Lists every rule
@@ -84,6 +89,7 @@ pub fn run() -> ExitCode {
     let outcome = match cli.command {
         Command::Check(arguments) => check::run(&arguments, style),
         Command::Estimate(arguments) => estimate::run(&arguments, style),
+        Command::Accuracy(arguments) => accuracy::run(&arguments, style),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -96,7 +96,9 @@ pub fn replay_cached(trace: &Trace, pool: Pool) -> CachedReplay {
     close(&mut figures, phase, highest, memory.allocated());
     let phases = PhaseName::ALL
         .into_iter()
-        .filter_map(|name| figures[name as usize].map(|(peak, after)| Phase { name, allocated_bytes: peak, after_bytes: after }))
+        .filter_map(|name| {
+            figures[name as usize].map(|(peak, after)| Phase { name, allocated_bytes: peak, after_bytes: after })
+        })
         .collect();
     CachedReplay {
         phases,

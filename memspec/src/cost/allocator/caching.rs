@@ -240,7 +240,8 @@ impl Caching {
             NONE => (pool as u64) << 48,
             tail => self.blocks[tail as usize].address + self.blocks[tail as usize].size,
         };
-        let new = self.insert(Block { size: bytes, address, previous: tail, next: NONE, pool: pool as u16, free: false });
+        let new =
+            self.insert(Block { size: bytes, address, previous: tail, next: NONE, pool: pool as u16, free: false });
         if tail != NONE {
             self.blocks[tail as usize].next = new;
         }

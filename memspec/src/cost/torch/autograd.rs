@@ -77,7 +77,9 @@ impl<'a> Tape<'a> {
         self.at(None);
         self.nodes.clear();
         for leaf in &mut self.leaves {
-            leaf.input = None;
+            if leaf.input.take().is_some() {
+                leaf.gradient = None;
+            }
         }
         for (block, storage) in std::mem::take(&mut self.pins) {
             self.at(block);

@@ -129,9 +129,7 @@ impl<'a> Tape<'a> {
             let Some(gradient) = &gradients[0] else { return vec![None, None] };
             types
                 .into_iter()
-                .map(|own| {
-                    Some(if own == dtype { gradient.clone() } else { tape.new_tensor(gradient.elements, own) })
-                })
+                .map(|own| Some(if own == dtype { gradient.clone() } else { tape.new_tensor(gradient.elements, own) }))
                 .collect()
         });
         made_by(y, node, 0)
@@ -153,8 +151,7 @@ impl<'a> Tape<'a> {
     pub(crate) fn mean_last(&mut self, x: &Tensor, rows: u64) -> Tensor {
         let (elements, dtype) = (x.elements, x.dtype);
         let y = self.new_tensor(rows, dtype);
-        let node =
-            self.node(&[Some(x)], 1, &[], move |tape, _, _| vec![Some(tape.new_tensor(elements, dtype))]);
+        let node = self.node(&[Some(x)], 1, &[], move |tape, _, _| vec![Some(tape.new_tensor(elements, dtype))]);
         made_by(y, node, 0)
     }
 
@@ -249,9 +246,11 @@ impl<'a> Tape<'a> {
     pub(crate) fn in_place(&mut self, x: &Tensor, saved: &[&Tensor]) -> Tensor {
         let y = x.view(x.elements).rows_first(x.rows_first);
         let node = self.node(&[Some(x)], 1, saved, |tape, _, gradients| {
-            vec![gradients[0].as_ref().map(|g| {
-                if g.rows_first { g.clone() } else { tape.new_tensor(g.elements, g.dtype) }
-            })]
+            vec![gradients[0].as_ref().map(
+                |g| {
+                    if g.rows_first { g.clone() } else { tape.new_tensor(g.elements, g.dtype) }
+                },
+            )]
         });
         made_by(y, node, 0)
     }
@@ -260,8 +259,7 @@ impl<'a> Tape<'a> {
     pub(crate) fn liger_rms_norm(&mut self, x: &Tensor, weight: &Tensor, rows: u64) -> Tensor {
         let y = self.new_tensor(x.elements, x.dtype);
         let rstd = self.new_tensor(rows, Dtype::F32);
-        let node =
-            self.node(&[Some(x)], 1, &[x, weight, &rstd], |_, _, gradients| vec![gradients[0].clone()]);
+        let node = self.node(&[Some(x)], 1, &[x, weight, &rstd], |_, _, gradients| vec![gradients[0].clone()]);
         made_by(y, node, 0)
     }
 

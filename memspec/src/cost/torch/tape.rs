@@ -272,12 +272,8 @@ impl<'a> Tape<'a> {
 
     /// Runs `run` as one checkpoint.
     pub(crate) fn checkpoint(&mut self, run: Checkpointed<'a>) -> Tensor {
-        let frame = Rc::new(Frame {
-            run,
-            places: Cell::new(0),
-            recomputed: RefCell::new(None),
-            autocast: self.autocast,
-        });
+        let frame =
+            Rc::new(Frame { run, places: Cell::new(0), recomputed: RefCell::new(None), autocast: self.autocast });
         self.recorded = Some(Rc::clone(&frame));
         let output = (frame.run)(self);
         self.recorded = None;

@@ -67,8 +67,8 @@ fn finish(
         q = rotated;
     }
     if shape.eager {
-        let (out, weights) = tape
-            .labelled(SCORES, |tape| tape.eager_attention([&q, &k, &v], shape.attention, positions.mask.as_ref()));
+        let (out, weights) =
+            tape.labelled(SCORES, |tape| tape.eager_attention([&q, &k, &v], shape.attention, positions.mask.as_ref()));
         return (linear::forward(tape, &block.output, &out, shape.rows), Some(weights));
     }
     let mut out = tape.fused_attention([&q, &k, &v], shape.attention, positions.mask.as_ref());
@@ -80,11 +80,8 @@ fn finish(
 
 /// `apply_rotary_pos_emb` (`modeling_llama.py:138`); Phi-3's slices first and joins with what it does not rotate (`modeling_phi3.py`), here nothing.
 pub(super) fn rotate(tape: &mut Tape<'_>, q: &Tensor, positions: &Positions, sliced: bool) -> Tensor {
-    let (rotated, passed) = if sliced {
-        (tape.slice(q, q.elements), Some(tape.slice(q, 0)))
-    } else {
-        (q.clone(), None)
-    };
+    let (rotated, passed) =
+        if sliced { (tape.slice(q, q.elements), Some(tape.slice(q, 0))) } else { (q.clone(), None) };
     let near = tape.multiply(&rotated, &positions.cos);
     let half = rotated.elements / 2;
     let (first, second) = (tape.slice(&rotated, half), tape.slice(&rotated, half));

@@ -74,9 +74,8 @@ pub(super) fn chunked<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
     });
     let _scattered: Vec<Tensor> = (0..3).map(|_| tape.new_tensor(shape.rows, Dtype::F32)).collect();
     let root = tape.new_tensor(1, Dtype::F32);
-    let root = tape.custom(root, &[&log_probability], &[], move |tape, _, _| {
-        vec![Some(tape.new_tensor(scored, Dtype::F32))]
-    });
+    let root =
+        tape.custom(root, &[&log_probability], &[], move |tape, _, _| vec![Some(tape.new_tensor(scored, Dtype::F32))]);
     tape.part = before;
     root
 }

@@ -14,7 +14,10 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     let model = &setup.model;
     let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
     if setup.device.kind == DeviceKind::Cpu {
-        return refuse("device", format!("the engine `{}` is costed on graphics cards, not on the processor", setup.engine));
+        return refuse(
+            "device",
+            format!("the engine `{}` is costed on graphics cards, not on the processor", setup.engine),
+        );
     }
     let (samples, tokens) = setup.largest_batch();
     let width = (model.intermediate + model.hidden + model.query_width()) as f64 * model.layers as f64;
@@ -28,19 +31,22 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if tokens < 2 {
         return refuse("data.context", "a sample needs two tokens to predict one".to_owned());
     }
-    let known = matches!(
-        model.family,
-        Family::Llama | Family::Mistral | Family::Qwen2 | Family::Qwen3 | Family::Phi3
-    );
+    let known = matches!(model.family, Family::Llama | Family::Mistral | Family::Qwen2 | Family::Qwen3 | Family::Phi3);
     if !known || model.norm != Norm::Rms || model.parallel_residual || !model.gated_mlp {
         return refuse(
             "model",
-            format!("the engine `{}` does not know how `{}` (`{}`) allocates yet", setup.engine, model.name, model.model_type),
+            format!(
+                "the engine `{}` does not know how `{}` (`{}`) allocates yet",
+                setup.engine, model.name, model.model_type
+            ),
         );
     }
     if let Some(quantize) = &setup.quantize {
         if !matches!(quantize.kind, QuantizeKind::Nf4 | QuantizeKind::Fp4 | QuantizeKind::Int8) {
-            return refuse("quantize", format!("the engine `{}` costs nf4, fp4 and int8, not {}", setup.engine, quantize.kind));
+            return refuse(
+                "quantize",
+                format!("the engine `{}` costs nf4, fp4 and int8, not {}", setup.engine, quantize.kind),
+            );
         }
         if setup.adapter.is_none() {
             return refuse("quantize", "quantized weights cannot be trained: add `adapter lora { }`".to_owned());

@@ -87,8 +87,7 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
     let decoder = (0..blocks.text).map(|index| loader.decoder_block(index as u16)).collect();
     loader.tape.at(None);
     let norm = loader.parameter(WEIGHTS, (1, model.hidden), false);
-    let head =
-        (!model.tied_embeddings).then(|| loader.parameter(EMBEDDING, (model.vocab, model.hidden), false));
+    let head = (!model.tied_embeddings).then(|| loader.parameter(EMBEDDING, (model.vocab, model.hidden), false));
     let frequencies = [(); 2].map(|()| loader.tape.new_as(WEIGHTS, model.head_dim / 2, Dtype::F32));
     let trained = loader.trained;
     Model { embedding, blocks: decoder, norm, head, _frequencies: frequencies, trained }
@@ -122,8 +121,7 @@ impl Loader<'_, '_, '_> {
         self.tape.at(Some(block));
         let mut attention: Vec<Linear> = model.attention_linears().iter().map(|linear| self.linear(linear)).collect();
         let mlp = model.mlp_linears().iter().map(|linear| self.linear(linear)).collect();
-        let head_norms =
-            model.qk_norm.then(|| [(); 2].map(|()| self.parameter(WEIGHTS, (1, model.head_dim), false)));
+        let head_norms = model.qk_norm.then(|| [(); 2].map(|()| self.parameter(WEIGHTS, (1, model.head_dim), false)));
         let norms = [(); 2].map(|()| self.parameter(WEIGHTS, (1, model.hidden), false));
         // Every architecture's attention ends with its output projection.
         let output = attention.remove(attention.len() - 1);
@@ -132,21 +130,15 @@ impl Loader<'_, '_, '_> {
 
     pub(in crate::cost::engine) fn linear(&mut self, linear: &LinearShape) -> Linear {
         let (rows, columns) = (linear.out_features, linear.in_features);
-        let stored = if self.shape.skip.iter().any(|skip| skip == linear.leaf()) { Stored::Dense } else { self.shape.stored };
+        let stored =
+            if self.shape.skip.iter().any(|skip| skip == linear.leaf()) { Stored::Dense } else { self.shape.stored };
         let weight = match stored {
             Stored::Dense => Weight::Dense(self.parameter(WEIGHTS, (rows, columns), false)),
             Stored::Nf4 { double } => self.nf4(rows * columns, double),
             Stored::Int8 => self.int8(rows, columns),
         };
         let bias = linear.bias.then(|| self.parameter(WEIGHTS, (1, rows), false));
-        Linear {
-            name: linear.leaf().to_owned(),
-            out_features: rows,
-            in_features: columns,
-            weight,
-            bias,
-            adapter: None,
-        }
+        Linear { name: linear.leaf().to_owned(), out_features: rows, in_features: columns, weight, bias, adapter: None }
     }
 
     /// A weight is quantized on the device from its 16 bit copy, which then goes (`bitsandbytes/functional.py`, `quantize_4bit`): packed
@@ -180,10 +172,7 @@ impl Loader<'_, '_, '_> {
     fn int8(&mut self, rows: u64, columns: u64) -> Weight {
         let elements = rows * columns;
         let half = self.tape.new_as(WEIGHTS, elements, Dtype::F16);
-        let parts = vec![
-            self.tape.new_as(WEIGHTS, elements, Dtype::I8),
-            self.tape.new_as(WEIGHTS, rows, Dtype::F32),
-        ];
+        let parts = vec![self.tape.new_as(WEIGHTS, elements, Dtype::I8), self.tape.new_as(WEIGHTS, rows, Dtype::F32)];
         drop(half);
         Weight::Int8 { elements, rows, _parts: parts }
     }

@@ -3,8 +3,8 @@
 //! The source is `LlamaDecoderLayer_fast_forward` (`unsloth/models/llama.py:1163`) with `LoRA_QKV`, `LoRA_W` and `LoRA_MLP`
 //! (`unsloth/kernels/fast_lora.py`). Inductor reuses buffers of equal size, so several names below share one tensor; the comments say which.
 
-use super::super::super::torch::{Tape, Tensor};
 use super::super::super::Part;
+use super::super::super::torch::{Tape, Tensor};
 use super::super::trl::DENSE;
 use super::super::trl::weights::DecoderBlock;
 use super::{ADAPTER_COPIES, Sizes, compile};
@@ -34,7 +34,13 @@ pub(super) struct Saved {
 }
 
 /// Runs the layer; `part`: what its activations are for.
-pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, part: Part, first: bool) -> (Tensor, Saved) {
+pub(super) fn forward(
+    tape: &mut Tape<'_>,
+    sizes: &Sizes,
+    block: &DecoderBlock,
+    part: Part,
+    first: bool,
+) -> (Tensor, Saved) {
     let mut saved = Saved::default();
     attention(tape, sizes, block, part, first, &mut saved);
     let output = mlp(tape, sizes, block, part, first, &mut saved);

@@ -19,7 +19,14 @@ pub(super) fn run(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, mut 
     input
 }
 
-fn mlp(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, saved: &mut Saved, first: bool, gradients: &mut Gradients) -> Tensor {
+fn mlp(
+    tape: &mut Tape<'_>,
+    sizes: &Sizes,
+    block: &DecoderBlock,
+    saved: &mut Saved,
+    first: bool,
+    gradients: &mut Gradients,
+) -> Tensor {
     let (bf16, part) = (Dtype::Bf16, ACTIVATION_GRADIENTS);
     let adapted = sizes.adapted("gate_proj") || sizes.adapted("up_proj") || sizes.adapted("down_proj");
     let unpacked = sizes.unpacked(block, "down_proj").map(|elements| tape.new_as(DENSE, elements, bf16));
@@ -64,7 +71,14 @@ fn mlp(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, saved: &mut Sav
     input
 }
 
-fn attention(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, saved: &mut Saved, first: bool, gradients: &mut Gradients) {
+fn attention(
+    tape: &mut Tape<'_>,
+    sizes: &Sizes,
+    block: &DecoderBlock,
+    saved: &mut Saved,
+    first: bool,
+    gradients: &mut Gradients,
+) {
     let (bf16, part) = (Dtype::Bf16, ACTIVATION_GRADIENTS);
     let norm_gradient = tape.new_as(part, sizes.hidden, bf16);
     saved.residual = None;

@@ -14,9 +14,10 @@ pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, 
     let dense = |name: &str| sizes.unpacked(block, name).unwrap_or(0);
     let projected = if sizes.stock { 0 } else { dense("q_proj") + sizes.query + sizes.key };
     let mlp = if sizes.stock { "gate_up_proj" } else { "gate_proj" };
-    let one_sample = sizes.shape.attention.batch == 1 && dense(mlp) > 0 && !sizes.stock;
-    let (first_pool, gate_pool) = if one_sample {
-        // Specialised to one sample: gate is beside the attention's buffers, unpacked weights beside up.
+    // Where the activations are at least as large as the unpacked weights, the plan lets the two share: gate's buffer beside the attention's, unpacked
+    // weights in up's. For one sample, a graph of its own, it always does.
+    let shared = dense(mlp) > 0 && !sizes.stock && (sizes.shape.attention.batch == 1 || sizes.inner >= dense(mlp));
+    let (first_pool, gate_pool) = if shared {
         (sizes.inner.max(dense("q_proj") + sizes.hidden), dense(mlp).max(sizes.inner))
     } else {
         (dense(mlp).max(sizes.query_padded).max(projected), sizes.inner * if sizes.stock { 2 } else { 1 })
@@ -28,8 +29,8 @@ pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, 
     drop(attention);
     let residual = new(sizes.hidden);
     let up = new(sizes.inner);
-    // Gate, up and their product exist together; without unpacked weights, or with one sample, the product takes the first pool.
-    let product = (dense(mlp) > 0 && !one_sample && !sizes.stock).then(|| new(sizes.inner));
+    // Gate, up and their product exist together; without unpacked weights, or with shared pools, the product takes the first pool.
+    let product = (dense(mlp) > 0 && !shared && !sizes.stock).then(|| new(sizes.inner));
     compile::time_a_kernel(tape, sizes, first);
     drop((product, up, unpacked, residual, gate));
     output

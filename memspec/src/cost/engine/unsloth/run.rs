@@ -3,7 +3,9 @@
 use super::super::super::torch::{Leaf, Tape, Tensor};
 use super::super::super::{PhaseName, Trace};
 use super::super::trl::weights::{DecoderBlock, Model};
-use super::super::trl::{ACTIVATION_GRADIENTS, ACTIVATIONS, GRADIENTS, INPUTS, POSITIONS, RECOMPUTED, WORKSPACE, batch, optimizer};
+use super::super::trl::{
+    ACTIVATION_GRADIENTS, ACTIVATIONS, GRADIENTS, INPUTS, POSITIONS, RECOMPUTED, WORKSPACE, batch, optimizer,
+};
 use super::checkpoint::Staging;
 use super::{Sizes, layer, layer_backward, loss, planned, rope, stock, stock_loss};
 use crate::model::Dtype;
@@ -142,7 +144,8 @@ impl Run<'_> {
             return Vec::new();
         }
         let angles = sizes.shape.attention.tokens * sizes.shape.model.head_dim;
-        let mut positions: Vec<Tensor> = sizes.mask.map(|elements| tape.new_as(POSITIONS, elements, Dtype::Bool)).into_iter().collect();
+        let mut positions: Vec<Tensor> =
+            sizes.mask.map(|elements| tape.new_as(POSITIONS, elements, Dtype::Bool)).into_iter().collect();
         positions.extend((0..2).map(|_| tape.new_as(POSITIONS, angles, Dtype::Bf16)));
         positions
     }

@@ -55,7 +55,8 @@ impl Sizes {
             shape.targets.retain(|name| name == "o_proj" || name == "down_proj");
         }
         let attention = shape.attention;
-        let tokens = if stock { attention.tokens } else { attention.tokens - attention.tokens % LENGTH_BUCKET + LENGTH_BUCKET };
+        let tokens =
+            if stock { attention.tokens } else { attention.tokens - attention.tokens % LENGTH_BUCKET + LENGTH_BUCKET };
         let padded = attention.batch * tokens;
         let (query_width, key_width) = (model.heads * model.head_dim, model.kv_heads * model.head_dim);
         // float32 gradients of queries; for shared key heads as much again, gradients of keys and values for every query head; row sums.

@@ -22,10 +22,18 @@ pub(super) struct Saved {
 }
 
 /// Runs the layer.
-pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, part: Part, first: bool) -> (Tensor, Saved) {
+pub(super) fn forward(
+    tape: &mut Tape<'_>,
+    sizes: &Sizes,
+    block: &DecoderBlock,
+    part: Part,
+    first: bool,
+) -> (Tensor, Saved) {
     let (shape, bf16) = (&sizes.shape, Dtype::Bf16);
     let mut saved = Saved::default();
-    let dense = |tape: &mut Tape<'_>, name: &str| sizes.unpacked(block, name).map(|elements| tape.new_as(DENSE, elements, bf16));
+    let dense = |tape: &mut Tape<'_>, name: &str| {
+        sizes.unpacked(block, name).map(|elements| tape.new_as(DENSE, elements, bf16))
+    };
     saved.norms.push(tape.new_as(part, shape.rows, Dtype::F32));
     let queries = tape.new_as(part, sizes.query, bf16);
     let unpacked = dense(tape, "qkv_proj");
@@ -59,9 +67,17 @@ pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, 
 }
 
 /// Its backward; returns the gradient of the layer's input.
-pub(super) fn backward(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, mut saved: Saved, first: bool) -> Tensor {
+pub(super) fn backward(
+    tape: &mut Tape<'_>,
+    sizes: &Sizes,
+    block: &DecoderBlock,
+    mut saved: Saved,
+    first: bool,
+) -> Tensor {
     let (part, bf16) = (ACTIVATION_GRADIENTS, Dtype::Bf16);
-    let dense = |tape: &mut Tape<'_>, name: &str| sizes.unpacked(block, name).map(|elements| tape.new_as(DENSE, elements, bf16));
+    let dense = |tape: &mut Tape<'_>, name: &str| {
+        sizes.unpacked(block, name).map(|elements| tape.new_as(DENSE, elements, bf16))
+    };
     adapter_gradients(tape, sizes, block, "down_proj");
     saved.product = None;
     let from_adapter = tape.new_as(part, sizes.inner, bf16);

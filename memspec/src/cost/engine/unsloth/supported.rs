@@ -13,7 +13,10 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
         return refuse("adapter", "the engine `unsloth` is costed for LoRA: add `adapter lora { }`");
     }
     if setup.quantize.as_ref().is_some_and(|quantize| quantize.kind == QuantizeKind::Int8 || !quantize.double) {
-        return refuse("quantize", "Unsloth loads 4 bit weights with double quantization; only that is costed, and 16 bit weights");
+        return refuse(
+            "quantize",
+            "Unsloth loads 4 bit weights with double quantization; only that is costed, and 16 bit weights",
+        );
     }
     if setup.train.precision != Precision::Bf16 {
         return refuse("train.precision", "the engine `unsloth` is costed for bf16");
