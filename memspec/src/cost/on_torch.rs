@@ -37,7 +37,8 @@ pub(super) fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
 fn trace(setup: &Setup) -> Result<Trace, CostError> {
     match setup.engine {
         EngineName::Trl => engine::trl::trace(setup),
-        EngineName::Unsloth | EngineName::Memspec => Err(CostError::Unsupported {
+        EngineName::Unsloth => engine::unsloth::trace(setup),
+        EngineName::Memspec => Err(CostError::Unsupported {
             setting: "engine",
             what: format!("the engine `{}` is not costed on PyTorch", setup.engine),
         }),

@@ -2,3 +2,4 @@
 
 pub mod memspec;
 pub mod trl;
+pub mod unsloth;

@@ -7,7 +7,7 @@ use super::{ADAPTER, GRADIENTS, Shape};
 use crate::model::Dtype;
 
 /// Gives every targeted linear its matrices, as float32, and then casts them to what the trainer wants, one after the other.
-pub(super) fn add(tape: &mut Tape<'_>, shape: &Shape, model: &mut Model) {
+pub(in crate::cost::engine) fn add(tape: &mut Tape<'_>, shape: &Shape, model: &mut Model) {
     if shape.full {
         return;
     }

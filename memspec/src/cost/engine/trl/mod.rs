@@ -3,18 +3,18 @@
 //! Read from the sources of torch 2.11, transformers 5.17, TRL 1.15, PEFT 0.21, bitsandbytes 0.50 and Liger 0.8; line numbers in comments are theirs.
 //! The functions here follow that Python's locals: what lives there while something is allocated lives here.
 
-mod adapter;
+pub(super) mod adapter;
 mod attention;
-mod batch;
+pub(super) mod batch;
 mod decoder;
 mod linear;
 mod loss;
 mod mlp;
 mod norm;
-mod optimizer;
-mod shape;
-mod supported;
-mod weights;
+pub(super) mod optimizer;
+pub(super) mod shape;
+pub(super) mod supported;
+pub(super) mod weights;
 
 use super::super::expand::{Blocks, expand};
 use super::super::torch::Tape;

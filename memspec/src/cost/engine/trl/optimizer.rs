@@ -24,7 +24,7 @@ pub(crate) struct States {
 }
 
 /// One optimizer step: gradients are clipped by their norm, parameters stepped, gradients freed.
-pub(super) fn step(tape: &mut Tape<'_>, shape: &Shape, model: &Model, states: &mut States) {
+pub(in crate::cost::engine) fn step(tape: &mut Tape<'_>, shape: &Shape, model: &Model, states: &mut States) {
     let mut parameters: Vec<Parameter> = model.trained.iter().map(|trained| Parameter::new(tape, trained)).collect();
     // The trainer's groups: what decays, which is matrices, then norms and biases.
     parameters.sort_by_key(|parameter| parameter.trained.shape.0 == 1);

@@ -10,7 +10,7 @@ use crate::setup::Setup;
 const MOST_ELEMENTS: f64 = (1u64 << 54) as f64;
 
 /// Says what this engine does not cost, with the setting that asks for it.
-pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
+pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     let model = &setup.model;
     let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
     if setup.device.kind == DeviceKind::Cpu {

@@ -96,7 +96,7 @@ pub(crate) struct Model {
 
 /// Loads the model as `from_pretrained` does: in the order of the sorted names (`transformers/core_model_loading.py:1647`), which starts with the
 /// head.
-pub(super) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: Blocks) -> Model {
+pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: Blocks) -> Model {
     let model = &shape.model;
     let mut loader = Loader { tape, shape, code_map: false };
     loader.warm_up();

@@ -1,0 +1,151 @@
+//! A compiled decoder layer of Llama's kind with gradients: what its generated forward allocates, and what it leaves for backward.
+//!
+//! The source is `LlamaDecoderLayer_fast_forward` (`unsloth/models/llama.py:1163`) with `LoRA_QKV`, `LoRA_W` and `LoRA_MLP`
+//! (`unsloth/kernels/fast_lora.py`). Inductor reuses buffers of equal size, so several names below share one tensor; the comments say which.
+
+use super::super::super::Part;
+use super::super::super::torch::{Tape, Tensor};
+use super::super::trl::DENSE;
+use super::super::trl::weights::DecoderBlock;
+use super::{ADAPTER_COPIES, Sizes, compile};
+use crate::model::Dtype;
+
+/// What the backward of a layer needs; a field goes when its last reader has run.
+#[derive(Debug, Default)]
+pub(super) struct Saved {
+    /// The normed input, for adapters of queries, keys and values.
+    pub(super) normed: Option<Tensor>,
+    /// Reciprocal norms of both layer norms.
+    pub(super) norms: Vec<Tensor>,
+    /// The second norm's output, for adapters of gate and up (first the queries, then the attention's projection).
+    pub(super) normed_2: Option<Tensor>,
+    /// The attention's output by rows, for its projection's adapter (first the rotated queries).
+    pub(super) attended: Option<Tensor>,
+    /// Queries and keys before their norms, and those norms (Qwen3).
+    pub(super) head_norms: Vec<Tensor>,
+    /// Padded queries, keys, values, the attention's output, log-sums and two random words.
+    pub(super) attention: Vec<Tensor>,
+    /// Copies and inner products of adapters that PEFT's forward keeps.
+    pub(super) adapters: Vec<Tensor>,
+    /// The sum before the second norm.
+    pub(super) residual: Option<Tensor>,
+    pub(super) gate: Option<Tensor>,
+    pub(super) up: Option<Tensor>,
+}
+
+/// Runs the layer; `part`: what its activations are for.
+pub(super) fn forward(
+    tape: &mut Tape<'_>,
+    sizes: &Sizes,
+    block: &DecoderBlock,
+    part: Part,
+    first: bool,
+) -> (Tensor, Saved) {
+    let mut saved = Saved::default();
+    attention(tape, sizes, block, part, first, &mut saved);
+    let output = mlp(tape, sizes, block, part, first, &mut saved);
+    (output, saved)
+}
+
+fn attention(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, part: Part, first: bool, saved: &mut Saved) {
+    let shape = &sizes.shape;
+    let model = &shape.model;
+    let bf16 = Dtype::Bf16;
+    let qkv = ["q_proj", "k_proj", "v_proj"].into_iter().any(|name| sizes.adapted(name));
+    let normed = tape.new_as(part, sizes.hidden, bf16);
+    saved.norms.push(tape.new_as(part, shape.rows, Dtype::F32));
+    let unpacked_query = sizes.unpacked(block, "q_proj").map(|elements| tape.new_as(DENSE, elements, bf16));
+    let queries = tape.new_as(part, sizes.query, bf16);
+    let low = lower(tape, sizes, block, "q_proj", part);
+    compile::time_a_kernel(tape, sizes, first);
+    if sizes.separate_qkv {
+        saved.adapters.extend(low);
+    }
+    let unpacked_key = sizes.unpacked(block, "k_proj").map(|elements| tape.new_as(DENSE, elements, bf16));
+    let keys = tape.new_as(part, sizes.key, bf16);
+    if sizes.separate_qkv {
+        saved.adapters.extend(lower(tape, sizes, block, "k_proj", part));
+    }
+    let values = tape.new_as(part, sizes.key, bf16);
+    drop(unpacked_key);
+    if sizes.separate_qkv {
+        saved.adapters.extend(lower(tape, sizes, block, "v_proj", part));
+    }
+    let rotated = tape.new_as(part, sizes.query, bf16);
+    let rotated_keys = tape.new_as(part, sizes.key, bf16);
+    if model.qk_norm {
+        saved.head_norms.extend([
+            tape.new_as(part, shape.rows * model.heads, Dtype::F32),
+            tape.new_as(part, shape.rows * model.kv_heads, Dtype::F32),
+        ]);
+        saved.head_norms.push(keys);
+    } else {
+        drop(keys);
+    }
+    let padded_queries = tape.new_as(part, sizes.query_padded, bf16);
+    let padded_keys = tape.new_as(part, sizes.key_padded, bf16);
+    drop(rotated_keys);
+    let padded_values = tape.new_as(part, sizes.key_padded, bf16);
+    drop(values);
+    let words = [(); 2].map(|()| tape.new_as(part, 1, Dtype::I64));
+    let output = tape.new_as(part, sizes.query_padded, bf16);
+    let log_sums = tape.new_as(part, sizes.log_sums, Dtype::F32);
+    saved.attention.extend(words);
+    saved.attention.extend([padded_queries, padded_keys, padded_values, output, log_sums]);
+    // The rotated queries' buffer takes the attention's output by rows, the queries' its projection and then the second norm's output.
+    drop(unpacked_query);
+    let second_norm = if model.qk_norm {
+        saved.head_norms.push(queries);
+        tape.new_as(part, sizes.hidden, bf16)
+    } else if sizes.query == sizes.hidden {
+        queries
+    } else {
+        drop(queries);
+        tape.new_as(part, sizes.hidden, bf16)
+    };
+    saved.residual = Some(tape.new_as(part, sizes.hidden, bf16));
+    saved.norms.push(tape.new_as(part, shape.rows, Dtype::F32));
+    saved.normed_2 = Some(second_norm);
+    saved.attended = sizes.adapted("o_proj").then_some(rotated);
+    saved.normed = qkv.then_some(normed);
+}
+
+fn mlp(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, part: Part, first: bool, saved: &mut Saved) -> Tensor {
+    let bf16 = Dtype::Bf16;
+    let unpacked = sizes.unpacked(block, "gate_proj").map(|elements| tape.new_as(DENSE, elements, bf16));
+    let gate = tape.new_as(part, sizes.inner, bf16);
+    let low = lower(tape, sizes, block, "gate_proj", part);
+    if sizes.adapted("gate_proj") {
+        compile::time_a_kernel(tape, sizes, first);
+    }
+    let up = tape.new_as(part, sizes.inner, bf16);
+    drop(low);
+    let product = tape.new_as(part, sizes.inner, bf16);
+    saved.gate = Some(gate);
+    saved.up = Some(up);
+    if sizes.adapted("gate_proj") || sizes.adapted("up_proj") {
+        let down = tape.new_as(part, sizes.hidden, bf16);
+        drop(unpacked);
+        let low = lower(tape, sizes, block, "down_proj", part);
+        drop((product, low));
+        let output = tape.new_as(part, sizes.hidden, bf16);
+        drop(down);
+        output
+    } else {
+        // Nothing needs the second norm's output: the layer's takes its buffer.
+        compile::time_a_kernel(tape, sizes, first);
+        drop((unpacked, product));
+        saved.normed_2.take().unwrap_or_else(|| tape.new_as(part, sizes.hidden, bf16))
+    }
+}
+
+/// An adapter's product: the 16 bit copy of A and what it makes of the input.
+pub(super) fn lower(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, name: &str, part: Part) -> Vec<Tensor> {
+    match sizes.linear(block, name).filter(|_| sizes.adapted(name)) {
+        Some(linear) => vec![
+            tape.new_as(ADAPTER_COPIES, sizes.shape.rank * linear.in_features, Dtype::Bf16),
+            tape.new_as(part, sizes.low(), Dtype::Bf16),
+        ],
+        None => Vec::new(),
+    }
+}

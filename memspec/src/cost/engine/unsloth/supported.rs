@@ -1,0 +1,38 @@
+//! What the engine `unsloth` costs, and what it refuses with the setting that asks for it.
+
+use super::super::trl::supported as stack;
+use crate::cost::CostError;
+use crate::plan::{Attention, Precision, QuantizeKind};
+use crate::setup::Setup;
+
+/// Says what this engine does not cost, with the setting that asks for it.
+pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
+    stack::check(setup)?;
+    let refuse = |setting: &'static str, what: &str| Err(CostError::Unsupported { setting, what: what.to_owned() });
+    if setup.adapter.is_none() {
+        return refuse("adapter", "the engine `unsloth` is costed for LoRA: add `adapter lora { }`");
+    }
+    if setup.quantize.as_ref().is_some_and(|quantize| quantize.kind == QuantizeKind::Int8 || !quantize.double) {
+        return refuse(
+            "quantize",
+            "Unsloth loads 4 bit weights with double quantization; only that is costed, and 16 bit weights",
+        );
+    }
+    if setup.train.precision != Precision::Bf16 {
+        return refuse("train.precision", "the engine `unsloth` is costed for bf16");
+    }
+    if setup.train.attention == Attention::Eager {
+        return refuse("train.attention", "Unsloth has no eager attention in training");
+    }
+    if setup.train.liger {
+        return refuse("train.liger", "Unsloth brings its own kernels; Liger's are not used with them");
+    }
+    let recomputed = setup.recomputed_blocks();
+    if recomputed != 0 && recomputed != setup.model.layers {
+        return refuse("train.checkpointing", "Unsloth checkpoints every layer or none");
+    }
+    if setup.parallel.is_some() {
+        return refuse("parallel", "the engine `unsloth` is costed on one GPU");
+    }
+    Ok(())
+}
