@@ -65,6 +65,8 @@ pub(crate) struct Tape<'a> {
     pub(crate) recompute_part: Part,
     /// The stream that allocations are used on.
     pub(crate) stream: u8,
+    /// What is allocated is in host memory, so not in the trace.
+    pub(crate) on_host: bool,
     /// The type that autocast computes matrix products in.
     pub(crate) autocast: Option<Dtype>,
     pub(crate) grad_enabled: bool,
@@ -90,6 +92,7 @@ impl<'a> Tape<'a> {
             gradient_part: part,
             recompute_part: part,
             stream: 0,
+            on_host: false,
             autocast: None,
             grad_enabled: true,
             block: None,
@@ -158,7 +161,7 @@ impl<'a> Tape<'a> {
 
     /// A tensor for `part`.
     pub(crate) fn new_as(&mut self, part: Part, elements: u64, dtype: Dtype) -> Tensor {
-        let storage = if self.stopped {
+        let storage = if self.stopped || self.on_host {
             Storage::phantom()
         } else {
             let entry = Entry { part, bytes: elements * dtype.bytes(), stream: self.stream };
@@ -166,6 +169,11 @@ impl<'a> Tape<'a> {
             Storage::new(&self.recording, index)
         };
         Tensor { storage, elements, dtype, rows_first: false, edge: None }
+    }
+
+    /// Memory that is not in the trace, or that something else accounts for.
+    pub(crate) fn elsewhere(&self) -> Rc<Storage> {
+        Storage::phantom()
     }
 
     /// Allocations of `f` are for `part`.

@@ -1,6 +1,7 @@
 //! Clipping, the optimizer's step and zeroing.
 
 use super::super::super::torch::{Tape, Tensor};
+use super::parallel::Wrapper;
 use super::weights::{Model, Trained};
 use super::{OPTIMIZER_WORK, STATES, Shape};
 use crate::model::Dtype;
@@ -21,7 +22,10 @@ pub(crate) struct States {
 }
 
 /// One optimizer step: gradients are clipped by their norm, parameters stepped, gradients freed.
-pub(super) fn step(tape: &mut Tape<'_>, shape: &Shape, model: &Model, states: &mut States) {
+pub(super) fn step(tape: &mut Tape<'_>, shape: &Shape, model: &Model, wrapper: &Wrapper, states: &mut States) {
+    if wrapper.steps_on_host() {
+        return;
+    }
     let parameters: Vec<Parameter> = model.trained.iter().map(|trained| Parameter::new(tape, trained)).collect();
     let mut norms = Vec::new();
     each(tape, &parameters, |tape, _| norms.push(tape.new_as(OPTIMIZER_WORK, 1, Dtype::F32)));
@@ -69,6 +73,7 @@ pub(super) fn step(tape: &mut Tape<'_>, shape: &Shape, model: &Model, states: &m
         release(tape, &parameters, temporaries);
     }
     each(tape, &parameters, |tape, parameter| drop(tape.take_gradient(parameter.trained.leaf)));
+    wrapper.zero(tape);
 }
 
 struct Parameter {
@@ -79,7 +84,7 @@ struct Parameter {
 
 impl Parameter {
     fn new(tape: &Tape<'_>, trained: &Trained) -> Self {
-        let (elements, dtype) = tape.leaf_type(trained.leaf);
+        let (elements, dtype) = trained.stepped.unwrap_or_else(|| tape.leaf_type(trained.leaf));
         Self { trained: *trained, elements, dtype }
     }
 }

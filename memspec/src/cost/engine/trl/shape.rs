@@ -2,6 +2,7 @@
 
 use super::super::super::expand::Blocks;
 use super::super::super::torch::AttentionShape;
+use super::parallel::Sharing;
 use super::supported;
 use crate::cost::CostError;
 use crate::model::{Architecture, Dtype, Family};
@@ -63,6 +64,8 @@ pub(crate) struct Shape {
     pub(crate) workspace: u64,
     /// Patches of all images of a micro batch.
     pub(crate) patches: u64,
+    /// How devices share the run.
+    pub(crate) sharing: Sharing,
 }
 
 impl Shape {
@@ -110,6 +113,7 @@ impl Shape {
             optimizer: setup.train.optimizer,
             workspace: workspace(setup),
             patches: patches(setup, batch),
+            sharing: Sharing::new(setup),
             model,
         })
     }

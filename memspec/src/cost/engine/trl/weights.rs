@@ -24,6 +24,8 @@ pub(crate) struct Trained {
     /// An embedding's weight: 8 bit optimizers keep its states in float32.
     pub(crate) embedding: bool,
     pub(crate) block: Option<Block>,
+    /// Elements and type of what this rank steps, where it is a shard.
+    pub(crate) stepped: Option<(u64, Dtype)>,
 }
 
 /// A linear's weight.
@@ -78,6 +80,29 @@ pub(crate) struct Model {
     pub(crate) trained: Vec<Trained>,
 }
 
+impl Model {
+    /// Elements and type of every tensor of the state dict, in its order.
+    pub(super) fn for_each_tensor(&self, mut f: impl FnMut(u64, Dtype)) {
+        let mut tensor = |tensor: &Tensor| f(tensor.elements, tensor.dtype);
+        tensor(&self.embedding.tensor);
+        for block in &self.blocks {
+            for linear in block.input.iter().chain(std::iter::once(&block.output)).chain(&block.mlp) {
+                match &linear.weight {
+                    Weight::Dense(weight) => tensor(&weight.tensor),
+                    Weight::Nf4 { _parts: parts, .. } | Weight::Int8 { _parts: parts, .. } => {
+                        parts.first().into_iter().for_each(&mut tensor);
+                    }
+                }
+                linear.bias.iter().for_each(|bias| tensor(&bias.tensor));
+                linear.adapter.iter().flatten().for_each(|matrix| tensor(&matrix.tensor));
+            }
+            block.head_norms.iter().flatten().chain(&block.norms).for_each(|norm| tensor(&norm.tensor));
+        }
+        tensor(&self.norm.tensor);
+        self.head.iter().for_each(|head| tensor(&head.tensor));
+    }
+}
+
 /// Loads the model as `from_pretrained` does.
 pub(super) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: Blocks) -> Model {
     let model = &shape.model;
@@ -107,6 +132,10 @@ impl Loader<'_, '_, '_> {
         let element = self.shape.dtype.bytes();
         let linears: u64 = model.block_linears().iter().map(LinearShape::weights).sum::<u64>() * model.layers;
         let rest = model.parameters() - linears;
+        // With a process group, what the tensor-parallel plan names counts once for all ranks (`modeling_utils.py:4967`), even where nothing is split.
+        let world = self.shape.sharing.world();
+        let head = if model.tied_embeddings { 0 } else { model.vocab * model.hidden };
+        let (linears, rest) = (linears / world, rest - head + head / world);
         let linear_bytes = match self.shape.stored {
             Stored::Dense => linears * element,
             Stored::Nf4 { .. } => linears / 2,
@@ -181,7 +210,7 @@ impl Loader<'_, '_, '_> {
         let mut tensor = self.tape.new_as(part, shape.0 * shape.1, self.shape.dtype);
         let trained = self.shape.full.then(|| {
             let leaf = self.tape.leaf(&mut tensor, GRADIENTS, false);
-            Trained { leaf, shape, embedding, block: self.tape.block() }
+            Trained { leaf, shape, embedding, block: self.tape.block(), stepped: None }
         });
         self.trained.extend(trained);
         Parameter { tensor, trained }
