@@ -81,11 +81,18 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Elements and type of every tensor of the state dict, in its order.
-    pub(super) fn for_each_tensor(&self, mut f: impl FnMut(u64, Dtype)) {
+    /// How many blocks of a model of `layers` the block at `index` stands for.
+    pub(super) fn stands_for(&self, index: usize, layers: u64) -> u64 {
+        let missing = layers - self.blocks.len() as u64;
+        if index == self.blocks.len() / 2 { 1 + missing } else { 1 }
+    }
+
+    /// Elements and type of every tensor of the state dict of `layers` blocks, in its order.
+    pub(super) fn for_each_tensor(&self, layers: u64, mut f: impl FnMut(u64, Dtype)) {
         let mut tensor = |tensor: &Tensor| f(tensor.elements, tensor.dtype);
         tensor(&self.embedding.tensor);
-        for block in &self.blocks {
+        let blocks = self.blocks.iter().enumerate();
+        for block in blocks.flat_map(|(index, block)| (0..self.stands_for(index, layers)).map(move |_| block)) {
             for linear in block.input.iter().chain(std::iter::once(&block.output)).chain(&block.mlp) {
                 match &linear.weight {
                     Weight::Dense(weight) => tensor(&weight.tensor),

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 
 use super::super::super::super::torch::{Tape, Tensor};
-use super::super::super::super::{Block, Part};
-use super::super::weights::{Model, Trained};
+use super::super::super::super::Part;
+use super::super::weights::Model;
 use crate::model::Dtype;
 
 /// Gradients on their way to other ranks.
@@ -27,19 +27,12 @@ pub(crate) struct Reducer {
 }
 
 impl Reducer {
-    pub(super) fn new(tape: &mut Tape<'_>, model: &Model) -> Self {
+    pub(super) fn new(tape: &mut Tape<'_>, model: &Model, layers: u64) -> Self {
         tape.at(None);
-        broadcast(tape, model);
-        let sizes: Vec<(Option<Block>, u64, Dtype)> = model
-            .trained
-            .iter()
-            .map(|trained: &Trained| {
-                let (elements, dtype) = tape.leaf_type(trained.leaf);
-                (trained.block, elements, dtype)
-            })
-            .collect();
-        let first = assign(sizes.iter().map(|size| (size.1, size.2)));
-        let rebuilt = assign(sizes.iter().rev().map(|size| (size.1, size.2)));
+        broadcast(tape, model, layers);
+        let sizes = sizes(tape, model, layers);
+        let first = assign(sizes.iter().copied());
+        let rebuilt = assign(sizes.iter().rev().copied());
         // The assignment's result is reversed: the last bucket is ready first.
         let buckets = first.iter().rev().map(|bucket| tape.new_as(BUCKETS, bucket.0, bucket.1)).collect();
         Self { buckets: RefCell::new(buckets), rebuilt: RefCell::new(Some(rebuilt)) }
@@ -52,6 +45,18 @@ impl Reducer {
         self.buckets.borrow_mut().clear();
         *self.buckets.borrow_mut() = rebuilt.iter().map(|bucket| tape.new_as(BUCKETS, bucket.0, bucket.1)).collect();
     }
+}
+
+/// Elements and type of each trained parameter of all `layers` blocks, in the model's order.
+fn sizes(tape: &Tape<'_>, model: &Model, layers: u64) -> Vec<(u64, Dtype)> {
+    let mut sizes = Vec::new();
+    for trained in model.trained.chunk_by(|a, b| a.block == b.block) {
+        let times = trained[0].block.map_or(1, |block| model.stands_for(usize::from(block.index), layers));
+        for _ in 0..times {
+            sizes.extend(trained.iter().map(|trained| tape.leaf_type(trained.leaf)));
+        }
+    }
+    sizes
 }
 
 /// `compute_bucket_assignment_by_size`: a bucket is closed once it holds the limit, and the next has the next limit.
@@ -71,10 +76,10 @@ fn assign(sizes: impl Iterator<Item = (u64, Dtype)>) -> Vec<(u64, Dtype)> {
 
 /// The first rank's parameters go to the others in buckets by type, two at a time; a bucket of one tensor is no copy
 /// (`torch/csrc/distributed/c10d/comm.cpp`, `broadcast_coalesced`; `flatten_dense_tensors`).
-fn broadcast(tape: &mut Tape<'_>, model: &Model) {
+fn broadcast(tape: &mut Tape<'_>, model: &Model, layers: u64) {
     let mut open: Vec<(Dtype, u64, u32)> = Vec::new();
     let mut closed: Vec<(Dtype, u64, u32)> = Vec::new();
-    model.for_each_tensor(|elements, dtype| {
+    model.for_each_tensor(layers, |elements, dtype| {
         let at = match open.iter().position(|bucket| bucket.0 == dtype) {
             Some(at) => at,
             None => {

@@ -145,8 +145,11 @@ impl Groups {
                 None
             }
         };
-        let shards = sharder.shards;
-        if !on_host {
+        let mut shards = sharder.shards;
+        if on_host {
+            // Buffers that are not in the state dict: the rotary embedding's frequencies.
+            shards.extend([(); 2].map(|()| tape.new_as(WEIGHTS, model_shape.head_dim / 2, Dtype::F32)));
+        } else {
             release_originals(tape, model, packed);
         }
         let (mut embedding, mut tail, mut root, mut gathered_head) = (vec![embedding], Vec::new(), Vec::new(), None);
@@ -353,8 +356,10 @@ impl Groups {
         drop(self.scattered.borrow_mut().take());
         let local: u64 = trained().map(|(_, member)| member.local).sum();
         let input = tape.new_as(REDUCED, local * self.world, first.compute);
+        let mut last = None;
         for (leaf, _) in trained() {
-            drop(tape.take_gradient(leaf));
+            // The last gradient stays in a loop variable until the function returns (`foreach_reduce`, `unsharded_grad`).
+            drop(std::mem::replace(&mut last, tape.take_gradient(leaf)));
         }
         tape.stream = REDUCE;
         let mut output = tape.new_as(REDUCED, local, first.compute);
@@ -362,6 +367,7 @@ impl Groups {
             output = tape.new_as(REDUCED, local, first.stored);
         }
         tape.stream = MAIN;
+        drop(last);
         *self.scattered.borrow_mut() = Some(input);
         let mut gradient = group.gradient.borrow_mut();
         if !self.offload && gradient.is_none() {

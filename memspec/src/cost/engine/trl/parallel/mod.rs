@@ -78,7 +78,7 @@ pub(crate) enum Wrapper {
 pub(super) fn prepare(tape: &mut Tape<'_>, shape: &Shape, model: &mut Model) -> Wrapper {
     match shape.sharing {
         Sharing::Alone => Wrapper::None,
-        Sharing::Ddp { .. } => Wrapper::Ddp(Box::new(Reducer::new(tape, model))),
+        Sharing::Ddp { .. } => Wrapper::Ddp(Box::new(Reducer::new(tape, model, shape.model.layers))),
         Sharing::Fsdp2 { .. } => Wrapper::Fsdp2(Box::new(Groups::new(tape, shape, model))),
     }
 }
