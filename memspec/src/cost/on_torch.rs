@@ -2,7 +2,7 @@
 
 use super::estimate::{AtPeak, Estimate, Host, Interval, Peak};
 use super::{CachedReplay, CostError, Pool, Trace, engine, replay_cached};
-use crate::plan::{EngineName, QuantizeKind};
+use crate::plan::{EngineName, ParallelKind, QuantizeKind};
 use crate::setup::Setup;
 
 /// Half the width of the interval around allocated bytes. Rows on one GPU: `docs/accuracy.md`.
@@ -94,5 +94,16 @@ fn beside_pool(setup: &Setup) -> u64 {
     // A second stream with copies to and from the host.
     let offload = setup.engine == EngineName::Unsloth && setup.train.activation_offload;
     let offload = if offload { 70 * MIB } else { 0 };
-    setup.device.context_bytes.0 + handles + modules + attention + int8 + vision + experts + offload
+    setup.device.context_bytes.0 + nccl(setup) + handles + modules + attention + int8 + vision + experts + offload
+}
+
+/// What NCCL holds on the first rank, measured with two H200s without NVLS: the buffers of its channels. Every run all-reduces, gathers or scatters; FSDP2 also
+/// broadcasts the weights that the first rank loaded, which connects the channels once more. On other ranks that broadcast takes another 256 MiB.
+fn nccl(setup: &Setup) -> u64 {
+    match setup.parallel.filter(|parallel| parallel.world() > 1).map(|parallel| parallel.kind) {
+        None => 0,
+        Some(ParallelKind::Fsdp2) if setup.quantize.is_none() => 968 * MIB,
+        Some(ParallelKind::Fsdp2) => 844 * MIB,
+        Some(_) => 848 * MIB,
+    }
 }

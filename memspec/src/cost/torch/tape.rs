@@ -78,6 +78,8 @@ pub(crate) struct Tape<'a> {
     pub(crate) multiprocessors: u64,
     /// The stream that allocations are used on.
     pub(crate) stream: u8,
+    /// What is allocated is in host memory, so not in the trace.
+    pub(crate) on_host: bool,
     /// The type that autocast computes matrix products in.
     pub(crate) autocast: Option<Dtype>,
     pub(crate) grad_enabled: bool,
@@ -108,6 +110,7 @@ impl<'a> Tape<'a> {
             in_backward: false,
             multiprocessors: 132,
             stream: 0,
+            on_host: false,
             autocast: None,
             grad_enabled: true,
             block: None,
@@ -176,7 +179,7 @@ impl<'a> Tape<'a> {
 
     /// A tensor for `part`.
     pub(crate) fn new_as(&mut self, part: Part, elements: u64, dtype: Dtype) -> Tensor {
-        let storage = if self.stopped {
+        let storage = if self.stopped || self.on_host {
             Storage::phantom()
         } else {
             let entry = Entry { part, bytes: elements * dtype.bytes(), stream: self.stream };
@@ -184,6 +187,11 @@ impl<'a> Tape<'a> {
             Storage::new(&self.recording, index)
         };
         Tensor { storage, elements, dtype, rows_first: false, is_view: false, edge: None }
+    }
+
+    /// Memory that is not in the trace, or that something else accounts for.
+    pub(crate) fn elsewhere(&self) -> Rc<Storage> {
+        Storage::phantom()
     }
 
     /// Allocations of `f` are for `part`.

@@ -18,7 +18,7 @@ pub(in crate::cost::engine) fn add(tape: &mut Tape<'_>, shape: &Shape, model: &m
         linear.adapter = Some(matrices.map(|size| {
             let mut tensor = tape.new_as(ADAPTER, size.0 * size.1, Dtype::F32);
             let leaf = tape.leaf(&mut tensor, GRADIENTS, false);
-            let made = Trained { leaf, shape: size, embedding: false, block };
+            let made = Trained { leaf, shape: size, embedding: false, block, stepped: None };
             trained.push(made);
             Parameter { tensor, trained: Some(made) }
         }));

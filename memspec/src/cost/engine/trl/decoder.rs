@@ -2,6 +2,7 @@
 
 use super::super::super::torch::{Tape, Tensor};
 use super::attention::{self, Positions};
+use super::parallel::Wrapper;
 use super::weights::{DecoderBlock, Model};
 use super::{ACTIVATION_GRADIENTS, INPUTS, POSITIONS, Shape, mlp, norm};
 use crate::model::{Dtype, Family};
@@ -10,11 +11,14 @@ use crate::model::{Dtype, Family};
 const SORTED_EMBEDDING: u64 = 3072;
 
 /// The hidden states that the head reads.
-pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model) -> Tensor {
+pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model, wrapper: &'a Wrapper) -> Tensor {
+    wrapper.before_embedding(tape);
     let mut x = embed(tape, shape, model);
+    x = wrapper.after_embedding(tape, x);
     let positions = positions(tape, shape, x.dtype);
-    for decoder in &model.blocks {
+    for (index, decoder) in model.blocks.iter().enumerate() {
         tape.at(Some(decoder.block));
+        x = wrapper.before_block(tape, index, x);
         x = if shape.checkpointing {
             let (input, positions) = (x.clone(), positions.clone());
             input.storage.relabel(INPUTS);
@@ -22,8 +26,10 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
         } else {
             block(tape, shape, decoder, &x, &positions)
         };
+        x = wrapper.after_block(tape, index, x);
     }
     tape.at(None);
+    x = wrapper.before_norm(tape, x);
     norm::rms(tape, shape, &x, &model.norm, shape.rows)
 }
 
@@ -43,7 +49,7 @@ fn block(tape: &mut Tape<'_>, shape: &Shape, decoder: &DecoderBlock, x: &Tensor,
 /// `embed_tokens`. With a frozen embedding, checkpointing asks for a gradient of its output (`enable_input_require_grads`).
 fn embed<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model) -> Tensor {
     let elements = shape.rows * shape.model.hidden;
-    let mut x = tape.new_tensor(elements, shape.dtype);
+    let mut x = tape.new_tensor(elements, model.embedding.tensor.dtype);
     if shape.full {
         let (weights, dtype) = (model.embedding.tensor.elements, x.dtype);
         return tape.custom(x, &[&model.embedding.tensor], &[], move |tape, _, _| {

@@ -1,6 +1,7 @@
 //! TRL's loss: head and log-probabilities in tiles, so that logits never exist whole (`trl/kernels/chunked_logprob.py`).
 
 use super::super::super::torch::{Tape, Tensor};
+use super::parallel::Wrapper;
 use super::weights::Model;
 use super::{GRADIENTS, LOGITS, Shape, decoder};
 use crate::model::Dtype;
@@ -11,8 +12,8 @@ const TILE_TOKENS: u64 = 4096;
 const TILE_WORDS: u64 = 32_768;
 
 /// Forward and loss, a scalar.
-pub(super) fn chunked<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model) -> Tensor {
-    let last = decoder::forward(tape, shape, model);
+pub(super) fn chunked<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model, wrapper: &'a Wrapper) -> Tensor {
+    let last = decoder::forward(tape, shape, model, wrapper);
     let before = std::mem::replace(&mut tape.part, LOGITS);
     let hidden_width = shape.model.hidden;
     // Every token but the first of each sample is predicted.
@@ -30,7 +31,8 @@ pub(super) fn chunked<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
             vec![Some(gradient)]
         })
     };
-    let head = &model.head.as_ref().unwrap_or(&model.embedding).tensor;
+    let whole = wrapper.whole_head(tape);
+    let head = whole.as_ref().unwrap_or(&model.head.as_ref().unwrap_or(&model.embedding).tensor);
     let tile = scored.min(TILE_TOKENS);
     let vocab = shape.model.vocab;
     let head_dtype = head.dtype;

@@ -12,6 +12,7 @@ mod loss;
 mod mlp;
 mod norm;
 pub(super) mod optimizer;
+pub(super) mod parallel;
 pub(super) mod shape;
 pub(super) mod supported;
 pub(super) mod weights;
@@ -21,7 +22,7 @@ use super::super::torch::Tape;
 use super::super::{CostError, Part, PhaseName, Trace};
 use crate::setup::Setup;
 
-pub(crate) use shape::Shape;
+pub(crate) use shape::{Shape, Stored};
 
 /// Base weights.
 pub(crate) const WEIGHTS: Part = Part { what: "base weights", setting: "quantize" };
@@ -79,37 +80,52 @@ pub fn trace_in_full(setup: &Setup) -> Result<Trace, CostError> {
 
 fn program(shape: &Shape, blocks: Blocks) -> Trace {
     let mut model;
+    let wrapper;
     let mut tape = Tape::new(WEIGHTS);
     tape.gradient_part = ACTIVATION_GRADIENTS;
     tape.recompute_part = RECOMPUTED;
     tape.workspace = (shape.workspace, WORKSPACE);
     tape.multiprocessors = shape.multiprocessors;
+    tape.on_host = shape.sharing.loads_on_host(shape.stored);
     tape.enter(PhaseName::Load);
     model = weights::load(&mut tape, shape, blocks);
     tape.enter(PhaseName::Init);
     adapter::add(&mut tape, shape, &mut model);
+    tape.on_host = false;
     // When training starts (`transformers/trainer.py`, `_inner_training_loop`: `accelerator.free_memory()`).
     tape.empty_cache();
-    train(&mut tape, shape, &model)
+    if shape.sharing != parallel::Sharing::Alone {
+        tape.enter(PhaseName::Prepare);
+    }
+    wrapper = parallel::prepare(&mut tape, shape, &mut model);
+    train(&mut tape, shape, &model, &wrapper)
 }
 
 /// Two optimizer steps. The trace ends while everything that a later step would find is alive.
-fn train<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a weights::Model) -> Trace {
+fn train<'a>(
+    tape: &mut Tape<'a>,
+    shape: &'a Shape,
+    model: &'a weights::Model,
+    wrapper: &'a parallel::Wrapper,
+) -> Trace {
     let mut states = optimizer::States::default();
     let mut batch = Vec::new();
     for _ in 0..2 {
-        for _ in 0..shape.accumulate {
+        for micro in 1..=shape.accumulate {
+            wrapper.begin(micro == shape.accumulate);
             tape.enter(PhaseName::Forward);
             batch = batch::make(tape, shape, batch);
             tape.part = ACTIVATIONS;
             tape.autocast = shape.autocast;
-            let loss = loss::chunked(tape, shape, model);
+            let loss = loss::chunked(tape, shape, model, wrapper);
+            let loss = wrapper.end_forward(tape, loss);
             tape.end_autocast();
             tape.enter(PhaseName::Backward);
             tape.backward(loss);
+            wrapper.end_backward(tape);
         }
         tape.enter(PhaseName::Optimizer);
-        optimizer::step(tape, shape, model, &mut states);
+        optimizer::step(tape, shape, model, wrapper, &mut states);
     }
     tape.recording()
 }

@@ -1,6 +1,7 @@
 //! Clipping, the optimizer's step and zeroing.
 
 use super::super::super::torch::{Tape, Tensor};
+use super::parallel::Wrapper;
 use super::weights::{Model, Trained};
 use super::{OPTIMIZER_WORK, STATES, Shape};
 use crate::model::Dtype;
@@ -24,7 +25,16 @@ pub(crate) struct States {
 }
 
 /// One optimizer step: gradients are clipped by their norm, parameters stepped, gradients freed.
-pub(in crate::cost::engine) fn step(tape: &mut Tape<'_>, shape: &Shape, model: &Model, states: &mut States) {
+pub(in crate::cost::engine) fn step(
+    tape: &mut Tape<'_>,
+    shape: &Shape,
+    model: &Model,
+    wrapper: &Wrapper,
+    states: &mut States,
+) {
+    if wrapper.steps_on_host() {
+        return;
+    }
     let mut parameters: Vec<Parameter> = model.trained.iter().map(|trained| Parameter::new(tape, trained)).collect();
     // The trainer's groups: what decays, which is matrices, then norms and biases.
     parameters.sort_by_key(|parameter| parameter.trained.shape.0 == 1);
@@ -81,6 +91,7 @@ pub(in crate::cost::engine) fn step(tape: &mut Tape<'_>, shape: &Shape, model: &
         release(tape, &parameters, temporaries);
     }
     each(tape, &parameters, |tape, parameter| drop(tape.take_gradient(parameter.trained.leaf)));
+    wrapper.zero(tape);
 }
 
 struct Parameter {
@@ -91,7 +102,7 @@ struct Parameter {
 
 impl Parameter {
     fn new(tape: &Tape<'_>, trained: &Trained) -> Self {
-        let (elements, dtype) = tape.leaf_type(trained.leaf);
+        let (elements, dtype) = trained.stepped.unwrap_or_else(|| tape.leaf_type(trained.leaf));
         Self { trained: *trained, elements, dtype }
     }
 }

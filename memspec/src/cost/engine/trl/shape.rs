@@ -3,6 +3,7 @@
 use super::super::super::expand::Blocks;
 use super::super::super::torch::AttentionShape;
 use super::super::super::{Block, Stack};
+use super::parallel::Sharing;
 use super::supported;
 use crate::cost::CostError;
 use crate::model::{Architecture, Dtype, Family};
@@ -66,6 +67,8 @@ pub(crate) struct Shape {
     pub(crate) multiprocessors: u64,
     /// Patches of all images of a micro batch.
     pub(crate) patches: u64,
+    /// How devices share the run.
+    pub(crate) sharing: Sharing,
 }
 
 impl Shape {
@@ -114,6 +117,7 @@ impl Shape {
             workspace: setup.device.workspace_bytes(),
             multiprocessors: multiprocessors(setup),
             patches: patches(setup, batch),
+            sharing: Sharing::new(setup),
             model,
         })
     }

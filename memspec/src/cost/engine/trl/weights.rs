@@ -27,6 +27,8 @@ pub(crate) struct Trained {
     /// An embedding's weight: 8 bit optimizers keep its states in float32.
     pub(crate) embedding: bool,
     pub(crate) block: Option<Block>,
+    /// Elements and type of what this rank steps, where it is a shard.
+    pub(crate) stepped: Option<(u64, Dtype)>,
 }
 
 /// A linear's weight.
@@ -94,6 +96,36 @@ pub(crate) struct Model {
     pub(crate) trained: Vec<Trained>,
 }
 
+impl Model {
+    /// How many blocks of a model of `layers` the block at `index` stands for.
+    pub(super) fn stands_for(&self, index: usize, layers: u64) -> u64 {
+        let missing = layers - self.blocks.len() as u64;
+        if index == self.blocks.len() / 2 { 1 + missing } else { 1 }
+    }
+
+    /// Elements and type of every tensor of the state dict of `layers` blocks, in its order.
+    pub(super) fn for_each_tensor(&self, layers: u64, mut f: impl FnMut(u64, Dtype)) {
+        let mut tensor = |tensor: &Tensor| f(tensor.elements, tensor.dtype);
+        tensor(&self.embedding.tensor);
+        let blocks = self.blocks.iter().enumerate();
+        for block in blocks.flat_map(|(index, block)| (0..self.stands_for(index, layers)).map(move |_| block)) {
+            for linear in block.input.iter().chain(std::iter::once(&block.output)).chain(&block.mlp) {
+                match &linear.weight {
+                    Weight::Dense(weight) => tensor(&weight.tensor),
+                    Weight::Nf4 { _parts: parts, .. } | Weight::Int8 { _parts: parts, .. } => {
+                        parts.first().into_iter().for_each(&mut tensor);
+                    }
+                }
+                linear.bias.iter().for_each(|bias| tensor(&bias.tensor));
+                linear.adapter.iter().flatten().for_each(|matrix| tensor(&matrix.tensor));
+            }
+            block.head_norms.iter().flatten().chain(&block.norms).for_each(|norm| tensor(&norm.tensor));
+        }
+        tensor(&self.norm.tensor);
+        self.head.iter().for_each(|head| tensor(&head.tensor));
+    }
+}
+
 /// Loads the model as `from_pretrained` does: in the order of the sorted names (`transformers/core_model_loading.py:1647`), which starts with the
 /// head.
 pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: Blocks) -> Model {
@@ -156,6 +188,10 @@ impl Loader<'_, '_, '_> {
         let element = self.shape.dtype.bytes();
         let linears: u64 = model.block_linears().iter().map(LinearShape::weights).sum::<u64>() * model.layers;
         let rest = model.parameters() - linears;
+        // With a process group, what the tensor-parallel plan names counts once for all ranks (`modeling_utils.py:4967`), even where nothing is split.
+        let world = self.shape.sharing.world();
+        let head = if model.tied_embeddings { 0 } else { model.vocab * model.hidden };
+        let (linears, rest) = (linears / world, rest - head + head / world);
         let linear_bytes = match self.shape.stored {
             Stored::Dense => linears * element,
             Stored::Nf4 { .. } => linears / 2,
@@ -269,7 +305,7 @@ impl Loader<'_, '_, '_> {
         let mut tensor = self.tape.new_as(part, shape.0 * shape.1, self.shape.dtype);
         let trained = self.shape.full.then(|| {
             let leaf = self.tape.leaf(&mut tensor, GRADIENTS, false);
-            Trained { leaf, shape, embedding, block: self.tape.block() }
+            Trained { leaf, shape, embedding, block: self.tape.block(), stepped: None }
         });
         Parameter { tensor, trained }
     }

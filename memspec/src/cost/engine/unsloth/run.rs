@@ -2,6 +2,7 @@
 
 use super::super::super::torch::{Leaf, Tape, Tensor};
 use super::super::super::{PhaseName, Trace};
+use super::super::trl::parallel::Wrapper;
 use super::super::trl::weights::{DecoderBlock, Model};
 use super::super::trl::{
     ACTIVATION_GRADIENTS, ACTIVATIONS, GRADIENTS, INPUTS, POSITIONS, RECOMPUTED, WORKSPACE, batch, optimizer,
@@ -35,7 +36,7 @@ pub(super) fn steps(tape: &mut Tape<'_>, sizes: &Sizes, model: &Model, workspace
             run.micro_batch(tape, step, step == 0 && micro == 0);
         }
         tape.enter(PhaseName::Optimizer);
-        optimizer::step(tape, &sizes.shape, model, &mut states);
+        optimizer::step(tape, &sizes.shape, model, &Wrapper::None, &mut states);
     }
     tape.recording()
 }
