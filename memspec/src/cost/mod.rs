@@ -1,13 +1,19 @@
 //! What a setup costs in memory: an engine's trace, replayed.
 
+pub mod allocator;
+mod cached;
 pub mod engine;
 mod estimate;
+pub mod expand;
+mod on_torch;
 mod replay;
+pub(crate) mod torch;
 mod trace;
 
+pub use cached::{CachedReplay, Pool, replay_cached};
 pub use estimate::{AtPeak, Estimate, Host, Interval, OutOfMemory, Peak, Phase, estimate};
 pub use replay::{Replay, replay};
-pub use trace::{Event, Part, PhaseName, Tensor, Trace};
+pub use trace::{Block, Entry, Event, Part, PhaseName, Stack, Tensor, Trace};
 
 /// Why a setup cannot be costed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
