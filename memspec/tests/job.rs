@@ -109,6 +109,7 @@ fn a_job_that_is_not_understood_says_what_is_wrong() {
 #[test]
 fn a_device_that_is_not_known_is_refused() {
     let job = Job::read(&json!({"model": "llama3-8b"})).unwrap();
+    assert_eq!(job.setup("Tesla T4").unwrap().device.name, "t4");
     let problems = job.setup("h2000").unwrap_err();
     assert!(problems[0].to_string().starts_with("no device `h2000`, did you mean h200"), "{}", problems[0]);
 }

@@ -164,11 +164,15 @@ pub struct PhaseFigure {
 }
 
 impl PhaseFigure {
-    /// (predicted - measured) / measured; nothing of a phase in which nothing was.
+    /// (predicted - measured) / measured; nothing where less than [`TOO_LITTLE`] was measured, as before FSDP's first step with everything
+    /// on the host.
     pub fn error(&self) -> Option<f64> {
-        relative(self.predicted?, self.measured?)
+        relative(self.predicted?, self.measured.filter(|measured| *measured >= TOO_LITTLE)?)
     }
 }
+
+/// Bytes below which a share of them says nothing: 1 MiB.
+pub const TOO_LITTLE: u64 = 1 << 20;
 
 fn relative(predicted: u64, measured: u64) -> Option<f64> {
     (measured > 0).then(|| (predicted as f64 - measured as f64) / measured as f64)

@@ -3,22 +3,31 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::text::signed;
 use super::{Errors, Fate, Figure, Group, PHASES, Report, Row, bars};
 
 /// Rows that are shown as the worst.
 const WORST: usize = 12;
 
-/// Constants of the predictions that are no tensor's size: name, what it is, where it comes from.
+/// Constants of the predictions that are no tensor's size: name, what it is, the source that it was read from.
 const CONSTANTS: &[(&str, &str, &str)] = &[
     (
-        "512 B, 1 MiB, 2 MiB, 10 MiB, 20 MiB",
-        "rounding, the small pool's limit, segment sizes of PyTorch's caching allocator",
-        "`c10/core/AllocatorConfig.h`, `c10/cuda/CUDACachingAllocator.cpp` (torch 2.11)",
+        "512 B; 1, 2, 10 and 20 MiB",
+        "PyTorch's caching allocator: rounding, largest small request, segments and their steps",
+        "`c10/cuda/CUDACachingAllocator.cpp` (torch 2.11)",
     ),
     (
+        "4,096 and 256 elements",
+        "8-bit optimizers: smaller tensors keep 32-bit states; elements to a maximum",
+        "`bitsandbytes/optim/optimizer.py`, `bitsandbytes/functional.py`",
+    ),
+    ("100,000 elements", "paged optimizers: from here on states are paged", "`bitsandbytes/optim/optimizer.py`"),
+    ("3,072 tokens", "embedding: from here on its backward sorts", "`aten/src/ATen/native/cuda/Embedding.cu`"),
+    ("4,096 tokens by 32,768 words", "TRL's chunked loss: a tile", "`trl`, `chunked_logprob.py`"),
+    (
         "context",
-        "what a process holds on the GPU before its first tensor",
-        "`context_bytes` of the rows, per device in `memspec/catalog/devices.json`",
+        "what a process holds on the GPU before its first tensor; depends on the card and on CUDA's version",
+        "`context` of a device in `memspec/catalog/devices.json`, with its source",
     ),
 ];
 
@@ -220,7 +229,7 @@ fn title(row: &Row) -> String {
 /// Predicted, measured, error.
 fn measured(figure: &Figure) -> String {
     let measured = figure.measured.map(|bytes| format!("{:.3}", gib(bytes)));
-    let error = figure.error().map(|error| format!("{:+.2} %", 100.0 * error));
+    let error = figure.error().map(signed);
     format!(
         "{:.3} | {} | {}",
         gib(figure.predicted),

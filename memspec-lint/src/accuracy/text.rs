@@ -65,11 +65,17 @@ fn of_figure(figure: &Figure, style: Style) -> String {
     match figure.error() {
         None => format!("{gib:>8.3} GiB         "),
         Some(error) => {
-            let error = format!("{:>+7.2} %", 100.0 * error);
+            let error = format!("{:>9}", signed(error));
             let error = if figure.inside() == Some(true) { error } else { style.bad(&error) };
             format!("{gib:>8.3} GiB{error}")
         }
     }
+}
+
+/// A share as a percent with its sign; what rounds to nothing has none.
+pub(super) fn signed(share: f64) -> String {
+    let text = format!("{:+.2} %", 100.0 * share);
+    if matches!(text.as_str(), "+0.00 %" | "-0.00 %") { "0.00 %".to_owned() } else { text }
 }
 
 fn of_outcome(outcome: Outcome, style: Style) -> String {

@@ -18,6 +18,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::device;
 use crate::model::{self, Architecture, Family, Found};
 use crate::plan::{
     self, AdapterKind, Attention, Checkpointing, Choice, EngineName, Float, ImageSize, LossKind, Offload,
@@ -142,12 +143,12 @@ impl Job {
         Ok(Job { plan, model, allocator_limit })
     }
 
-    /// The setup of this job on a device of the catalog; of a name like `H200 under a limit` the first word counts.
+    /// The setup of this job on a device of the catalog; of a name like `H200 under a limit` or `Tesla T4` the first word that is one counts.
     ///
     /// # Errors
     /// A device that the catalog lacks.
     pub fn setup(&self, device: &str) -> Result<Setup, Vec<Unresolved>> {
-        let device = device.split_whitespace().next().unwrap_or(device);
+        let device = device.split_whitespace().find(|word| device::get(word).is_some()).unwrap_or(device);
         let plan = Plan { device: Some(device.into()), ..self.plan.clone() };
         let found = Found { architecture: self.model.clone(), folder: None, gguf: None, from: model::From::Catalog };
         let mut setup = resolve_found(&plan, Path::new(""), Some(found), Vec::new())?;
