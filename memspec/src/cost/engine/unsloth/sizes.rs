@@ -1,6 +1,7 @@
 //! Elements of one layer's tensors.
 
 use super::super::trl::Shape;
+use super::super::trl::shape::Stored;
 use super::super::trl::weights::{DecoderBlock, Linear, Weight};
 use super::supported;
 use crate::cost::CostError;
@@ -48,6 +49,10 @@ impl Sizes {
         let mut shape = Shape::new(setup)?;
         // Unsloth keeps adapters in float32 on quantized models too.
         shape.adapter_dtypes = vec![Dtype::F32];
+        if let Stored::Nf4 { .. } = shape.stored {
+            // Always with double quantization (`unsloth/models/llama.py:4002`), whatever the plan says.
+            shape.stored = Stored::Nf4 { double: true };
+        }
         let model = &shape.model;
         let stock = model.family == Family::Phi3;
         if stock && shape.targets.iter().any(|name| name == "o_proj") {

@@ -12,11 +12,11 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
     if setup.adapter.is_none() {
         return refuse("adapter", "the engine `unsloth` is costed for LoRA: add `adapter lora { }`");
     }
-    if setup.quantize.as_ref().is_some_and(|quantize| quantize.kind == QuantizeKind::Int8 || !quantize.double) {
-        return refuse(
-            "quantize",
-            "Unsloth loads 4 bit weights with double quantization; only that is costed, and 16 bit weights",
-        );
+    if let Some(quantize) = setup.quantize.as_ref().filter(|quantize| quantize.kind != QuantizeKind::Nf4) {
+        return Err(CostError::Unsupported {
+            setting: "quantize",
+            what: format!("the engine `unsloth` is costed for nf4 and for 16 bit weights, not for {}", quantize.kind),
+        });
     }
     if setup.train.precision != Precision::Bf16 {
         return refuse("train.precision", "the engine `unsloth` is costed for bf16");
