@@ -3,7 +3,7 @@
 use crate::cost::CostError;
 use crate::device::DeviceKind;
 use crate::model::{Family, Norm};
-use crate::plan::{ParallelKind, Storage, AdapterKind, LossKind, QuantizeKind};
+use crate::plan::{AdapterKind, LossKind, ParallelKind, QuantizeKind, Storage};
 use crate::setup::Setup;
 
 /// Elements, of a model or of what flows through it, that are still costed: 2^54.

@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
-use super::super::super::super::torch::{Tape, Tensor};
 use super::super::super::super::Part;
+use super::super::super::super::torch::{Tape, Tensor};
 use super::super::weights::Model;
 use crate::model::Dtype;
 

@@ -113,7 +113,8 @@ impl Groups {
             _ => (1, true, false, false),
         };
         let on_host = shape.sharing.loads_on_host(shape.stored);
-        let mut sharder = Sharder { tape, world, offload, packed, on_host, autocast: shape.autocast, shards: Vec::new() };
+        let mut sharder =
+            Sharder { tape, world, offload, packed, on_host, autocast: shape.autocast, shards: Vec::new() };
         let model_shape = &shape.model;
         let (hidden, vocab) = (model_shape.hidden, model_shape.vocab);
         let tied = model.head.is_none();
@@ -162,8 +163,12 @@ impl Groups {
             }
         }
         for trained in &mut model.trained {
-            let members = root.iter().chain(&embedding).chain(blocks.iter().flat_map(|group| &group.members)).chain(&tail);
-            trained.stepped = members.clone().find(|member| member.leaf == Some(trained.leaf)).map(|member| (member.local, member.stored));
+            let members =
+                root.iter().chain(&embedding).chain(blocks.iter().flat_map(|group| &group.members)).chain(&tail);
+            trained.stepped = members
+                .clone()
+                .find(|member| member.leaf == Some(trained.leaf))
+                .map(|member| (member.local, member.stored));
         }
         Self {
             world,
@@ -313,13 +318,20 @@ impl Groups {
 
     /// `foreach_all_gather_copy_out`.
     fn copy_out(&self, tape: &mut Tape<'_>, group: &Group) {
-        let copies = group.members.iter().map(|member| tape.new_as(UNSHARDED, member.local * self.world, member.compute));
+        let copies =
+            group.members.iter().map(|member| tape.new_as(UNSHARDED, member.local * self.world, member.compute));
         group.unsharded.borrow_mut().extend(copies);
     }
 
     /// When `x`'s gradient is there, the module's backward is about to begin: it is gathered again, and the group before it is prefetched
     /// (`FSDPParamGroup.pre_backward`).
-    fn before_backward<'a>(&'a self, tape: &mut Tape<'a>, x: Tensor, group: &'a Group, previous: Option<&'a Group>) -> Tensor {
+    fn before_backward<'a>(
+        &'a self,
+        tape: &mut Tape<'a>,
+        x: Tensor,
+        group: &'a Group,
+        previous: Option<&'a Group>,
+    ) -> Tensor {
         let view = x.view(x.elements);
         tape.custom(view, &[&x], &[], move |tape, _, gradients| {
             if !group.is_unsharded() {
