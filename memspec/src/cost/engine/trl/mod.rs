@@ -85,11 +85,15 @@ fn program(shape: &Shape, blocks: Blocks) -> Trace {
     tape.gradient_part = ACTIVATION_GRADIENTS;
     tape.recompute_part = RECOMPUTED;
     tape.on_host = shape.sharing.loads_on_host(shape.stored);
+    tape.workspace = (shape.workspace, WORKSPACE);
+    tape.multiprocessors = shape.multiprocessors;
     tape.enter(PhaseName::Load);
     model = weights::load(&mut tape, shape, blocks);
     tape.enter(PhaseName::Init);
     adapter::add(&mut tape, shape, &mut model);
     tape.on_host = false;
+    // When training starts (`transformers/trainer.py`, `_inner_training_loop`: `accelerator.free_memory()`).
+    tape.empty_cache();
     if shape.sharing != parallel::Sharing::Alone {
         tape.enter(PhaseName::Prepare);
     }
@@ -106,25 +110,17 @@ fn train<'a>(
 ) -> Trace {
     let mut states = optimizer::States::default();
     let mut batch = Vec::new();
-    let mut workspaces = Vec::new();
     for _ in 0..2 {
         for micro in 1..=shape.accumulate {
             wrapper.begin(micro == shape.accumulate);
             tape.enter(PhaseName::Forward);
             batch = batch::make(tape, shape, batch);
-            if workspaces.is_empty() {
-                workspaces.push(tape.new_as(WORKSPACE, shape.workspace, crate::model::Dtype::U8));
-            }
             tape.part = ACTIVATIONS;
             tape.autocast = shape.autocast;
             let loss = loss::chunked(tape, shape, model, wrapper);
             let loss = wrapper.end_forward(tape, loss);
             tape.end_autocast();
             tape.enter(PhaseName::Backward);
-            if workspaces.len() == 1 {
-                // The backward engine's thread has a handle of its own.
-                workspaces.push(tape.new_as(WORKSPACE, shape.workspace, crate::model::Dtype::U8));
-            }
             tape.backward(loss);
             wrapper.end_backward(tape);
         }
