@@ -26,7 +26,7 @@ pub(crate) struct States {
 
 /// One optimizer step: gradients are clipped by their norm, parameters stepped, gradients freed.
 pub(super) fn step(tape: &mut Tape<'_>, shape: &Shape, model: &Model, wrapper: &Wrapper, states: &mut States) {
-    if wrapper.steps_on_host() {
+    if wrapper.steps(tape) {
         return;
     }
     let mut parameters: Vec<Parameter> = model.trained.iter().map(|trained| Parameter::new(tape, trained)).collect();

@@ -453,22 +453,13 @@ impl Sharder<'_, '_> {
 
 /// The optimizer holds the quantized model's own tensors until all shards are made (`accelerator.py`, `_prepare_fsdp2`).
 fn release_originals(tape: &mut Tape<'_>, model: &mut Model, packed: bool) {
-    let mut release = |parameter: &mut Parameter| parameter.tensor.storage = tape.elsewhere();
-    release(&mut model.embedding);
-    for decoder in &mut model.blocks {
+    for decoder in model.blocks.iter_mut().filter(|_| packed) {
         let linears = decoder.input.iter_mut().chain(std::iter::once(&mut decoder.output)).chain(&mut decoder.mlp);
         for linear in linears {
-            match &mut linear.weight {
-                Weight::Dense(weight) => release(weight),
-                Weight::Nf4 { _parts: parts, .. } if packed => drop(parts.remove(0)),
-                Weight::Nf4 { .. } | Weight::Int8 { .. } => {}
+            if let Weight::Nf4 { _parts: parts, .. } = &mut linear.weight {
+                drop(parts.remove(0));
             }
-            linear.bias.iter_mut().for_each(&mut release);
-            linear.adapter.iter_mut().flatten().for_each(&mut release);
         }
-        decoder.head_norms.iter_mut().flatten().for_each(&mut release);
-        decoder.norms.iter_mut().for_each(&mut release);
     }
-    release(&mut model.norm);
-    model.head.iter_mut().for_each(&mut release);
+    model.for_each_parameter(|parameter| parameter.tensor.storage = tape.elsewhere());
 }
