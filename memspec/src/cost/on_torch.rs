@@ -9,9 +9,9 @@ use crate::setup::Setup;
 const ALLOCATED: f64 = 0.01;
 /// Half the width around reserved and process bytes.
 const RESERVED: f64 = 0.03;
-/// Half the widths on several GPUs, whose streams and collectives are known less well.
-const SEVERAL_ALLOCATED: f64 = 0.03;
-const SEVERAL_RESERVED: f64 = 0.04;
+/// Half the widths on several GPUs.
+const SEVERAL_ALLOCATED: f64 = 0.01;
+const SEVERAL_RESERVED: f64 = 0.03;
 /// Part of a limit that a run must leave free to be said to fit: the allocator's path near the edge is not known better.
 const EDGE: f64 = 0.01;
 
@@ -64,7 +64,10 @@ fn made(
         oom: held.and_then(|held| held.failure),
         limit_bytes: setup.budget.allocator.map_or(setup.budget.device_memory.0, |_| limit),
         device: setup.device.name.clone(),
-        measured: setup.device.name == "h200",
+        measured: setup.device.name == "h200"
+            && setup.parallel.is_none_or(|parallel| {
+                parallel.world() < 2 || matches!(parallel.kind, ParallelKind::Ddp | ParallelKind::Fsdp2)
+            }),
         peak: Peak { phase: free.peak_phase, allocated: Interval::around(free.peak, allocated), reserved, process },
         phases: free.phases.clone(),
         at_peak: free

@@ -84,9 +84,9 @@ fn program(shape: &Shape, blocks: Blocks) -> Trace {
     let mut tape = Tape::new(WEIGHTS);
     tape.gradient_part = ACTIVATION_GRADIENTS;
     tape.recompute_part = RECOMPUTED;
+    tape.on_host = shape.sharing.loads_on_host(shape.stored);
     tape.workspace = (shape.workspace, WORKSPACE);
     tape.multiprocessors = shape.multiprocessors;
-    tape.on_host = shape.sharing.loads_on_host(shape.stored);
     tape.enter(PhaseName::Load);
     model = weights::load(&mut tape, shape, blocks);
     tape.enter(PhaseName::Init);

@@ -32,7 +32,7 @@ pub(in crate::cost::engine) fn step(
     wrapper: &Wrapper,
     states: &mut States,
 ) {
-    if wrapper.steps_on_host() {
+    if wrapper.steps(tape) {
         return;
     }
     let mut parameters: Vec<Parameter> = model.trained.iter().map(|trained| Parameter::new(tape, trained)).collect();

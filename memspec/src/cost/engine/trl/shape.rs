@@ -87,6 +87,7 @@ impl Shape {
             Some((_, double)) => Stored::Nf4 { double },
             None => Stored::Dense,
         };
+        let zero = matches!(Sharing::new(setup), Sharing::Zero { .. });
         Ok(Self {
             attention: AttentionShape { batch, tokens, heads: model.heads, kv_heads: model.kv_heads },
             rows: batch * tokens,
@@ -100,6 +101,8 @@ impl Shape {
                 _ => Dtype::Bf16,
             },
             autocast: match precision {
+                // DeepSpeed's engine casts the model instead.
+                _ if zero => None,
                 Precision::Bf16 => Some(Dtype::Bf16),
                 Precision::Fp16 => Some(Dtype::F16),
                 Precision::F32 | Precision::Bf16Pure => None,

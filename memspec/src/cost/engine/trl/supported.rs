@@ -3,7 +3,7 @@
 use crate::cost::CostError;
 use crate::device::DeviceKind;
 use crate::model::{Family, Norm};
-use crate::plan::{ParallelKind, Storage, AdapterKind, LossKind, QuantizeKind};
+use crate::plan::{AdapterKind, LossKind, OptimizerKind, ParallelKind, Precision, QuantizeKind, Storage};
 use crate::setup::Setup;
 
 /// Elements, of a model or of what flows through it, that are still costed: 2^54.
@@ -91,8 +91,19 @@ fn several(setup: &Setup) -> Result<(), CostError> {
             }
             _ => Ok(()),
         },
-        ParallelKind::Zero1 | ParallelKind::Zero2 | ParallelKind::Zero3 | ParallelKind::Tensor => {
-            refuse("parallel", "ZeRO and tensor parallelism are not costed yet: `parallel ddp` or `parallel fsdp2`")
+        ParallelKind::Zero1 | ParallelKind::Zero2 if !matches!(setup.train.precision, Precision::Bf16) => {
+            refuse("train.precision", "ZeRO is costed with bf16 alone")
         }
+        ParallelKind::Zero1 | ParallelKind::Zero2 if !matches!(setup.train.optimizer, OptimizerKind::Adamw) => {
+            refuse("train.optimizer", "ZeRO is costed with its own AdamW alone: `optimizer = adamw`")
+        }
+        ParallelKind::Zero1 | ParallelKind::Zero2 if parallel.offload => {
+            refuse("parallel.offload", "ZeRO's offload is not costed yet")
+        }
+        ParallelKind::Zero1 | ParallelKind::Zero2 => Ok(()),
+        ParallelKind::Zero3 | ParallelKind::Tensor => refuse(
+            "parallel",
+            "ZeRO 3 and tensor parallelism are not costed yet: `parallel fsdp2` shards as ZeRO 3 does",
+        ),
     }
 }

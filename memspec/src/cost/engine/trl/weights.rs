@@ -97,6 +97,23 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    /// Every parameter that is not packed, in the model's order.
+    pub(super) fn for_each_parameter(&mut self, mut f: impl FnMut(&mut Parameter)) {
+        f(&mut self.embedding);
+        for block in &mut self.blocks {
+            for linear in block.input.iter_mut().chain(std::iter::once(&mut block.output)).chain(&mut block.mlp) {
+                if let Weight::Dense(weight) = &mut linear.weight {
+                    f(weight);
+                }
+                linear.bias.iter_mut().for_each(&mut f);
+                linear.adapter.iter_mut().flatten().for_each(&mut f);
+            }
+            block.head_norms.iter_mut().flatten().chain(&mut block.norms).for_each(&mut f);
+        }
+        f(&mut self.norm);
+        self.head.iter_mut().for_each(f);
+    }
+
     /// How many blocks of a model of `layers` the block at `index` stands for.
     pub(super) fn stands_for(&self, index: usize, layers: u64) -> u64 {
         let missing = layers - self.blocks.len() as u64;

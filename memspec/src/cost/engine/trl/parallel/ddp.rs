@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
-use super::super::super::super::torch::{Tape, Tensor};
 use super::super::super::super::Part;
+use super::super::super::super::torch::{Tape, Tensor};
 use super::super::weights::Model;
 use crate::model::Dtype;
 
@@ -48,7 +48,7 @@ impl Reducer {
 }
 
 /// Elements and type of each trained parameter of all `layers` blocks, in the model's order.
-fn sizes(tape: &Tape<'_>, model: &Model, layers: u64) -> Vec<(u64, Dtype)> {
+pub(super) fn sizes(tape: &Tape<'_>, model: &Model, layers: u64) -> Vec<(u64, Dtype)> {
     let mut sizes = Vec::new();
     for trained in model.trained.chunk_by(|a, b| a.block == b.block) {
         let times = trained[0].block.map_or(1, |block| model.stands_for(usize::from(block.index), layers));
@@ -100,5 +100,21 @@ fn broadcast(tape: &mut Tape<'_>, model: &Model, layers: u64) {
             flying.remove(0);
         }
         flying.push((tensors > 1).then(|| tape.new_as(BROADCAST, elements, dtype)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bucket_closes_at_one_mebibyte_and_the_others_at_25() {
+        let half = (131_072, Dtype::F32);
+        assert_eq!(assign([half; 3].into_iter()), [(262_144, Dtype::F32), (131_072, Dtype::F32)]);
+        let large = (5 << 20, Dtype::F32);
+        assert_eq!(
+            assign([large; 4].into_iter()),
+            [(5 << 20, Dtype::F32), (10 << 20, Dtype::F32), (5 << 20, Dtype::F32)]
+        );
     }
 }

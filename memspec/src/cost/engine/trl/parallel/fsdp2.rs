@@ -113,7 +113,8 @@ impl Groups {
             _ => (1, true, false, false),
         };
         let on_host = shape.sharing.loads_on_host(shape.stored);
-        let mut sharder = Sharder { tape, world, offload, packed, on_host, autocast: shape.autocast, shards: Vec::new() };
+        let mut sharder =
+            Sharder { tape, world, offload, packed, on_host, autocast: shape.autocast, shards: Vec::new() };
         let model_shape = &shape.model;
         let (hidden, vocab) = (model_shape.hidden, model_shape.vocab);
         let tied = model.head.is_none();
@@ -162,8 +163,12 @@ impl Groups {
             }
         }
         for trained in &mut model.trained {
-            let members = root.iter().chain(&embedding).chain(blocks.iter().flat_map(|group| &group.members)).chain(&tail);
-            trained.stepped = members.clone().find(|member| member.leaf == Some(trained.leaf)).map(|member| (member.local, member.stored));
+            let members =
+                root.iter().chain(&embedding).chain(blocks.iter().flat_map(|group| &group.members)).chain(&tail);
+            trained.stepped = members
+                .clone()
+                .find(|member| member.leaf == Some(trained.leaf))
+                .map(|member| (member.local, member.stored));
         }
         Self {
             world,
@@ -313,13 +318,20 @@ impl Groups {
 
     /// `foreach_all_gather_copy_out`.
     fn copy_out(&self, tape: &mut Tape<'_>, group: &Group) {
-        let copies = group.members.iter().map(|member| tape.new_as(UNSHARDED, member.local * self.world, member.compute));
+        let copies =
+            group.members.iter().map(|member| tape.new_as(UNSHARDED, member.local * self.world, member.compute));
         group.unsharded.borrow_mut().extend(copies);
     }
 
     /// When `x`'s gradient is there, the module's backward is about to begin: it is gathered again, and the group before it is prefetched
     /// (`FSDPParamGroup.pre_backward`).
-    fn before_backward<'a>(&'a self, tape: &mut Tape<'a>, x: Tensor, group: &'a Group, previous: Option<&'a Group>) -> Tensor {
+    fn before_backward<'a>(
+        &'a self,
+        tape: &mut Tape<'a>,
+        x: Tensor,
+        group: &'a Group,
+        previous: Option<&'a Group>,
+    ) -> Tensor {
         let view = x.view(x.elements);
         tape.custom(view, &[&x], &[], move |tape, _, gradients| {
             if !group.is_unsharded() {
@@ -441,22 +453,13 @@ impl Sharder<'_, '_> {
 
 /// The optimizer holds the quantized model's own tensors until all shards are made (`accelerator.py`, `_prepare_fsdp2`).
 fn release_originals(tape: &mut Tape<'_>, model: &mut Model, packed: bool) {
-    let mut release = |parameter: &mut Parameter| parameter.tensor.storage = tape.elsewhere();
-    release(&mut model.embedding);
-    for decoder in &mut model.blocks {
+    for decoder in model.blocks.iter_mut().filter(|_| packed) {
         let linears = decoder.input.iter_mut().chain(std::iter::once(&mut decoder.output)).chain(&mut decoder.mlp);
         for linear in linears {
-            match &mut linear.weight {
-                Weight::Dense(weight) => release(weight),
-                Weight::Nf4 { _parts: parts, .. } if packed => drop(parts.remove(0)),
-                Weight::Nf4 { .. } | Weight::Int8 { .. } => {}
+            if let Weight::Nf4 { _parts: parts, .. } = &mut linear.weight {
+                drop(parts.remove(0));
             }
-            linear.bias.iter_mut().for_each(&mut release);
-            linear.adapter.iter_mut().flatten().for_each(&mut release);
         }
-        decoder.head_norms.iter_mut().flatten().for_each(&mut release);
-        decoder.norms.iter_mut().for_each(&mut release);
     }
-    release(&mut model.norm);
-    model.head.iter_mut().for_each(&mut release);
+    model.for_each_parameter(|parameter| parameter.tensor.storage = tape.elsewhere());
 }

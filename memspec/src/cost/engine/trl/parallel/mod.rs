@@ -2,6 +2,7 @@
 
 mod ddp;
 mod fsdp2;
+mod zero;
 
 use super::super::super::torch::{Tape, Tensor};
 use super::weights::Model;
@@ -11,6 +12,7 @@ use crate::setup::{Parallel, Setup};
 
 pub(crate) use ddp::Reducer;
 pub(crate) use fsdp2::Groups;
+pub(crate) use zero::Zero;
 
 /// How devices share a run of this engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,13 @@ pub(crate) enum Sharing {
     Ddp {
         /// Devices in all.
         world: u64,
+    },
+    /// DeepSpeed's ZeRO 1 or 2.
+    Zero {
+        /// Devices in all.
+        world: u64,
+        /// Gradients are partitioned too.
+        gradients: bool,
     },
     /// Parameters, gradients and states in shards (`torch/distributed/fsdp/_fully_shard`).
     Fsdp2 {
@@ -45,6 +54,8 @@ impl Sharing {
                 let packed = setup.quantize.as_ref().is_none_or(|quantize| quantize.storage != Storage::Uint8);
                 Self::Fsdp2 { world, reshard, offload, packed }
             }
+            ParallelKind::Zero1 => Self::Zero { world, gradients: false },
+            ParallelKind::Zero2 => Self::Zero { world, gradients: true },
             _ => Self::Ddp { world },
         }
     }
@@ -58,7 +69,7 @@ impl Sharing {
     pub(super) fn world(self) -> u64 {
         match self {
             Self::Alone => 1,
-            Self::Ddp { world } | Self::Fsdp2 { world, .. } => world,
+            Self::Ddp { world } | Self::Zero { world, .. } | Self::Fsdp2 { world, .. } => world,
         }
     }
 }
@@ -70,6 +81,8 @@ pub(crate) enum Wrapper {
     None,
     /// DDP.
     Ddp(Box<Reducer>),
+    /// ZeRO 1 or 2.
+    Zero(Box<Zero>),
     /// FSDP2.
     Fsdp2(Box<Groups>),
 }
@@ -79,6 +92,7 @@ pub(super) fn prepare(tape: &mut Tape<'_>, shape: &Shape, model: &mut Model) -> 
     match shape.sharing {
         Sharing::Alone => Wrapper::None,
         Sharing::Ddp { .. } => Wrapper::Ddp(Box::new(Reducer::new(tape, model, shape.model.layers))),
+        Sharing::Zero { gradients, .. } => Wrapper::Zero(Box::new(Zero::new(tape, shape, model, gradients))),
         Sharing::Fsdp2 { .. } => Wrapper::Fsdp2(Box::new(Groups::new(tape, shape, model))),
     }
 }
@@ -115,9 +129,16 @@ impl Wrapper {
 
     /// Before a block.
     pub(super) fn before_block<'a>(&'a self, tape: &mut Tape<'a>, index: usize, x: Tensor) -> Tensor {
-        match self.groups() {
-            Some(groups) => groups.before_block(tape, index, x),
-            None => x,
+        match self {
+            Self::Fsdp2(groups) => groups.before_block(tape, index, x),
+            Self::Zero(zero) => {
+                let (view, block) = (x.view(x.elements), tape.block());
+                tape.custom(view, &[&x], &[], move |tape, _, gradients| {
+                    zero.after_backward(tape, block);
+                    vec![gradients[0].clone()]
+                })
+            }
+            Self::None | Self::Ddp(_) => x,
         }
     }
 
@@ -144,9 +165,13 @@ impl Wrapper {
 
     /// The model's forward, with the loss, has returned.
     pub(super) fn end_forward<'a>(&'a self, tape: &mut Tape<'a>, loss: Tensor) -> Tensor {
-        match self.groups() {
-            Some(groups) => groups.end_forward(tape, loss),
-            None => loss,
+        match self {
+            Self::Fsdp2(groups) => groups.end_forward(tape, loss),
+            Self::Zero(zero) => {
+                zero.end_forward(tape);
+                loss
+            }
+            Self::None | Self::Ddp(_) => loss,
         }
     }
 
@@ -155,6 +180,7 @@ impl Wrapper {
         match self {
             Self::None => {}
             Self::Ddp(reducer) => reducer.rebuild(tape),
+            Self::Zero(zero) => zero.end_backward(tape),
             Self::Fsdp2(groups) => groups.end_backward(tape),
         }
     }
@@ -166,8 +192,15 @@ impl Wrapper {
         }
     }
 
-    /// The optimizer steps on the processor.
-    pub(super) fn steps_on_host(&self) -> bool {
-        self.groups().is_some_and(Groups::offloads)
+    /// The wrapper's own optimizer step, if it has one: ZeRO's, or one on the processor.
+    pub(super) fn steps(&self, tape: &mut Tape<'_>) -> bool {
+        match self {
+            Self::None | Self::Ddp(_) => false,
+            Self::Zero(zero) => {
+                zero.step(tape);
+                true
+            }
+            Self::Fsdp2(groups) => groups.offloads(),
+        }
     }
 }
