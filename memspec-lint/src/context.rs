@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use memspec::cost::{CostError, Estimate, estimate};
+use memspec::cost::{CostError, Estimate, Time, estimate, time};
 use memspec::model::Environment;
 use memspec::plan::{Document, Plan, Written};
 use memspec::setup::Unresolved;
@@ -43,6 +43,8 @@ pub struct Costed {
     pub resolved: Resolved,
     /// Its estimate, or why there is none.
     pub estimate: Result<Estimate, CostError>,
+    /// How long it trains, or why that is not known.
+    pub time: Result<Time, CostError>,
 }
 
 impl<'a> Context<'a> {
@@ -86,7 +88,10 @@ impl<'a> Context<'a> {
 /// What cannot be resolved.
 pub fn costed(plan: &Plan, base: &Path, environment: &Environment) -> Result<Vec<Costed>, Vec<Unresolved>> {
     let setups = setups(plan, base, environment)?;
-    Ok(setups.into_iter().map(|resolved| Costed { estimate: estimate(&resolved.setup), resolved }).collect())
+    Ok(setups
+        .into_iter()
+        .map(|resolved| Costed { estimate: estimate(&resolved.setup), time: time(&resolved.setup), resolved })
+        .collect())
 }
 
 impl Seen<'_> {

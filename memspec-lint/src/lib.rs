@@ -31,6 +31,7 @@
 //! | [`registry`] | every rule, and its page |
 //! | [`repair`] | changes that make a plan fit |
 //! | [`rules`] | the rules, one a file |
+//! | [`lengths`] | how long a local file's samples are |
 //! | [`context`] | what a rule sees of a document |
 //! | [`suppress`] | `# memspec: allow(rule) reason` |
 //! | [`output`] | findings and estimates as reports, JSON and tables |
@@ -45,6 +46,7 @@ pub mod cli;
 pub mod context;
 pub mod diagnostic;
 pub mod fix;
+pub mod lengths;
 pub mod output;
 pub mod registry;
 pub mod repair;
@@ -53,7 +55,7 @@ pub mod suppress;
 
 use std::path::{Path, PathBuf};
 
-use memspec::model::Environment;
+use memspec::model::{Environment, Measure};
 use memspec::plan::Document;
 
 pub use context::Context;
@@ -75,10 +77,10 @@ impl Linter {
     }
 
     /// A linter for the plans of a file: their paths are relative to its folder, and models are looked up where this
-    /// process's variables say.
+    /// process's variables say. Local data are counted (see [`lengths`]).
     pub fn for_file(path: impl AsRef<Path>) -> Self {
         let base = path.as_ref().parent().map(Path::to_path_buf).unwrap_or_default();
-        Self::new(base, Environment::from_process())
+        Self::new(base, Environment { measure: Some(Measure(lengths::measure)), ..Environment::from_process() })
     }
 
     /// What every rule sees of a document.

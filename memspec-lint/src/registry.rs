@@ -35,13 +35,16 @@ macro_rules! rules {
 rules! {
     "MEM001" "peak-over-budget" Error memory::peak_over_budget;
     "MEM002" "thin-headroom" Warning memory::thin_headroom;
+    "MEM011" "pad-to-max-length" Warning data::pad_to_max_length;
     "MEM018" "budget-limit-not-checked" Info memory::budget_limit_not_checked;
+    "MEM020" "run-over-budget" Warning memory::run_over_budget;
     "HW001" "bf16-on-pre-ampere" Error hardware::bf16_on_pre_ampere;
     "HW009" "device-not-in-catalog" Error hardware::device_not_in_catalog;
     "HW010" "vram-marketing-gb" Warning hardware::vram_marketing_gb;
     "MOD001" "unknown-model" Error model::unknown_model;
     "LOR001" "unknown-target" Error adapter::unknown_target;
     "ATT003" "context-beyond-positions" Error data::context_beyond_positions;
+    "ATT005" "seq-shorter-than-data" Warning data::seq_shorter_than_data;
     "TOK006" "data-file-missing" Error data::data_file_missing;
     "TOK008" "data-file-empty" Error data::data_file_empty;
     "SPEC001" "syntax" Error spec::syntax;

@@ -42,6 +42,7 @@ fn run(folder: &Path, arguments: &[&str]) -> Ran {
     let output = Command::new(env!("CARGO_BIN_EXE_memspec-lint"))
         .current_dir(folder)
         .env("HF_HOME", folder.join("no-cache"))
+        .env("XDG_CACHE_HOME", folder.join("cache"))
         .env_remove("HF_HUB_CACHE")
         .args(arguments)
         .output()
@@ -265,4 +266,67 @@ fn a_file_without_rows_ends_with_2() {
         assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{file}");
         assert!(ran.err.contains(expected), "{}", ran.err);
     }
+}
+
+/// Words are a token each, and so is the end of text.
+const TOKENIZER: &str = r#"{"version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null,
+    "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"}, "decoder": null,
+    "model": {"type": "WordLevel", "vocab": {"<eos>": 0, "word": 1}, "unk_token": "word"}}"#;
+const CONFIG: &str = r#"{"model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 256, "max_position_embeddings": 2048,
+    "rms_norm_eps": 1e-5, "tie_word_embeddings": true}"#;
+
+#[test]
+fn local_data_are_counted_and_say_how_long_it_trains() {
+    let samples: String = (1..=100).map(|words| format!("{{\"text\": \"{}\"}}\n", "word ".repeat(words))).collect();
+    let plan = r#"plan "counted" {
+  model  = "model"
+  device = cpu
+  adapter lora { rank = 4 }
+  data {
+    path = "train.jsonl"
+    context = 81tok
+  }
+  train {
+    micro_batch = 4
+    epochs = 2
+  }
+}
+"#;
+    let folder = folder(&[
+        ("a.mem", plan),
+        ("b.mem", &plan.replace("81tok", "1000tok")),
+        ("train.jsonl", &samples),
+        ("model/config.json", CONFIG),
+        ("model/tokenizer.json", TOKENIZER),
+        ("model/tokenizer_config.json", r#"{"eos_token": "<eos>"}"#),
+    ]);
+    let estimate = |plan: &str| {
+        let ran = run(folder.path(), &["estimate", plan, "--json", "--price", "3600usd/h"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let value: Value = serde_json::from_str(&ran.out).unwrap();
+        matches(&schema("estimate.schema.json"), &value);
+        value["plans"][0].clone()
+    };
+    let (cut, whole) = (estimate("a.mem"), estimate("b.mem"));
+    assert_eq!((&cut["data"]["samples"], &cut["data"]["longest"]), (&100.into(), &81.into()));
+    assert_eq!(cut["data"]["truncated_share"], 0.2);
+    assert_eq!((&whole["data"]["longest"], &whole["data"]["tokens"]), (&101.into(), &5150.into()));
+    assert_eq!(whole["time"]["steps"], 50);
+    // a dollar a second
+    let value = |path: &str| whole["time"].pointer(path).unwrap().as_f64().unwrap();
+    assert!((value("/cost/usd/value") - value("/total_seconds/value")).abs() < 1e-9);
+    // the longest sample decides the peak, not a context that no sample fills
+    let peak = |plan: &Value| plan["peak"]["allocated"]["bytes"].as_u64().unwrap();
+    assert!(peak(&whole) < 2 * peak(&cut));
+
+    let table = run(folder.path(), &["estimate", "a.mem"]).out;
+    for words in ["100 samples of", "20.0 % are longer than the context", "tokens/s", ", 50 steps"] {
+        assert!(table.contains(words), "{words}: {table}");
+    }
+    let cut = run(folder.path(), &["check", "a.mem", "--output-format", "concise"]);
+    assert!(cut.out.contains("20.0 % of the samples are longer than 81 tokens"), "{}", cut.out);
+    assert!(!run(folder.path(), &["check", "b.mem"]).out.contains("ATT005"));
+    let wrong = run(folder.path(), &["estimate", "a.mem", "--price", "3600"]);
+    assert!(wrong.code == 2 && wrong.err.contains("write it as `1.99usd/h`"), "{}", wrong.err);
 }

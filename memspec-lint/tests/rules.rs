@@ -85,7 +85,8 @@ fn every_page_is_whole() {
         assert!(page.starts_with(&format!("# {} ({})\n", rule.name, rule.code)), "{}: {page}", rule.name);
         assert!(page.contains("## What it does") && page.contains("## Why is this bad?"), "{}", rule.name);
         assert!(
-            rule.example("Example").is_some() || ["not-utf8", "missing-name"].contains(&rule.name),
+            rule.example("Example").is_some()
+                || ["not-utf8", "missing-name", "seq-shorter-than-data"].contains(&rule.name),
             "{} has no example",
             rule.name
         );

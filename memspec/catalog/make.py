@@ -1,4 +1,4 @@
-"""Turns collected facts (models.json, gpus.json) into the catalog: `python make.py MODELS.json GPUS.json`.
+"""Turns collected facts (models.json) into the catalog: `python make.py MODELS.json`.
 
 What the collected facts lack (RoPE, norm epsilon, dtype, other names) is in the tables below, each with its source.
 """
@@ -33,22 +33,28 @@ DTYPE = {"llama-2-7b": "float16", "phi-2": "float16", "gemma-2-2b": "float32", "
 ALIASES = {
     "phi-3-mini-4k-instruct": ["phi3-mini"],
     "meta-llama-3-8b": ["llama3-8b", "llama-3-8b", "meta-llama/Meta-Llama-3-8B-Instruct", "NousResearch/Meta-Llama-3-8B",
-                        "NousResearch/Meta-Llama-3-8B-Instruct", "unsloth/llama-3-8b", "unsloth/llama-3-8b-Instruct"],
-    "meta-llama-3-70b": ["llama3-70b", "llama-3-70b", "meta-llama/Meta-Llama-3-70B-Instruct"],
+                        "NousResearch/Meta-Llama-3-8B-Instruct", "unsloth/llama-3-8b", "unsloth/llama-3-8b-Instruct",
+                        "TechxGenus/Meta-Llama-3-8B-Instruct-GPTQ", "TechxGenus/Meta-Llama-3-8B-Instruct-AWQ", "ISTA-DASLab/Meta-Llama-3-8B-Instruct-AQLM-2Bit-1x16"],
+    "meta-llama-3-70b": ["llama3-70b", "llama-3-70b", "meta-llama/Meta-Llama-3-70B-Instruct",
+                        "casperhansen/llama-3-70b-fp16"],
     "llama-3.1-8b": ["llama3.1-8b", "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Meta-Llama-3.1-8B",
                      "meta-llama/Meta-Llama-3.1-8B-Instruct", "NousResearch/Meta-Llama-3.1-8B", "unsloth/Meta-Llama-3.1-8B",
-                     "unsloth/Meta-Llama-3.1-8B-Instruct"],
+                     "unsloth/Meta-Llama-3.1-8B-Instruct",
+                        "neuralmagic/Sparse-Llama-3.1-8B-2of4"],
     "llama-3.2-1b": ["llama3.2-1b", "meta-llama/Llama-3.2-1B-Instruct", "NousResearch/Llama-3.2-1B", "unsloth/Llama-3.2-1B",
                      "unsloth/Llama-3.2-1B-Instruct"],
-    "llama-3.2-3b": ["llama3.2-3b", "meta-llama/Llama-3.2-3B-Instruct", "unsloth/Llama-3.2-3B", "unsloth/Llama-3.2-3B-Instruct"],
-    "llama-2-7b": ["llama2-7b", "meta-llama/Llama-2-7b-chat-hf", "NousResearch/Llama-2-7b-hf"],
+    "llama-3.2-3b": ["llama3.2-3b", "meta-llama/Llama-3.2-3B-Instruct", "unsloth/Llama-3.2-3B", "unsloth/Llama-3.2-3B-Instruct",
+                        "deepcogito/cogito-v1-preview-llama-3B"],
+    "llama-2-7b": ["llama2-7b", "meta-llama/Llama-2-7b-chat-hf", "NousResearch/Llama-2-7b-hf",
+                        "TheBloke/Llama-2-7B-GPTQ"],
     "qwen2.5-0.5b": ["Qwen/Qwen2.5-0.5B-Instruct", "unsloth/Qwen2.5-0.5B"],
     "qwen2.5-3b": ["Qwen/Qwen2.5-3B-Instruct", "unsloth/Qwen2.5-3B"],
     "qwen2.5-7b-instruct": ["qwen2.5-7b", "Qwen/Qwen2.5-7B"],
     "smollm2-135m": ["HuggingFaceTB/SmolLM2-135M-Instruct"],
     "smollm2-360m": ["HuggingFaceTB/SmolLM2-360M-Instruct"],
     "smollm2-1.7b": ["HuggingFaceTB/SmolLM2-1.7B-Instruct"],
-    "tinyllama-1.1b": ["tinyllama"],
+    "tinyllama-1.1b": ["tinyllama",
+                        "TinyLlama/TinyLlama_v1.1"],
     "mistral-7b-v0.3": ["mistral-7b", "mistralai/Mistral-7B-Instruct-v0.3", "unsloth/mistral-7b-v0.3"],
     "mixtral-8x7b-v0.1": ["mixtral-8x7b", "mistralai/Mixtral-8x7B-Instruct-v0.1"],
     "gemma-2-2b": ["gemma2-2b", "google/gemma-2-2b-it", "unsloth/gemma-2-2b"],
@@ -59,8 +65,13 @@ ALIASES = {
     "phi-2": ["phi2"],
     "codellama-34b": ["codellama/CodeLlama-34b-Instruct-hf"],
     "falcon-7b": ["tiiuae/falcon-7b-instruct"],
-    "gpt-oss-20b": ["unsloth/gpt-oss-20b"],
+    "gpt-oss-20b": ["unsloth/gpt-oss-20b",
+                        "openai/gpt-oss-safeguard-20b"],
     "gpt-oss-120b": ["unsloth/gpt-oss-120b"],
+    "qwen2.5-1.5b": ["Qwen/Qwen2.5-1.5B-Instruct"],
+    "qwen2.5-14b": ["Qwen/Qwen2.5-14B-Instruct", "agentica-org/DeepCoder-14B-Preview", "deepcogito/cogito-v1-preview-qwen-14B"],
+    "qwen3-8b": ["Skywork/Skywork-Reward-V2-Qwen3-8B"],
+    "qwen3-30b-a3b": ["nvidia/Qwen3-30B-A3B-NVFP4"],
     "qwen2-vl-7b-instruct": ["qwen2-vl-7b", "Qwen/Qwen2-VL-7B", "unsloth/Qwen2-VL-7B-Instruct"],
 }
 
@@ -143,6 +154,8 @@ def config(short, fact):
     if kind == "gpt_oss":
         out |= {"rope_theta": 150000.0, "rope_scaling": {"rope_type": "yarn", "factor": 32.0, "original_max_position_embeddings": 4096}}
         sources["rope"] = "https://github.com/openai/gpt-oss/blob/7b583341fe16729127f6d5b94a7b09ccae97e1a1/gpt_oss/torch/model.py ModelConfig"
+        out["quantization_config"] = {"quant_method": "mxfp4"}
+        sources["quantization"] = "https://github.com/openai/gpt-oss README: the experts' weights are published in MXFP4"
     if kind == "qwen2_vl":
         out |= {"rope_theta": 1000000.0, "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]}}
         sources["rope"] = RECALLED
@@ -163,51 +176,11 @@ def model(short, fact):
     return entry | {"sources": sources}
 
 
-def device(short, fact):
-    arch, _, level = fact["arch"].partition(" ")
-    sm = level.removeprefix("sm_")
-    nvidia = level.startswith("sm_")
-    entry = {"name": short, "title": fact["name"], "kind": "cuda" if nvidia else "rocm", "arch": fact["arch"]}
-    if nvidia:
-        entry["compute_capability"] = [int(sm[:-1]), int(sm[-1])]
-    smallest = fact["torch_total_gib_min"]
-    entry |= {
-        "memory_mib": fact["nvidia_smi_mib"],
-        "usable_gib": smallest,
-        "bf16": fact["bf16_native"],
-        "flash2": fact["flash_attn2"],
-        "fp8": fact["fp8"],
-        "bandwidth_gbs": fact["bandwidth_gbs"],
-        "tflops_fp16": fact["fp16_tensor_tflops"],
-        "context_mib": fact.get("cuda_context_mib_measured"),
-    }
-    # the project's own measured rows, all on this card
-    if short == "h200":
-        entry["context_mib"] = 612.0
-    sources = {
-        "memory": fact["sources"],
-        "usable": f"smallest total that PyTorch was seen to report: {fact['torch_total_gib_seen']} GiB",
-        "bandwidth": fact["bandwidth_src"],
-        "tflops": fact["tflops_src"],
-        "flash2": fact["flash_attn2_note"],
-    }
-    if "cuda_context_src" in fact:
-        sources["context"] = fact["cuda_context_src"]
-    if short == "h200":
-        sources["context"] = "135 measured fine-tunes, CUDA 13.0, driver 580: NVML's process bytes before any tensor (641728512)"
-    for key in ("torch_total_mib_note", "torch_note", "notes"):
-        if key in fact:
-            sources[key] = fact[key]
-    return entry | {"sources": sources}
-
-
-def main(models, gpus):
+def main(models):
     folder = HERE / "models"
     folder.mkdir(exist_ok=True)
     for short, fact in json.loads(pathlib.Path(models).read_text()).items():
         (folder / f"{short}.json").write_text(json.dumps(clean(model(short, fact)), indent=2, ensure_ascii=False) + "\n")
-    devices = [device(short, fact) for short, fact in json.loads(pathlib.Path(gpus).read_text()).items()]
-    (HERE / "devices.json").write_text(json.dumps(clean(devices), indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

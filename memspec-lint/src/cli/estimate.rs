@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use memspec::device::HourlyPrice;
 use memspec::solve::changes;
 
 use super::{Failure, Outcome, find, print, print_json};
+use crate::context::Costed;
 use crate::diagnostic::{Finding, Severity, from_problems};
 use crate::output::estimate::{Estimates, PlanEstimate, table};
 use crate::output::{Style, report};
@@ -16,6 +18,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   memspec-lint estimate train.mem
   memspec-lint estimate train.mem --json | jq '.plans[0].peak.process'
+  memspec-lint estimate train.mem --price 1.99usd/h
 
 Exit codes: 0 estimated, whether it fits or not; 2 could not be estimated";
 
@@ -29,6 +32,9 @@ pub(super) struct Arguments {
     /// Short for --output-format json
     #[arg(long, conflicts_with = "output_format")]
     json: bool,
+    /// What an hour of all its devices costs, in place of the catalog's price: 1.99usd/h
+    #[arg(long, value_name = "PRICE")]
+    price: Option<HourlyPrice>,
 }
 
 /// How an estimate is printed.
@@ -64,9 +70,15 @@ pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failur
     let plans: Vec<PlanEstimate> = context
         .plans
         .iter()
-        .flat_map(|plan| plan.estimates())
-        .map(|(resolved, estimate)| {
-            PlanEstimate::new(estimate, &resolved.chosen, &changes(resolved, context.base, context.environment))
+        .flat_map(|plan| &plan.setups)
+        .filter_map(|Costed { resolved, estimate, time }| {
+            let changes = changes(resolved, context.base, context.environment);
+            let time = time.clone().map(|time| match arguments.price {
+                Some(price) => time.at(price),
+                None => time,
+            });
+            let plan = PlanEstimate::new(estimate.as_ref().ok()?, &resolved.chosen, &changes);
+            Some(plan.timed(time, resolved.setup.data.lengths.as_ref()))
         })
         .collect();
     if arguments.json || arguments.output_format == Format::Json {

@@ -28,7 +28,7 @@ Examples:
   memspec-lint check                      every .mem file below this folder
   memspec-lint check train.mem --fix      repair what can be repaired without changing the training
   memspec-lint check --diff               show what --fix would do
-  memspec-lint estimate train.mem         the peak, what it is made of, what would save memory
+  memspec-lint estimate train.mem         the peak, what it is made of, how long it trains
   memspec-lint accuracy rows.jsonl        predictions beside measured runs
   memspec-lint explain peak-over-budget   what a rule finds, and why
 
@@ -39,7 +39,7 @@ enum Command {
     /// Finds what is wrong with plans, and repairs it
     #[command(after_help = check::EXAMPLES)]
     Check(check::Arguments),
-    /// Says what a plan takes in memory, and what each setting costs
+    /// Says what a plan takes in memory, time and money, and what each setting costs
     #[command(after_help = estimate::EXAMPLES)]
     Estimate(estimate::Arguments),
     /// Predicts measured runs, and says how far off it is

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use memspec::cost::Estimate;
-use memspec::quantity::Bytes;
+use memspec::cost::{Bound, CostError, Estimate, Range, Spending, Time};
+use memspec::quantity::{Bytes, Seconds};
+use memspec::setup::Lengths;
 use memspec::solve::{Change, Price};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -30,6 +31,51 @@ pub struct PlanEstimate {
     pub by_setting: Vec<SettingBytes>,
     /// Single changes that save memory: those that fit first, then the cheapest, then the largest saving.
     pub changes: Vec<WhatIf>,
+    /// How long it trains, and what that costs; `null`: not known.
+    pub time: Option<Time>,
+    /// Why `time` is `null`.
+    pub no_time: Option<String>,
+    /// How long the samples are, where they were counted or the plan says so.
+    pub data: Option<Samples>,
+}
+
+/// The samples of a plan's data.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Samples {
+    /// How many there are.
+    pub samples: u64,
+    /// Tokens of all of them, cut at the context.
+    pub tokens: u64,
+    /// Tokens of one on average.
+    pub mean: f64,
+    /// Tokens of the longest; `null` where the plan gives a mean only.
+    pub longest: Option<u64>,
+    /// The share of them that is longer than the context, 0 to 1.
+    pub truncated_share: f64,
+    /// How many have which length, the short ones first.
+    pub histogram: Vec<Bin>,
+}
+
+/// Samples of about one length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Bin {
+    /// The longest that falls into it, in tokens.
+    pub to: u64,
+    /// Samples in it.
+    pub samples: u64,
+}
+
+impl From<&Lengths> for Samples {
+    fn from(lengths: &Lengths) -> Self {
+        Self {
+            samples: lengths.samples,
+            tokens: lengths.tokens,
+            mean: lengths.mean(),
+            longest: lengths.longest,
+            truncated_share: lengths.truncated_share(),
+            histogram: lengths.histogram.iter().map(|bin| Bin { to: bin.to, samples: bin.samples }).collect(),
+        }
+    }
 }
 
 /// A setting and its value.
@@ -92,7 +138,19 @@ impl PlanEstimate {
                 })
                 .collect(),
             estimate: estimate.clone(),
+            time: None,
+            no_time: None,
+            data: None,
         }
+    }
+
+    /// With how long it trains, or why that is not known, and with what is known of its samples.
+    pub fn timed(self, time: Result<Time, CostError>, lengths: Option<&Lengths>) -> Self {
+        let (time, no_time) = match time {
+            Ok(time) => (Some(time), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        Self { time, no_time, data: lengths.map(Samples::from), ..self }
     }
 }
 
@@ -177,6 +235,9 @@ pub fn table(plan: &PlanEstimate, style: Style) -> String {
         );
     }
 
+    samples(&mut text, plan, style);
+    time(&mut text, plan, style);
+
     if !plan.changes.is_empty() {
         let _ = writeln!(text, "\n{}", style.bold("what a change would save"));
         let wide = plan.changes.iter().map(|change| change.title.len()).max().unwrap_or(0);
@@ -188,6 +249,85 @@ pub fn table(plan: &PlanEstimate, style: Style) -> String {
         }
     }
     text
+}
+
+/// What is known of the samples.
+fn samples(text: &mut String, plan: &PlanEstimate, style: Style) {
+    let Some(data) = &plan.data else { return };
+    let _ = writeln!(text, "\n{}", style.bold("samples"));
+    let _ = writeln!(text, "  {} samples of {:.0} tokens on average, {} in all", data.samples, data.mean, data.tokens);
+    let Some(longest) = data.longest else { return };
+    let cut = match data.truncated_share {
+        0.0 => "none is cut".to_owned(),
+        share => format!("{:.1} % are longer than the context and cut", 100.0 * share),
+    };
+    let _ = writeln!(text, "  the longest has {longest}; {cut}");
+    let most = data.histogram.iter().map(|bin| bin.samples).max().unwrap_or(1).max(1);
+    for (to, samples) in coarse(&data.histogram) {
+        let bar = "#".repeat(((20 * samples).div_ceil(most.max(samples))) as usize);
+        let _ = writeln!(text, "  up to {to:>7} tokens {samples:>9}  {}", style.faint(&bar));
+    }
+}
+
+/// At most eight bins, as many as a reader takes in.
+fn coarse(histogram: &[Bin]) -> Vec<(u64, u64)> {
+    let each = histogram.len().div_ceil(8).max(1);
+    let bin = |bins: &[Bin]| Some((bins.last()?.to, bins.iter().map(|bin| bin.samples).sum()));
+    histogram.chunks(each).filter_map(bin).collect()
+}
+
+/// How long it trains and what that costs.
+fn time(text: &mut String, plan: &PlanEstimate, style: Style) {
+    let Some(time) = &plan.time else {
+        if let Some(why) = &plan.no_time {
+            let _ = writeln!(text, "\n{}\n  {}", style.bold("time"), style.faint(&format!("not known: {why}")));
+        }
+        return;
+    };
+    let _ = writeln!(text, "\n{}", style.bold("time"));
+    let mut line = |name: &str, value: String, range: String, rest: &str| {
+        let _ = writeln!(text, "  {name:<10} {value:>11}  {}{rest}", style.faint(&range));
+    };
+    let between = |range: Range, each: fn(f64) -> String| format!("{} to {}", each(range.low), each(range.high));
+    let seconds = |seconds: f64| if seconds < 10.0 { format!("{seconds:.3} s") } else { Seconds(seconds).to_string() };
+    let waits = match time.bound {
+        Bound::Compute => "waits for matrix products",
+        Bound::Bandwidth => "waits for memory",
+        Bound::Host => "waits for the host",
+        Bound::Network => "waits for other devices",
+    };
+    line("step", seconds(time.step_seconds.value), between(time.step_seconds, seconds), &format!(", {waits}"));
+    let tokens = |tokens: f64| format!("{tokens:.0}");
+    line("tokens/s", tokens(time.tokens_per_second.value), between(time.tokens_per_second, tokens), "");
+    match (time.total_seconds, time.steps) {
+        (Some(total), Some(steps)) => {
+            line("run", seconds(total.value), between(total, seconds), &format!(", {steps} steps"));
+        }
+        _ => line(
+            "run",
+            "not known".to_owned(),
+            "`train.steps`, or `data.samples` and `data.mean_length`, say how long".to_owned(),
+            "",
+        ),
+    }
+    if let Some(cost) = &time.cost {
+        line("cost", dollars(cost.usd.value), between(cost.usd, dollars), &format!(", {}", at(cost)));
+    }
+    if !time.measured {
+        let _ = writeln!(text, "  {}", style.faint("no run like this was timed yet: the intervals are wide"));
+    }
+}
+
+fn dollars(usd: f64) -> String {
+    format!("{usd:.2}usd")
+}
+
+fn at(cost: &Spending) -> String {
+    let date = cost.source.split(',').next().unwrap_or_default();
+    match &cost.machine {
+        Some(machine) => format!("{machine} at {}/h ({date})", dollars(cost.usd_per_hour)),
+        None => format!("at {}/h", dollars(cost.usd_per_hour)),
+    }
 }
 
 /// The JSON schema of [`Estimates`], as `schemas/estimate.schema.json` has it.

@@ -1,4 +1,4 @@
-//! What a setup costs in memory: an engine's trace, replayed.
+//! What a setup costs: in memory, by an engine's trace, replayed; in time and money, by a roofline.
 
 pub mod allocator;
 mod cached;
@@ -7,12 +7,14 @@ mod estimate;
 pub mod expand;
 mod on_torch;
 mod replay;
+pub mod time;
 pub(crate) mod torch;
 mod trace;
 
 pub use cached::{CachedReplay, Pool, replay_cached};
 pub use estimate::{AtPeak, Estimate, Host, Interval, OutOfMemory, Peak, Phase, estimate};
 pub use replay::{Replay, replay};
+pub use time::{Bound, Range, Spending, Time, slowdown, time};
 pub use trace::{Block, Entry, Event, Part, PhaseName, Stack, Tensor, Trace};
 
 /// Why a setup cannot be costed.

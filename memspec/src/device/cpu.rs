@@ -87,9 +87,11 @@ pub fn cpu() -> Result<Device, DeviceError> {
         bandwidth_gbs: None,
         tflops_bf16: None,
         tflops_fp16: None,
+        tflops_measured: None,
         context_bytes: Bytes(0),
         context_source: "a processor has no context".to_owned(),
         cores: std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok()),
+        machine: None,
         source: if limited { "the cgroup's memory limit less its use" } else { "MemAvailable of /proc/meminfo" }
             .to_owned(),
     })

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod cpu;
+mod machine;
 
 use serde::Serialize;
 
@@ -9,6 +10,9 @@ use crate::quantity::Bytes;
 
 pub use catalog::{DEFAULT_CONTEXT, DEFAULT_CONTEXT_SOURCE, get, names, nearest};
 pub use cpu::{cpu, parse_cgroup, parse_limit, parse_membership, parse_meminfo};
+pub use machine::{
+    Access, HOURS_A_MONTH, HourlyPrice, Machine, NotAPrice, Price, PriceKind, affordable, cheapest, machine, machines,
+};
 
 /// A device that a plan can name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -38,6 +42,8 @@ pub struct Device {
     pub tflops_bf16: Option<f64>,
     /// Dense fp16 matrix rate in TFLOP/s.
     pub tflops_fp16: Option<f64>,
+    /// What large 16 bit products reached in PyTorch, in TFLOP/s, where someone measured it.
+    pub tflops_measured: Option<f64>,
     /// Memory that a process takes for its context before its first tensor.
     pub context_bytes: Bytes,
     /// Where `context_bytes` comes from.
@@ -46,6 +52,64 @@ pub struct Device {
     pub cores: Option<u32>,
     /// Where the other facts come from.
     pub source: String,
+    /// The machine that the plan names; `None`: it names the device.
+    pub machine: Option<Machine>,
+}
+
+impl Device {
+    /// Bytes of the workspace that PyTorch takes from its caching allocator for cuBLAS, once for each stream that multiplies.
+    ///
+    /// `parseChosenWorkspaceSize` of PyTorch's `aten/src/ATen/cuda/CublasHandlePool.cpp`: `:4096:2:16:8`, which is 8 MiB + 128
+    /// KiB; 32 MiB on Hopper, and in newer versions on Blackwell (major 10 and 12) too. For hipBLAS 32 MiB, 128 MiB on gfx94x and
+    /// gfx95x. 0 on a processor.
+    pub fn workspace_bytes(&self) -> u64 {
+        const MIB: u64 = 1 << 20;
+        match (self.kind, self.compute_capability) {
+            (DeviceKind::Cpu, _) => 0,
+            (DeviceKind::Cuda, Some((9 | 10 | 12, _))) => 32 * MIB,
+            (DeviceKind::Cuda, _) => 4096 * 1024 * 2 + 16 * 1024 * 8,
+            (DeviceKind::Rocm, _) if self.name.starts_with("mi3") => 128 * MIB,
+            (DeviceKind::Rocm, _) => 32 * MIB,
+        }
+    }
+
+    /// The fused attention that PyTorch's `scaled_dot_product_attention` picks here for 16 bit queries, keys and values without
+    /// an explicit mask.
+    ///
+    /// `aten/src/ATen/native/transformers/cuda/sdp_utils.cpp`: flash attention from compute capability 8.0 on, memory-efficient
+    /// attention from 5.0 on (bf16 from 8.0 on); the order of preference is flash first.
+    pub fn fused_attention(&self) -> FusedAttention {
+        match (self.kind, self.compute_capability) {
+            (DeviceKind::Cuda, Some(level)) if level >= (8, 0) => FusedAttention::Flash,
+            (DeviceKind::Cuda, Some(level)) if level >= (5, 0) => FusedAttention::MemoryEfficient,
+            // AOTriton's kernels for CDNA
+            (DeviceKind::Rocm, _) if self.name.starts_with("mi") => FusedAttention::Flash,
+            _ => FusedAttention::None,
+        }
+    }
+
+    /// What `world` of these cost for an hour: the machine that the plan names, or else the cheapest of the catalog with plain
+    /// terms.
+    pub fn rented(&self, world: u64) -> Option<&Machine> {
+        self.machine.as_ref().or_else(|| cheapest(&self.name, world))
+    }
+
+    /// The dense matrix rate of 16 bit floats in TFLOP/s: bf16's where it is native, else fp16's.
+    pub fn tflops_16bit(&self) -> Option<f64> {
+        self.tflops_bf16.or(self.tflops_fp16)
+    }
+}
+
+/// A fused attention kernel: one that never holds the matrix of scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FusedAttention {
+    /// FlashAttention 2, as PyTorch carries it; it saves one f32 for each query and head.
+    Flash,
+    /// xFormers' memory-efficient attention, as PyTorch carries it.
+    MemoryEfficient,
+    /// No fused kernel: scores are formed.
+    None,
 }
 
 /// Which software drives a device.
@@ -85,7 +149,7 @@ pub enum DeviceError {
     },
 }
 
-/// The device that a plan's `device` setting means: a catalog name, `cpu`, or `auto` (this machine: `cpu` in this version).
+/// The device that a plan's `device` setting means: a catalog name, a rented machine's name, `cpu`, or `auto` (this machine: `cpu` in this version).
 ///
 /// # Errors
 /// A name that is not known, a card by number (`cuda:0`), or a machine whose memory cannot be read.
@@ -97,7 +161,12 @@ pub fn find(name: &str) -> Result<Device, DeviceError> {
         _ if lower.starts_with("cuda:") || lower.starts_with("rocm:") => {
             Err(DeviceError::NotProbed { name: name.to_owned() })
         }
-        _ => get(name).ok_or_else(|| DeviceError::Unknown { name: name.to_owned(), nearest: nearest(name) }),
+        _ => get(name)
+            .or_else(|| {
+                let machine = machine(name)?;
+                Some(Device { machine: Some(machine.clone()), ..get(&machine.device)? })
+            })
+            .ok_or_else(|| DeviceError::Unknown { name: name.to_owned(), nearest: nearest(name) }),
     }
 }
 
@@ -110,7 +179,7 @@ fn did_you_mean(nearest: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::find;
+    use super::{FusedAttention, find};
 
     fn check(name: &str, expected: &str) {
         let message = match find(name) {
@@ -127,6 +196,30 @@ mod tests {
         check("auto", "cpu");
         check("cuda:0", "`cuda:0`: this version cannot ask a card what it is; write its catalog name (one of t4, ");
         check("rtx4900", "no device `rtx4900`, did you mean rtx4090");
+        check("colab-T4", "t4");
         check("toaster", "no device `toaster`; known: cpu, t4, ");
+    }
+
+    #[test]
+    fn what_pytorch_does_depends_on_the_card() {
+        let facts = |name: &str| {
+            let device = find(name).unwrap();
+            (device.workspace_bytes(), device.fused_attention())
+        };
+        assert_eq!(facts("t4"), (8_519_680, FusedAttention::MemoryEfficient));
+        assert_eq!(facts("a100-80"), (8_519_680, FusedAttention::Flash));
+        assert_eq!(facts("h200"), (33_554_432, FusedAttention::Flash));
+        assert_eq!(facts("rtx5090"), (33_554_432, FusedAttention::Flash));
+        assert_eq!(facts("mi300x"), (134_217_728, FusedAttention::Flash));
+        assert_eq!(facts("cpu"), (0, FusedAttention::None));
+    }
+
+    #[test]
+    fn a_machine_is_its_card_with_a_price() {
+        let machine = find("aws-p4d.24xlarge").unwrap();
+        assert_eq!(machine.name, "a100-40");
+        assert_eq!(machine.rented(2).unwrap().name, "aws-p4d.24xlarge");
+        assert_eq!(find("a100-40").unwrap().machine, None);
+        assert!(find("rtx2070").unwrap().rented(1).is_none());
     }
 }

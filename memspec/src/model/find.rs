@@ -1,22 +1,36 @@
 //! Which model a plan's `model` setting means.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::gguf::Header;
 use super::{Architecture, ModelError, catalog, config};
+use crate::setup::{Lengths, Setup};
 
 /// More than any `config.json` has; a file that is larger is something else.
 const MAX_CONFIG: u64 = 16 << 20;
 
 /// Where models are looked up beside the plan's own folder.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Environment {
     /// `HF_HOME`: Hugging Face's folder; its cache of models is `hub` in it.
     pub hf_home: Option<PathBuf>,
     /// `HF_HUB_CACHE`: the cache of models itself; goes before `hf_home`.
     pub hf_hub_cache: Option<PathBuf>,
+    /// Who counts the tokens of a setup's data; `None`: nobody, and their lengths are what the plan says.
+    pub measure: Option<Measure>,
+}
+
+/// Counts how long the samples of a setup's data are; `None` where it cannot.
+#[derive(Clone, Copy)]
+pub struct Measure(pub fn(&Setup) -> Option<Lengths>);
+
+impl fmt::Debug for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Measure")
+    }
 }
 
 /// A model that was found.
@@ -54,6 +68,7 @@ impl Environment {
         Environment {
             hf_home: path("HF_HOME").or_else(|| Some(cache()?.join("huggingface"))),
             hf_hub_cache: path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE")),
+            measure: None,
         }
     }
 
@@ -178,7 +193,7 @@ mod tests {
         write(&format!("{model}/refs/main"), "abc123\n");
         write(&format!("{model}/snapshots/abc123/config.json"), CONFIG);
         write("hf/hub/models--org--escape/refs/main", "../../..");
-        let environment = Environment { hf_home: Some(temp.path().join("hf")), hf_hub_cache: None };
+        let environment = Environment { hf_home: Some(temp.path().join("hf")), ..Environment::default() };
         (temp, environment)
     }
 
@@ -233,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_hub_cache_of_its_own_variable_goes_first() {
-        let home = Environment { hf_home: Some("h".into()), hf_hub_cache: None };
+        let home = Environment { hf_home: Some("h".into()), ..Environment::default() };
         assert_eq!(home.hub_cache(), Some("h/hub".into()));
         let both = Environment { hf_hub_cache: Some("c".into()), ..home };
         assert_eq!(both.hub_cache(), Some("c".into()));

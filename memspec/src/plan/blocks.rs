@@ -21,6 +21,8 @@ block! {
         /// What it runs on: a name of the device catalog, `cpu`, `auto` (what this machine has) or `cuda:0`. A name that is
         /// not a plain word is quoted: `"a100-80"`.
         device: Name = "auto";
+        /// What an hour of all its devices costs, for estimates of the run's cost.
+        hourly_price: Money = "the catalog's, of the machine or the cheapest one with the device";
         /// Whose allocations are replayed, and who runs the plan.
         engine: EngineName = "memspec";
         /// The folder for the adapter, checkpoints, `report.json` and metrics; a new one for each run.

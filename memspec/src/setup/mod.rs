@@ -1,5 +1,6 @@
 //! A setup: a plan with every choice made and every default explicit.
 
+mod lengths;
 mod resolve;
 mod verify;
 
@@ -13,8 +14,9 @@ use crate::plan::{
     AdapterKind, Attention, CachePrecision, DataFormat, EngineName, Float, ImageSize, LossKind, LossOn, OptimizerKind,
     Padding, ParallelKind, Precision, QuantizeKind, Schedule, ServePrecision, Storage,
 };
-use crate::quantity::Bytes;
+use crate::quantity::{Bytes, Money};
 
+pub use lengths::{Bin, Lengths, Padded};
 pub(crate) use resolve::resolve_found;
 pub use resolve::{Unresolved, resolve};
 pub use verify::{TooBig, Verified, VerifyError};
@@ -32,6 +34,8 @@ pub struct Setup {
     pub weights: Option<PathBuf>,
     /// Where it runs.
     pub device: Device,
+    /// What an hour of all its devices costs; `None`: what the catalog says.
+    pub hourly_price: Option<Money>,
     /// Whose allocations are replayed.
     pub engine: EngineName,
     /// Where the adapter goes; `None`: a new folder under `runs/`.
@@ -155,6 +159,8 @@ pub struct Data {
     pub image_size: Option<ImageSize>,
     /// What the run will draw, once the file is tokenized.
     pub drawn: Option<Drawn>,
+    /// How long the samples are: measured, or as the plan says; `None`: not known.
+    pub lengths: Option<Lengths>,
 }
 
 /// The micro batches that a run will draw from its data.

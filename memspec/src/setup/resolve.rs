@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Adapter, Budget, Data, Eval, Length, Parallel, Quantize, Save, Serve, Setup, Train, Warmup};
+use super::{Adapter, Budget, Data, Eval, Length, Lengths, Parallel, Quantize, Save, Serve, Setup, Train, Warmup};
 use crate::device::{self, Device, DeviceError, DeviceKind};
-use crate::model::{self, Architecture, Environment, Found, ModelError};
+use crate::model::{self, Architecture, Environment, Found, Measure, ModelError};
 use crate::plan::{
     self, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, Headroom, LossKind, LossOn,
     Offload, OptimizerKind, Padding, Plan, Precision, QuantizeKind, Schedule, ServePrecision, Storage, Targets,
@@ -57,7 +57,7 @@ pub fn resolve(plan: &Plan, base: &Path, environment: &Environment) -> Result<Se
         }
         Some(name) => model::find(name, base, environment).map_err(|error| problems.push(unknown_model(&error))).ok(),
     };
-    resolve_found(plan, base, found, problems)
+    resolve_found(plan, base, found, problems).map(|setup| measured(setup, environment))
 }
 
 /// Resolves a plan for a model that was found already.
@@ -83,6 +83,7 @@ pub(crate) fn resolve_found(
         name: plan.name.clone(),
         model_name: one(&plan.model).unwrap_or_default(),
         weights,
+        hourly_price: one(&plan.hourly_price),
         engine,
         output: one(&plan.output).map(|path| base.join(path)),
         seed: one(&plan.seed).unwrap_or(42),
@@ -105,6 +106,15 @@ pub(crate) fn resolve_found(
     };
     unsupported(plan, &mut problems);
     if problems.is_empty() { Ok(setup) } else { Err(problems) }
+}
+
+/// With its data's lengths counted, where someone can.
+fn measured(mut setup: Setup, environment: &Environment) -> Setup {
+    if let Some(lengths) = environment.measure.and_then(|Measure(count)| count(&setup)) {
+        setup.data.drawn = lengths.drawn(&setup.data, setup.train.micro_batch);
+        setup.data.lengths = Some(lengths);
+    }
+    setup
 }
 
 /// The value of a setting that has one.
@@ -189,17 +199,20 @@ fn adapter(block: &plan::Adapter, model: &Architecture) -> Result<Adapter, Unres
 fn data(plan: &Plan, base: &Path, model: &Architecture) -> Data {
     let block = plan.data.clone().unwrap_or_default();
     let template = one(&block.template).map(|name| base.join(name.0));
+    let context = one(&block.context).map_or_else(|| DEFAULT_CONTEXT.min(model.max_positions), |tokens| tokens.0);
+    let declared = one(&block.samples).zip(one(&block.mean_length));
     Data {
         path: one(&block.path).map(|path| base.join(path)),
         format: one(&block.format).unwrap_or(DataFormat::Auto),
         template,
         loss_on: one(&block.loss_on).unwrap_or(LossOn::All),
-        context: one(&block.context).map_or_else(|| DEFAULT_CONTEXT.min(model.max_positions), |tokens| tokens.0),
+        context,
         packing: one(&block.packing).unwrap_or(false),
         padding: one(&block.padding).unwrap_or(Padding::Longest),
         images: one(&block.images).unwrap_or(0),
         image_size: one(&block.image_size),
         drawn: None,
+        lengths: declared.map(|(samples, mean)| Lengths::declared(samples, mean.0, context)),
     }
 }
 

@@ -1,8 +1,8 @@
 //! # budget-limit-not-checked (MEM018)
 //!
 //! ## What it does
-//! Points at limits of the budget that this version does not check: `wall_clock`, `cost` and `disk`, on a GPU
-//! `host_memory` too, and memory limits that are no upper ones (`>=`).
+//! Points at limits of the budget that are not checked: `wall_clock` and `cost` where time or price are not known, `disk`, on a
+//! GPU `host_memory` too, and memory limits that are no upper ones (`>=`).
 //!
 //! ## Why is this bad?
 //! A limit that looks checked and is not gives a confidence that nothing backs.
@@ -32,7 +32,12 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     for plan in &context.plans {
         let Some(budget) = &plan.written.plan.budget else { continue };
         let gpu = plan.setups.first().is_some_and(|one| one.resolved.setup.device.kind != DeviceKind::Cpu);
-        for (setting, why) in unchecked(budget, gpu) {
+        let times: Vec<_> = plan.setups.iter().filter_map(|one| one.time.as_ref().ok()).collect();
+        let known = Known {
+            time: times.iter().any(|time| time.total_seconds.is_some()),
+            cost: times.iter().any(|time| time.cost.is_some()),
+        };
+        for (setting, why) in unchecked(budget, gpu, known) {
             let path = format!("budget.{setting}");
             findings.push(
                 Finding::new(rule, format!("the limit on `{setting}` is not checked in this version"))
@@ -44,13 +49,20 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     findings
 }
 
-fn unchecked(budget: &Budget, gpu: bool) -> Vec<(&'static str, &'static str)> {
+/// What was estimated.
+#[derive(Clone, Copy)]
+struct Known {
+    time: bool,
+    cost: bool,
+}
+
+fn unchecked(budget: &Budget, gpu: bool, known: Known) -> Vec<(&'static str, &'static str)> {
     fn lower<T>(limit: &Option<Limit<T>>) -> bool {
         limit.as_ref().is_some_and(|limit| matches!(limit.comparison, Comparison::AtLeast | Comparison::Above))
     }
     let all = [
-        ("wall_clock", budget.wall_clock.is_some(), "time is not estimated yet"),
-        ("cost", budget.cost.is_some(), "prices are not estimated yet"),
+        ("wall_clock", budget.wall_clock.is_some() && !known.time, "how long it trains is not known"),
+        ("cost", budget.cost.is_some() && !known.cost, "what it costs is not known"),
         ("disk", budget.disk.is_some(), "disk is not estimated yet"),
         ("host_memory", budget.host_memory.is_some() && gpu, "beside a GPU, host memory is not estimated yet"),
         ("device_memory", lower(&budget.device_memory), "only upper limits are"),

@@ -12,5 +12,5 @@ mod tensor;
 
 pub(crate) use attention::AttentionShape;
 pub(crate) use ops::Saves;
-pub(crate) use tape::{Checkpointed, Tape};
+pub(crate) use tape::Tape;
 pub(crate) use tensor::{Leaf, Saved, Storage, Tensor};
