@@ -184,12 +184,15 @@ fn write_run(
                     let origin = origins[tensor as usize];
                     let tensor = match origin.run {
                         None => outside[tensor as usize],
-                        Some((run, block)) if block.stack == stack => {
+                        // A neighbour; what is farther is named from its end of the stack.
+                        Some((run, block))
+                            if block.stack == stack && u64::from(block.index).abs_diff(template) <= 2 =>
+                        {
                             let there = index as i64 + i64::from(block.index) - template as i64;
                             *runs[run as usize].bases.get(usize::try_from(there).ok()?)? + origin.place
                         }
                         Some((run, block)) => {
-                            if block.index == MIDDLE && to.of(block.stack) > FEW {
+                            if block.index == MIDDLE && to.of(block.stack) > FEW || template == u64::from(MIDDLE) {
                                 return None;
                             }
                             let there = widen(block.index, block.stack, to);

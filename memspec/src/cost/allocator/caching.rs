@@ -24,7 +24,7 @@ const NONE: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug)]
 struct Block {
     size: u64,
-    address: u64,
+    address: i64,
     previous: u32,
     next: u32,
     pool: u16,
@@ -36,7 +36,7 @@ struct Block {
 struct Pool {
     stream: u8,
     small: bool,
-    free: Vec<(u64, u64, u32)>,
+    free: Vec<(u64, i64, u32)>,
     /// The last block of the pool's expandable segment, where segments expand.
     tail: u32,
 }
@@ -52,6 +52,48 @@ pub struct Refused {
     pub reserved: u64,
 }
 
+/// Where `cudaMalloc` puts segments. Among free blocks of one size the allocator takes the lowest address, so this decides which hole a tensor
+/// goes to. As seen in 27 recorded runs (driver 580): the lowest hole that is large enough; if there is none, below everything, in pieces of 32 MiB.
+#[derive(Clone, Debug, Default)]
+struct Addresses {
+    /// Start and size of each, by start.
+    holes: Vec<(i64, i64)>,
+    lowest: i64,
+}
+
+impl Addresses {
+    const PIECE: i64 = 32 << 20;
+
+    fn take(&mut self, size: i64) -> i64 {
+        if let Some(at) = self.holes.iter().position(|hole| hole.1 >= size) {
+            let hole = &mut self.holes[at];
+            let address = hole.0;
+            *hole = (hole.0 + size, hole.1 - size);
+            if hole.1 == 0 {
+                self.holes.remove(at);
+            }
+            return address;
+        }
+        let piece = (size + Self::PIECE - 1) / Self::PIECE * Self::PIECE;
+        self.lowest -= piece;
+        if piece > size {
+            self.give(self.lowest + size, piece - size);
+        }
+        self.lowest
+    }
+
+    fn give(&mut self, address: i64, size: i64) {
+        let at = self.holes.partition_point(|hole| hole.0 < address);
+        self.holes.insert(at, (address, size));
+        if at + 1 < self.holes.len() && address + size == self.holes[at + 1].0 {
+            self.holes[at].1 += self.holes.remove(at + 1).1;
+        }
+        if at > 0 && self.holes[at - 1].0 + self.holes[at - 1].1 == address {
+            self.holes[at - 1].1 += self.holes.remove(at).1;
+        }
+    }
+}
+
 /// The allocator's state.
 #[derive(Clone, Debug)]
 pub struct Caching {
@@ -60,7 +102,7 @@ pub struct Caching {
     blocks: Vec<Block>,
     unused: Vec<u32>,
     pools: Vec<Pool>,
-    next_address: u64,
+    addresses: Addresses,
     allocated: u64,
     reserved: u64,
     peak_reserved: u64,
@@ -76,7 +118,7 @@ impl Caching {
             blocks: Vec::new(),
             unused: Vec::new(),
             pools: Vec::new(),
-            next_address: 0,
+            addresses: Addresses::default(),
             allocated: 0,
             reserved: 0,
             peak_reserved: 0,
@@ -157,6 +199,7 @@ impl Caching {
                     self.shrink(pool, index);
                 } else if previous == NONE && next == NONE {
                     self.reserved -= size;
+                    self.addresses.give(address, size as i64);
                     self.unused.push(index);
                 } else {
                     self.pools[pool].free.push((size, address, index));
@@ -211,8 +254,7 @@ impl Caching {
     }
 
     fn segment(&mut self, pool: usize, size: u64) -> u32 {
-        let address = self.next_address;
-        self.next_address += size;
+        let address = self.addresses.take(size as i64);
         self.insert(Block { size, address, previous: NONE, next: NONE, pool: pool as u16, free: false })
     }
 
@@ -237,8 +279,8 @@ impl Caching {
         }
         // Every pool's segment has an address range of its own, as large as the device.
         let address = match tail {
-            NONE => (pool as u64) << 48,
-            tail => self.blocks[tail as usize].address + self.blocks[tail as usize].size,
+            NONE => (pool as i64) << 48,
+            tail => self.blocks[tail as usize].address + self.blocks[tail as usize].size as i64,
         };
         let new =
             self.insert(Block { size: bytes, address, previous: tail, next: NONE, pool: pool as u16, free: false });
@@ -277,7 +319,7 @@ impl Caching {
         }
         let tail = self.insert(Block {
             size: rest,
-            address: address + size,
+            address: address + size as i64,
             previous: index,
             next,
             pool: pool as u16,

@@ -30,7 +30,7 @@ impl AttentionShape {
 }
 
 impl<'a> Tape<'a> {
-    /// `scaled_dot_product_attention` by its flash kernel. Saves queries, keys, values, output, logsumexp and two words of the random generator's
+    /// `scaled_dot_product_attention` by cuDNN's kernel, as PyTorch picks on Hopper. Saves queries, keys, values, output, logsumexp and two words of the random generator's
     /// state; a boolean mask is turned into a floating one and saved. In float32 no fused kernel takes grouped heads: scores exist then.
     pub(crate) fn fused_attention(
         &mut self,
@@ -38,15 +38,17 @@ impl<'a> Tape<'a> {
         shape: AttentionShape,
         mask: Option<&Tensor>,
     ) -> Tensor {
-        let (q, k, v) = (self.autocast_operand(q), self.autocast_operand(k), self.autocast_operand(v));
+        let v = self.autocast_operand(v);
+        let k = self.autocast_operand(k);
+        let q = self.autocast_operand(q);
         if q.dtype == Dtype::F32 {
             return self.math_attention(q, k, v, shape);
         }
+        let bias = mask.map(|mask| self.new_tensor(mask.elements, q.dtype));
         let out = self.new_tensor(q.elements, q.dtype).rows_first(q.rows_first);
         let statistics = shape.rows() * shape.heads;
         let logsumexp = self.new_tensor(statistics, Dtype::F32);
         let (seed, offset) = (self.new_tensor(1, Dtype::I64), self.new_tensor(1, Dtype::I64));
-        let bias = mask.map(|mask| self.new_tensor(mask.elements, q.dtype));
         let mut saved = vec![&q, &k, &v, &out, &logsumexp, &seed, &offset];
         saved.extend(&bias);
         let (queries, keys, dtype, rows_first) = (q.elements, k.elements, q.dtype, q.rows_first);
@@ -55,10 +57,10 @@ impl<'a> Tape<'a> {
             let dq = tape.new_tensor(queries, dtype).rows_first(rows_first);
             let dk = tape.new_tensor(keys, dtype).rows_first(true);
             let dv = tape.new_tensor(keys, dtype).rows_first(true);
-            let _accumulator = tape.new_tensor(queries, Dtype::F32);
-            let _softmax_d = tape.new_tensor(statistics, Dtype::F32);
-            // Gradients of keys and values for every query head, before they are summed over a group.
-            let _expanded = grouped.then(|| [tape.new_tensor(queries, dtype), tape.new_tensor(queries, dtype)]);
+            // cuDNN's workspace: the queries' gradient in float32, gradients of keys and values for every query head before they are summed over
+            // a group, and the row sums.
+            let expanded = if grouped { 2 * queries * dtype.bytes() } else { 0 };
+            let _workspace = tape.new_tensor(4 * queries + expanded + 4 * statistics + 256, Dtype::U8);
             vec![Some(dq), Some(dk), Some(dv)]
         });
         made_by(out, node, 0)
@@ -107,7 +109,13 @@ impl<'a> Tape<'a> {
         weights = self.cast(&probabilities, dtype);
         drop(probabilities);
         let out = self.batched_product(&weights, &v, queries);
-        let out = self.copy(&out);
+        let seen = out.view(queries);
+        let seen = self.custom(seen, &[&out], &[], move |tape, _, _| {
+            // The product's gradient is copied heads first before its backward.
+            vec![Some(tape.new_tensor(queries, dtype))]
+        });
+        drop(out);
+        let out = self.copy(&seen);
         (out.rows_first(true), weights)
     }
 }

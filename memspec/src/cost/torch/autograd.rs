@@ -18,6 +18,7 @@ impl<'a> Tape<'a> {
     /// Backward from `root`, a scalar. The graph is used up.
     pub(crate) fn backward(&mut self, root: Tensor) {
         let Some(Edge::Node(first, _)) = root.edge else { return };
+        self.in_backward = true;
         let mut nodes = self.count(first);
         let mut leaves: Vec<Waiting> = Vec::new();
         leaves.resize_with(self.leaves.len(), Waiting::default);
@@ -39,11 +40,20 @@ impl<'a> Tape<'a> {
             let keep = std::mem::replace(&mut node.saved, Keep::Places(0, 0));
             let saved = self.unpack(keep, node.frame.as_ref());
             let before = std::mem::replace(&mut self.part, self.gradient_part);
-            let outgoing = (node.backward)(self, &saved, &gradients);
-            self.part = before;
-            drop(gradients);
+            let mut outgoing = (node.backward)(self, &saved, &gradients);
+            // What a checkpoint's hook handed out goes when the function returns; what the node itself saved stays until its variables are
+            // released.
+            let mut saved = Some(saved);
+            if node.frame.is_some() {
+                saved = None;
+            }
+            if let Some(finish) = node.finish.take() {
+                finish(self, &mut outgoing);
+            }
             drop(saved);
             node.frame = None;
+            self.part = before;
+            drop(gradients);
             for (edge, gradient) in node.edges.into_iter().zip(outgoing) {
                 let Some(edge) = edge else { continue };
                 let (waiting, place) = match edge {
@@ -74,6 +84,7 @@ impl<'a> Tape<'a> {
                 }
             }
         }
+        self.in_backward = false;
         self.at(None);
         self.nodes.clear();
         for leaf in &mut self.leaves {

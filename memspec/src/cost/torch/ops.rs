@@ -51,8 +51,10 @@ impl<'a> Tape<'a> {
     /// `torch.nn.functional.linear` on `rows` rows. What it saves is saved before its output exists, so a recomputation that ends here ends
     /// without it.
     pub(crate) fn linear(&mut self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, rows: u64) -> Tensor {
-        let (x, weight) = (self.autocast_operand(x), self.autocast_operand(weight));
+        // Autocast casts the arguments from the last to the first.
         let bias = bias.map(|bias| self.autocast_operand(bias));
+        let weight = self.autocast_operand(weight);
+        let x = self.autocast_operand(x);
         let mut saved = Vec::with_capacity(2);
         if x.requires_grad() {
             saved.push(&weight);
@@ -62,16 +64,40 @@ impl<'a> Tape<'a> {
         }
         let (dtype, inputs, weights) = (x.dtype, x.elements, weight.elements);
         let asked = [x.requires_grad(), weight.requires_grad()];
+        let biased = bias.is_some();
         let biases = bias.as_ref().filter(|bias| bias.requires_grad()).map(|bias| bias.elements);
         let node = self.node(&[Some(&x), Some(&weight), bias.as_ref()], 1, &saved, move |tape, _, _| {
-            vec![
-                asked[0].then(|| tape.new_tensor(inputs, dtype)),
-                asked[1].then(|| tape.new_tensor(weights, dtype)),
-                biases.map(|biases| tape.new_tensor(biases, dtype)),
-            ]
+            let weight_gradient = |tape: &mut Tape<'a>| {
+                asked[1].then(|| {
+                    let gradient = tape.new_tensor(weights, dtype);
+                    tape.product();
+                    gradient
+                })
+            };
+            // Without a bias the weight's gradient comes first (`MmBackward`), with one the input's (`AddmmBackward`).
+            let early = if biased { None } else { weight_gradient(tape) };
+            let input = asked[0].then(|| {
+                let gradient = tape.new_tensor(inputs, dtype).as_view();
+                tape.product();
+                gradient
+            });
+            let late = if biased { weight_gradient(tape) } else { None };
+            vec![input, early.or(late), None]
         });
+        if let Some(biases) = biases {
+            self.finish(node, move |tape, gradients| {
+                gradients[2] = Some(tape.new_tensor(biases, dtype));
+                drop(tape.reduction_staging(biases, rows));
+            });
+        }
         let outputs = weights / (inputs / rows).max(1) * rows;
-        made_by(self.new_tensor(outputs, dtype), node, 0)
+        let y = self.new_tensor(outputs, dtype);
+        if biased {
+            self.biased_product();
+        } else {
+            self.product();
+        }
+        made_by(y, node, 0)
     }
 
     /// `a * b`, the smaller one broadcast. The product has the wider type.
@@ -87,16 +113,26 @@ impl<'a> Tape<'a> {
         if a.requires_grad() {
             saved.push(b);
         }
-        let one = move |tape: &mut Tape<'a>, elements: u64, own: Dtype| {
-            let mut gradient = tape.new_tensor(whole, dtype).rows_first(rows_first);
-            if elements < whole {
-                gradient = tape.new_tensor(elements, dtype);
-            }
-            if own == dtype { gradient } else { tape.new_tensor(elements, own).rows_first(rows_first) }
-        };
-        let asked = [a, b].map(|tensor| tensor.requires_grad().then_some((tensor.elements, tensor.dtype)));
+        let inputs =
+            [a, b].map(|tensor| (tensor.requires_grad(), tensor.elements, tensor.dtype, tensor.leaf().is_some()));
         let node = self.node(&[Some(a), Some(b)], 1, &saved, move |tape, _, _| {
-            asked.into_iter().map(|asked| asked.map(|(elements, own)| one(tape, elements, own))).collect()
+            inputs.map(|input| input.0.then(|| tape.new_tensor(whole, dtype).rows_first(rows_first))).into()
+        });
+        self.finish(node, move |tape, gradients| {
+            for (gradient, (_, elements, own, leaf)) in gradients.iter_mut().zip(inputs) {
+                let Some(mut fitted) = gradient.take() else { continue };
+                if elements < whole {
+                    let sum = tape.new_tensor(elements, dtype);
+                    if leaf {
+                        drop(tape.reduction_staging(elements, whole / elements));
+                    }
+                    fitted = sum;
+                }
+                if own != dtype {
+                    fitted = tape.new_tensor(elements, own).rows_first(rows_first);
+                }
+                *gradient = Some(fitted);
+            }
         });
         made_by(y, node, 0)
     }
@@ -203,6 +239,13 @@ impl<'a> Tape<'a> {
         (0..count).map(|part| made_by(x.view(whole / count).rows_first(true), node, part as u8)).collect()
     }
 
+    /// Two halves of `x`, as views. Backward joins their gradients.
+    pub(crate) fn halves(&mut self, x: &Tensor) -> [Tensor; 2] {
+        let (whole, dtype) = (x.elements, x.dtype);
+        let node = self.node(&[Some(x)], 2, &[], move |tape, _, _| vec![Some(tape.new_tensor(whole, dtype))]);
+        [0, 1].map(|part| made_by(x.view(whole / 2).rows_first(x.rows_first), node, part))
+    }
+
     /// An operation that changes the number of elements: a gather, a scatter, a reduction. Backward makes a tensor of the input's size, and
     /// `masks` boolean ones beside it.
     pub(crate) fn reshape_into(&mut self, x: &Tensor, elements: u64, saves: Saves, masks: u32) -> Tensor {
@@ -232,7 +275,8 @@ impl<'a> Tape<'a> {
         let y = self.new_tensor(elements, a.dtype);
         let (left, right, dtype) = (a.elements, b.elements, a.dtype);
         let node = self.node(&[Some(a), Some(b)], 1, &[a, b], move |tape, _, _| {
-            vec![Some(tape.new_tensor(left, dtype)), Some(tape.new_tensor(right, dtype))]
+            let second = tape.new_tensor(right, dtype);
+            vec![Some(tape.new_tensor(left, dtype)), Some(second)]
         });
         made_by(y, node, 0)
     }
@@ -271,7 +315,14 @@ impl<'a> Tape<'a> {
         drop(view);
         let node = self.node(&[Some(gate), Some(up)], 1, &[gate, up], move |_, saved, _| {
             let over = |at: usize| {
-                Some(Tensor { storage: Rc::clone(&saved[at]), elements, dtype, rows_first: false, edge: None })
+                Some(Tensor {
+                    storage: Rc::clone(&saved[at]),
+                    elements,
+                    dtype,
+                    rows_first: false,
+                    is_view: false,
+                    edge: None,
+                })
             };
             vec![over(0), over(1)]
         });

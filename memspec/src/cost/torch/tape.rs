@@ -10,6 +10,7 @@ use crate::model::Dtype;
 
 /// A node's gradients by input; `None`: no gradient is asked for.
 pub(crate) type Gradients = Vec<Option<Tensor>>;
+type Finish<'a> = Box<dyn FnOnce(&mut Tape<'a>, &mut Gradients) + 'a>;
 type Backward<'a> = Box<dyn FnOnce(&mut Tape<'a>, &Saved, &Gradients) -> Gradients + 'a>;
 
 /// A function that a checkpoint runs, and runs again in backward.
@@ -23,6 +24,8 @@ pub(super) struct Node<'a> {
     pub(super) outputs: usize,
     pub(super) block: Option<Block>,
     pub(super) backward: Backward<'a>,
+    /// The engine's `validate_outputs`: sums to the inputs' shapes, then casts to their types.
+    pub(super) finish: Option<Finish<'a>>,
 }
 
 /// What a node keeps for its backward.
@@ -63,6 +66,16 @@ pub(crate) struct Tape<'a> {
     pub(crate) gradient_part: Part,
     /// What tensors that a checkpoint recomputes are for.
     pub(crate) recompute_part: Part,
+    /// Bytes of a cuBLAS workspace, and what it is for.
+    pub(crate) workspace: (u64, Part),
+    /// The workspaces of the forward and of the backward thread.
+    pub(super) workspaces: [Option<Tensor>; 2],
+    /// cuBLASLt's, which products with a bias use, of the same threads.
+    pub(super) bias_workspaces: [Option<Tensor>; 2],
+    /// In the backward engine's thread.
+    pub(super) in_backward: bool,
+    /// Multiprocessors of the card, which decide how a sum is split.
+    pub(crate) multiprocessors: u64,
     /// The stream that allocations are used on.
     pub(crate) stream: u8,
     /// The type that autocast computes matrix products in.
@@ -89,6 +102,11 @@ impl<'a> Tape<'a> {
             part,
             gradient_part: part,
             recompute_part: part,
+            workspace: (0, part),
+            workspaces: [None, None],
+            bias_workspaces: [None, None],
+            in_backward: false,
+            multiprocessors: 132,
             stream: 0,
             autocast: None,
             grad_enabled: true,
@@ -165,7 +183,7 @@ impl<'a> Tape<'a> {
             let index = self.recording.borrow_mut().add(entry);
             Storage::new(&self.recording, index)
         };
-        Tensor { storage, elements, dtype, rows_first: false, edge: None }
+        Tensor { storage, elements, dtype, rows_first: false, is_view: false, edge: None }
     }
 
     /// Allocations of `f` are for `part`.
@@ -262,12 +280,53 @@ impl<'a> Tape<'a> {
         self.nodes.push(Some(Node {
             edges: inputs.iter().map(|tensor| tensor.and_then(|tensor| tensor.edge)).collect(),
             saved: keep,
-            frame: self.recorded.clone(),
+            // Nodes that save nothing hold no checkpoint.
+            frame: if saved.is_empty() { None } else { self.recorded.clone() },
             outputs,
             block: self.block,
             backward: Box::new(backward),
+            finish: None,
         }));
         Some(index)
+    }
+
+    /// Says what the engine does with a node's gradients once they are made.
+    pub(crate) fn finish(&mut self, node: Option<u32>, finish: impl FnOnce(&mut Tape<'a>, &mut Gradients) + 'a) {
+        if let Some(Some(node)) = node.and_then(|node| self.nodes.get_mut(node as usize)) {
+            node.finish = Some(Box::new(finish));
+        }
+    }
+
+    /// A matrix product ran: a thread's first one makes its cuBLAS workspace, once its output is there.
+    pub(crate) fn product(&mut self) {
+        let thread = usize::from(self.in_backward);
+        if self.stopped || self.workspace.0 == 0 || self.workspaces[thread].is_some() {
+            return;
+        }
+        let (bytes, part) = self.workspace;
+        self.workspaces[thread] = Some(self.new_as(part, bytes, Dtype::U8));
+    }
+
+    /// A product with a bias ran: it goes through cuBLASLt, which has a workspace of 1 MiB a thread
+    /// (`aten/src/ATen/cuda/CUDABlas.cpp`, `gemm_and_bias`).
+    pub(crate) fn biased_product(&mut self) {
+        let thread = usize::from(self.in_backward);
+        if self.stopped || self.workspace.0 == 0 || self.bias_workspaces[thread].is_some() {
+            return;
+        }
+        self.bias_workspaces[thread] = Some(self.new_as(self.workspace.1, 1 << 20, Dtype::U8));
+    }
+
+    /// The buffer through which a sum of `rows` rows into `outputs` is staged (`aten/src/ATen/native/cuda/Reduce.cuh`, `setReduceConfig`): blocks of
+    /// 32 x 4 threads, 4 outputs a thread, at least 16 rows a thread.
+    pub(crate) fn reduction_staging(&mut self, outputs: u64, rows: u64) -> Option<Tensor> {
+        let (per_thread, grid) = (rows.div_ceil(4), outputs.div_ceil(128));
+        let most = self.multiprocessors * 16;
+        if !outputs.is_multiple_of(4) || per_thread < 16 || grid > most {
+            return None;
+        }
+        let blocks = most.div_ceil(grid).min(per_thread.div_ceil(16)).max(per_thread.div_ceil(256));
+        (blocks > 1).then(|| self.new_tensor(4 * outputs * blocks * 128, Dtype::U8))
     }
 
     /// Runs `run` as one checkpoint.

@@ -67,6 +67,8 @@ pub(crate) struct Tensor {
     pub(crate) dtype: Dtype,
     /// Stored as (batch, tokens, heads, width) but seen heads first, so that a reshape back is a view.
     pub(crate) rows_first: bool,
+    /// Made by `view()` of another tensor object, which holds the storage too.
+    pub(crate) is_view: bool,
     pub(super) edge: Option<Edge>,
 }
 
@@ -99,8 +101,13 @@ impl Tensor {
         Tensor { rows_first, ..self }
     }
 
+    /// The same tensor as a `view()` of what made it.
+    pub(crate) fn as_view(self) -> Tensor {
+        Tensor { is_view: true, ..self }
+    }
+
     /// Nobody else refers to the storage.
     pub(super) fn is_unshared(&self) -> bool {
-        Rc::strong_count(&self.storage) == 1
+        !self.is_view && Rc::strong_count(&self.storage) == 1
     }
 }

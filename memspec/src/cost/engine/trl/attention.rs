@@ -34,13 +34,15 @@ pub(super) fn forward(
         return finish(tape, shape, block, [q, k, v], positions, Some(all));
     }
     q = linear::forward(tape, &block.input[0], x, rows);
-    k = linear::forward(tape, &block.input[1], x, rows);
-    if let Some([query_norm, key_norm]) = &block.head_norms {
-        let normed = norm::rms(tape, shape, &q, query_norm, rows * shape.model.heads);
-        k = norm::rms(tape, shape, &k, key_norm, rows * shape.model.kv_heads);
-        q = normed;
+    if let Some([query_norm, _]) = &block.head_norms {
+        q = norm::rms(tape, shape, &q, query_norm, rows * shape.model.heads);
     }
-    (q, k) = (tape.heads(&q), tape.heads(&k));
+    q = tape.heads(&q);
+    k = linear::forward(tape, &block.input[1], x, rows);
+    if let Some([_, key_norm]) = &block.head_norms {
+        k = norm::rms(tape, shape, &k, key_norm, rows * shape.model.kv_heads);
+    }
+    k = tape.heads(&k);
     let values = linear::forward(tape, &block.input[2], x, rows);
     v = tape.heads(&values);
     drop(values);

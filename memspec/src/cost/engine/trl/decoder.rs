@@ -71,6 +71,7 @@ fn positions(tape: &mut Tape<'_>, shape: &Shape, dtype: Dtype) -> Positions {
         let samples = if shape.model.family == Family::Qwen2Vl { attention.batch } else { 1 };
         let elements = attention.tokens * samples * shape.model.head_dim;
         let _frequencies = tape.new_tensor(elements, Dtype::F32);
+        tape.product();
         let wide = tape.new_tensor(elements, Dtype::F32);
         let cos = tape.cast(&wide, dtype);
         drop(wide);

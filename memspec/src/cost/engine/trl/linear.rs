@@ -47,21 +47,25 @@ fn nf4<'a>(tape: &mut Tape<'a>, x: &Tensor, elements: u64, double: bool, rows: u
     let want = x.dtype;
     let x = tape.autocast_operand(x);
     let (dtype, inputs) = (x.dtype, x.elements);
-    let unpack = move |tape: &mut Tape<'a>| {
-        tape.labelled(DENSE, |tape| {
-            // The maxima, decoded and then with their offset.
-            let decoded = double.then(|| tape.new_tensor(elements / 64, Dtype::F32));
-            let maxima = double.then(|| tape.new_tensor(elements / 64, Dtype::F32));
-            drop(decoded);
-            (maxima, tape.new_tensor(elements, dtype))
-        })
-    };
-    let dense = unpack(tape);
+    let maxima = elements / 64;
+    let (decoded, offset, dense) = tape.labelled(DENSE, |tape| {
+        // The maxima, decoded and with their offset: locals of the function both.
+        let decoded = double.then(|| tape.new_tensor(maxima, Dtype::F32));
+        let offset = double.then(|| tape.new_tensor(maxima, Dtype::F32));
+        (decoded, offset, tape.new_tensor(elements, dtype))
+    });
     let y = tape.new_tensor(elements / (inputs / rows).max(1) * rows, dtype);
-    drop(dense);
+    tape.product();
+    drop((decoded, offset, dense));
     let y = tape.custom(y, &[&x], &[], move |tape, _, _| {
-        let _dense = unpack(tape);
-        vec![Some(tape.new_tensor(inputs, dtype))]
+        // Here the offset is added in place, and the maxima go before the product.
+        let _dense = tape.labelled(DENSE, |tape| {
+            let _decoded = double.then(|| tape.new_tensor(maxima, Dtype::F32));
+            tape.new_tensor(elements, dtype)
+        });
+        let gradient = tape.new_tensor(inputs, dtype);
+        tape.product();
+        vec![Some(gradient)]
     });
     tape.cast(&y, want)
 }

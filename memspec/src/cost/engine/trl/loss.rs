@@ -34,11 +34,11 @@ pub(super) fn chunked<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
     let tile = scored.min(TILE_TOKENS);
     let vocab = shape.model.vocab;
     let head_dtype = head.dtype;
+    let chunks = Tiles { scored, vocab, width: hidden_width, compute, hidden: dtype, head: head_dtype };
     let statistics: Vec<Tensor> = (0..7).map(|_| tape.new_tensor(scored, Dtype::F32)).collect();
     {
         let _tile = tape.new_tensor(tile * TILE_WORDS, compute);
-        let _rows = (dtype != compute).then(|| tape.new_tensor(tile * hidden_width, compute));
-        let _words = (head_dtype != compute).then(|| tape.new_tensor(TILE_WORDS * hidden_width, compute));
+        drop(tiles(tape, &chunks, true));
     }
     let log_z = tape.new_tensor(scored, Dtype::F32);
     let log_probability = tape.new_tensor(scored, Dtype::F32);
@@ -51,26 +51,11 @@ pub(super) fn chunked<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
     let log_probability = tape.custom(log_probability, &[&hidden, head], &saved, move |tape, _, _| {
         let wide = tape.new_tensor(rows, Dtype::F32);
         let wide_head = trained.then(|| tape.new_as(GRADIENTS, words, Dtype::F32));
-        let chunks: Vec<Tensor>;
-        {
-            let _tile = tape.new_as(LOGITS, tile * TILE_WORDS, compute);
-            let _rows = (dtype != compute).then(|| tape.new_as(LOGITS, tile * hidden_width, compute));
-            // Two of the head's chunks are alive while one is replaced by the next.
-            chunks = if head_dtype == compute {
-                Vec::new()
-            } else {
-                (0..vocab.div_ceil(TILE_WORDS).min(2))
-                    .map(|chunk| {
-                        let words = TILE_WORDS.min(vocab - TILE_WORDS * chunk);
-                        tape.new_as(LOGITS, words * hidden_width, compute)
-                    })
-                    .collect()
-            };
-            let gradient = tape.cast(&wide, dtype);
-            let head_gradient = wide_head.map(|wide| tape.cast(&wide, head_dtype));
-            drop(chunks);
-            vec![Some(gradient), head_gradient]
-        }
+        let _tile = tape.new_as(LOGITS, tile * TILE_WORDS, compute);
+        let _last = tape.labelled(LOGITS, |tape| tiles(tape, &chunks, false));
+        let gradient = tape.cast(&wide, dtype);
+        let head_gradient = wide_head.map(|wide| tape.cast(&wide, head_dtype));
+        vec![Some(gradient), head_gradient]
     });
     let _scattered: Vec<Tensor> = (0..3).map(|_| tape.new_tensor(shape.rows, Dtype::F32)).collect();
     let root = tape.new_tensor(1, Dtype::F32);
@@ -78,4 +63,41 @@ pub(super) fn chunked<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
         tape.custom(root, &[&log_probability], &[], move |tape, _, _| vec![Some(tape.new_tensor(scored, Dtype::F32))]);
     tape.part = before;
     root
+}
+
+/// What the loop over tiles casts.
+#[derive(Clone, Copy)]
+struct Tiles {
+    scored: u64,
+    vocab: u64,
+    width: u64,
+    compute: Dtype,
+    hidden: Dtype,
+    head: Dtype,
+}
+
+/// The casts of the loop over tokens and words. A loop's local lives until its next value is there; returns what is held at the end.
+fn tiles(tape: &mut Tape<'_>, tiles: &Tiles, forward: bool) -> [Option<Tensor>; 2] {
+    let Tiles { scored, vocab, width, compute, hidden, head } = *tiles;
+    if hidden == compute && head == compute {
+        // Nothing is cast; one product makes the workspace.
+        tape.product();
+        return [None, None];
+    }
+    let (mut rows, mut words) = (None, None);
+    for first in (0..scored).step_by(TILE_TOKENS as usize) {
+        if hidden != compute {
+            rows = Some(tape.new_tensor(TILE_TOKENS.min(scored - first) * width, compute));
+        }
+        for word in (0..vocab).step_by(TILE_WORDS as usize) {
+            if head != compute {
+                words = Some(tape.new_tensor(TILE_WORDS.min(vocab - word) * width, compute));
+            }
+            tape.product();
+            if forward {
+                words = None;
+            }
+        }
+    }
+    [rows, words]
 }

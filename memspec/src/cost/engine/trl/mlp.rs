@@ -27,9 +27,8 @@ pub(super) fn forward(tape: &mut Tape<'_>, shape: &Shape, block: &DecoderBlock, 
         }
         [gate_up, down] => {
             let mut up = linear::forward(tape, gate_up, x, rows);
-            let half = up.elements / 2;
-            let gate = tape.slice(&up, half);
-            up = tape.slice(&up, half);
+            let [gate, half] = tape.halves(&up);
+            up = half;
             let active = tape.elementwise(&gate, Saves::Input);
             up = tape.multiply(&up, &active);
             drop(active);

@@ -82,10 +82,14 @@ fn program(shape: &Shape, blocks: Blocks) -> Trace {
     let mut tape = Tape::new(WEIGHTS);
     tape.gradient_part = ACTIVATION_GRADIENTS;
     tape.recompute_part = RECOMPUTED;
+    tape.workspace = (shape.workspace, WORKSPACE);
+    tape.multiprocessors = shape.multiprocessors;
     tape.enter(PhaseName::Load);
     model = weights::load(&mut tape, shape, blocks);
     tape.enter(PhaseName::Init);
     adapter::add(&mut tape, shape, &mut model);
+    // When training starts (`transformers/trainer.py`, `_inner_training_loop`: `accelerator.free_memory()`).
+    tape.empty_cache();
     train(&mut tape, shape, &model)
 }
 
@@ -93,23 +97,15 @@ fn program(shape: &Shape, blocks: Blocks) -> Trace {
 fn train<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a weights::Model) -> Trace {
     let mut states = optimizer::States::default();
     let mut batch = Vec::new();
-    let mut workspaces = Vec::new();
     for _ in 0..2 {
         for _ in 0..shape.accumulate {
             tape.enter(PhaseName::Forward);
             batch = batch::make(tape, shape, batch);
-            if workspaces.is_empty() {
-                workspaces.push(tape.new_as(WORKSPACE, shape.workspace, crate::model::Dtype::U8));
-            }
             tape.part = ACTIVATIONS;
             tape.autocast = shape.autocast;
             let loss = loss::chunked(tape, shape, model);
             tape.end_autocast();
             tape.enter(PhaseName::Backward);
-            if workspaces.len() == 1 {
-                // The backward engine's thread has a handle of its own.
-                workspaces.push(tape.new_as(WORKSPACE, shape.workspace, crate::model::Dtype::U8));
-            }
             tape.backward(loss);
         }
         tape.enter(PhaseName::Optimizer);

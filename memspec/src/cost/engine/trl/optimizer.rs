@@ -13,6 +13,9 @@ const STATE_BLOCK: u64 = 256;
 /// Tensors from this many elements on are paged (`bitsandbytes/optim/optimizer.py:374`).
 const MIN_PAGED: u64 = 100_000;
 
+/// Elements whose norm is one partial sum (`aten/src/ATen/native/cuda/ForeachReduceOp.cu`).
+const NORM_CHUNK: u64 = 65_536;
+
 /// States that live from the first step on.
 #[derive(Debug, Default)]
 pub(crate) struct States {
@@ -22,10 +25,19 @@ pub(crate) struct States {
 
 /// One optimizer step: gradients are clipped by their norm, parameters stepped, gradients freed.
 pub(super) fn step(tape: &mut Tape<'_>, shape: &Shape, model: &Model, states: &mut States) {
-    let parameters: Vec<Parameter> = model.trained.iter().map(|trained| Parameter::new(tape, trained)).collect();
+    let mut parameters: Vec<Parameter> = model.trained.iter().map(|trained| Parameter::new(tape, trained)).collect();
+    // The trainer's groups: what decays, which is matrices, then norms and biases.
+    parameters.sort_by_key(|parameter| parameter.trained.shape.0 == 1);
     let mut norms = Vec::new();
     each(tape, &parameters, |tape, _| norms.push(tape.new_as(OPTIMIZER_WORK, 1, Dtype::F32)));
+    let partial = {
+        let largest = parameters.iter().map(|parameter| parameter.elements).max().unwrap_or(0);
+        let count = shape.in_full(&parameters.iter().map(|parameter| parameter.trained.block).collect::<Vec<_>>());
+        tape.new_as(OPTIMIZER_WORK, count * largest.div_ceil(NORM_CHUNK), Dtype::F32)
+    };
     release(tape, &parameters, norms);
+    drop(partial);
+    let mut adafactor = Adafactor::default();
     let mut temporaries = Vec::new();
     let first = !std::mem::replace(&mut states.made, true);
     each(tape, &parameters, |tape, parameter| match shape.optimizer {
@@ -33,7 +45,7 @@ pub(super) fn step(tape: &mut Tape<'_>, shape: &Shape, model: &Model, states: &m
             if first {
                 states.tensors.extend(adafactor_states(tape, parameter));
             }
-            adafactor_work(tape, parameter);
+            adafactor.step(tape, parameter);
         }
         OptimizerKind::Adamw8bit | OptimizerKind::PagedAdamw8bit if first => {
             let paged = shape.optimizer == OptimizerKind::PagedAdamw8bit && parameter.elements >= MIN_PAGED;
@@ -127,9 +139,31 @@ fn adafactor_states(tape: &mut Tape<'_>, parameter: &Parameter) -> Vec<Tensor> {
     states
 }
 
-/// `transformers/optimization.py`, `Adafactor.step`: float32 copies of gradient and parameter where they are not, and two tensors of work.
-fn adafactor_work(tape: &mut Tape<'_>, parameter: &Parameter) {
-    let copies = if parameter.dtype == Dtype::F32 { 0 } else { 2 };
-    let _work: Vec<Tensor> =
-        (0..copies + 2).map(|_| tape.new_as(OPTIMIZER_WORK, parameter.elements, Dtype::F32)).collect();
+/// `transformers/optimization.py:1206`, `Adafactor.step`: locals of its loop, which live until the next parameter's are there.
+#[derive(Default)]
+struct Adafactor {
+    gradient: Option<Tensor>,
+    parameter: Option<Tensor>,
+    update: Option<Tensor>,
+}
+
+impl Adafactor {
+    fn step(&mut self, tape: &mut Tape<'_>, parameter: &Parameter) {
+        let new = |tape: &mut Tape<'_>| tape.new_as(OPTIMIZER_WORK, parameter.elements, Dtype::F32);
+        if parameter.dtype != Dtype::F32 {
+            self.gradient = None;
+            self.gradient = Some(new(tape));
+            self.parameter = None;
+            self.parameter = Some(new(tape));
+        }
+        let squares = new(tape);
+        self.update = Some(new(tape));
+        drop(squares);
+        let (rows, columns) = parameter.trained.shape;
+        if rows > 1 {
+            drop(tape.labelled(OPTIMIZER_WORK, |tape| tape.reduction_staging(columns, rows)));
+        }
+        self.update = Some(new(tape));
+        drop(new(tape));
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::super::super::expand::Blocks;
 use super::super::super::torch::AttentionShape;
+use super::super::super::{Block, Stack};
 use super::supported;
 use crate::cost::CostError;
 use crate::model::{Architecture, Dtype, Family};
@@ -61,6 +62,8 @@ pub(crate) struct Shape {
     pub(crate) optimizer: OptimizerKind,
     /// Bytes of one cuBLAS workspace.
     pub(crate) workspace: u64,
+    /// Multiprocessors of the card.
+    pub(crate) multiprocessors: u64,
     /// Patches of all images of a micro batch.
     pub(crate) patches: u64,
 }
@@ -108,7 +111,8 @@ impl Shape {
             eager: setup.train.attention == Attention::Eager,
             liger: setup.train.liger,
             optimizer: setup.train.optimizer,
-            workspace: workspace(setup),
+            workspace: setup.device.workspace_bytes(),
+            multiprocessors: multiprocessors(setup),
             patches: patches(setup, batch),
             model,
         })
@@ -117,6 +121,20 @@ impl Shape {
     /// How many blocks each stack has.
     pub(crate) fn blocks(&self) -> Blocks {
         Blocks { text: self.model.layers, vision: self.model.vision.as_ref().map_or(0, |vision| vision.layers) }
+    }
+
+    /// How many things there are in the whole model, where these are those of a few blocks.
+    pub(crate) fn in_full(&self, places: &[Option<Block>]) -> u64 {
+        let (all, few) = (self.blocks(), self.blocks().few());
+        let of = |stack: Stack| places.iter().flatten().filter(|block| block.stack == stack).count() as u64;
+        let outside = places.iter().filter(|place| place.is_none()).count() as u64;
+        // A program of all blocks has as many as there are.
+        let widen = |stack, all: u64, few: u64| {
+            let listed = places.iter().flatten().filter(|block| block.stack == stack).map(|block| block.index).max();
+            let programmed = listed.map_or(few.max(1), |last| u64::from(last) + 1);
+            of(stack) * all / programmed.max(1)
+        };
+        outside + widen(Stack::Text, all.text, few.text) + widen(Stack::Vision, all.vision, few.vision)
     }
 
     /// Queries, keys and values of the decoder need one bool mask of all pairs: a sliding window that the samples reach
@@ -148,11 +166,17 @@ fn adapter_dtypes(setup: &Setup, stored: Stored) -> Vec<Dtype> {
     dtypes
 }
 
-/// Bytes of a cuBLAS workspace by the card's generation (`aten/src/ATen/cuda/CublasHandlePool.cpp`, `parseChosenWorkspaceSize`).
-fn workspace(setup: &Setup) -> u64 {
+/// Multiprocessors of the largest card of a generation (NVIDIA's architecture papers); how large a sum's staging buffer is hangs on it.
+fn multiprocessors(setup: &Setup) -> u64 {
     match setup.device.compute_capability {
-        Some((9, _)) => 32 << 20,
-        _ => (4096 * 2 + 16 * 8) * 1024,
+        Some((7, 0)) => 80,
+        Some((7, 5)) => 40,
+        Some((8, 0)) => 108,
+        Some((8, 9)) => 128,
+        Some((8, _)) => 84,
+        Some((10, _)) => 148,
+        Some((12, _)) => 170,
+        _ => 132,
     }
 }
 

@@ -7,6 +7,9 @@ use super::shape::Stored;
 use super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS};
 use crate::model::{Dtype, Linear as LinearShape};
 
+/// The segment that the process's first tensor leaves (`kSmallBuffer`).
+const FIRST_SEGMENT: u64 = 2 << 20;
+
 /// A parameter that is not packed.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameter {
@@ -49,6 +52,19 @@ pub(crate) struct Linear {
     pub(crate) adapter: Option<[Parameter; 2]>,
 }
 
+impl Linear {
+    fn new(shape: &LinearShape, weight: Weight, bias: Option<Parameter>) -> Self {
+        Self {
+            name: shape.leaf().to_owned(),
+            out_features: shape.out_features,
+            in_features: shape.in_features,
+            weight,
+            bias,
+            adapter: None,
+        }
+    }
+}
+
 /// A decoder block's weights.
 #[derive(Clone, Debug)]
 pub(crate) struct DecoderBlock {
@@ -78,25 +94,58 @@ pub(crate) struct Model {
     pub(crate) trained: Vec<Trained>,
 }
 
-/// Loads the model as `from_pretrained` does.
+/// Loads the model as `from_pretrained` does: in the order of the sorted names (`transformers/core_model_loading.py:1647`), which starts with the
+/// head.
 pub(super) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: Blocks) -> Model {
     let model = &shape.model;
-    let mut loader = Loader { tape, shape, trained: Vec::new() };
+    let mut loader = Loader { tape, shape, code_map: false };
     loader.warm_up();
-    let embedding = loader.parameter(EMBEDDING, (model.vocab, model.hidden), true);
-    let decoder = (0..blocks.text).map(|index| loader.decoder_block(index as u16)).collect();
+    let matrix = (model.vocab, model.hidden);
+    let head = (!model.tied_embeddings).then(|| loader.parameter(EMBEDDING, matrix, false));
+    let embedding = loader.parameter(EMBEDDING, matrix, true);
+    let blocks: Vec<DecoderBlock> = (0..blocks.text).map(|index| loader.decoder_block(index as u16)).collect();
     loader.tape.at(None);
     let norm = loader.parameter(WEIGHTS, (1, model.hidden), false);
-    let head = (!model.tied_embeddings).then(|| loader.parameter(EMBEDDING, (model.vocab, model.hidden), false));
     let frequencies = [(); 2].map(|()| loader.tape.new_as(WEIGHTS, model.head_dim / 2, Dtype::F32));
-    let trained = loader.trained;
-    Model { embedding, blocks: decoder, norm, head, _frequencies: frequencies, trained }
+    let mut trained = Vec::new();
+    trained.extend(embedding.trained);
+    trained.extend(blocks.iter().flat_map(DecoderBlock::trained));
+    trained.extend(norm.trained);
+    trained.extend(head.as_ref().and_then(|head| head.trained));
+    Model { embedding, blocks, norm, head, _frequencies: frequencies, trained }
+}
+
+impl DecoderBlock {
+    /// What is trained, in the order of the module's parameters.
+    fn trained(&self) -> Vec<Trained> {
+        let linears = self.input.iter().chain([&self.output]).chain(&self.mlp);
+        let mut trained: Vec<Option<Trained>> = linears
+            .flat_map(|linear| {
+                let weight = match &linear.weight {
+                    Weight::Dense(weight) => weight.trained,
+                    Weight::Nf4 { .. } | Weight::Int8 { .. } => None,
+                };
+                [weight, linear.bias.as_ref().and_then(|bias| bias.trained)]
+            })
+            .collect();
+        trained.extend(self.head_norms.iter().flatten().chain(&self.norms).map(|norm| norm.trained));
+        trained.into_iter().flatten().collect()
+    }
+}
+
+/// A tensor of a block's checkpoint: the index of its linear or norm.
+#[derive(Clone, Copy)]
+enum Piece {
+    Weight(usize),
+    Bias(usize),
+    Norm(usize),
 }
 
 struct Loader<'l, 'a, 's> {
     tape: &'l mut Tape<'a>,
     shape: &'s Shape,
-    trained: Vec<Trained>,
+    /// The table from codes to places, which the first 4 bit weight makes, is there.
+    code_map: bool,
 }
 
 impl Loader<'_, '_, '_> {
@@ -112,55 +161,93 @@ impl Loader<'_, '_, '_> {
             Stored::Nf4 { .. } => linears / 2,
             Stored::Int8 => linears,
         };
-        drop(self.tape.new_as(WEIGHTS, linear_bytes + rest * element, Dtype::U8));
+        // The first tensor of the process leaves a small segment behind, which counts as room for it.
+        drop(self.tape.new_as(WEIGHTS, 1, Dtype::F32));
+        let bytes = linear_bytes + rest * element;
+        drop(self.tape.new_as(WEIGHTS, bytes.saturating_sub(FIRST_SEGMENT), Dtype::U8));
     }
 
     fn decoder_block(&mut self, index: u16) -> DecoderBlock {
         let model = &self.shape.model;
         let block = Block { stack: Stack::Text, index };
         self.tape.at(Some(block));
-        let mut attention: Vec<Linear> = model.attention_linears().iter().map(|linear| self.linear(linear)).collect();
-        let mlp = model.mlp_linears().iter().map(|linear| self.linear(linear)).collect();
-        let head_norms = model.qk_norm.then(|| [(); 2].map(|()| self.parameter(WEIGHTS, (1, model.head_dim), false)));
-        let norms = [(); 2].map(|()| self.parameter(WEIGHTS, (1, model.hidden), false));
+        let attention = model.attention_linears();
+        let (count, mut shapes) = (attention.len(), attention);
+        shapes.extend(model.mlp_linears());
+        let mut norms = vec![("input_layernorm", model.hidden), ("post_attention_layernorm", model.hidden)];
+        if model.qk_norm {
+            norms.extend([("self_attn.q_norm", model.head_dim), ("self_attn.k_norm", model.head_dim)]);
+        }
+        let mut names: Vec<(String, Piece)> = Vec::new();
+        for (at, linear) in shapes.iter().enumerate() {
+            names.push((format!("{}.weight", linear.module), Piece::Weight(at)));
+            if linear.bias {
+                names.push((format!("{}.bias", linear.module), Piece::Bias(at)));
+            }
+        }
+        names.extend(norms.iter().enumerate().map(|(at, norm)| (format!("{}.weight", norm.0), Piece::Norm(at))));
+        names.sort_by(|a, b| a.0.split('.').cmp(b.0.split('.')));
+        let mut weights: Vec<Option<Weight>> = vec![None; shapes.len()];
+        let mut biases: Vec<Option<Parameter>> = vec![None; shapes.len()];
+        let mut loaded: Vec<Option<Parameter>> = vec![None; norms.len()];
+        for (_, piece) in names {
+            match piece {
+                Piece::Weight(at) => weights[at] = Some(self.weight(&shapes[at])),
+                Piece::Bias(at) => biases[at] = Some(self.parameter(WEIGHTS, (1, shapes[at].out_features), false)),
+                Piece::Norm(at) => loaded[at] = Some(self.parameter(WEIGHTS, (1, norms[at].1), false)),
+            }
+        }
+        let mut linears: Vec<Linear> = shapes
+            .iter()
+            .zip(weights.into_iter().flatten())
+            .zip(biases)
+            .map(|((shape, weight), bias)| Linear::new(shape, weight, bias))
+            .collect();
+        let mlp = linears.split_off(count);
         // Every architecture's attention ends with its output projection.
-        let output = attention.remove(attention.len() - 1);
-        DecoderBlock { block, input: attention, output, mlp, head_norms, norms }
+        let output = linears.remove(count - 1);
+        let mut norms = loaded.into_iter().flatten();
+        let mut pair = || norms.next().zip(norms.next()).map(|(first, second)| [first, second]);
+        let around = pair();
+        let head_norms = pair();
+        let norms = around.unwrap_or_else(|| [(); 2].map(|()| self.parameter(WEIGHTS, (1, model.hidden), false)));
+        DecoderBlock { block, input: linears, output, mlp, head_norms, norms }
     }
 
-    pub(super) fn linear(&mut self, linear: &LinearShape) -> Linear {
+    fn weight(&mut self, linear: &LinearShape) -> Weight {
         let (rows, columns) = (linear.out_features, linear.in_features);
-        let stored =
-            if self.shape.skip.iter().any(|skip| skip == linear.leaf()) { Stored::Dense } else { self.shape.stored };
-        let weight = match stored {
+        let kept = self.shape.skip.iter().any(|skip| skip == linear.leaf());
+        match if kept { Stored::Dense } else { self.shape.stored } {
             Stored::Dense => Weight::Dense(self.parameter(WEIGHTS, (rows, columns), false)),
             Stored::Nf4 { double } => self.nf4(rows * columns, double),
             Stored::Int8 => self.int8(rows, columns),
-        };
-        let bias = linear.bias.then(|| self.parameter(WEIGHTS, (1, rows), false));
-        Linear { name: linear.leaf().to_owned(), out_features: rows, in_features: columns, weight, bias, adapter: None }
+        }
     }
 
     /// A weight is quantized on the device from its 16 bit copy, which then goes (`bitsandbytes/functional.py`, `quantize_4bit`): packed
     /// values, one float32 maximum for 64 weights, and the 16 values of the code; with double quantization the maxima become bytes with their own
     /// maxima (one for 256), a code of 256 values and an offset.
     fn nf4(&mut self, elements: u64, double: bool) -> Weight {
+        let maps = !std::mem::replace(&mut self.code_map, true) && double;
         let tape = &mut *self.tape;
         let mut new = |elements, dtype| tape.new_as(WEIGHTS, elements, dtype);
+        let blocks = elements / 64;
         let dense = new(elements, Dtype::Bf16);
+        let maxima = new(blocks, Dtype::F32);
         let mut parts = vec![new(elements / 2, Dtype::U8)];
-        let maxima = new(elements / 64, Dtype::F32);
-        parts.push(new(16, Dtype::F32));
+        let code = new(16, Dtype::F32);
+        drop([new(16, Dtype::F32), new(1, Dtype::F32)]);
+        parts.push(code);
         if double {
-            let offset = new(1, Dtype::F32);
-            let difference = new(elements / 64, Dtype::F32);
-            parts.extend([
-                offset,
-                new((elements / 64).div_ceil(256), Dtype::F32),
-                new(elements / 64, Dtype::U8),
-                new(256, Dtype::F32),
-            ]);
-            drop((maxima, difference));
+            parts.push(new(1, Dtype::F32));
+            // Partial sums of the mean.
+            drop([new(112, Dtype::F32), new(1, Dtype::F32)]);
+            let difference = new(blocks, Dtype::F32);
+            if maps {
+                parts.push(new(256, Dtype::F32));
+            }
+            parts.extend([new(blocks.div_ceil(256), Dtype::F32), new(blocks, Dtype::U8), new(256, Dtype::F32)]);
+            drop((difference, maxima));
         } else {
             parts.push(maxima);
         }
@@ -171,9 +258,10 @@ impl Loader<'_, '_, '_> {
     /// LLM.int8: codes and one float32 scale a row, made from a float16 copy.
     fn int8(&mut self, rows: u64, columns: u64) -> Weight {
         let elements = rows * columns;
+        let dense = self.tape.new_as(WEIGHTS, elements, Dtype::Bf16);
         let half = self.tape.new_as(WEIGHTS, elements, Dtype::F16);
-        let parts = vec![self.tape.new_as(WEIGHTS, elements, Dtype::I8), self.tape.new_as(WEIGHTS, rows, Dtype::F32)];
-        drop(half);
+        let parts = vec![self.tape.new_as(WEIGHTS, rows, Dtype::F32), self.tape.new_as(WEIGHTS, elements, Dtype::I8)];
+        drop((half, dense));
         Weight::Int8 { elements, rows, _parts: parts }
     }
 
@@ -183,7 +271,6 @@ impl Loader<'_, '_, '_> {
             let leaf = self.tape.leaf(&mut tensor, GRADIENTS, false);
             Trained { leaf, shape, embedding, block: self.tape.block() }
         });
-        self.trained.extend(trained);
         Parameter { tensor, trained }
     }
 }
