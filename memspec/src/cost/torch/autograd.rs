@@ -87,11 +87,13 @@ impl<'a> Tape<'a> {
         self.in_backward = false;
         self.at(None);
         self.nodes.clear();
-        for leaf in &mut self.leaves {
-            if leaf.input.take().is_some() {
-                leaf.gradient = None;
+        for leaf in 0..self.leaves.len() {
+            if let Some(input) = self.leaves[leaf].input.take() {
+                self.at(self.leaves[leaf].block);
+                drop((input, self.leaves[leaf].gradient.take()));
             }
         }
+        self.at(None);
         for (block, storage) in std::mem::take(&mut self.pins) {
             self.at(block);
             drop(storage);

@@ -72,6 +72,8 @@ pub(crate) struct Tape<'a> {
     pub(super) workspaces: [Option<Tensor>; 2],
     /// cuBLASLt's, which products with a bias use, of the same threads.
     pub(super) bias_workspaces: [Option<Tensor>; 2],
+    /// What an object of the model keeps until the next forward replaces it.
+    pub(super) retained: Option<Tensor>,
     /// In the backward engine's thread.
     pub(super) in_backward: bool,
     /// Multiprocessors of the card, which decide how a sum is split.
@@ -107,6 +109,7 @@ impl<'a> Tape<'a> {
             workspace: (0, part),
             workspaces: [None, None],
             bias_workspaces: [None, None],
+            retained: None,
             in_backward: false,
             multiprocessors: 132,
             stream: 0,
@@ -237,6 +240,11 @@ impl<'a> Tape<'a> {
         if !self.stopped {
             self.pins.push((self.block, Rc::clone(&tensor.storage)));
         }
+    }
+
+    /// Keeps `tensor` until the next call.
+    pub(crate) fn retain(&mut self, tensor: &Tensor) {
+        self.retained = Some(tensor.view(tensor.elements));
     }
 
     /// Autocast ends: its copies of parameters go.

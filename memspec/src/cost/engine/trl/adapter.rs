@@ -46,16 +46,19 @@ fn cast(tape: &mut Tape<'_>, parameter: &mut Parameter, dtype: Dtype, part: Part
     }
 }
 
-/// The linears that get an adapter, in the model's order.
+/// The linears that get an adapter, in the model's order; the tower's come after the decoder's.
 fn targeted<'m>(shape: &'m Shape, model: &'m mut Model) -> impl Iterator<Item = (Option<Block>, &'m mut Linear)> {
-    model.blocks.iter_mut().flat_map(move |decoder| {
+    let decoder = model.blocks.iter_mut().flat_map(|decoder| {
         let block = Some(decoder.block);
-        decoder
-            .input
-            .iter_mut()
-            .chain(std::iter::once(&mut decoder.output))
-            .chain(&mut decoder.mlp)
-            .filter(|linear| shape.targets.contains(&linear.name))
-            .map(move |linear| (block, linear))
-    })
+        let linears = decoder.input.iter_mut().chain(std::iter::once(&mut decoder.output)).chain(&mut decoder.mlp);
+        linears.map(move |linear| (block, linear))
+    });
+    let tower = model.tower.iter_mut().filter(|_| shape.adapt_vision).flat_map(|tower| {
+        let blocks = tower.blocks.iter_mut().flat_map(|tower| {
+            let block = Some(tower.block);
+            tower.linears.iter_mut().map(move |linear| (block, linear))
+        });
+        blocks.chain(tower.merger.iter_mut().map(|linear| (None, linear)))
+    });
+    decoder.filter(|(_, linear)| shape.targets.contains(&linear.name)).chain(tower)
 }

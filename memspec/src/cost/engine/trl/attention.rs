@@ -10,6 +10,8 @@ pub(crate) struct Positions {
     pub(crate) cos: Tensor,
     pub(crate) sin: Tensor,
     pub(crate) mask: Option<Tensor>,
+    /// The mask of sliding layers, where they have one of their own.
+    pub(crate) _sliding: Option<Tensor>,
 }
 
 /// The attention's output, and the weights that an eager layer keeps in a local.

@@ -4,7 +4,7 @@ use super::super::super::torch::{Tape, Tensor};
 use super::attention::{self, Positions};
 use super::parallel::Wrapper;
 use super::weights::{DecoderBlock, Model};
-use super::{ACTIVATION_GRADIENTS, INPUTS, POSITIONS, Shape, mlp, norm};
+use super::{ACTIVATION_GRADIENTS, INPUTS, POSITIONS, Shape, experts, mlp, norm, sinks, vision};
 use crate::model::{Dtype, Family};
 
 /// Tokens from which the embedding's backward sorts and sums in parts (`aten/src/ATen/native/cuda/Embedding.cu`).
@@ -15,6 +15,11 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
     wrapper.before_embedding(tape);
     let mut x = embed(tape, shape, model);
     x = wrapper.after_embedding(tape, x);
+    if let (Some(tower), Some(vision)) = (&model.tower, &shape.model.vision)
+        && shape.patches > 0
+    {
+        x = vision::see(tape, shape, tower, vision, &x);
+    }
     let positions = positions(tape, shape, x.dtype);
     for (index, decoder) in model.blocks.iter().enumerate() {
         tape.at(Some(decoder.block));
@@ -36,11 +41,18 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
 fn block(tape: &mut Tape<'_>, shape: &Shape, decoder: &DecoderBlock, x: &Tensor, positions: &Positions) -> Tensor {
     let mut hidden = norm::rms(tape, shape, x, &decoder.norms[0], shape.rows);
     let weights;
-    (hidden, weights) = attention::forward(tape, shape, decoder, &hidden, positions);
+    (hidden, weights) = if shape.model.attention_sinks {
+        sinks::forward(tape, shape, decoder, &hidden, positions)
+    } else {
+        attention::forward(tape, shape, decoder, &hidden, positions)
+    };
     let residual = tape.add(x, &hidden);
     drop(hidden);
     let mut hidden = norm::rms(tape, shape, &residual, &decoder.norms[1], shape.rows);
-    hidden = mlp::forward(tape, shape, decoder, &hidden);
+    hidden = match &shape.model.experts {
+        Some(experts) => experts::forward(tape, shape, experts, &hidden),
+        None => mlp::forward(tape, shape, decoder, &hidden),
+    };
     let output = tape.add(&residual, &hidden);
     drop(weights);
     output
@@ -85,10 +97,12 @@ fn positions(tape: &mut Tape<'_>, shape: &Shape, dtype: Dtype) -> Positions {
         let sin = tape.cast(&wide, dtype);
         drop(wide);
         let pairs = attention.batch * attention.tokens * attention.tokens;
-        let mut mask = shape.eager.then(|| tape.new_tensor(pairs, dtype));
+        let mut mask = (shape.eager || shape.model.attention_sinks).then(|| tape.new_tensor(pairs, dtype));
         if shape.window_mask() {
             mask = Some(tape.new_tensor(pairs, Dtype::Bool));
         }
-        Positions { cos, sin, mask }
+        // Layers that slide and layers that do not have a mask each.
+        let sliding = shape.model.attention_sinks.then(|| tape.new_tensor(pairs, dtype));
+        Positions { cos, sin, mask, _sliding: sliding }
     })
 }

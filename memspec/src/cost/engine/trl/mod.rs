@@ -7,6 +7,7 @@ pub(super) mod adapter;
 mod attention;
 pub(super) mod batch;
 mod decoder;
+mod experts;
 mod linear;
 mod loss;
 mod mlp;
@@ -14,7 +15,9 @@ mod norm;
 pub(super) mod optimizer;
 pub(super) mod parallel;
 pub(super) mod shape;
+mod sinks;
 pub(super) mod supported;
+mod vision;
 pub(super) mod weights;
 
 use super::super::expand::{Blocks, expand};

@@ -3,7 +3,7 @@
 use super::super::super::torch::{Saves, Tape, Tensor};
 use super::Shape;
 use super::weights::Parameter;
-use crate::model::Dtype;
+use crate::model::{Dtype, Family};
 
 /// `norm(x)`, over the last axis of `rows` rows.
 pub(super) fn rms(tape: &mut Tape<'_>, shape: &Shape, x: &Tensor, weight: &Parameter, rows: u64) -> Tensor {
@@ -17,6 +17,11 @@ pub(super) fn rms(tape: &mut Tape<'_>, shape: &Shape, x: &Tensor, weight: &Param
     let shifted = tape.add(&variance, &variance);
     let inverse = tape.elementwise(&shifted, Saves::Output);
     hidden = tape.multiply(&hidden, &inverse);
+    if shape.model.family == Family::GptOss {
+        // Multiplies before it casts (`modeling_gpt_oss.py`).
+        let scaled = tape.multiply(&weight.tensor, &hidden);
+        return tape.cast(&scaled, x.dtype);
+    }
     let normed = tape.cast(&hidden, x.dtype);
     tape.multiply(&weight.tensor, &normed)
 }

@@ -189,7 +189,7 @@ fn multiprocessors(setup: &Setup) -> u64 {
 
 fn patches(setup: &Setup, batch: u64) -> u64 {
     let (Some(vision), Some(size)) = (&setup.model.vision, setup.data.image_size) else { return 0 };
-    let across = u64::from(size.width) / vision.patch;
-    let down = u64::from(size.height) / vision.patch;
-    across * down * u64::from(setup.data.images) * batch
+    // An image that the processor refuses was refused before (`supported`).
+    let patches = vision.patches(u64::from(size.width), u64::from(size.height)).unwrap_or(0);
+    patches * u64::from(setup.data.images) * batch
 }

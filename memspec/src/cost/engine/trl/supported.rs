@@ -2,7 +2,7 @@
 
 use crate::cost::CostError;
 use crate::device::DeviceKind;
-use crate::model::{Family, Norm};
+use crate::model::{Family, Norm, VisionKind};
 use crate::plan::{AdapterKind, LossKind, OptimizerKind, ParallelKind, Precision, QuantizeKind, Storage};
 use crate::setup::Setup;
 
@@ -31,8 +31,23 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if tokens < 2 {
         return refuse("data.context", "a sample needs two tokens to predict one".to_owned());
     }
-    let known = matches!(model.family, Family::Llama | Family::Mistral | Family::Qwen2 | Family::Qwen3 | Family::Phi3);
-    if !known || model.norm != Norm::Rms || model.parallel_residual || !model.gated_mlp {
+    let known = matches!(
+        model.family,
+        Family::Llama
+            | Family::Mistral
+            | Family::Qwen2
+            | Family::Qwen3
+            | Family::Phi3
+            | Family::Mixtral
+            | Family::Qwen3Moe
+            | Family::GptOss
+            | Family::Qwen2Vl
+    );
+    let plain = model.linear_attention.is_none()
+        && !model.gated_attention
+        && model.experts.as_ref().is_none_or(|experts| experts.shared_intermediate == 0 && experts.first_dense == 0)
+        && model.vision.as_ref().is_none_or(|vision| vision.kind == VisionKind::Qwen2Vl);
+    if !known || !plain || model.norm != Norm::Rms || model.parallel_residual || !model.gated_mlp {
         return refuse(
             "model",
             format!(
@@ -40,6 +55,21 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
                 setup.engine, model.name, model.model_type
             ),
         );
+    }
+    let special = model.experts.is_some() || model.vision.is_some();
+    if special && setup.adapter.is_none() {
+        return refuse("adapter", "training all weights of experts or a vision tower is not costed yet".to_owned());
+    }
+    if model.experts.is_some() && setup.quantize.is_some() {
+        return refuse("quantize", "a quantized mixture of experts is not costed yet".to_owned());
+    }
+    if special && setup.world() > 1 {
+        return refuse("parallel", "experts and vision towers on several cards are not costed yet".to_owned());
+    }
+    if let (Some(vision), Some(size)) = (&model.vision, setup.data.image_size)
+        && let Err(problem) = vision.patches(u64::from(size.width), u64::from(size.height))
+    {
+        return refuse("data.image_size", problem.to_string());
     }
     if let Some(quantize) = &setup.quantize {
         if !matches!(quantize.kind, QuantizeKind::Nf4 | QuantizeKind::Fp4 | QuantizeKind::Int8) {

@@ -4,8 +4,9 @@ use super::super::super::expand::Blocks;
 use super::super::super::torch::{Leaf, Tape, Tensor};
 use super::super::super::{Block, Part, Stack};
 use super::shape::Stored;
+use super::vision::{Tower, TowerBlock};
 use super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS};
-use crate::model::{Dtype, Linear as LinearShape};
+use crate::model::{Architecture, Dtype, Linear as LinearShape, Vision};
 
 /// The segment that the process's first tensor leaves (`kSmallBuffer`).
 const FIRST_SEGMENT: u64 = 2 << 20;
@@ -80,6 +81,8 @@ pub(crate) struct DecoderBlock {
     pub(crate) head_norms: Option<[Parameter; 2]>,
     /// Norms before attention and before the MLP.
     pub(crate) norms: [Parameter; 2],
+    /// Router, experts and sinks.
+    pub(crate) others: Vec<Parameter>,
 }
 
 /// All weights.
@@ -92,6 +95,8 @@ pub(crate) struct Model {
     pub(crate) head: Option<Parameter>,
     /// Frequencies of the rotary embedding, and their original.
     _frequencies: [Tensor; 2],
+    /// The vision tower.
+    pub(crate) tower: Option<Tower>,
     /// Everything that is trained, in the order of the model's parameters.
     pub(crate) trained: Vec<Trained>,
 }
@@ -152,16 +157,18 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
     let matrix = (model.vocab, model.hidden);
     let head = (!model.tied_embeddings).then(|| loader.parameter(EMBEDDING, matrix, false));
     let embedding = loader.parameter(EMBEDDING, matrix, true);
+    let blocks_of_tower = blocks.vision;
     let blocks: Vec<DecoderBlock> = (0..blocks.text).map(|index| loader.decoder_block(index as u16)).collect();
     loader.tape.at(None);
     let norm = loader.parameter(WEIGHTS, (1, model.hidden), false);
+    let tower = model.vision.as_ref().map(|vision| loader.tower(vision, blocks_of_tower));
     let frequencies = [(); 2].map(|()| loader.tape.new_as(WEIGHTS, model.head_dim / 2, Dtype::F32));
     let mut trained = Vec::new();
     trained.extend(embedding.trained);
     trained.extend(blocks.iter().flat_map(DecoderBlock::trained));
     trained.extend(norm.trained);
     trained.extend(head.as_ref().and_then(|head| head.trained));
-    Model { embedding, blocks, norm, head, _frequencies: frequencies, trained }
+    Model { embedding, blocks, norm, head, _frequencies: frequencies, tower, trained }
 }
 
 impl DecoderBlock {
@@ -188,6 +195,29 @@ enum Piece {
     Weight(usize),
     Bias(usize),
     Norm(usize),
+    Other(u64, u64),
+}
+
+/// Names, rows and columns of what a block has beside linears and norms: a router, all experts in two parameters, sinks.
+fn others(model: &Architecture) -> impl Iterator<Item = (String, u64, u64)> {
+    let mut others = Vec::new();
+    if let Some(router) = model.router() {
+        others.push((format!("{}.weight", router.module), router.out_features, router.in_features));
+        if router.bias {
+            others.push((format!("{}.bias", router.module), 1, router.out_features));
+        }
+    }
+    let count = model.experts.as_ref().map_or(0, |experts| experts.count);
+    for linear in model.expert_linears() {
+        others.push((linear.module.clone(), count * linear.out_features, linear.in_features));
+        if linear.bias {
+            others.push((format!("{}_bias", linear.module), 1, count * linear.out_features));
+        }
+    }
+    if model.attention_sinks {
+        others.push(("self_attn.sinks".to_owned(), 1, model.heads));
+    }
+    others.into_iter()
 }
 
 struct Loader<'l, 'a, 's> {
@@ -204,6 +234,12 @@ impl Loader<'_, '_, '_> {
         let model = &self.shape.model;
         let element = self.shape.dtype.bytes();
         let linears: u64 = model.block_linears().iter().map(LinearShape::weights).sum::<u64>() * model.layers;
+        let linears = linears
+            + model.vision.as_ref().map_or(0, |vision| {
+                let blocks: u64 = vision.block_linears().iter().map(LinearShape::weights).sum();
+                let merger: u64 = vision.merger_linears(model.hidden).iter().map(LinearShape::weights).sum();
+                blocks * vision.layers + merger
+            });
         let rest = model.parameters() - linears;
         // With a process group, what the tensor-parallel plan names counts once for all ranks (`modeling_utils.py:4967`), even where nothing is split.
         let world = self.shape.sharing.world();
@@ -239,7 +275,9 @@ impl Loader<'_, '_, '_> {
             }
         }
         names.extend(norms.iter().enumerate().map(|(at, norm)| (format!("{}.weight", norm.0), Piece::Norm(at))));
+        names.extend(others(model).map(|(name, rows, columns)| (name, Piece::Other(rows, columns))));
         names.sort_by(|a, b| a.0.split('.').cmp(b.0.split('.')));
+        let mut others = Vec::new();
         let mut weights: Vec<Option<Weight>> = vec![None; shapes.len()];
         let mut biases: Vec<Option<Parameter>> = vec![None; shapes.len()];
         let mut loaded: Vec<Option<Parameter>> = vec![None; norms.len()];
@@ -248,6 +286,7 @@ impl Loader<'_, '_, '_> {
                 Piece::Weight(at) => weights[at] = Some(self.weight(&shapes[at])),
                 Piece::Bias(at) => biases[at] = Some(self.parameter(WEIGHTS, (1, shapes[at].out_features), false)),
                 Piece::Norm(at) => loaded[at] = Some(self.parameter(WEIGHTS, (1, norms[at].1), false)),
+                Piece::Other(rows, columns) => others.push(self.parameter(WEIGHTS, (rows, columns), false)),
             }
         }
         let mut linears: Vec<Linear> = shapes
@@ -264,7 +303,40 @@ impl Loader<'_, '_, '_> {
         let around = pair();
         let head_norms = pair();
         let norms = around.unwrap_or_else(|| [(); 2].map(|()| self.parameter(WEIGHTS, (1, model.hidden), false)));
-        DecoderBlock { block, input: linears, output, mlp, head_norms, norms }
+        DecoderBlock { block, input: linears, output, mlp, head_norms, norms, others }
+    }
+
+    /// The tower's blocks, merger and patch embedding, in the order of their names.
+    fn tower(&mut self, vision: &Vision, blocks: u64) -> Tower {
+        let norm = (1, vision.hidden);
+        let blocks = (0..blocks)
+            .map(|index| {
+                let block = TowerBlock::place(index as u16);
+                self.tape.at(Some(block));
+                let mut linears: Vec<(usize, Linear)> = Vec::new();
+                let shapes = vision.block_linears();
+                let mut order: Vec<usize> = (0..shapes.len()).collect();
+                order.sort_by(|&a, &b| shapes[a].module.cmp(&shapes[b].module));
+                for at in order {
+                    linears.push((at, self.biased(&shapes[at])));
+                }
+                linears.sort_by_key(|linear| linear.0);
+                let norms = (0..4).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
+                TowerBlock { block, linears: linears.into_iter().map(|linear| linear.1).collect(), _norms: norms }
+            })
+            .collect();
+        self.tape.at(None);
+        let mut rest: Vec<Parameter> = (0..2).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
+        let merger = vision.merger_linears(self.shape.model.hidden).iter().map(|linear| self.biased(linear)).collect();
+        rest.push(self.parameter(WEIGHTS, (vision.hidden, vision.patch_width()), false));
+        Tower { blocks, merger, _rest: rest }
+    }
+
+    /// A linear whose bias, which is named before its weight, is loaded first.
+    fn biased(&mut self, linear: &LinearShape) -> Linear {
+        let bias = linear.bias.then(|| self.parameter(WEIGHTS, (1, linear.out_features), false));
+        let weight = self.weight(linear);
+        Linear::new(linear, weight, bias)
     }
 
     fn weight(&mut self, linear: &LinearShape) -> Weight {
