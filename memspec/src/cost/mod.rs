@@ -2,11 +2,13 @@
 
 pub mod engine;
 mod estimate;
+mod inference;
 mod replay;
 pub mod time;
 mod trace;
 
 pub use estimate::{AtPeak, Estimate, Host, Interval, OutOfMemory, Peak, Phase, estimate};
+pub use inference::{Inference, inference};
 pub use replay::{Replay, replay};
 pub use time::{Bound, Range, Spending, Time, slowdown, time};
 pub use trace::{Event, Part, PhaseName, Tensor, Trace};
