@@ -5,7 +5,10 @@ mod completions;
 mod estimate;
 mod explain;
 mod find;
+mod max;
 mod rules;
+mod suggest;
+mod what_if;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -28,6 +31,9 @@ Examples:
   memspec-lint check train.mem --fix      repair what can be repaired without changing the training
   memspec-lint check --diff               show what --fix would do
   memspec-lint estimate train.mem         the peak, what it is made of, how long it trains
+  memspec-lint what-if train.mem          every single change, its saving and its price
+  memspec-lint max context train.mem      the longest samples that fit
+  memspec-lint suggest --model meta-llama/Meta-Llama-3-8B --device t4
   memspec-lint explain peak-over-budget   what a rule finds, and why
 
 Exit codes: 0 clean, 1 findings, 2 could not run";
@@ -40,6 +46,15 @@ enum Command {
     /// Says what a plan takes in memory, time and money, and what each setting costs
     #[command(after_help = estimate::EXAMPLES)]
     Estimate(estimate::Arguments),
+    /// Says every single change to a plan, what it saves and what it costs
+    #[command(after_help = what_if::EXAMPLES)]
+    WhatIf(what_if::Arguments),
+    /// Finds the largest context or micro batch that fits
+    #[command(after_help = max::EXAMPLES)]
+    Max(max::Arguments),
+    /// Writes plans that fit, for a model and a device or a monthly sum
+    #[command(after_help = suggest::EXAMPLES)]
+    Suggest(suggest::Arguments),
     /// Prints a rule's page
     Explain(explain::Arguments),
     /// Lists every rule
@@ -84,6 +99,9 @@ pub fn run() -> ExitCode {
     let outcome = match cli.command {
         Command::Check(arguments) => check::run(&arguments, style),
         Command::Estimate(arguments) => estimate::run(&arguments, style),
+        Command::WhatIf(arguments) => what_if::run(&arguments, style),
+        Command::Max(arguments) => max::run(&arguments, style),
+        Command::Suggest(arguments) => suggest::run(&arguments, style),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

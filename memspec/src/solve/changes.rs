@@ -18,6 +18,8 @@ use super::{Resolved, setups};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Price {
+    /// Memory alone: the same training or more of it, not slower.
+    Memory,
     /// The same training, slower.
     Speed,
     /// A little quality.
@@ -30,6 +32,7 @@ impl Price {
     /// In a reader's words.
     pub fn words(self) -> &'static str {
         match self {
+            Self::Memory => "memory only",
             Self::Speed => "slower",
             Self::Quality => "a little quality",
             Self::Meaning => "trains something else",
@@ -71,6 +74,8 @@ pub fn changes(resolved: &Resolved, base: &Path, environment: &Environment) -> V
 pub fn what_if(resolved: &Resolved, base: &Path, environment: &Environment) -> Vec<Change> {
     let candidates = memory_savers(resolved).into_iter().chain(others(resolved)).collect();
     let mut all = evaluated(resolved, candidates, base, environment);
+    let moves = |change: &Change| change.slower.is_some_and(|share| share.abs() > 1e-3);
+    all.retain(|change| change.saves.0 > 0 || change.takes.0 > 0 || moves(change));
     all.sort_by_key(|change| (change.price, std::cmp::Reverse(change.saves), change.takes));
     all
 }
@@ -166,14 +171,14 @@ fn batch(all: &mut Candidates<'_>, setup: &Setup) {
         std::iter::successors(Some(micro_batch / 2), |smaller| Some(smaller / 2)).take_while(|smaller| *smaller > 0);
     // Exactly the same samples to a step, or what is trained would be another.
     for smaller in halved.filter(|smaller| samples > 0 && samples.is_multiple_of(*smaller)) {
-        other_batch(all, (micro_batch, accumulate), (smaller, samples / smaller));
+        other_batch(all, Price::Speed, (micro_batch, accumulate), (smaller, samples / smaller));
     }
 }
 
-fn other_batch(all: &mut Candidates<'_>, (micro_batch, accumulate): (u32, u32), (other, more): (u32, u32)) {
+fn other_batch(all: &mut Candidates<'_>, price: Price, (micro_batch, accumulate): (u32, u32), (other, more): (u32, u32)) {
     all.add(
         format!("micro_batch {micro_batch} -> {other}, accumulate {accumulate} -> {more}"),
-        Price::Speed,
+        price,
         vec![("train.micro_batch", other.to_string()), ("train.accumulate", more.to_string())],
         |plan| {
             let train = plan.train.get_or_insert_default();
@@ -284,14 +289,14 @@ fn others(resolved: &Resolved) -> Vec<Candidate> {
     let (micro_batch, accumulate) = (setup.train.micro_batch, setup.train.accumulate);
     if accumulate > 1 && accumulate.is_multiple_of(2) {
         if let Some(larger) = micro_batch.checked_mul(2) {
-            other_batch(&mut all, (micro_batch, accumulate), (larger, accumulate / 2));
+            other_batch(&mut all, Price::Memory, (micro_batch, accumulate), (larger, accumulate / 2));
         }
     }
     if setup.recomputed_blocks() > 0 {
-        all.set("train.checkpointing", "", "none", Price::Speed);
+        all.set("train.checkpointing", "", "none", Price::Memory);
     }
     if let Some(adapter) = &setup.adapter {
-        all.set("adapter.rank", &adapter.rank.to_string(), &adapter.rank.saturating_mul(2).to_string(), Price::Speed);
+        all.set("adapter.rank", &adapter.rank.to_string(), &adapter.rank.saturating_mul(2).to_string(), Price::Memory);
     }
     let context = setup.data.context;
     if context.saturating_mul(2) <= setup.model.max_positions {
