@@ -8,6 +8,7 @@ mod find;
 mod max;
 mod rules;
 mod suggest;
+mod tables;
 mod what_if;
 
 use std::io::Write;
@@ -55,6 +56,9 @@ enum Command {
     /// Writes plans that fit, for a model and a device or a monthly sum
     #[command(after_help = suggest::EXAMPLES)]
     Suggest(suggest::Arguments),
+    /// Computes the tables of the guide that started the project, beside its claims
+    #[command(after_help = tables::EXAMPLES)]
+    Tables(tables::Arguments),
     /// Prints a rule's page
     Explain(explain::Arguments),
     /// Lists every rule
@@ -102,6 +106,7 @@ pub fn run() -> ExitCode {
         Command::WhatIf(arguments) => what_if::run(&arguments, style),
         Command::Max(arguments) => max::run(&arguments, style),
         Command::Suggest(arguments) => suggest::run(&arguments, style),
+        Command::Tables(arguments) => tables::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
