@@ -36,11 +36,13 @@
 //! | [`suppress`] | `# memspec: allow(rule) reason` |
 //! | [`tables`] | the guide's tables, computed beside its claims |
 //! | [`output`] | findings and estimates as reports, JSON and tables |
+//! | [`accuracy`] | predictions beside measured runs |
 //! | [`cli`] | the command `memspec-lint` |
 //!
 //! A rule never prints; it returns findings. A program with plans of its own reports on them through [`diagnostic`] and
 //! [`output`].
 
+pub mod accuracy;
 pub mod cli;
 pub mod context;
 pub mod diagnostic;

@@ -221,6 +221,53 @@ fn the_table_of_an_estimate() {
     insta::assert_snapshot!(ran.out);
 }
 
+/// Rows of engines and models that exist, and rows that nobody understands.
+const ROWS: &str = r#"# a comment
+{"job": {"model": "llama3-8b",  "cap_gib": 14.503333333333333333, "rnak": 8}, "peak": 3}
+
+{"job": {"model": "llama4"}}
+{"job": {"model": "llama3-8b"}, "gpu": "H2000"}
+{"job": {"model": "llama3-8b"}, "peak": "8 GiB"}
+{"job": {"model": "llama3-8b"}, "outcome": "maybe"}
+{"peak": 3}
+not JSON
+[1]
+"#;
+
+#[test]
+fn rows_that_are_not_understood_are_named_and_the_rest_goes_on() {
+    let folder = folder(&[("rows.jsonl", ROWS)]);
+    let ran = run(folder.path(), &["accuracy", "rows.jsonl", "--json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, ""));
+    // Echoed to the last digit.
+    assert!(ran.out.contains(r#"{"model": "llama3-8b",  "cap_gib": 14.503333333333333333, "rnak": 8}"#), "{}", ran.out);
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    let said: Vec<&str> = report["rows"].as_array().unwrap().iter().map(|row| row["error"].as_str().unwrap()).collect();
+    // Not the devices that there are: those grow.
+    let said: Vec<&str> = said.iter().map(|error| error.split("; known").next().unwrap()).collect();
+    insta::assert_snapshot!(said.join("\n"));
+    assert_eq!(report["summary"]["failed"], 8);
+
+    let ran = run(folder.path(), &["accuracy", "rows.jsonl"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.ends_with("0 rows predicted, 8 not\n"), "{}", ran.out);
+}
+
+#[test]
+fn a_file_without_rows_ends_with_2() {
+    let folder = folder(&[("rows.jsonl", "# nothing\n"), ("latin.jsonl", "{}\n")]);
+    std::fs::write(folder.path().join("latin.jsonl"), [0xff, 0xfe]).unwrap();
+    for (file, expected) in [
+        ("rows.jsonl", "there are no rows in `rows.jsonl`"),
+        ("none.jsonl", "cannot read `none.jsonl`"),
+        ("latin.jsonl", "`latin.jsonl` is not UTF-8 text"),
+    ] {
+        let ran = run(folder.path(), &["accuracy", file]);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{file}");
+        assert!(ran.err.contains(expected), "{}", ran.err);
+    }
+}
+
 /// Words are a token each, and so is the end of text.
 const TOKENIZER: &str = r#"{"version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null,
     "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"}, "decoder": null,

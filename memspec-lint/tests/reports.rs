@@ -2,11 +2,9 @@
 
 mod common;
 
-use std::path::Path;
-
-use common::{check, folder, with};
+use common::{check, folder, fresh, with};
 use memspec_lint::output::{Style, estimate, json, report};
-use memspec_lint::registry;
+use memspec_lint::{accuracy, registry};
 
 /// The reports of a fragment put into the clean plan.
 fn reports(fragment: &str) -> String {
@@ -57,20 +55,10 @@ fn one_line_each() {
     insta::assert_snapshot!(lines);
 }
 
-/// A generated file is as the code would write it; with `MEMSPEC_UPDATE=1` it is written.
-fn fresh(path: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
-    if std::env::var_os("MEMSPEC_UPDATE").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, text).unwrap();
-    }
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == text, "{} is stale: MEMSPEC_UPDATE=1 cargo test -p memspec-lint writes it", path.display());
-}
-
 #[test]
 fn generated_files_are_fresh() {
     fresh("docs/rules.md", &registry::pages());
     fresh("schemas/check.schema.json", &json::schema());
     fresh("schemas/estimate.schema.json", &estimate::schema());
+    fresh("schemas/accuracy.schema.json", &accuracy::schema());
 }

@@ -33,22 +33,28 @@ DTYPE = {"llama-2-7b": "float16", "phi-2": "float16", "gemma-2-2b": "float32", "
 ALIASES = {
     "phi-3-mini-4k-instruct": ["phi3-mini"],
     "meta-llama-3-8b": ["llama3-8b", "llama-3-8b", "meta-llama/Meta-Llama-3-8B-Instruct", "NousResearch/Meta-Llama-3-8B",
-                        "NousResearch/Meta-Llama-3-8B-Instruct", "unsloth/llama-3-8b", "unsloth/llama-3-8b-Instruct"],
-    "meta-llama-3-70b": ["llama3-70b", "llama-3-70b", "meta-llama/Meta-Llama-3-70B-Instruct"],
+                        "NousResearch/Meta-Llama-3-8B-Instruct", "unsloth/llama-3-8b", "unsloth/llama-3-8b-Instruct",
+                        "TechxGenus/Meta-Llama-3-8B-Instruct-GPTQ", "TechxGenus/Meta-Llama-3-8B-Instruct-AWQ", "ISTA-DASLab/Meta-Llama-3-8B-Instruct-AQLM-2Bit-1x16"],
+    "meta-llama-3-70b": ["llama3-70b", "llama-3-70b", "meta-llama/Meta-Llama-3-70B-Instruct",
+                        "casperhansen/llama-3-70b-fp16"],
     "llama-3.1-8b": ["llama3.1-8b", "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Meta-Llama-3.1-8B",
                      "meta-llama/Meta-Llama-3.1-8B-Instruct", "NousResearch/Meta-Llama-3.1-8B", "unsloth/Meta-Llama-3.1-8B",
-                     "unsloth/Meta-Llama-3.1-8B-Instruct"],
+                     "unsloth/Meta-Llama-3.1-8B-Instruct",
+                        "neuralmagic/Sparse-Llama-3.1-8B-2of4"],
     "llama-3.2-1b": ["llama3.2-1b", "meta-llama/Llama-3.2-1B-Instruct", "NousResearch/Llama-3.2-1B", "unsloth/Llama-3.2-1B",
                      "unsloth/Llama-3.2-1B-Instruct"],
-    "llama-3.2-3b": ["llama3.2-3b", "meta-llama/Llama-3.2-3B-Instruct", "unsloth/Llama-3.2-3B", "unsloth/Llama-3.2-3B-Instruct"],
-    "llama-2-7b": ["llama2-7b", "meta-llama/Llama-2-7b-chat-hf", "NousResearch/Llama-2-7b-hf"],
+    "llama-3.2-3b": ["llama3.2-3b", "meta-llama/Llama-3.2-3B-Instruct", "unsloth/Llama-3.2-3B", "unsloth/Llama-3.2-3B-Instruct",
+                        "deepcogito/cogito-v1-preview-llama-3B"],
+    "llama-2-7b": ["llama2-7b", "meta-llama/Llama-2-7b-chat-hf", "NousResearch/Llama-2-7b-hf",
+                        "TheBloke/Llama-2-7B-GPTQ"],
     "qwen2.5-0.5b": ["Qwen/Qwen2.5-0.5B-Instruct", "unsloth/Qwen2.5-0.5B"],
     "qwen2.5-3b": ["Qwen/Qwen2.5-3B-Instruct", "unsloth/Qwen2.5-3B"],
     "qwen2.5-7b-instruct": ["qwen2.5-7b", "Qwen/Qwen2.5-7B"],
     "smollm2-135m": ["HuggingFaceTB/SmolLM2-135M-Instruct"],
     "smollm2-360m": ["HuggingFaceTB/SmolLM2-360M-Instruct"],
     "smollm2-1.7b": ["HuggingFaceTB/SmolLM2-1.7B-Instruct"],
-    "tinyllama-1.1b": ["tinyllama"],
+    "tinyllama-1.1b": ["tinyllama",
+                        "TinyLlama/TinyLlama_v1.1"],
     "mistral-7b-v0.3": ["mistral-7b", "mistralai/Mistral-7B-Instruct-v0.3", "unsloth/mistral-7b-v0.3"],
     "mixtral-8x7b-v0.1": ["mixtral-8x7b", "mistralai/Mixtral-8x7B-Instruct-v0.1"],
     "gemma-2-2b": ["gemma2-2b", "google/gemma-2-2b-it", "unsloth/gemma-2-2b"],
@@ -59,8 +65,13 @@ ALIASES = {
     "phi-2": ["phi2"],
     "codellama-34b": ["codellama/CodeLlama-34b-Instruct-hf"],
     "falcon-7b": ["tiiuae/falcon-7b-instruct"],
-    "gpt-oss-20b": ["unsloth/gpt-oss-20b"],
+    "gpt-oss-20b": ["unsloth/gpt-oss-20b",
+                        "openai/gpt-oss-safeguard-20b"],
     "gpt-oss-120b": ["unsloth/gpt-oss-120b"],
+    "qwen2.5-1.5b": ["Qwen/Qwen2.5-1.5B-Instruct"],
+    "qwen2.5-14b": ["Qwen/Qwen2.5-14B-Instruct", "agentica-org/DeepCoder-14B-Preview", "deepcogito/cogito-v1-preview-qwen-14B"],
+    "qwen3-8b": ["Skywork/Skywork-Reward-V2-Qwen3-8B"],
+    "qwen3-30b-a3b": ["nvidia/Qwen3-30B-A3B-NVFP4"],
     "qwen2-vl-7b-instruct": ["qwen2-vl-7b", "Qwen/Qwen2-VL-7B", "unsloth/Qwen2-VL-7B-Instruct"],
 }
 
@@ -143,6 +154,8 @@ def config(short, fact):
     if kind == "gpt_oss":
         out |= {"rope_theta": 150000.0, "rope_scaling": {"rope_type": "yarn", "factor": 32.0, "original_max_position_embeddings": 4096}}
         sources["rope"] = "https://github.com/openai/gpt-oss/blob/7b583341fe16729127f6d5b94a7b09ccae97e1a1/gpt_oss/torch/model.py ModelConfig"
+        out["quantization_config"] = {"quant_method": "mxfp4"}
+        sources["quantization"] = "https://github.com/openai/gpt-oss README: the experts' weights are published in MXFP4"
     if kind == "qwen2_vl":
         out |= {"rope_theta": 1000000.0, "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]}}
         sources["rope"] = RECALLED

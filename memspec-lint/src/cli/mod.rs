@@ -1,5 +1,6 @@
 //! The command `memspec-lint`.
 
+mod accuracy;
 mod check;
 mod completions;
 mod estimate;
@@ -35,6 +36,7 @@ Examples:
   memspec-lint what-if train.mem          every single change, its saving and its price
   memspec-lint max context train.mem      the longest samples that fit
   memspec-lint suggest --model meta-llama/Meta-Llama-3-8B --device t4
+  memspec-lint accuracy rows.jsonl        predictions beside measured runs
   memspec-lint explain peak-over-budget   what a rule finds, and why
 
 Exit codes: 0 clean, 1 findings, 2 could not run";
@@ -59,6 +61,9 @@ enum Command {
     /// Computes the tables of the guide that started the project, beside its claims
     #[command(after_help = tables::EXAMPLES)]
     Tables(tables::Arguments),
+    /// Predicts measured runs, and says how far off it is
+    #[command(after_help = accuracy::EXAMPLES)]
+    Accuracy(accuracy::Arguments),
     /// Prints a rule's page
     Explain(explain::Arguments),
     /// Lists every rule
@@ -107,6 +112,7 @@ pub fn run() -> ExitCode {
         Command::Max(arguments) => max::run(&arguments, style),
         Command::Suggest(arguments) => suggest::run(&arguments, style),
         Command::Tables(arguments) => tables::run(&arguments),
+        Command::Accuracy(arguments) => accuracy::run(&arguments, style),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -68,3 +68,14 @@ fn statements(text: &str) -> Vec<(String, String)> {
     assert!(now.is_empty(), "an example ends inside a block: {text}");
     all
 }
+
+/// A generated file is as the code would write it; with `MEMSPEC_UPDATE=1` it is written.
+pub(crate) fn fresh(path: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    if std::env::var_os("MEMSPEC_UPDATE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == text, "{} is stale: MEMSPEC_UPDATE=1 cargo test -p memspec-lint writes it", path.display());
+}

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{CostError, PhaseName, engine, replay};
+use super::{CostError, PhaseName, engine, on_torch, replay};
 use crate::device::DeviceKind;
 use crate::plan::EngineName;
 use crate::quantity::Bytes;
@@ -22,12 +22,12 @@ pub struct Interval {
 
 impl Interval {
     /// `bytes` give or take a share of it.
-    fn around(bytes: u64, share: f64) -> Self {
+    pub(super) fn around(bytes: u64, share: f64) -> Self {
         let margin = (bytes as f64 * share) as u64;
         Self { bytes, low: bytes - margin, high: bytes + margin }
     }
 
-    fn plus(self, other: Self) -> Self {
+    pub(super) fn plus(self, other: Self) -> Self {
         Self { bytes: self.bytes + other.bytes, low: self.low + other.low, high: self.high + other.high }
     }
 }
@@ -146,12 +146,14 @@ impl Estimate {
 /// # Errors
 /// A setup that its engine does not run.
 pub fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
-    if setup.engine != EngineName::Memspec {
-        return Err(CostError::Unsupported {
-            setting: "engine",
-            what: format!("the engine `{}` is not costed in this version; use `engine = memspec`", setup.engine),
-        });
+    match setup.engine {
+        EngineName::Memspec => own(setup),
+        EngineName::Trl | EngineName::Unsloth => on_torch::estimate(setup),
     }
+}
+
+/// The executor's estimate.
+fn own(setup: &Setup) -> Result<Estimate, CostError> {
     let replay = replay(&engine::memspec::trace(setup)?);
     let cpu = setup.device.kind == DeviceKind::Cpu;
     let host = engine::memspec::host(setup);

@@ -1,17 +1,23 @@
 //! What a setup costs: in memory, by an engine's trace, replayed; in time and money, by a roofline.
 
+pub mod allocator;
+mod cached;
 pub mod engine;
 mod estimate;
+pub mod expand;
 mod inference;
+mod on_torch;
 mod replay;
 pub mod time;
+pub(crate) mod torch;
 mod trace;
 
+pub use cached::{CachedReplay, Pool, replay_cached};
 pub use estimate::{AtPeak, Estimate, Host, Interval, OutOfMemory, Peak, Phase, estimate};
 pub use inference::{Inference, inference};
 pub use replay::{Replay, replay};
 pub use time::{Bound, Range, Spending, Time, slowdown, time};
-pub use trace::{Event, Part, PhaseName, Tensor, Trace};
+pub use trace::{Block, Entry, Event, Part, PhaseName, Stack, Tensor, Trace};
 
 /// Why a setup cannot be costed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

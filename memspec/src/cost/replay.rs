@@ -1,7 +1,7 @@
 //! Replaying a trace: live bytes, their peak, and what is alive then.
 
 use super::estimate::Phase;
-use super::trace::{Event, Part, PhaseName, Trace};
+use super::trace::{Entry, Event, Part, PhaseName, Trace};
 
 /// What a replay finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +27,9 @@ pub fn replay(trace: &Trace) -> Replay {
     for (at, event) in trace.events().iter().enumerate() {
         match *event {
             Event::Enter(next) => phase = next,
-            Event::Allocate(index) => live += trace.tensor(index).1,
-            Event::Free(index) => live -= trace.tensor(index).1,
+            Event::Block(_) | Event::EmptyCache => {}
+            Event::Allocate(index) => live += trace.tensor(index).bytes,
+            Event::Free(index) => live -= trace.tensor(index).bytes,
         }
         let (highest, after) = phases[phase as usize].get_or_insert((0, 0));
         (*highest, *after) = (live.max(*highest), live);
@@ -51,11 +52,11 @@ fn live_parts(trace: &Trace, at: usize) -> Vec<(Part, u64)> {
     let mut parts: Vec<(Part, u64)> = Vec::new();
     for event in trace.events().iter().take(at + 1) {
         let (index, allocated) = match *event {
-            Event::Enter(_) => continue,
+            Event::Enter(_) | Event::Block(_) | Event::EmptyCache => continue,
             Event::Allocate(index) => (index, true),
             Event::Free(index) => (index, false),
         };
-        let (part, bytes) = trace.tensor(index);
+        let Entry { part, bytes, .. } = trace.tensor(index);
         let slot = match parts.iter().position(|(known, _)| *known == part) {
             Some(slot) => slot,
             None => {

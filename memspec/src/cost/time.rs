@@ -5,6 +5,7 @@
 //! much of its peak a device reaches, and how long the host needs, is measured (`time/rates.rs`). What a step asks for is counted
 //! (`time/work.rs`). `docs/time.md` has both in words, and how far off they are.
 
+mod operators;
 mod rates;
 #[cfg(test)]
 mod tests;

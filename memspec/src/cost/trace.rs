@@ -95,16 +95,54 @@ pub enum Event {
     Allocate(u32),
     /// The tensor with this index is freed.
     Free(u32),
+    /// What follows is of this block of the model, or of none.
+    Block(Option<Block>),
+    /// The allocator gives everything unused back (`torch.cuda.empty_cache`).
+    EmptyCache,
+}
+
+/// A block of the model: which stack of blocks it is in, and its place there, from zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Block {
+    /// Which stack.
+    pub stack: Stack,
+    /// Its place in the stack.
+    pub index: u16,
+}
+
+/// Stacks of equal blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stack {
+    /// The decoder's.
+    Text,
+    /// The vision tower's.
+    Vision,
+}
+
+/// A tensor of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is for.
+    pub part: Part,
+    /// Its bytes.
+    pub bytes: u64,
+    /// The stream it is used on: PyTorch's allocator reuses memory within one stream.
+    pub stream: u8,
 }
 
 /// Tensors and events of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
-    tensors: Vec<(Part, u64)>,
+    tensors: Vec<Entry>,
     events: Vec<Event>,
 }
 
 impl Trace {
+    /// An empty trace with room for `events`.
+    pub(crate) fn with_capacity(events: usize) -> Self {
+        Self { tensors: Vec::with_capacity(events / 2), events: Vec::with_capacity(events) }
+    }
+
     /// The phase `name` begins.
     pub fn enter(&mut self, name: PhaseName) {
         self.events.push(Event::Enter(name));
@@ -112,10 +150,25 @@ impl Trace {
 
     /// A tensor of `bytes` is allocated.
     pub fn allocate(&mut self, part: Part, bytes: u64) -> Tensor {
+        Tensor(self.add(Entry { part, bytes, stream: 0 }))
+    }
+
+    /// A tensor is allocated; returns its index.
+    pub(crate) fn add(&mut self, entry: Entry) -> u32 {
         let index = self.tensors.len() as u32;
-        self.tensors.push((part, bytes));
+        self.tensors.push(entry);
         self.events.push(Event::Allocate(index));
-        Tensor(index)
+        index
+    }
+
+    /// Says what a tensor is for, now that it is known.
+    pub(crate) fn relabel(&mut self, index: u32, part: Part) {
+        self.tensors[index as usize].part = part;
+    }
+
+    /// Something happens that allocates nothing.
+    pub(crate) fn push(&mut self, event: Event) {
+        self.events.push(event);
     }
 
     /// A tensor is freed.
@@ -142,7 +195,12 @@ impl Trace {
     }
 
     /// What a tensor is for, and its bytes.
-    pub fn tensor(&self, index: u32) -> (Part, u64) {
+    pub fn tensor(&self, index: u32) -> Entry {
         self.tensors[index as usize]
+    }
+
+    /// How many tensors there are.
+    pub fn tensors(&self) -> usize {
+        self.tensors.len()
     }
 }

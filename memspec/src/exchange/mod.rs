@@ -1,4 +1,5 @@
 //! Plans in other notations.
 
+pub mod job;
 #[cfg(feature = "yaml")]
 pub mod yaml;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Vision;
+
 /// The shapes of a decoder-only language model, as far as memory, time and a forward pass need them.
 ///
 /// Made by [`config::from_json`](super::config::from_json), from a GGUF header
@@ -41,11 +43,18 @@ pub struct Architecture {
     pub mlp_bias: bool,
     /// The head has a bias.
     pub head_bias: bool,
-    /// Queries and keys are normalized per head before RoPE.
+    /// Queries and keys are normalized before RoPE.
     pub qk_norm: bool,
+    /// That norm is over all heads together (OLMo 3, MiniMax-M2) and not over each head.
+    pub qk_norm_spans_heads: bool,
+    /// The query projection makes a gate of the attention's output too, so it is twice as wide (Qwen 3.5).
+    pub gated_attention: bool,
+    /// Most layers have linear attention in place of softmax attention (Qwen 3.5).
+    pub linear_attention: Option<LinearAttention>,
     /// The MLP has a gate beside the up projection.
     pub gated_mlp: bool,
-    /// Query, key and value are one linear; so are gate and up, where there is a gate.
+    /// Query, key and value are one linear; so are gate and up, where there is a gate (but for Qwen 1, and GLM 4 fuses the
+    /// latter only).
     pub fused_linears: bool,
     /// Each query head has a learned sink logit.
     pub attention_sinks: bool,
@@ -59,6 +68,8 @@ pub struct Architecture {
     pub parallel_residual: bool,
     /// How positions are encoded.
     pub rope: Rope,
+    /// Rows of a learned position embedding; 0 nearly always (GPT-2 has one).
+    pub learned_positions: u64,
     /// Tokens that a sliding layer sees; `None`: no layer slides.
     pub sliding_window: Option<u64>,
     /// Which layers slide, where there is a window.
@@ -77,6 +88,9 @@ pub struct Architecture {
     pub vision: Option<Vision>,
     /// Type of the published weights.
     pub dtype: Dtype,
+    /// How the published checkpoint is quantized, if it is. Quantized copies of a model under another name are told apart
+    /// only where they come with a `config.json`.
+    pub published_quantization: Option<PublishedQuantization>,
     /// Where this description comes from.
     pub source: String,
 }
@@ -111,6 +125,54 @@ pub enum Family {
     Phi,
     /// Falcon.
     Falcon,
+    /// Gemma 1.
+    Gemma,
+    /// Qwen 1.
+    Qwen,
+    /// Qwen 1.5 and 2 with experts.
+    Qwen2Moe,
+    /// Qwen 3.5: gated attention in every fourth layer, linear attention in the others.
+    Qwen35,
+    /// Qwen 3.5 with experts.
+    Qwen35Moe,
+    /// Qwen3-Next: as Qwen 3.5 with experts, its linear attention's projections fused.
+    Qwen3Next,
+    /// Arcee (AFM).
+    Arcee,
+    /// Seed-OSS.
+    SeedOss,
+    /// MiMo, without its layers for predicting further tokens.
+    Mimo,
+    /// Hunyuan, dense, first version.
+    Hunyuan,
+    /// Apertus.
+    Apertus,
+    /// GLM 4 of 0414.
+    Glm4,
+    /// GLM 4.5, without its layer for predicting a further token.
+    Glm4Moe,
+    /// MiniMax-M2.
+    MinimaxM2,
+    /// OLMo 3.
+    Olmo3,
+    /// Nemotron and Minitron.
+    Nemotron,
+    /// StableLM.
+    StableLm,
+    /// StarCoder 2.
+    Starcoder2,
+    /// Command R7B and others of Cohere's second layout.
+    Cohere2,
+    /// GPT-NeoX: Pythia, RedPajama.
+    GptNeoX,
+    /// GPT-J.
+    GptJ,
+    /// GPT-2.
+    Gpt2,
+    /// MPT.
+    Mpt,
+    /// DBRX.
+    Dbrx,
     /// Another `model_type` whose `config.json` has Llama's keys; taken to be built like Llama.
     Other,
 }
@@ -163,6 +225,8 @@ pub enum Norm {
     Rms,
     /// Mean taken off; scale and bias.
     Layer,
+    /// Mean taken off; scale only.
+    LayerWithoutBias,
 }
 
 /// Rotary position embedding.
@@ -172,7 +236,8 @@ pub struct Rope {
     pub theta: f64,
     /// Base on sliding layers, where it differs (Gemma 3).
     pub local_theta: Option<f64>,
-    /// Share of each head that is rotated; 1.0 nearly always, 0.4 in Phi-2.
+    /// Share of each head that is rotated; 1.0 nearly always, 0.4 in Phi-2, 0.0 where positions are not rotated at all
+    /// (GPT-2's learned ones, MPT's ALiBi).
     pub fraction: f64,
     /// How frequencies are stretched for longer contexts.
     pub scaling: RopeScaling,
@@ -233,6 +298,8 @@ pub enum Activation {
     Gelu,
     /// max(x, 0).
     Relu,
+    /// max(x, 0) squared.
+    ReluSquared,
     /// Another one.
     Other,
 }
@@ -250,27 +317,43 @@ pub struct Experts {
     pub bias: bool,
     /// The router has a bias (GPT-OSS).
     pub router_bias: bool,
+    /// Width of the expert that every token goes through; 0: there is none.
+    pub shared_intermediate: u64,
+    /// The shared expert's output is scaled by a gate of its own, one linear to a single number (Qwen 1.5 to 3.5).
+    pub shared_gate: bool,
+    /// Blocks at the beginning that have a dense MLP instead (GLM 4.5).
+    pub first_dense: u64,
 }
 
-/// A vision tower with Qwen2-VL's layout.
+/// Linear attention (Gated DeltaNet) in place of softmax attention.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Vision {
-    /// Blocks of the tower.
-    pub layers: u64,
-    /// Width of the tower.
-    pub hidden: u64,
-    /// Attention heads; key and value have as many.
-    pub heads: u64,
-    /// Width inside the tower's MLP.
-    pub intermediate: u64,
-    /// Edge of a patch, in pixels.
-    pub patch: u64,
-    /// Frames in a patch.
-    pub temporal_patch: u64,
-    /// Channels of the image.
-    pub channels: u64,
-    /// Edge, in patches, of the square that becomes one token.
-    pub merge: u64,
+pub struct LinearAttention {
+    /// Heads of queries and keys.
+    pub key_heads: u64,
+    /// Width of such a head.
+    pub key_dim: u64,
+    /// Heads of values.
+    pub value_heads: u64,
+    /// Width of such a head.
+    pub value_dim: u64,
+    /// Tokens that the convolution over queries, keys and values sees.
+    pub conv: u64,
+    /// Every so many layers one has softmax attention (4: layers 3, 7, 11, counted from zero).
+    pub full_every: u64,
+}
+
+/// How a published checkpoint is quantized.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PublishedQuantization {
+    /// GPT-OSS: the experts' weights are MXFP4, all else is in `dtype`. Of 32 weights along the input, 16 bytes hold two
+    /// 4-bit floats each (`*_blocks`) and one byte their common exponent (`*_scales`).
+    Mxfp4Experts,
+    /// Another `quant_method`, by its name.
+    Other {
+        /// `quantization_config.quant_method`.
+        method: String,
+    },
 }
 
 impl Architecture {
@@ -287,6 +370,11 @@ impl Architecture {
                 usize::try_from(layer).ok().and_then(|i| list.get(i)).copied().unwrap_or(false)
             }
         }
+    }
+
+    /// Whether the layer, counted from zero, has linear attention in place of softmax attention.
+    pub fn is_linear(&self, layer: u64) -> bool {
+        self.linear_attention.as_ref().is_some_and(|l| !layer.saturating_add(1).is_multiple_of(l.full_every.max(1)))
     }
 
     /// Width of all query heads together.

@@ -48,6 +48,19 @@ impl Architecture {
             within("num_experts_per_tok", experts.per_token, experts.count)?;
             within("moe_intermediate_size", experts.intermediate, 1 << 24)?;
         }
+        if let Some(experts) = &self.experts {
+            at_most("shared_expert_intermediate_size", experts.shared_intermediate, 1 << 24)?;
+            at_most("first_k_dense_replace", experts.first_dense, self.layers)?;
+        }
+        if let Some(linear) = &self.linear_attention {
+            within("linear_num_key_heads", linear.key_heads, 1 << 16)?;
+            within("linear_key_head_dim", linear.key_dim, 1 << 16)?;
+            within("linear_num_value_heads", linear.value_heads, 1 << 16)?;
+            within("linear_value_head_dim", linear.value_dim, 1 << 16)?;
+            within("linear_conv_kernel_dim", linear.conv, 1 << 16)?;
+            within("full_attention_interval", linear.full_every, 10_000)?;
+        }
+        at_most("n_positions", self.learned_positions, 1 << 32)?;
         if let Some(vision) = &self.vision {
             within("vision_config.depth", vision.layers, 10_000)?;
             within("vision_config.embed_dim", vision.hidden, 1 << 20)?;
@@ -64,6 +77,10 @@ impl Architecture {
         }
         Ok(())
     }
+}
+
+fn at_most(what: &'static str, value: u64, most: u64) -> Result<(), Nonsense> {
+    if value > most { Err(Nonsense::new(what, value, format!("it must be at most {most}"))) } else { Ok(()) }
 }
 
 fn within(what: &'static str, value: u64, most: u64) -> Result<(), Nonsense> {

@@ -3,14 +3,16 @@
 //! A key that is absent has the value that transformers gives it for that `model_type` (`family.rs`). Both layouts are
 //! read: `rope_theta` and `rope_scaling` or transformers 5's `rope_parameters`, `torch_dtype` or `dtype`.
 
+mod experts;
 mod family;
 mod keys;
 mod rope;
+mod vision;
 
 use serde_json::Value;
 
 use super::check::Nonsense;
-use super::{Activation, Architecture, Dtype, Experts, Family, Norm, SlidingLayers, Vision};
+use super::{Activation, Architecture, Dtype, Family, LinearAttention, PublishedQuantization, Rope, SlidingLayers};
 use family::Defaults;
 use keys::Keys;
 
@@ -75,23 +77,35 @@ pub fn from_value(value: &Value) -> Result<Architecture, ConfigError> {
         }
     };
     let top = Keys::new(top, "", model_type);
+    let parts = top.object("text_config")?;
+    // of a model of several parts the language model says what it is; older files say it at the top only
+    let inner = parts.as_ref().map(|text| text.text("model_type")).transpose()?.flatten();
+    let family = family::of(inner.unwrap_or(match model_type {
+        "llava" => "llama",
+        "mistral3" => "mistral",
+        other => other,
+    }));
+    for name in [Some(model_type), inner].into_iter().flatten() {
+        if let Some(why) = family::refusal(name) {
+            return Err(top.unsupported(why));
+        }
+    }
     // Qwen2-VL keeps its language model's keys in `text_config` since transformers 4.52
-    let text = match (model_type, top.object("text_config")?) {
-        ("qwen2_vl" | "gemma3_text", Some(text)) => text.or(&top),
-        (_, Some(_)) if !top.has("hidden_size") => {
+    let text = match parts {
+        Some(text) if vision::is_known(model_type) || model_type == "gemma3_text" => text.or(&top),
+        Some(_) if !top.has("hidden_size") => {
             let why = "it has more than a language model (its text_config is one of several parts); \
                        give a folder with the language model's own config.json";
             return Err(top.unsupported(why));
         }
         _ => top.clone(),
     };
-    let architecture = build(&text, &top)?;
+    let architecture = build(family, &text, &top)?;
     architecture.check()?;
     Ok(architecture)
 }
 
-fn build(keys: &Keys, top: &Keys) -> Result<Architecture, ConfigError> {
-    let family = family::of(keys.model_type);
+fn build(family: Family, keys: &Keys, top: &Keys) -> Result<Architecture, ConfigError> {
     let defaults = Defaults::of(family);
     let hidden = keys.need("hidden_size")?;
     let layers = keys.need("num_hidden_layers")?;
@@ -118,7 +132,6 @@ fn build(keys: &Keys, top: &Keys) -> Result<Architecture, ConfigError> {
         None => defaults.epsilon,
     };
     let (sliding_window, sliding_layers) = sliding(family, keys, &defaults, layers)?;
-    let layer_norm = matches!(family, Family::Phi | Family::Falcon);
     let name = top.text("_name_or_path")?.filter(|n| !n.is_empty()).unwrap_or(keys.model_type);
     Ok(Architecture {
         name: name.to_owned(),
@@ -140,24 +153,29 @@ fn build(keys: &Keys, top: &Keys) -> Result<Architecture, ConfigError> {
         o_bias: bias.o,
         mlp_bias: bias.mlp,
         head_bias: bias.head,
-        qk_norm: matches!(family, Family::Qwen3 | Family::Qwen3Moe | Family::Gemma3),
-        gated_mlp: !layer_norm,
-        fused_linears: matches!(family, Family::Phi3 | Family::Falcon),
+        qk_norm: family::qk_norm(family, keys)?,
+        qk_norm_spans_heads: matches!(family, Family::Olmo3 | Family::MinimaxM2),
+        gated_attention: matches!(family, Family::Qwen35 | Family::Qwen35Moe | Family::Qwen3Next),
+        linear_attention: linear_attention(family, keys, layers)?,
+        gated_mlp: family::gated_mlp(family),
+        fused_linears: family::fused_linears(family),
         attention_sinks: family == Family::GptOss,
-        norm: if layer_norm { Norm::Layer } else { Norm::Rms },
+        norm: family::norm(family),
         norms_per_block: family::norms_per_block(family),
         norm_epsilon: epsilon,
-        parallel_residual: layer_norm,
-        rope: rope::read(keys, &defaults)?,
+        parallel_residual: family::parallel_residual(family, keys)?,
+        rope: rope(family, keys, &defaults, head_dim)?,
+        learned_positions: if family == Family::Gpt2 { keys.count("n_positions")?.unwrap_or(1024) } else { 0 },
         sliding_window,
         sliding_layers,
         activation: activation(keys, &defaults)?,
         query_scalar: keys.number("query_pre_attn_scalar")?.or(defaults.query_scalar),
         attention_softcap: keys.number_or("attn_logit_softcapping", defaults.attention_softcap)?,
         logit_softcap: keys.number_or("final_logit_softcapping", defaults.logit_softcap)?,
-        experts: experts(family, keys)?,
-        vision: if family == Family::Qwen2Vl { vision(top, hidden)? } else { None },
+        experts: experts::read(family, keys)?,
+        vision: vision::read(top, hidden)?,
         dtype: dtype(keys, top)?,
+        published_quantization: quantization(family, top)?,
         source: "config.json".to_owned(),
     })
 }
@@ -167,6 +185,9 @@ fn kv_heads(family: Family, keys: &Keys, defaults: &Defaults, heads: u64) -> Res
         let multi_query = keys.flag("multi_query")?.unwrap_or(true);
         return Ok(if multi_query { 1 } else { heads });
     }
+    if family == Family::Dbrx {
+        return nested(keys, "attn_config", "kv_n_heads");
+    }
     // null means as many as query heads; an absent key has the class's own default
     if keys.is_null("num_key_value_heads") {
         return Ok(heads);
@@ -175,44 +196,83 @@ fn kv_heads(family: Family, keys: &Keys, defaults: &Defaults, heads: u64) -> Res
 }
 
 fn intermediate(family: Family, keys: &Keys, hidden: u64) -> Result<u64, ConfigError> {
+    let four = hidden.saturating_mul(4);
     match family {
-        Family::Falcon => Ok(keys.count("ffn_hidden_size")?.unwrap_or(hidden.saturating_mul(4))),
+        Family::Falcon => Ok(keys.count("ffn_hidden_size")?.unwrap_or(four)),
+        Family::GptJ | Family::Gpt2 => Ok(keys.count("intermediate_size")?.unwrap_or(four)),
+        // `expansion_ratio` is not read by transformers' own code
+        Family::Mpt => Ok(four),
+        Family::Dbrx => nested(keys, "ffn_config", "ffn_hidden_size"),
+        // the file counts gate and up together
+        Family::Qwen => Ok(keys.need("intermediate_size")? / 2),
+        // every block has experts, and the file may leave out what a dense one would have
+        Family::Qwen35Moe | Family::Qwen3Next => match keys.count("intermediate_size")? {
+            Some(width) => Ok(width),
+            None => keys.need("moe_intermediate_size"),
+        },
         _ => keys.need("intermediate_size"),
     }
 }
 
-fn experts(family: Family, keys: &Keys) -> Result<Option<Experts>, ConfigError> {
-    let count = match family {
-        Family::Mixtral | Family::GptOss => keys.need("num_local_experts")?,
-        Family::Qwen3Moe => match keys.count("num_experts")? {
-            Some(count) => count,
-            None => keys.need("num_local_experts")?,
-        },
-        Family::Other => {
-            for key in ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"] {
-                if keys.count(key).ok().flatten().unwrap_or(0) > 1 {
-                    return Err(keys.unsupported(format!("it has experts (`{key}`) whose layout is not known")));
-                }
+/// A count inside an object that the family keeps it in.
+fn nested(keys: &Keys, object: &'static str, key: &str) -> Result<u64, ConfigError> {
+    match keys.object(object)? {
+        Some(inner) => inner.need(key),
+        None => Err(keys.missing(object)),
+    }
+}
+
+/// RoPE, and the older ways to say how much of a head it rotates.
+fn rope(family: Family, keys: &Keys, defaults: &Defaults, head_dim: u64) -> Result<Rope, ConfigError> {
+    let mut rope = rope::read(keys, defaults)?;
+    match family {
+        Family::Gpt2 | Family::Mpt => rope.fraction = 0.0,
+        Family::GptJ | Family::MinimaxM2 => {
+            if let Some(rotated) = keys.count("rotary_dim")?.filter(|r| *r > 0 && *r <= head_dim) {
+                rope.fraction = rotated as f64 / head_dim as f64;
             }
-            return Ok(None);
         }
-        _ => return Ok(None),
-    };
-    let key = if family == Family::Qwen3Moe { "moe_intermediate_size" } else { "intermediate_size" };
-    if family == Family::Qwen3Moe {
-        let step = keys.count("decoder_sparse_step")?.unwrap_or(1);
-        if step != 1 || keys.list("mlp_only_layers").is_some_and(|l| !l.is_empty()) {
-            let why = "only some of its blocks have experts (`decoder_sparse_step`, `mlp_only_layers`)";
-            return Err(keys.unsupported(why));
+        Family::Dbrx => {
+            if let Some(theta) = keys.object("attn_config")?.map(|a| a.number("rope_theta")).transpose()?.flatten() {
+                rope.theta = theta;
+            }
+        }
+        _ => {}
+    }
+    Ok(rope)
+}
+
+fn linear_attention(family: Family, keys: &Keys, layers: u64) -> Result<Option<LinearAttention>, ConfigError> {
+    if !matches!(family, Family::Qwen35 | Family::Qwen35Moe | Family::Qwen3Next) {
+        return Ok(None);
+    }
+    let full_every = keys.count("full_attention_interval")?.unwrap_or(4).max(1);
+    if let Some(types) = keys.list("layer_types").filter(|t| t.len() as u64 == layers) {
+        let regular =
+            (1..).zip(types).all(|(at, kind)| (kind.as_str() == Some("full_attention")) == (at % full_every == 0));
+        if !regular {
+            return Err(keys.unsupported("its `layer_types` do not repeat every `full_attention_interval` layers"));
         }
     }
-    let own = family == Family::GptOss;
-    Ok(Some(Experts {
-        count,
-        per_token: keys.need("num_experts_per_tok")?,
-        intermediate: keys.need(key)?,
-        bias: own,
-        router_bias: own,
+    let count = |key: &str, default| Ok::<u64, ConfigError>(keys.count(key)?.unwrap_or(default));
+    Ok(Some(LinearAttention {
+        key_heads: count("linear_num_key_heads", 16)?,
+        key_dim: count("linear_key_head_dim", 128)?,
+        value_heads: count("linear_num_value_heads", 32)?,
+        value_dim: count("linear_value_head_dim", 128)?,
+        conv: count("linear_conv_kernel_dim", 4)?,
+        full_every,
+    }))
+}
+
+fn quantization(family: Family, top: &Keys) -> Result<Option<PublishedQuantization>, ConfigError> {
+    let Some(settings) = top.object("quantization_config")? else {
+        return Ok(None);
+    };
+    let method = settings.text("quant_method")?.ok_or_else(|| settings.missing("quant_method"))?;
+    Ok(Some(match (method, family) {
+        ("mxfp4", Family::GptOss) => PublishedQuantization::Mxfp4Experts,
+        (other, _) => PublishedQuantization::Other { method: other.to_owned() },
     }))
 }
 
@@ -223,7 +283,13 @@ fn sliding(
     layers: u64,
 ) -> Result<(Option<u64>, SlidingLayers), ConfigError> {
     let window = keys.count_or("sliding_window", defaults.sliding_window)?;
-    let optional = matches!(family, Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe | Family::Qwen2Vl);
+    let optional = matches!(
+        family,
+        Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe | Family::Qwen2Vl | Family::Qwen2Moe | Family::Mimo
+    );
+    if keys.model_type == "olmo2" {
+        return Ok((None, SlidingLayers::All));
+    }
     if optional && !keys.flag("use_sliding_window")?.unwrap_or(false) {
         return Ok((None, SlidingLayers::All));
     }
@@ -238,6 +304,8 @@ fn sliding(
             let every = keys.count("sliding_window_pattern")?.or(keys.count("_sliding_window_pattern")?);
             SlidingLayers::AllButEvery(every.unwrap_or(6))
         }
+        Family::Olmo3 => SlidingLayers::AllButEvery(4),
+        Family::Cohere2 => SlidingLayers::AllButEvery(keys.count("sliding_window_pattern")?.unwrap_or(4)),
         Family::Qwen3Moe => SlidingLayers::All,
         _ if optional => {
             let default = if family == Family::Qwen2Vl { 80 } else { 28 };
@@ -256,6 +324,7 @@ fn activation(keys: &Keys, defaults: &Defaults) -> Result<Activation, ConfigErro
         "gelu_pytorch_tanh" | "gelu_new" | "gelu_fast" => Activation::GeluTanh,
         "gelu" => Activation::Gelu,
         "relu" => Activation::Relu,
+        "relu2" => Activation::ReluSquared,
         _ => Activation::Other,
     })
 }
@@ -278,27 +347,6 @@ fn dtype(keys: &Keys, top: &Keys) -> Result<Dtype, ConfigError> {
     }
     // what transformers falls back to
     Ok(Dtype::F32)
-}
-
-fn vision(top: &Keys, hidden: u64) -> Result<Option<Vision>, ConfigError> {
-    let Some(keys) = top.object("vision_config")? else {
-        return Err(top.missing("vision_config"));
-    };
-    let width = keys.count("embed_dim")?.unwrap_or(1280);
-    if let Some(out) = keys.count("hidden_size")?.filter(|out| *out != hidden) {
-        let why = format!("it must be the language model's hidden_size = {hidden}");
-        return Err(Nonsense::new("vision_config.hidden_size", out, why).into());
-    }
-    Ok(Some(Vision {
-        layers: keys.count("depth")?.unwrap_or(32),
-        hidden: width,
-        heads: keys.count("num_heads")?.unwrap_or(16),
-        intermediate: width.saturating_mul(keys.count("mlp_ratio")?.unwrap_or(4)),
-        patch: keys.count("patch_size")?.or(keys.count("spatial_patch_size")?).unwrap_or(14),
-        temporal_patch: keys.count("temporal_patch_size")?.unwrap_or(2),
-        channels: keys.count("in_channels")?.or(keys.count("in_chans")?).unwrap_or(3),
-        merge: keys.count("spatial_merge_size")?.unwrap_or(2),
-    }))
 }
 
 #[cfg(test)]

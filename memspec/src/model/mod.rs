@@ -15,9 +15,12 @@ pub mod gguf;
 mod linears;
 mod nearest;
 mod targets;
+mod vision;
+mod vision_linears;
 
 pub use architecture::{
-    Activation, Architecture, Dtype, Experts, Family, Norm, Rope, RopeScaling, SlidingLayers, Vision,
+    Activation, Architecture, Dtype, Experts, Family, LinearAttention, Norm, PublishedQuantization, Rope, RopeScaling,
+    SlidingLayers,
 };
 pub use check::Nonsense;
 pub use error::ModelError;
@@ -25,3 +28,4 @@ pub use find::{Environment, Found, From, Measure, find};
 pub use linears::Linear;
 pub(crate) use nearest::nearest;
 pub use targets::UnknownTarget;
+pub use vision::{Resize, Vision, VisionKind};

@@ -17,6 +17,7 @@ use crate::plan::{
 use crate::quantity::{Bytes, Money};
 
 pub use lengths::{Bin, Lengths, Padded};
+pub(crate) use resolve::resolve_found;
 pub use resolve::{Unresolved, resolve};
 pub use verify::{TooBig, Verified, VerifyError};
 

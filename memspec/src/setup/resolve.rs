@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Adapter, Budget, Data, Eval, Length, Lengths, Parallel, Quantize, Save, Serve, Setup, Train, Warmup};
 use crate::device::{self, Device, DeviceError, DeviceKind};
-use crate::model::{self, Architecture, Environment, Measure, ModelError};
+use crate::model::{self, Architecture, Environment, Found, Measure, ModelError};
 use crate::plan::{
     self, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, Headroom, LossKind, LossOn,
     Offload, OptimizerKind, Padding, Plan, Precision, QuantizeKind, Schedule, ServePrecision, Storage, Targets,
@@ -57,6 +57,16 @@ pub fn resolve(plan: &Plan, base: &Path, environment: &Environment) -> Result<Se
         }
         Some(name) => model::find(name, base, environment).map_err(|error| problems.push(unknown_model(&error))).ok(),
     };
+    resolve_found(plan, base, found, problems).map(|setup| measured(setup, environment))
+}
+
+/// Resolves a plan for a model that was found already.
+pub(crate) fn resolve_found(
+    plan: &Plan,
+    base: &Path,
+    found: Option<Found>,
+    mut problems: Vec<Unresolved>,
+) -> Result<Setup, Vec<Unresolved>> {
     let device_name = one(&plan.device).map_or_else(|| "auto".to_owned(), |name| name.0);
     let device = device::find(&device_name).map_err(|error| problems.push(unknown_device(&error))).ok();
     let (Some(found), Some(device)) = (found, device) else { return Err(problems) };
@@ -95,7 +105,7 @@ pub fn resolve(plan: &Plan, base: &Path, environment: &Environment) -> Result<Se
         model,
     };
     unsupported(plan, &mut problems);
-    if problems.is_empty() { Ok(measured(setup, environment)) } else { Err(problems) }
+    if problems.is_empty() { Ok(setup) } else { Err(problems) }
 }
 
 /// With its data's lengths counted, where someone can.

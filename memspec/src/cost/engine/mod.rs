@@ -1,3 +1,4 @@
 //! Engines: whose allocations are replayed. One file each.
 
 pub mod memspec;
+pub mod trl;

@@ -3,12 +3,17 @@
 //! Everything is counted from the architecture and the setup. A product of a token's activations and a weight is two
 //! operations for each weight; its backward pass is another two for the gradient of the activations, and two more for that of the
 //! weight where it is trained. The bytes of operators that multiply nothing are what their reads and writes add up to, from the
-//! source of the stack's modules; see [`Elementwise`].
+//! source of the stack's modules; see [`super::operators`].
 
 use crate::device::DeviceKind;
 use crate::model::{Architecture, Linear, Norm, Vision};
 use crate::plan::{Attention, EngineName, Float, LossKind, OptimizerKind, Precision, QuantizeKind};
 use crate::setup::Setup;
+
+use super::operators::{
+    ADAPTER_CASTS, ATTENTION_BACKWARD, Elementwise, GATE, GATE_FUSED, LOGITS, LOGITS_FUSED, NORM, NORM_FUSED, PEFT,
+    PEFT_4BIT, RESIDUAL, ROPE, ROPE_FUSED, SCORES, UNPACK, UNSLOTH,
+};
 
 /// What one pass asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -50,61 +55,6 @@ pub(super) struct Work {
     /// Clipping and the optimizer, once a step.
     pub(super) optimizer: Pass,
 }
-
-/// An operator's bytes for each element, and how many kernels it is, forward and backward.
-#[derive(Clone, Copy)]
-struct Elementwise {
-    forward: (f64, f64),
-    backward: (f64, f64),
-}
-
-/// `LlamaRMSNorm.forward`: to f32 (2 + 4), square (4 + 4), mean (4), times its root (4 + 4), back (4 + 2), times the weight (2 + 2);
-/// backward reads each operator's saved input and gradient and writes one.
-const NORM: Elementwise = Elementwise { forward: (36.0, 8.0), backward: (60.0, 14.0) };
-/// One kernel: reads and writes 2 bytes; backward reads input and gradient and writes one.
-const NORM_FUSED: Elementwise = Elementwise { forward: (4.0, 1.0), backward: (8.0, 2.0) };
-/// `apply_rotary_pos_emb`, for each element of queries and keys: times cos (4), half negated (2) and joined (4), times sin (4), sum
-/// (6). The kernels are those of both tensors.
-const ROPE: Elementwise = Elementwise { forward: (20.0, 10.0), backward: (20.0, 14.0) };
-/// In place.
-const ROPE_FUSED: Elementwise = Elementwise { forward: (4.0, 2.0), backward: (4.0, 2.0) };
-/// The sum into the residual stream, and the sum of two gradients.
-const RESIDUAL: Elementwise = Elementwise { forward: (6.0, 1.0), backward: (6.0, 1.0) };
-/// silu (4) and the product with up (6), for each element inside the MLP; backward two products (10) and silu's (6).
-const GATE: Elementwise = Elementwise { forward: (10.0, 2.0), backward: (16.0, 4.0) };
-/// One kernel: reads gate and up, writes the product; backward writes both gradients.
-const GATE_FUSED: Elementwise = Elementwise { forward: (6.0, 1.0), backward: (10.0, 1.0) };
-/// Scores as a tensor, for each of them: product written (2), scaled and masked (8), softmax in f32 and back (22), read by the
-/// second product (2); backward about the same again with the saved ones.
-const SCORES: Elementwise = Elementwise { forward: (34.0, 6.0), backward: (44.0, 9.0) };
-/// Whole logits, for each: written (2), to f32 (6), log-softmax (8), and TRL's entropy and accuracy, which read them again (about 18);
-/// backward log-softmax (12) and back to 16 bit (6).
-const LOGITS: Elementwise = Elementwise { forward: (34.0, 40.0), backward: (18.0, 10.0) };
-/// A fused or chunked loss: logits written and read once, the gradient written over them.
-const LOGITS_FUSED: Elementwise = Elementwise { forward: (8.0, 10.0), backward: (6.0, 5.0) };
-
-/// FlashAttention's backward recomputes the scores: five products for the forward pass's two (Dao, 2023).
-const ATTENTION_BACKWARD: f64 = 2.5;
-
-/// How the stack's adapted linear is built: bytes for each element of its input and output, and operators.
-struct AdapterCost {
-    forward: (f64, f64, f64),
-    backward: (f64, f64, f64),
-}
-
-/// `peft.tuners.lora.layer.Linear.forward`: the input is read again, the low product's output is scaled (4) and summed (6) into the
-/// result, written (2); backward reads the gradient twice and writes and sums the input's.
-const PEFT: AdapterCost = AdapterCost { forward: (2.0, 12.0, 5.0), backward: (10.0, 4.0, 9.0) };
-/// `peft.tuners.lora.bnb.Linear4bit.forward` clones the result besides (4).
-const PEFT_4BIT: AdapterCost = AdapterCost { forward: (2.0, 16.0, 6.0), backward: (10.0, 4.0, 10.0) };
-/// An f32 adapter beside 16 bit weights: the input to f32 (6) and, under autocast, back (6); both again in backward.
-const ADAPTER_CASTS: (f64, f64, f64) = (12.0, 3.0, 5.0);
-/// `unsloth.kernels.fast_lora`: the low product is summed in by the product itself.
-const UNSLOTH: AdapterCost = AdapterCost { forward: (2.0, 4.0, 3.0), backward: (6.0, 4.0, 6.0) };
-
-/// Operators of unpacking one NF4 weight: bitsandbytes' Python, its nested maxima and its custom operators; Unsloth calls the two
-/// kernels itself.
-const UNPACK: (f64, f64) = (12.0, 6.0);
 
 struct Counter<'a> {
     setup: &'a Setup,
@@ -168,20 +118,73 @@ impl Counter<'_> {
     /// All blocks, forward and backward.
     fn blocks(&self) -> (Pass, Pass) {
         let model = self.model;
+        let linear_layers = (0..model.layers).filter(|&layer| model.is_linear(layer)).count() as f64;
+        let dense = model.experts.as_ref().map_or(0, |experts| experts.first_dense.min(model.layers)) as f64;
+        let layers = model.layers as f64;
+        let mut blocks = (Pass::default(), Pass::default());
+        let mut add = |part: (Pass, Pass), times: f64| {
+            blocks.0.add(part.0, times);
+            blocks.1.add(part.1, times);
+        };
+        add(self.linears(&model.attention_linears()), layers - linear_layers);
+        add(self.linear_attention(), linear_layers);
+        add(self.mlp(), layers - dense);
+        add(self.dense_mlp(), dense);
+        add(self.stream(), layers);
+        for layer in (0..model.layers).filter(|&layer| !model.is_linear(layer)) {
+            self.attention(&mut blocks, layer);
+        }
+        blocks
+    }
+
+    fn linears(&self, linears: &[Linear]) -> (Pass, Pass) {
+        let mut passes = (Pass::default(), Pass::default());
+        for linear in linears {
+            self.linear(&mut passes, linear, 1.0, 1.0);
+        }
+        passes
+    }
+
+    /// The MLP of a block: dense, or its router, its experts and the one that every token goes through.
+    fn mlp(&self) -> (Pass, Pass) {
+        let model = self.model;
+        let Some(experts) = &model.experts else { return self.dense_mlp() };
+        let mut passes = self.linears(&model.shared_expert_linears());
+        let (active, all) = (experts.per_token as f64, experts.count as f64);
+        for linear in model.router().iter().chain(&model.expert_linears()) {
+            let routed = linear.module.contains(".experts.");
+            let (active, all) = if routed { (active, all) } else { (1.0, 1.0) };
+            self.linear(&mut passes, linear, active, all);
+        }
+        let inside = experts.intermediate as f64 * active + experts.shared_intermediate as f64;
+        self.apply(&mut passes, self.gate(), inside);
+        passes
+    }
+
+    fn dense_mlp(&self) -> (Pass, Pass) {
+        let mut passes = self.linears(&self.model.dense_mlp_linears());
+        self.apply(&mut passes, self.gate(), self.model.intermediate as f64);
+        passes
+    }
+
+    /// Linear attention of one block (Gated DeltaNet): its linears, a short convolution, and for each head and token a state of
+    /// key by value width that is decayed, read and written.
+    fn linear_attention(&self) -> (Pass, Pass) {
+        let Some(linear) = &self.model.linear_attention else { return Default::default() };
+        let mut passes = self.linears(&self.model.linear_attention_linears());
+        let state = (linear.value_heads * linear.key_dim * linear.value_dim) as f64;
+        let flops = self.tokens() * (8.0 * state + 2.0 * (linear.conv * linear.conv_width()) as f64);
+        passes.0.matmul_flops += flops;
+        passes.1.matmul_flops += 2.0 * flops;
+        self.apply(&mut passes, GATE, linear.conv_width() as f64);
+        passes
+    }
+
+    /// Norms, positions and sums of one block.
+    fn stream(&self) -> (Pass, Pass) {
+        let model = self.model;
         let mut block = (Pass::default(), Pass::default());
-        for linear in model.block_linears() {
-            self.linear(&mut block, &linear, 1.0, 1.0);
-        }
-        if let Some(experts) = &model.experts {
-            let (active, all) = (experts.per_token as f64, experts.count as f64);
-            for linear in model.expert_linears() {
-                self.linear(&mut block, &linear, active, all);
-            }
-            self.apply(&mut block, self.gate(), experts.intermediate as f64 * active);
-        } else {
-            self.apply(&mut block, self.gate(), model.intermediate as f64);
-        }
-        let norm = if self.fused || model.norm == Norm::Layer { NORM_FUSED } else { NORM };
+        let norm = if self.fused || model.norm != Norm::Rms { NORM_FUSED } else { NORM };
         for _ in 0..model.norms_per_block {
             self.apply(&mut block, norm, model.hidden as f64);
         }
@@ -193,13 +196,7 @@ impl Counter<'_> {
         for _ in 0..2 {
             self.apply(&mut block, RESIDUAL, model.hidden as f64);
         }
-        let mut blocks = (Pass::default(), Pass::default());
-        blocks.0.add(block.0, model.layers as f64);
-        blocks.1.add(block.1, model.layers as f64);
-        for layer in 0..model.layers {
-            self.attention(&mut blocks, layer);
-        }
-        blocks
+        block
     }
 
     fn gate(&self) -> Elementwise {
@@ -222,6 +219,10 @@ impl Counter<'_> {
         };
         passes.0.add(product, 1.0);
         passes.1.add(product, if self.trained { 2.0 } else { 1.0 });
+        // transformers keeps a block's experts in one parameter, which bitsandbytes leaves dense and PEFT without adapters
+        if linear.module.contains(".experts.") {
+            return;
+        }
         let leaf = linear.leaf();
         let packed = self.setup.quantize.as_ref().filter(|quantize| !quantize.skip.iter().any(|skip| skip == leaf));
         let four_bit = packed.is_some_and(|quantize| quantize.kind == QuantizeKind::Nf4);
@@ -311,9 +312,9 @@ impl Counter<'_> {
 
     /// The vision tower over a micro batch's images. A frozen one computes the gradients of its activations all the same.
     fn tower(&self, vision: &Vision) -> (Pass, Pass) {
-        let edge = (vision.patch * vision.merge).max(1);
-        let side = |pixels: u32| (u64::from(pixels).div_ceil(edge).max(1) * vision.merge) as f64;
-        let patches = self.setup.data.image_size.map_or(0.0, |size| side(size.width) * side(size.height));
+        let size = self.setup.data.image_size;
+        let patches =
+            size.and_then(|size| vision.patches(size.width.into(), size.height.into()).ok()).unwrap_or(0) as f64;
         let images = self.rows * f64::from(self.setup.data.images);
         let weights: u64 = vision.block_linears().iter().map(Linear::weights).sum();
         let merger: u64 = vision.merger_linears(self.model.hidden).iter().map(Linear::weights).sum();

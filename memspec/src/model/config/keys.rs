@@ -25,8 +25,8 @@ impl<'a> Keys<'a> {
     }
 
     fn get(&self, key: &str) -> Option<&'a Value> {
-        let found = self.own.get(key).or_else(|| self.outer.and_then(|o| o.get(key)));
-        found.filter(|v| !v.is_null())
+        let named = |key: &str| self.own.get(key).or_else(|| self.outer.and_then(|o| o.get(key)));
+        named(key).or_else(|| alias(self.model_type, key).and_then(named)).filter(|v| !v.is_null())
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
@@ -120,4 +120,25 @@ impl<'a> Keys<'a> {
     pub(super) fn unsupported(&self, why: impl Into<String>) -> ConfigError {
         ConfigError::Unsupported { model_type: self.model_type.to_owned(), why: why.into() }
     }
+}
+
+/// The name that an older family gives a key (`attribute_map` of its config class).
+fn alias(model_type: &str, key: &str) -> Option<&'static str> {
+    Some(match (model_type, key) {
+        ("gpt2" | "gptj", "hidden_size") => "n_embd",
+        ("gpt2" | "gptj", "num_hidden_layers") => "n_layer",
+        ("gpt2" | "gptj", "num_attention_heads") => "n_head",
+        ("gpt2" | "gptj", "intermediate_size") => "n_inner",
+        ("gpt2" | "gptj", "max_position_embeddings") => "n_positions",
+        ("gpt2" | "gptj", "hidden_act") => "activation_function",
+        ("mpt" | "dbrx", "hidden_size") => "d_model",
+        ("mpt" | "dbrx", "num_hidden_layers") => "n_layers",
+        ("mpt" | "dbrx", "num_attention_heads") => "n_heads",
+        ("mpt" | "dbrx", "max_position_embeddings") => "max_seq_len",
+        ("qwen", "max_position_embeddings") => "seq_length",
+        ("gpt_neox", "partial_rotary_factor") => "rotary_pct",
+        ("gpt_neox", "rope_theta") => "rotary_emb_base",
+        ("qwen", "rope_theta") => "rotary_emb_base",
+        _ => return None,
+    })
 }

@@ -89,7 +89,12 @@ fn a_vision_model_keeps_its_language_model_at_the_top_or_in_text_config() {
     assert_eq!(flat.vision.as_ref().unwrap().intermediate, 128);
     refused(&config("qwen2_vl", ""), "`vision_config` is missing");
     refused(&config("qwen2_vl", r#""vision_config": {"hidden_size": 65}"#), "hidden_size = 64");
-    refused(r#"{"model_type": "gemma3", "text_config": {}}"#, "more than a language model");
+    refused(r#"{"model_type": "gemma3", "text_config": {}}"#, "`text_config.hidden_size` is missing");
+    refused(r#"{"model_type": "newvision", "text_config": {}}"#, "more than a language model");
+    refused(
+        r#"{"model_type": "deepseek_v3", "hidden_size": 64}"#,
+        "`deepseek_v3` is not supported: it has multi-head latent",
+    );
 }
 
 #[test]
@@ -97,10 +102,7 @@ fn an_unknown_type_with_llamas_keys_is_taken_as_such_and_nothing_is_guessed_beyo
     let epsilon = r#""rms_norm_eps": 1e-6"#;
     assert_eq!(read("newmodel", epsilon).family, Family::Other);
     assert_eq!(read("newmodel", epsilon).parameters(), read("llama", "").parameters());
-    refused(
-        &config("gpt_neox", r#""layer_norm_eps": 1e-5"#),
-        "`rms_norm_eps` is missing; a `gpt_neox` config needs it",
-    );
+    refused(&config("neo", r#""layer_norm_eps": 1e-5"#), "`rms_norm_eps` is missing; a `neo` config needs it");
     refused(r#"{"model_type": "t5", "d_model": 512}"#, "`hidden_size` is missing; a `t5` config needs it");
     refused(
         &config("newmoe", r#""rms_norm_eps": 1e-6, "n_routed_experts": 64"#),

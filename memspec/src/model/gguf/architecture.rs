@@ -60,6 +60,9 @@ impl Header {
             mlp_bias: has("blk.0.ffn_up.bias"),
             head_bias: has("output.bias"),
             qk_norm: has("blk.0.attn_q_norm.weight"),
+            qk_norm_spans_heads: false,
+            gated_attention: false,
+            linear_attention: None,
             gated_mlp: true,
             fused_linears: false,
             attention_sinks: false,
@@ -73,6 +76,7 @@ impl Header {
                 fraction: rotated as f64 / head_dim.max(1) as f64,
                 scaling: self.rope_scaling(kind)?,
             },
+            learned_positions: 0,
             sliding_window: None,
             sliding_layers: SlidingLayers::All,
             activation: Activation::Silu,
@@ -82,6 +86,7 @@ impl Header {
             experts: None,
             vision: None,
             dtype: self.dtype(),
+            published_quantization: None,
             source: "GGUF header".to_owned(),
         };
         architecture.check()?;

@@ -1,0 +1,238 @@
+//! The page `docs/accuracy.md`: every measured row beside its prediction.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::{Errors, Fate, Figure, Group, PHASES, Report, Row, bars};
+
+/// Rows that are shown as the worst.
+const WORST: usize = 12;
+
+/// Constants of the predictions that are no tensor's size: name, what it is, where it comes from.
+const CONSTANTS: &[(&str, &str, &str)] = &[
+    (
+        "512 B, 1 MiB, 2 MiB, 10 MiB, 20 MiB",
+        "rounding, the small pool's limit, segment sizes of PyTorch's caching allocator",
+        "`c10/core/AllocatorConfig.h`, `c10/cuda/CUDACachingAllocator.cpp` (torch 2.11)",
+    ),
+    (
+        "context",
+        "what a process holds on the GPU before its first tensor",
+        "`context_bytes` of the rows, per device in `memspec/catalog/devices.json`",
+    ),
+];
+
+/// The page, from `data/measured.jsonl` and `data/limits.jsonl`.
+pub fn page(measured: &Report, limits: &Report) -> String {
+    let mut text = String::from(HEAD);
+    claims(&mut text, measured, limits);
+    groups(&mut text, measured);
+    phases(&mut text, &measured.summary.one_gpu, &measured.summary.several_gpus);
+    left_out(&mut text, measured);
+    weak(&mut text, measured);
+    limited(&mut text, limits);
+    rows(&mut text, measured);
+    text
+}
+
+const HEAD: &str = "\
+# How accurate the predictions are
+
+<!-- generated from data/*.jsonl: `MEMSPEC_UPDATE=1 cargo test -p memspec-lint` writes it anew -->
+
+Every row of `data/measured.jsonl` is a real fine-tune; `data/README.md` says how it was measured, with which versions, and what each field is.
+Here each stands beside what memspec predicts of it. Errors are (predicted - measured) / measured; a group's are absolute. GiB are 2^30 bytes.
+
+To reproduce:
+
+```sh
+memspec-lint accuracy data/measured.jsonl            # this page's figures; --json for programs
+memspec-lint accuracy data/limits.jsonl
+python3 data/measure/measure.py '{\"model\": \"llama3-8b\", \"quant\": \"nf4\", \"batch\": 2, \"seq\": 2048}'   # a row of your own, on a GPU
+```
+
+";
+
+fn claims(text: &mut String, measured: &Report, limits: &Report) {
+    text.push_str(
+        "## What is claimed\n\nA test (`memspec-lint/tests/accuracy.rs`) fails when one of these does not hold.\n\n",
+    );
+    text.push_str("| figure | bar | reached | |\n| --- | --- | --- | --- |\n");
+    for bar in bars(measured, limits) {
+        let held = if bar.held { "holds" } else { "**missed**" };
+        let _ = writeln!(text, "| {} | {} | {} | {held} |", bar.figure, bar.bar, bar.reached);
+    }
+    text.push('\n');
+}
+
+const GROUP_HEAD: &str = "\
+| | rows | allocated mean | worst | reserved mean | worst | inside | process mean | worst | inside |
+| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |
+";
+
+fn groups(text: &mut String, report: &Report) {
+    let summary = &report.summary;
+    let _ = writeln!(
+        text,
+        "## By group\n\n\"inside\": share of rows inside the stated interval, which is {} of the prediction wide on average for reserved bytes, {} for the process.\n",
+        percent(summary.all.reserved.width),
+        percent(summary.all.process.width)
+    );
+    let gpus: BTreeMap<String, Group> =
+        [("one".to_owned(), summary.one_gpu.clone()), ("several".to_owned(), summary.several_gpus.clone())].into();
+    for (title, groups) in
+        [("GPUs", &gpus), ("stack", &summary.by_stack), ("model", &summary.by_model), ("method", &summary.by_method)]
+    {
+        text.push_str(&GROUP_HEAD.replacen("| |", &format!("| {title} |"), 1));
+        for (name, group) in groups.iter().filter(|(_, group)| group.rows > 0) {
+            let Group { rows, allocated, reserved, process, .. } = group;
+            let three = |errors: &Errors| {
+                format!("{} | {} | {}", percent(errors.mean), percent(errors.worst), percent(errors.inside))
+            };
+            let _ = writeln!(
+                text,
+                "| {name} | {rows} | {} | {} | {} | {} |",
+                percent(allocated.mean),
+                percent(allocated.worst),
+                three(reserved),
+                three(process)
+            );
+        }
+        text.push('\n');
+    }
+}
+
+fn phases(text: &mut String, one: &Group, several: &Group) {
+    text.push_str("## By phase\n\nLive tensors in (`peak`) and after each phase.\n\n");
+    text.push_str("| | one GPU mean | worst | several mean | worst |\n| --- | --: | --: | --: | --: |\n");
+    for name in PHASES {
+        let of = |group: &Group| {
+            let errors = group.phases.get(name).copied().unwrap_or_default();
+            format!("{} | {}", percent(errors.mean), percent(errors.worst))
+        };
+        let _ = writeln!(text, "| `{name}` | {} | {} |", of(one), of(several));
+    }
+    text.push('\n');
+}
+
+fn left_out(text: &mut String, report: &Report) {
+    text.push_str(
+        "## Leave one model out\n\nNo constant is fitted to rows: predictions are replays of what the stacks' sources allocate. A model left out of the data changes \
+         no prediction, so the error on a model that was left out is its error here:\n\n\
+         | model left out | rows | allocated mean | worst | reserved mean | process mean |\n| --- | --: | --: | --: | --: | --: |\n",
+    );
+    for (name, group) in &report.summary.by_model {
+        let _ = writeln!(
+            text,
+            "| {name} | {} | {} | {} | {} | {} |",
+            group.rows,
+            percent(group.allocated.mean),
+            percent(group.allocated.worst),
+            percent(group.reserved.mean),
+            percent(group.process.mean)
+        );
+    }
+    text.push_str(
+        "\nConstants that are no tensor's size:\n\n| constant | what it is | source |\n| --- | --- | --- |\n",
+    );
+    for (name, what, source) in CONSTANTS {
+        let _ = writeln!(text, "| {name} | {what} | {source} |");
+    }
+    text.push('\n');
+}
+
+fn weak(text: &mut String, report: &Report) {
+    text.push_str(
+        "## Where it is weak\n\n\
+         - All rows ran on H200s with the versions that they name; other cards differ in their context and in which kernels are chosen.\n\
+         - At most two GPUs were measured. ZeRO and tensor parallelism come from their sources alone.\n\
+         - The rows' samples all have the context's length. Data of mixed lengths fragment the allocator's segments more.\n\
+         - GPT-OSS ran with zero routers, so its tokens went to the same experts.\n\n\
+         The rows that are furthest off in allocated bytes:\n\n",
+    );
+    let mut worst: Vec<(&Row, Figure)> =
+        report.rows.iter().filter_map(|row| Some((row, row.prediction()?.allocated))).collect();
+    worst.retain(|(_, figure)| figure.error().is_some());
+    let off = |figure: &Figure| figure.error().unwrap_or(0.0).abs();
+    worst.sort_by(|a, b| off(&b.1).total_cmp(&off(&a.1)));
+    text.push_str("| row | job | predicted | measured | error |\n| --: | --- | --: | --: | --: |\n");
+    for (row, figure) in worst.into_iter().take(WORST) {
+        let _ = writeln!(text, "| {} | {} | {} |", row.line, title(row), measured(&figure));
+    }
+    text.push('\n');
+}
+
+fn limited(text: &mut String, report: &Report) {
+    text.push_str(
+        "## Under a limit\n\nThe same jobs with PyTorch's allocator held to a limit, as on a smaller card (`data/limits.jsonl`).\n\n\
+         | row | job | limit, GiB | predicted | measured |\n| --: | --- | --: | --- | --- |\n",
+    );
+    for row in &report.rows {
+        let Some(outcome) = row.prediction().and_then(|prediction| prediction.outcome) else {
+            let _ = writeln!(text, "| {} | {} | | {} | |", row.line, title(row), row.error().unwrap_or("no limit"));
+            continue;
+        };
+        let word = |fate| if fate == Fate::Fits { "fits" } else { "oom" };
+        let limit = row.limit.map(|limit| format!("{:.2}", gib(limit))).unwrap_or_default();
+        let edge = if outcome.near_edge { " (within 2 % of the edge)" } else { "" };
+        let _ = writeln!(
+            text,
+            "| {} | {} | {limit} | {}{edge} | {} |",
+            row.line,
+            title(row),
+            word(outcome.predicted),
+            outcome.measured.map(word).unwrap_or("-")
+        );
+    }
+    text.push('\n');
+}
+
+fn rows(text: &mut String, report: &Report) {
+    text.push_str(
+        "## Every row\n\n`batch x context`, then what differs from LoRA of rank 16 on every linear in bf16 with checkpointing, fused AdamW and SDPA. GiB; predicted, measured, error.\n\n\
+         | row | job | allocated | | | reserved | | | process | | |\n| --: | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |\n",
+    );
+    for row in &report.rows {
+        match row.prediction() {
+            None => {
+                let _ = writeln!(text, "| {} | {} | {} |", row.line, title(row), row.error().unwrap_or_default());
+            }
+            Some(prediction) => {
+                let _ = writeln!(
+                    text,
+                    "| {} | {} | {} | {} | {} |",
+                    row.line,
+                    title(row),
+                    measured(&prediction.allocated),
+                    measured(&prediction.reserved),
+                    measured(&prediction.process)
+                );
+            }
+        }
+    }
+}
+
+fn title(row: &Row) -> String {
+    let labels = &row.labels;
+    format!("{} {} {} {}", labels.stack, labels.model, labels.method, labels.title)
+}
+
+/// Predicted, measured, error.
+fn measured(figure: &Figure) -> String {
+    let measured = figure.measured.map(|bytes| format!("{:.3}", gib(bytes)));
+    let error = figure.error().map(|error| format!("{:+.2} %", 100.0 * error));
+    format!(
+        "{:.3} | {} | {}",
+        gib(figure.predicted),
+        measured.as_deref().unwrap_or("-"),
+        error.as_deref().unwrap_or("-")
+    )
+}
+
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / (1u64 << 30) as f64
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", 100.0 * share))
+}

@@ -1,0 +1,395 @@
+//! PyTorch's caching allocator: blocks cut from segments, kept when they are freed, and given back only under pressure.
+//!
+//! Source: `c10/cuda/CUDACachingAllocator.cpp` of torch 2.11. Constants have its names in their comments.
+
+/// Every size is a multiple of this (`kMinBlockSize`).
+const GRAIN: u64 = 512;
+/// The largest request of the small pool (`kSmallSize`); in the large pool, also the largest tail that is not split off.
+const SMALL: u64 = 1 << 20;
+/// A segment of the small pool (`kSmallBuffer`).
+const SMALL_SEGMENT: u64 = 2 << 20;
+/// Requests below this come from segments of [`MIDDLE_SEGMENT`] (`kMinLargeAlloc`).
+const LARGE: u64 = 10 << 20;
+/// A segment for requests between [`SMALL`] and [`LARGE`] (`kLargeBuffer`).
+const MIDDLE_SEGMENT: u64 = 20 << 20;
+/// Segments for larger requests are multiples of this (`kRoundLarge`).
+const ROUND: u64 = 2 << 20;
+
+/// A block's place in [`Caching`]; what an allocation returns and a release takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockId(u32);
+
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    size: u64,
+    address: u64,
+    previous: u32,
+    next: u32,
+    pool: u16,
+    free: bool,
+}
+
+/// Free blocks of one stream's small or large pool, by size, then address.
+#[derive(Clone, Debug)]
+struct Pool {
+    stream: u8,
+    small: bool,
+    free: Vec<(u64, u64, u32)>,
+    /// The last block of the pool's expandable segment, where segments expand.
+    tail: u32,
+}
+
+/// The device refused: what was asked for, and what was held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Bytes asked for.
+    pub tried: u64,
+    /// Bytes in blocks then.
+    pub allocated: u64,
+    /// Bytes in segments then, after everything that could be given back was.
+    pub reserved: u64,
+}
+
+/// The allocator's state.
+#[derive(Clone, Debug)]
+pub struct Caching {
+    limit: u64,
+    expandable: bool,
+    blocks: Vec<Block>,
+    unused: Vec<u32>,
+    pools: Vec<Pool>,
+    next_address: u64,
+    allocated: u64,
+    reserved: u64,
+    peak_reserved: u64,
+    retries: u32,
+}
+
+impl Caching {
+    /// An empty allocator that may reserve `limit` bytes; `expandable`: `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True`.
+    pub fn new(limit: u64, expandable: bool) -> Self {
+        Self {
+            limit,
+            expandable,
+            blocks: Vec::new(),
+            unused: Vec::new(),
+            pools: Vec::new(),
+            next_address: 0,
+            allocated: 0,
+            reserved: 0,
+            peak_reserved: 0,
+            retries: 0,
+        }
+    }
+
+    /// Bytes in blocks that are in use (`torch.cuda.memory_allocated`).
+    pub fn allocated(&self) -> u64 {
+        self.allocated
+    }
+
+    /// Bytes in segments (`torch.cuda.memory_reserved`).
+    pub fn reserved(&self) -> u64 {
+        self.reserved
+    }
+
+    /// The most bytes that were in segments.
+    pub fn peak_reserved(&self) -> u64 {
+        self.peak_reserved
+    }
+
+    /// How often everything unused was given back to make room (`num_alloc_retries`).
+    pub fn retries(&self) -> u32 {
+        self.retries
+    }
+
+    /// Bytes of a block in use: at least what was asked for.
+    pub fn size(&self, block: BlockId) -> u64 {
+        self.blocks[block.0 as usize].size
+    }
+
+    /// A block of at least `bytes` for work on `stream`.
+    ///
+    /// # Errors
+    /// The limit would be passed although every unused segment was given back.
+    pub fn allocate(&mut self, bytes: u64, stream: u8) -> Result<BlockId, Refused> {
+        let size = bytes.max(1).div_ceil(GRAIN) * GRAIN;
+        let small = size <= SMALL;
+        let pool = self.pool(stream, small);
+        let index = match self.best_fit(pool, size) {
+            Some(index) => index,
+            None => self.grow(pool, size, small, bytes)?,
+        };
+        self.split(pool, index, size, small);
+        let block = &mut self.blocks[index as usize];
+        block.free = false;
+        self.allocated += block.size;
+        Ok(BlockId(index))
+    }
+
+    /// Frees a block; it merges with free neighbours and stays reserved.
+    pub fn release(&mut self, BlockId(index): BlockId) {
+        let Block { size, pool, previous, next, .. } = self.blocks[index as usize];
+        self.allocated -= size;
+        let mut kept = index;
+        if next != NONE && self.blocks[next as usize].free {
+            self.unlist(next);
+            self.absorb(kept, next);
+        }
+        if previous != NONE && self.blocks[previous as usize].free {
+            self.unlist(previous);
+            self.absorb(previous, kept);
+            kept = previous;
+        }
+        self.blocks[kept as usize].free = true;
+        self.list(usize::from(pool), kept);
+    }
+
+    /// Gives back every segment that nothing is in (`torch.cuda.empty_cache`).
+    pub fn empty_cache(&mut self) {
+        for pool in 0..self.pools.len() {
+            let free = std::mem::take(&mut self.pools[pool].free);
+            for (size, address, index) in free {
+                let Block { previous, next, .. } = self.blocks[index as usize];
+                if self.expandable && next == NONE {
+                    // Whole pages at the end of an expandable segment are unmapped; what is before them stays.
+                    self.shrink(pool, index);
+                } else if previous == NONE && next == NONE {
+                    self.reserved -= size;
+                    self.unused.push(index);
+                } else {
+                    self.pools[pool].free.push((size, address, index));
+                }
+            }
+            self.pools[pool].free.sort_unstable();
+        }
+    }
+
+    fn pool(&mut self, stream: u8, small: bool) -> usize {
+        match self.pools.iter().position(|pool| pool.stream == stream && pool.small == small) {
+            Some(pool) => pool,
+            None => {
+                self.pools.push(Pool { stream, small, free: Vec::new(), tail: NONE });
+                self.pools.len() - 1
+            }
+        }
+    }
+
+    fn best_fit(&mut self, pool: usize, size: u64) -> Option<u32> {
+        let free = &mut self.pools[pool].free;
+        let at = free.partition_point(|&(free, ..)| free < size);
+        (at < free.len()).then(|| free.remove(at).2)
+    }
+
+    /// A new segment, or more pages at the end of the pool's expandable one; after a flush of the cache if there is no room.
+    fn grow(&mut self, pool: usize, size: u64, small: bool, tried: u64) -> Result<u32, Refused> {
+        let more = |this: &Self| {
+            if this.expandable {
+                let page = if small { SMALL_SEGMENT } else { MIDDLE_SEGMENT };
+                (size - this.free_tail(pool)).div_ceil(page) * page
+            } else if small {
+                SMALL_SEGMENT
+            } else if size < LARGE {
+                MIDDLE_SEGMENT
+            } else {
+                size.div_ceil(ROUND) * ROUND
+            }
+        };
+        let mut bytes = more(self);
+        if self.reserved + bytes > self.limit {
+            self.retries += 1;
+            self.empty_cache();
+            bytes = more(self);
+            if self.reserved + bytes > self.limit {
+                return Err(Refused { tried, allocated: self.allocated, reserved: self.reserved });
+            }
+        }
+        self.reserved += bytes;
+        self.peak_reserved = self.peak_reserved.max(self.reserved);
+        Ok(if self.expandable { self.extend(pool, bytes) } else { self.segment(pool, bytes) })
+    }
+
+    fn segment(&mut self, pool: usize, size: u64) -> u32 {
+        let address = self.next_address;
+        self.next_address += size;
+        self.insert(Block { size, address, previous: NONE, next: NONE, pool: pool as u16, free: false })
+    }
+
+    /// Free bytes at the end of the pool's expandable segment.
+    fn free_tail(&self, pool: usize) -> u64 {
+        match self.pools[pool].tail {
+            NONE => 0,
+            tail => {
+                let block = &self.blocks[tail as usize];
+                if block.free { block.size } else { 0 }
+            }
+        }
+    }
+
+    /// Maps `bytes` at the end of the pool's expandable segment; the free tail grows by them.
+    fn extend(&mut self, pool: usize, bytes: u64) -> u32 {
+        let tail = self.pools[pool].tail;
+        if tail != NONE && self.blocks[tail as usize].free {
+            self.unlist(tail);
+            self.blocks[tail as usize].size += bytes;
+            return tail;
+        }
+        // Every pool's segment has an address range of its own, as large as the device.
+        let address = match tail {
+            NONE => (pool as u64) << 48,
+            tail => self.blocks[tail as usize].address + self.blocks[tail as usize].size,
+        };
+        let new =
+            self.insert(Block { size: bytes, address, previous: tail, next: NONE, pool: pool as u16, free: false });
+        if tail != NONE {
+            self.blocks[tail as usize].next = new;
+        }
+        self.pools[pool].tail = new;
+        new
+    }
+
+    /// Unmaps the whole pages at the end of an expandable segment, whose last block is `index`.
+    fn shrink(&mut self, pool: usize, index: u32) {
+        let page = if self.pools[pool].small { SMALL_SEGMENT } else { MIDDLE_SEGMENT };
+        let Block { size, address, previous, .. } = self.blocks[index as usize];
+        let unmapped = size / page * page;
+        self.reserved -= unmapped;
+        if unmapped == size {
+            self.pools[pool].tail = previous;
+            if previous != NONE {
+                self.blocks[previous as usize].next = NONE;
+            }
+            self.unused.push(index);
+        } else {
+            self.blocks[index as usize].size -= unmapped;
+            self.pools[pool].free.push((size - unmapped, address, index));
+        }
+    }
+
+    /// Cuts what `size` leaves of the block off, where the allocator would.
+    fn split(&mut self, pool: usize, index: u32, size: u64, small: bool) {
+        let Block { size: whole, address, next, .. } = self.blocks[index as usize];
+        let rest = whole - size;
+        let cut = if small || self.expandable { rest >= GRAIN } else { rest > SMALL };
+        if !cut {
+            return;
+        }
+        let tail = self.insert(Block {
+            size: rest,
+            address: address + size,
+            previous: index,
+            next,
+            pool: pool as u16,
+            free: true,
+        });
+        if next != NONE {
+            self.blocks[next as usize].previous = tail;
+        }
+        if self.pools[pool].tail == index {
+            self.pools[pool].tail = tail;
+        }
+        let block = &mut self.blocks[index as usize];
+        block.size = size;
+        block.next = tail;
+        self.list(pool, tail);
+    }
+
+    /// `second`, which follows `first`, becomes part of it.
+    fn absorb(&mut self, first: u32, second: u32) {
+        let Block { size, next, pool, .. } = self.blocks[second as usize];
+        self.blocks[first as usize].size += size;
+        self.blocks[first as usize].next = next;
+        if next != NONE {
+            self.blocks[next as usize].previous = first;
+        }
+        if self.pools[usize::from(pool)].tail == second {
+            self.pools[usize::from(pool)].tail = first;
+        }
+        self.unused.push(second);
+    }
+
+    fn insert(&mut self, block: Block) -> u32 {
+        match self.unused.pop() {
+            Some(index) => {
+                self.blocks[index as usize] = block;
+                index
+            }
+            None => {
+                self.blocks.push(block);
+                (self.blocks.len() - 1) as u32
+            }
+        }
+    }
+
+    fn list(&mut self, pool: usize, index: u32) {
+        let Block { size, address, .. } = self.blocks[index as usize];
+        let free = &mut self.pools[pool].free;
+        let at = free.partition_point(|&(other, there, _)| (other, there) < (size, address));
+        free.insert(at, (size, address, index));
+    }
+
+    fn unlist(&mut self, index: u32) {
+        let Block { size, address, pool, .. } = self.blocks[index as usize];
+        let free = &mut self.pools[usize::from(pool)].free;
+        let at = free.partition_point(|&(other, there, _)| (other, there) < (size, address));
+        free.remove(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn sizes_round_and_segments_are_shared() {
+        let mut memory = Caching::new(u64::MAX, false);
+        let a = memory.allocate(1, 0).unwrap();
+        assert_eq!((memory.allocated(), memory.reserved()), (512, 2 * MIB));
+        let b = memory.allocate(3 * MIB, 0).unwrap();
+        assert_eq!((memory.size(b), memory.reserved()), (3 * MIB, 22 * MIB));
+        memory.release(a);
+        memory.release(b);
+        assert_eq!((memory.allocated(), memory.reserved()), (0, 22 * MIB));
+        // The large pool's tails of up to 1 MiB stay with their block.
+        let c = memory.allocate(19 * MIB + 512, 0).unwrap();
+        assert_eq!((memory.size(c), memory.reserved()), (20 * MIB, 22 * MIB));
+        memory.empty_cache();
+        assert_eq!(memory.reserved(), 20 * MIB);
+    }
+
+    #[test]
+    fn streams_share_nothing() {
+        let mut memory = Caching::new(u64::MAX, false);
+        let a = memory.allocate(64 * MIB, 0).unwrap();
+        memory.release(a);
+        memory.allocate(64 * MIB, 1).unwrap();
+        assert_eq!(memory.reserved(), 128 * MIB);
+    }
+
+    #[test]
+    fn at_the_limit_the_cache_is_flushed_and_then_it_fails() {
+        let mut memory = Caching::new(100 * MIB, false);
+        let a = memory.allocate(60 * MIB, 0).unwrap();
+        memory.release(a);
+        let b = memory.allocate(80 * MIB, 0).unwrap();
+        assert_eq!((memory.retries(), memory.reserved()), (1, 80 * MIB));
+        let refused = memory.allocate(30 * MIB, 0).unwrap_err();
+        assert_eq!(refused, Refused { tried: 30 * MIB, allocated: 80 * MIB, reserved: 80 * MIB });
+        memory.release(b);
+    }
+
+    #[test]
+    fn expandable_segments_grow_by_pages_and_waste_no_tails() {
+        let mut memory = Caching::new(u64::MAX, true);
+        let a = memory.allocate(30 * MIB, 0).unwrap();
+        assert_eq!(memory.reserved(), 40 * MIB);
+        memory.allocate(25 * MIB, 0).unwrap();
+        assert_eq!(memory.reserved(), 60 * MIB);
+        memory.release(a);
+        let c = memory.allocate(29 * MIB + 512, 0).unwrap();
+        assert_eq!((memory.size(c), memory.reserved()), (29 * MIB + 512, 60 * MIB));
+    }
+}

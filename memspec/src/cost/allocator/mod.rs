@@ -1,0 +1,3 @@
+//! Models of the allocators that engines take memory from.
+
+pub mod caching;

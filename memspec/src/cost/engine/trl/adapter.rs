@@ -1,0 +1,61 @@
+//! LoRA's matrices: PEFT makes them, TRL casts them.
+
+use super::super::super::torch::Tape;
+use super::super::super::{Block, Part};
+use super::weights::{Linear, Model, Parameter, Trained};
+use super::{ADAPTER, GRADIENTS, Shape};
+use crate::model::Dtype;
+
+/// Gives every targeted linear its matrices, as float32, and then casts them to what the trainer wants, one after the other.
+pub(super) fn add(tape: &mut Tape<'_>, shape: &Shape, model: &mut Model) {
+    if shape.full {
+        return;
+    }
+    let mut trained = Vec::new();
+    for (block, linear) in targeted(shape, model) {
+        tape.at(block);
+        let matrices = [(shape.rank, linear.in_features), (linear.out_features, shape.rank)];
+        linear.adapter = Some(matrices.map(|size| {
+            let mut tensor = tape.new_as(ADAPTER, size.0 * size.1, Dtype::F32);
+            let leaf = tape.leaf(&mut tensor, GRADIENTS, false);
+            let made = Trained { leaf, shape: size, embedding: false, block };
+            trained.push(made);
+            Parameter { tensor, trained: Some(made) }
+        }));
+    }
+    tape.at(None);
+    model.trained.extend(trained);
+    for &dtype in &shape.adapter_dtypes[1..] {
+        for (block, linear) in targeted(shape, model) {
+            tape.at(block);
+            for matrix in linear.adapter.iter_mut().flatten() {
+                cast(tape, matrix, dtype, ADAPTER);
+            }
+        }
+        tape.at(None);
+    }
+}
+
+/// Replaces a parameter's data (`param.data = param.data.to(dtype)`).
+fn cast(tape: &mut Tape<'_>, parameter: &mut Parameter, dtype: Dtype, part: Part) {
+    let data = tape.new_as(part, parameter.tensor.elements, dtype);
+    parameter.tensor.storage = data.storage;
+    parameter.tensor.dtype = dtype;
+    if let Some(trained) = parameter.trained {
+        tape.retype(trained.leaf, dtype);
+    }
+}
+
+/// The linears that get an adapter, in the model's order.
+fn targeted<'m>(shape: &'m Shape, model: &'m mut Model) -> impl Iterator<Item = (Option<Block>, &'m mut Linear)> {
+    model.blocks.iter_mut().flat_map(move |decoder| {
+        let block = Some(decoder.block);
+        decoder
+            .input
+            .iter_mut()
+            .chain(std::iter::once(&mut decoder.output))
+            .chain(&mut decoder.mlp)
+            .filter(|linear| shape.targets.contains(&linear.name))
+            .map(move |linear| (block, linear))
+    })
+}

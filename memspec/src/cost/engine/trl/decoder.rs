@@ -1,0 +1,87 @@
+//! The decoder: embedding, blocks, final norm.
+
+use super::super::super::torch::{Tape, Tensor};
+use super::attention::{self, Positions};
+use super::weights::{DecoderBlock, Model};
+use super::{ACTIVATION_GRADIENTS, INPUTS, POSITIONS, Shape, mlp, norm};
+use crate::model::{Dtype, Family};
+
+/// Tokens from which the embedding's backward sorts and sums in parts (`aten/src/ATen/native/cuda/Embedding.cu`).
+const SORTED_EMBEDDING: u64 = 3072;
+
+/// The hidden states that the head reads.
+pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model) -> Tensor {
+    let mut x = embed(tape, shape, model);
+    let positions = positions(tape, shape, x.dtype);
+    for decoder in &model.blocks {
+        tape.at(Some(decoder.block));
+        x = if shape.checkpointing {
+            let (input, positions) = (x.clone(), positions.clone());
+            input.storage.relabel(INPUTS);
+            tape.checkpoint(Box::new(move |tape| block(tape, shape, decoder, &input, &positions)))
+        } else {
+            block(tape, shape, decoder, &x, &positions)
+        };
+    }
+    tape.at(None);
+    norm::rms(tape, shape, &x, &model.norm, shape.rows)
+}
+
+fn block(tape: &mut Tape<'_>, shape: &Shape, decoder: &DecoderBlock, x: &Tensor, positions: &Positions) -> Tensor {
+    let mut hidden = norm::rms(tape, shape, x, &decoder.norms[0], shape.rows);
+    let weights;
+    (hidden, weights) = attention::forward(tape, shape, decoder, &hidden, positions);
+    let residual = tape.add(x, &hidden);
+    drop(hidden);
+    let mut hidden = norm::rms(tape, shape, &residual, &decoder.norms[1], shape.rows);
+    hidden = mlp::forward(tape, shape, decoder, &hidden);
+    let output = tape.add(&residual, &hidden);
+    drop(weights);
+    output
+}
+
+/// `embed_tokens`. With a frozen embedding, checkpointing asks for a gradient of its output (`enable_input_require_grads`).
+fn embed<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model) -> Tensor {
+    let elements = shape.rows * shape.model.hidden;
+    let mut x = tape.new_tensor(elements, shape.dtype);
+    if shape.full {
+        let (weights, dtype) = (model.embedding.tensor.elements, x.dtype);
+        return tape.custom(x, &[&model.embedding.tensor], &[], move |tape, _, _| {
+            let gradient = tape.new_tensor(weights, dtype);
+            if shape.rows > SORTED_EMBEDDING {
+                // One partial sum a segment, in float32, and what the sort needs.
+                let segments = shape.rows / 10 + shape.rows.min(shape.model.vocab);
+                let _sums = tape.new_tensor(segments * shape.model.hidden, Dtype::F32);
+                let _sort: Vec<Tensor> = (0..6).map(|_| tape.new_tensor(shape.rows, Dtype::I64)).collect();
+            }
+            vec![Some(gradient)]
+        });
+    }
+    if shape.checkpointing {
+        tape.leaf(&mut x, ACTIVATION_GRADIENTS, true);
+    }
+    x
+}
+
+/// Cosines and sines in the activations' type, and the mask.
+fn positions(tape: &mut Tape<'_>, shape: &Shape, dtype: Dtype) -> Positions {
+    tape.labelled(POSITIONS, |tape| {
+        let attention = shape.attention;
+        // Positions with several axes are each sample's own.
+        let samples = if shape.model.family == Family::Qwen2Vl { attention.batch } else { 1 };
+        let elements = attention.tokens * samples * shape.model.head_dim;
+        let _frequencies = tape.new_tensor(elements, Dtype::F32);
+        let wide = tape.new_tensor(elements, Dtype::F32);
+        let cos = tape.cast(&wide, dtype);
+        drop(wide);
+        let wide = tape.new_tensor(elements, Dtype::F32);
+        let sin = tape.cast(&wide, dtype);
+        drop(wide);
+        let pairs = attention.batch * attention.tokens * attention.tokens;
+        let mut mask = shape.eager.then(|| tape.new_tensor(pairs, dtype));
+        if shape.window_mask() {
+            mask = Some(tape.new_tensor(pairs, Dtype::Bool));
+        }
+        Positions { cos, sin, mask }
+    })
+}

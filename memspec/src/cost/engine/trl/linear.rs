@@ -1,0 +1,93 @@
+//! A linear and its adapter: the base product in its storage's way, and what LoRA adds.
+
+use super::super::super::torch::{Tape, Tensor};
+use super::weights::{Linear, Weight};
+use super::{DENSE, INT8_INPUTS};
+use crate::model::Dtype;
+
+/// `module(x)` on `rows` rows (`peft/tuners/lora/layer.py:1100`, `lora/bnb.py:533`).
+pub(super) fn forward<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, rows: u64) -> Tensor {
+    let (mut y, input) = match &linear.weight {
+        Weight::Dense(weight) => {
+            let bias = linear.bias.as_ref().map(|bias| &bias.tensor);
+            let y = tape.linear(x, &weight.tensor, bias, rows);
+            let Some([a, _]) = &linear.adapter else { return y };
+            // To the adapter's type; autocast then makes its own copy of that for each adapted module.
+            (y, tape.cast(x, a.tensor.dtype))
+        }
+        Weight::Nf4 { elements, double, .. } => {
+            let y = nf4(tape, x, *elements, *double, rows);
+            if linear.adapter.is_none() {
+                return y;
+            }
+            // "as the output may be a view": PEFT clones it.
+            (tape.copy(&y), x.clone())
+        }
+        Weight::Int8 { elements, rows: out, .. } => {
+            let y = int8(tape, x, *elements, *out, rows);
+            if linear.adapter.is_none() {
+                return y;
+            }
+            (y, x.clone())
+        }
+    };
+    let Some([a, b]) = &linear.adapter else { return y };
+    let inner = tape.linear(&input, &a.tensor, None, rows);
+    let outer = tape.linear(&inner, &b.tensor, None, rows);
+    drop(inner);
+    let scaled = tape.scale(&outer);
+    drop(outer);
+    y = tape.add(&y, &scaled);
+    y
+}
+
+/// A 4 bit product (`bitsandbytes/backends/cuda/ops.py:904`, `autograd/_functions.py:384`): the weight is unpacked, forward and backward; nothing is
+/// saved.
+fn nf4<'a>(tape: &mut Tape<'a>, x: &Tensor, elements: u64, double: bool, rows: u64) -> Tensor {
+    let want = x.dtype;
+    let x = tape.autocast_operand(x);
+    let (dtype, inputs) = (x.dtype, x.elements);
+    let unpack = move |tape: &mut Tape<'a>| {
+        tape.labelled(DENSE, |tape| {
+            // The maxima, decoded and then with their offset.
+            let decoded = double.then(|| tape.new_tensor(elements / 64, Dtype::F32));
+            let maxima = double.then(|| tape.new_tensor(elements / 64, Dtype::F32));
+            drop(decoded);
+            (maxima, tape.new_tensor(elements, dtype))
+        })
+    };
+    let dense = unpack(tape);
+    let y = tape.new_tensor(elements / (inputs / rows).max(1) * rows, dtype);
+    drop(dense);
+    let y = tape.custom(y, &[&x], &[], move |tape, _, _| {
+        let _dense = unpack(tape);
+        vec![Some(tape.new_tensor(inputs, dtype))]
+    });
+    tape.cast(&y, want)
+}
+
+/// LLM.int8 (`bitsandbytes/autograd/_functions.py:187`): the context keeps the input as a plain attribute, out of checkpointing's reach, until the graph
+/// dies.
+fn int8<'a>(tape: &mut Tape<'a>, x: &Tensor, elements: u64, out: u64, rows: u64) -> Tensor {
+    let (inputs, dtype, outputs) = (x.elements, x.dtype, out * rows);
+    let half = (dtype != Dtype::F16).then(|| tape.new_tensor(inputs, Dtype::F16));
+    let statistics = tape.new_tensor(rows, Dtype::F32);
+    let codes = tape.new_tensor(inputs, Dtype::I8);
+    let magnitude = tape.new_tensor(inputs, Dtype::F16);
+    let outliers = tape.new_tensor(inputs, Dtype::Bool);
+    drop((magnitude, outliers, half));
+    let sums = tape.new_tensor(outputs, Dtype::I32);
+    let halves = tape.new_tensor(outputs, Dtype::F16);
+    let y = tape.cast(&halves, dtype).detached();
+    drop((sums, halves));
+    if tape.grad_enabled && x.requires_grad() {
+        x.storage.relabel(INT8_INPUTS);
+        tape.pin(x);
+    }
+    let y = tape.custom(y, &[x], &[], move |tape, _, _| {
+        let _dense = tape.new_as(DENSE, elements, dtype);
+        vec![Some(tape.new_tensor(inputs, dtype))]
+    });
+    drop((statistics, codes));
+    y
+}

@@ -1,0 +1,164 @@
+//! The numbers that the program needs, read off a setup once.
+
+use super::super::super::expand::Blocks;
+use super::super::super::torch::AttentionShape;
+use super::supported;
+use crate::cost::CostError;
+use crate::model::{Architecture, Dtype, Family};
+use crate::plan::{Attention, OptimizerKind, Precision, QuantizeKind};
+use crate::setup::Setup;
+
+/// How linears of blocks are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// As the model's type.
+    Dense,
+    /// bitsandbytes' 4 bit; `double`: its maxima are quantized too.
+    Nf4 {
+        /// Quantized maxima.
+        double: bool,
+    },
+    /// bitsandbytes' LLM.int8.
+    Int8,
+}
+
+/// The numbers of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    /// The model.
+    pub(crate) model: Architecture,
+    /// One attention call.
+    pub(crate) attention: AttentionShape,
+    /// Tokens of a micro batch.
+    pub(crate) rows: u64,
+    /// Micro batches to an optimizer step.
+    pub(crate) accumulate: u32,
+    /// All weights are trained.
+    pub(crate) full: bool,
+    /// Type of weights that are not packed.
+    pub(crate) dtype: Dtype,
+    /// Type that autocast computes in; `None`: no autocast.
+    pub(crate) autocast: Option<Dtype>,
+    /// How linears are stored.
+    pub(crate) stored: Stored,
+    /// Leaf names of linears that are not packed.
+    pub(crate) skip: Vec<String>,
+    /// Inner dimension of adapters.
+    pub(crate) rank: u64,
+    /// Leaf names of adapted linears.
+    pub(crate) targets: Vec<String>,
+    /// The vision tower's linears are adapted too.
+    pub(crate) adapt_vision: bool,
+    /// Type of adapters once the trainer is built.
+    pub(crate) adapter_dtypes: Vec<Dtype>,
+    /// Blocks are checkpointed.
+    pub(crate) checkpointing: bool,
+    /// Scores exist as tensors.
+    pub(crate) eager: bool,
+    /// Liger's norms, RoPE and SwiGLU.
+    pub(crate) liger: bool,
+    /// The optimizer.
+    pub(crate) optimizer: OptimizerKind,
+    /// Bytes of one cuBLAS workspace.
+    pub(crate) workspace: u64,
+    /// Patches of all images of a micro batch.
+    pub(crate) patches: u64,
+}
+
+impl Shape {
+    /// Reads a setup.
+    ///
+    /// # Errors
+    /// What the engine does not cost.
+    pub(crate) fn new(setup: &Setup) -> Result<Self, CostError> {
+        supported::check(setup)?;
+        let model = setup.model.clone();
+        let (batch, tokens) = setup.largest_batch();
+        let full = setup.adapter.is_none();
+        let precision = setup.train.precision;
+        let stored = match setup.quantize.as_ref().map(|quantize| (quantize.kind, quantize.double)) {
+            Some((QuantizeKind::Int8, _)) => Stored::Int8,
+            Some((_, double)) => Stored::Nf4 { double },
+            None => Stored::Dense,
+        };
+        Ok(Self {
+            attention: AttentionShape { batch, tokens, heads: model.heads, kv_heads: model.kv_heads },
+            rows: batch * tokens,
+            accumulate: setup.train.accumulate,
+            full,
+            dtype: match precision {
+                // A full fine-tune under autocast holds float32 weights.
+                Precision::Bf16 | Precision::Fp16 if full => Dtype::F32,
+                Precision::F32 if full => Dtype::F32,
+                Precision::Fp16 => Dtype::F16,
+                _ => Dtype::Bf16,
+            },
+            autocast: match precision {
+                Precision::Bf16 => Some(Dtype::Bf16),
+                Precision::Fp16 => Some(Dtype::F16),
+                Precision::F32 | Precision::Bf16Pure => None,
+            },
+            stored,
+            skip: setup.quantize.as_ref().map_or_else(Vec::new, |quantize| quantize.skip.clone()),
+            rank: setup.adapter.as_ref().map_or(0, |adapter| u64::from(adapter.rank)),
+            targets: setup.adapter.as_ref().map_or_else(Vec::new, |adapter| adapter.targets.clone()),
+            adapt_vision: setup.adapter.as_ref().is_some_and(|adapter| adapter.vision),
+            adapter_dtypes: adapter_dtypes(setup, stored),
+            checkpointing: setup.recomputed_blocks() > 0,
+            eager: setup.train.attention == Attention::Eager,
+            liger: setup.train.liger,
+            optimizer: setup.train.optimizer,
+            workspace: workspace(setup),
+            patches: patches(setup, batch),
+            model,
+        })
+    }
+
+    /// How many blocks each stack has.
+    pub(crate) fn blocks(&self) -> Blocks {
+        Blocks { text: self.model.layers, vision: self.model.vision.as_ref().map_or(0, |vision| vision.layers) }
+    }
+
+    /// Queries, keys and values of the decoder need one bool mask of all pairs: a sliding window that the samples reach
+    /// (`transformers/masking_utils.py`: the causal shortcut is lost).
+    pub(crate) fn window_mask(&self) -> bool {
+        self.model.family != Family::GptOss
+            && self.model.sliding_window.is_some_and(|window| self.attention.tokens >= window)
+    }
+}
+
+/// The types that adapters take one after the other: PEFT makes them float32 (`peft/tuners/tuners_utils.py`, `autocast_adapter_dtype`); on a
+/// quantized model TRL casts them to bf16 (`trl/trainer/sft_trainer.py:880`), which a float16 run has to undo for its gradient scaler.
+fn adapter_dtypes(setup: &Setup, stored: Stored) -> Vec<Dtype> {
+    let mut dtypes = vec![Dtype::F32];
+    if stored != Stored::Dense {
+        dtypes.push(Dtype::Bf16);
+        if setup.train.precision == Precision::Fp16 {
+            dtypes.push(Dtype::F32);
+        }
+    }
+    let wished = setup.adapter.as_ref().and_then(|adapter| adapter.dtype).map(|dtype| match dtype {
+        crate::plan::Float::F32 => Dtype::F32,
+        crate::plan::Float::Bf16 => Dtype::Bf16,
+        crate::plan::Float::Fp16 => Dtype::F16,
+    });
+    if let Some(wished) = wished.filter(|wished| dtypes.last() != Some(wished)) {
+        dtypes.push(wished);
+    }
+    dtypes
+}
+
+/// Bytes of a cuBLAS workspace by the card's generation (`aten/src/ATen/cuda/CublasHandlePool.cpp`, `parseChosenWorkspaceSize`).
+fn workspace(setup: &Setup) -> u64 {
+    match setup.device.compute_capability {
+        Some((9, _)) => 32 << 20,
+        _ => (4096 * 2 + 16 * 8) * 1024,
+    }
+}
+
+fn patches(setup: &Setup, batch: u64) -> u64 {
+    let (Some(vision), Some(size)) = (&setup.model.vision, setup.data.image_size) else { return 0 };
+    let across = u64::from(size.width) / vision.patch;
+    let down = u64::from(size.height) / vision.patch;
+    across * down * u64::from(setup.data.images) * batch
+}

@@ -1,0 +1,73 @@
+//! What the engine `trl` costs, and what it refuses with the setting that asks for it.
+
+use crate::cost::CostError;
+use crate::device::DeviceKind;
+use crate::model::{Family, Norm};
+use crate::plan::{AdapterKind, LossKind, QuantizeKind};
+use crate::setup::Setup;
+
+/// Elements, of a model or of what flows through it, that are still costed: 2^54.
+const MOST_ELEMENTS: f64 = (1u64 << 54) as f64;
+
+/// Says what this engine does not cost, with the setting that asks for it.
+pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
+    let model = &setup.model;
+    let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
+    if setup.device.kind == DeviceKind::Cpu {
+        return refuse(
+            "device",
+            format!("the engine `{}` is costed on graphics cards, not on the processor", setup.engine),
+        );
+    }
+    let (samples, tokens) = setup.largest_batch();
+    let width = (model.intermediate + model.hidden + model.query_width()) as f64 * model.layers as f64;
+    if samples as f64 * tokens as f64 * width > MOST_ELEMENTS {
+        let setting = if tokens > samples { "data.context" } else { "train.micro_batch" };
+        return refuse(setting, format!("{samples} samples of {tokens} tokens are more than any machine holds"));
+    }
+    if model.parameters() as f64 > MOST_ELEMENTS {
+        return refuse("model", format!("{} parameters are more than any machine holds", model.parameters()));
+    }
+    if tokens < 2 {
+        return refuse("data.context", "a sample needs two tokens to predict one".to_owned());
+    }
+    let known = matches!(model.family, Family::Llama | Family::Mistral | Family::Qwen2 | Family::Qwen3 | Family::Phi3);
+    if !known || model.norm != Norm::Rms || model.parallel_residual || !model.gated_mlp {
+        return refuse(
+            "model",
+            format!(
+                "the engine `{}` does not know how `{}` (`{}`) allocates yet",
+                setup.engine, model.name, model.model_type
+            ),
+        );
+    }
+    if let Some(quantize) = &setup.quantize {
+        if !matches!(quantize.kind, QuantizeKind::Nf4 | QuantizeKind::Fp4 | QuantizeKind::Int8) {
+            return refuse(
+                "quantize",
+                format!("the engine `{}` costs nf4, fp4 and int8, not {}", setup.engine, quantize.kind),
+            );
+        }
+        if setup.adapter.is_none() {
+            return refuse("quantize", "quantized weights cannot be trained: add `adapter lora { }`".to_owned());
+        }
+        if quantize.kind != QuantizeKind::Int8 && quantize.block != 64 {
+            return refuse("quantize.block", format!("blocks of 64 are costed, not of {}", quantize.block));
+        }
+    }
+    if let Some(adapter) = &setup.adapter {
+        if adapter.kind != AdapterKind::Lora {
+            return refuse("adapter", format!("lora adapters are costed, not {}", adapter.kind));
+        }
+        if adapter.dropout > 0.0 {
+            return refuse("adapter.dropout", "dropout of an adapter's input is not costed yet: 0%".to_owned());
+        }
+        if !adapter.train_whole.is_empty() {
+            return refuse("adapter.train_whole", "whole modules beside an adapter are not costed yet".to_owned());
+        }
+    }
+    if !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked) {
+        return refuse("train.loss", format!("TRL's own chunked loss is costed, not {}", setup.train.loss));
+    }
+    Ok(())
+}

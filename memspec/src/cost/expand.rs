@@ -1,0 +1,206 @@
+//! Writing out a trace of few blocks as the trace of many: a model's middle blocks allocate alike, so an engine's program is run on
+//! [`FEW`] blocks of each stack and its middle one is repeated.
+//!
+//! The program says of every event which block it is of ([`Event::Block`]). A free names a tensor of the same block, of a neighbour, or of none, so
+//! it means the same thing relative to the repeated block. Where a trace does not have that form, [`expand`] says so and the program is run in full.
+
+use super::trace::{Block, Event, Stack, Trace};
+
+/// Blocks of a stack that stand for any larger number: the first and last two, which may differ, and one between.
+pub const FEW: u64 = 5;
+/// The one between.
+const MIDDLE: u16 = 2;
+
+/// How many blocks each stack has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blocks {
+    /// The decoder's.
+    pub text: u64,
+    /// The vision tower's.
+    pub vision: u64,
+}
+
+impl Blocks {
+    /// As many as stand for these.
+    pub fn few(self) -> Self {
+        Self { text: self.text.min(FEW), vision: self.vision.min(FEW) }
+    }
+
+    fn of(self, stack: Stack) -> u64 {
+        match stack {
+            Stack::Text => self.text,
+            Stack::Vision => self.vision,
+        }
+    }
+}
+
+/// Where a tensor of the short trace was allocated.
+#[derive(Clone, Copy)]
+struct Origin {
+    /// The run of blocks, or `None` outside any.
+    run: Option<(u32, Block)>,
+    /// Its place among those allocated there.
+    place: u32,
+}
+
+/// Consecutive segments of one stack's blocks, each once, up or down.
+struct Run {
+    /// Of each short block: the first event after its mark, and the one after its last.
+    segments: Vec<(usize, usize)>,
+    descending: bool,
+    stack: Stack,
+    /// Of each block of the long trace: index of its first tensor there.
+    bases: Vec<u32>,
+}
+
+/// The trace of `to` blocks from `short`, which was recorded with `to.few()`; `None` where the trace cannot be repeated.
+pub fn expand(short: &Trace, to: Blocks) -> Option<Trace> {
+    if to == to.few() {
+        return Some(short.clone());
+    }
+    let few = to.few();
+    let events = short.events();
+    let mut origins = vec![Origin { run: None, place: 0 }; short.tensors()];
+    // Index in the long trace of tensors outside runs.
+    let mut outside: Vec<u32> = vec![0; short.tensors()];
+    let mut long = Trace::with_capacity(events.len() * (to.text / few.text.max(1) + 1) as usize);
+    let mut runs: Vec<Run> = Vec::new();
+    let mut at = 0;
+    while at < events.len() {
+        match events[at] {
+            Event::Block(Some(first)) => {
+                let run = read_run(events, at, first, few)?;
+                let end = run.segments.iter().map(|segment| segment.1).max()?;
+                let number = runs.len() as u32;
+                for (index, &(from, until)) in run.segments.iter().enumerate() {
+                    let block = Block { stack: run.stack, index: index as u16 };
+                    let mut place = 0;
+                    for event in &events[from..until] {
+                        if let Event::Allocate(tensor) = *event {
+                            origins[tensor as usize] = Origin { run: Some((number, block)), place };
+                            place += 1;
+                        }
+                    }
+                }
+                runs.push(run);
+                write_run(short, &mut long, &mut runs, &origins, &outside, to)?;
+                at = end;
+            }
+            Event::Allocate(tensor) => {
+                outside[tensor as usize] = long.add(short.tensor(tensor));
+                at += 1;
+            }
+            Event::Free(tensor) => {
+                let index = match origins[tensor as usize].run {
+                    None => outside[tensor as usize],
+                    // Freed outside its run: that is sure only of the blocks at the ends.
+                    Some((run, block)) => {
+                        let long_block = match block.index {
+                            MIDDLE if to.of(block.stack) > FEW => return None,
+                            index => widen(index, block.stack, to),
+                        };
+                        *runs[run as usize].bases.get(long_block as usize)? + origins[tensor as usize].place
+                    }
+                };
+                long.push(Event::Free(index));
+                at += 1;
+            }
+            event => {
+                long.push(event);
+                at += 1;
+            }
+        }
+    }
+    Some(long)
+}
+
+/// The long trace's index of a short block: counted from the nearer end.
+fn widen(index: u16, stack: Stack, to: Blocks) -> u64 {
+    let (index, to) = (u64::from(index), to.of(stack));
+    let few = to.min(FEW);
+    if index <= u64::from(MIDDLE) { index } else { to - (few - index) }
+}
+
+fn read_run(events: &[Event], start: usize, first: Block, few: Blocks) -> Option<Run> {
+    let count = few.of(first.stack) as usize;
+    let mut marks = Vec::with_capacity(count);
+    let mut at = start;
+    while let Some(Event::Block(Some(block))) = events.get(at) {
+        if block.stack != first.stack || marks.len() == count {
+            break;
+        }
+        let length = events[at + 1..]
+            .iter()
+            .position(|event| matches!(event, Event::Block(_) | Event::Enter(_)))
+            .unwrap_or(events.len() - at - 1);
+        marks.push((block.index, (at + 1, at + 1 + length)));
+        at += 1 + length;
+    }
+    let descending = first.index != 0;
+    let mut segments = vec![(0, 0); count];
+    for (place, (index, segment)) in marks.iter().enumerate() {
+        let expected = if descending { count - 1 - place } else { place };
+        if usize::from(*index) != expected {
+            return None;
+        }
+        segments[expected] = *segment;
+    }
+    (marks.len() == count).then_some(Run { segments, descending, stack: first.stack, bases: Vec::new() })
+}
+
+/// Writes the newest of `runs` out.
+fn write_run(
+    short: &Trace,
+    long: &mut Trace,
+    runs: &mut [Run],
+    origins: &[Origin],
+    outside: &[u32],
+    to: Blocks,
+) -> Option<()> {
+    let number = runs.len() - 1;
+    let (stack, descending) = (runs[number].stack, runs[number].descending);
+    let count = to.of(stack);
+    runs[number].bases = vec![u32::MAX; count as usize];
+    let few = count.min(FEW);
+    for place in 0..count {
+        let index = if descending { count - 1 - place } else { place };
+        let from_end = count - 1 - index;
+        let template = if index < u64::from(MIDDLE) {
+            index
+        } else if from_end < few - 1 - u64::from(MIDDLE) {
+            few - 1 - from_end
+        } else {
+            u64::from(MIDDLE)
+        };
+        runs[number].bases[index as usize] = long.tensors() as u32;
+        long.push(Event::Block(Some(Block { stack, index: index as u16 })));
+        let (from, until) = runs[number].segments[template as usize];
+        for event in &short.events()[from..until] {
+            match *event {
+                Event::Allocate(tensor) => {
+                    long.add(short.tensor(tensor));
+                }
+                Event::Free(tensor) => {
+                    let origin = origins[tensor as usize];
+                    let tensor = match origin.run {
+                        None => outside[tensor as usize],
+                        Some((run, block)) if block.stack == stack => {
+                            let there = index as i64 + i64::from(block.index) - template as i64;
+                            *runs[run as usize].bases.get(usize::try_from(there).ok()?)? + origin.place
+                        }
+                        Some((run, block)) => {
+                            if block.index == MIDDLE && to.of(block.stack) > FEW {
+                                return None;
+                            }
+                            let there = widen(block.index, block.stack, to);
+                            *runs[run as usize].bases.get(there as usize)? + origin.place
+                        }
+                    };
+                    long.push(Event::Free(tensor));
+                }
+                event => long.push(event),
+            }
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,97 @@
+//! Estimates of engines on PyTorch: the trace through the caching allocator, and what a process holds beside it.
+
+use super::estimate::{AtPeak, Estimate, Host, Interval, Peak};
+use super::{CachedReplay, CostError, Pool, Trace, engine, replay_cached};
+use crate::plan::{EngineName, QuantizeKind};
+use crate::setup::Setup;
+
+/// Half the width of the interval around allocated bytes. Rows on one GPU: `docs/accuracy.md`.
+const ALLOCATED: f64 = 0.01;
+/// Half the width around reserved and process bytes.
+const RESERVED: f64 = 0.03;
+/// Half the widths on several GPUs, whose streams and collectives are known less well.
+const SEVERAL_ALLOCATED: f64 = 0.03;
+const SEVERAL_RESERVED: f64 = 0.04;
+/// Part of a limit that a run must leave free to be said to fit: the allocator's path near the edge is not known better.
+const EDGE: f64 = 0.01;
+
+const MIB: u64 = 1 << 20;
+
+/// Estimates a setup of the engines `trl` and `unsloth`.
+pub(super) fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
+    let trace = trace(setup)?;
+    let pool = |limit| Pool { limit, expandable: setup.train.expandable_segments };
+    let free = replay_cached(&trace, pool(u64::MAX));
+    let beside = beside_pool(setup);
+    let budget = setup.budget.device_memory.0;
+    let limit = setup.budget.allocator.map_or_else(|| budget.saturating_sub(beside), |limit| limit.0);
+    let safe = (limit as f64 * (1.0 - EDGE)) as u64;
+    // Under a limit the allocator gives its cache back and goes on, so what it would like to hold does not decide.
+    let held = if free.reserved <= safe { None } else { Some(replay_cached(&trace, pool(safe))) };
+    let oom = held.as_ref().and_then(|held| held.failure);
+    let several = setup.parallel.as_ref().is_some_and(|parallel| parallel.gpus * parallel.nodes > 1);
+    let (allocated, reserved) = if several { (SEVERAL_ALLOCATED, SEVERAL_RESERVED) } else { (ALLOCATED, RESERVED) };
+    Ok(made(setup, &free, held.as_ref(), beside, (allocated, reserved), oom.is_none(), limit))
+}
+
+fn trace(setup: &Setup) -> Result<Trace, CostError> {
+    match setup.engine {
+        EngineName::Trl => engine::trl::trace(setup),
+        EngineName::Unsloth | EngineName::Memspec => Err(CostError::Unsupported {
+            setting: "engine",
+            what: format!("the engine `{}` is not costed on PyTorch", setup.engine),
+        }),
+    }
+}
+
+fn made(
+    setup: &Setup,
+    free: &CachedReplay,
+    held: Option<&CachedReplay>,
+    beside: u64,
+    (allocated, reserved): (f64, f64),
+    fits: bool,
+    limit: u64,
+) -> Estimate {
+    // What fits only with a flushed cache holds what the limit leaves it.
+    let in_segments = held.filter(|held| held.failure.is_none()).map_or(free.reserved, |held| held.reserved);
+    let reserved = Interval::around(in_segments, reserved);
+    let process = reserved.plus(Interval { bytes: beside, low: beside, high: beside });
+    Estimate {
+        name: setup.name.clone(),
+        fits,
+        oom: held.and_then(|held| held.failure),
+        limit_bytes: setup.budget.allocator.map_or(setup.budget.device_memory.0, |_| limit),
+        device: setup.device.name.clone(),
+        measured: setup.device.name == "h200",
+        peak: Peak { phase: free.peak_phase, allocated: Interval::around(free.peak, allocated), reserved, process },
+        phases: free.phases.clone(),
+        at_peak: free
+            .at_peak
+            .iter()
+            .map(|&(part, bytes)| AtPeak { what: part.what, setting: part.setting, bytes })
+            .collect(),
+        host: Host { tokenizer_bytes: 0, data_bytes: 0, program_bytes: 0 },
+    }
+}
+
+/// Bytes that the process holds on the card beside the allocator's segments, measured one by one on an H200 with CUDA 13.0.
+///
+/// The context is there before anything else. Each thread that multiplies makes a cuBLAS handle (64 MiB; forward and backward: two). Kernels with
+/// local memory take 8 MiB when they are first launched: fused attention forward, and backward. Modules of kernels that are loaded late take 2 MiB.
+fn beside_pool(setup: &Setup) -> u64 {
+    let fused = !matches!(setup.train.attention, crate::plan::Attention::Eager)
+        && setup.train.precision != crate::plan::Precision::F32;
+    let handles = 2 * 64 * MIB;
+    let modules = 2 * MIB;
+    let attention = if fused { 2 * 8 * MIB } else { 0 };
+    // LLM.int8's igemm has a cublasLt handle of its own.
+    let int8 = setup.quantize.as_ref().is_some_and(|quantize| quantize.kind == QuantizeKind::Int8);
+    let int8 = if int8 { 64 * MIB } else { 0 };
+    let vision = if setup.model.vision.is_some() && setup.data.images > 0 { 2 * MIB } else { 0 };
+    let experts = if setup.model.experts.is_some() { 2 * MIB } else { 0 };
+    // A second stream with copies to and from the host.
+    let offload = setup.engine == EngineName::Unsloth && setup.train.activation_offload;
+    let offload = if offload { 70 * MIB } else { 0 };
+    setup.device.context_bytes.0 + handles + modules + attention + int8 + vision + experts + offload
+}
