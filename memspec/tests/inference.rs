@@ -7,7 +7,8 @@ use memspec::plan::{CachePrecision, ServePrecision};
 use memspec::setup::Serve;
 use proptest::prelude::*;
 
-const SERVE: Serve = Serve { precision: ServePrecision::F16, context: 2048, concurrency: 1, cache: CachePrecision::F16 };
+const SERVE: Serve =
+    Serve { precision: ServePrecision::F16, context: 2048, concurrency: 1, cache: CachePrecision::F16 };
 
 fn of(model: &str, serve: Serve) -> Inference {
     inference(&catalog::get(model).unwrap(), &serve, &device::get("t4").unwrap()).unwrap()

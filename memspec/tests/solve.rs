@@ -45,7 +45,8 @@ fn every_single_change_says_what_it_saves_and_what_it_costs() {
     let lines: Vec<String> = changes
         .iter()
         .map(|change| {
-            let memory = if change.takes.0 > 0 { format!("takes {}", change.takes) } else { format!("saves {}", change.saves) };
+            let memory =
+                if change.takes.0 > 0 { format!("takes {}", change.takes) } else { format!("saves {}", change.saves) };
             format!("{}: {memory}, {}", change.title, change.price.words())
         })
         .collect();
@@ -73,7 +74,8 @@ fn suggested(wish: &Wish, all: bool) -> Suggested {
 
 #[test]
 fn suggestions_fit_are_ordered_and_read_back() {
-    for (model, device) in [(SMALL, "t4"), ("meta-llama/Meta-Llama-3-8B", "t4"), ("meta-llama/Meta-Llama-3-8B", "h200")] {
+    for (model, device) in [(SMALL, "t4"), ("meta-llama/Meta-Llama-3-8B", "t4"), ("meta-llama/Meta-Llama-3-8B", "h200")]
+    {
         let found = suggested(&wish(model, device), true);
         assert!(!found.plans.is_empty(), "{model} on {device}");
         for one in &found.plans {

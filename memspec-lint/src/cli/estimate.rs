@@ -8,10 +8,10 @@ use memspec::device::HourlyPrice;
 use memspec::solve::changes;
 
 use super::{Failure, Outcome, find, print, print_json};
-use crate::context::Costed;
-use crate::output::estimate::{Estimates, PlanEstimate, table};
 use crate::Linter;
+use crate::context::Costed;
 use crate::output::Style;
+use crate::output::estimate::{Estimates, PlanEstimate, table};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -110,5 +110,9 @@ fn line(found: &Found, style: Style) -> String {
             format!("{} takes up to {high} of {limit}{end}", style.good(&format!("{setting} = {value}{unit}")))
         }
     };
-    format!("{}: {value} {}\n", style.bold(&format!("plan `{}`", found.name)), style.faint(&format!("(now {})", found.written)))
+    format!(
+        "{}: {value} {}\n",
+        style.bold(&format!("plan `{}`", found.name)),
+        style.faint(&format!("(now {})", found.written))
+    )
 }

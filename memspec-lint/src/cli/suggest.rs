@@ -81,7 +81,8 @@ fn tokens(text: &str) -> Result<u64, String> {
 }
 
 fn monthly(text: &str) -> Result<Money, String> {
-    let amount = text.strip_suffix("/month").ok_or_else(|| format!("`{text}` is not a monthly sum; write 100usd/month"))?;
+    let amount =
+        text.strip_suffix("/month").ok_or_else(|| format!("`{text}` is not a monthly sum; write 100usd/month"))?;
     amount.parse().map_err(|error: memspec::quantity::QuantityError| error.to_string())
 }
 
@@ -181,7 +182,10 @@ fn as_json(found: &Suggested) -> Suggestions {
         plan: lang::write(&one.plan),
     };
     let refused = |(engine, why): &(EngineName, String)| Refused { engine: engine.to_string(), why: why.clone() };
-    Suggestions { suggestions: found.plans.iter().map(one).collect(), refused: found.refused.iter().map(refused).collect() }
+    Suggestions {
+        suggestions: found.plans.iter().map(one).collect(),
+        refused: found.refused.iter().map(refused).collect(),
+    }
 }
 
 fn hourly(place: &Place) -> Option<f64> {

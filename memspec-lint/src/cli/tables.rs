@@ -46,12 +46,15 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let broken = |error: serde_json::Error| Failure::new(format_args!("cannot read the tables' data: {error}"), "please report this");
+    let broken = |error: serde_json::Error| {
+        Failure::new(format_args!("cannot read the tables' data: {error}"), "please report this")
+    };
     let mut assumptions = match &arguments.assumptions {
         None => Assumptions::standard().map_err(broken)?,
         Some(path) => {
-            let text = fs::read_to_string(path)
-                .map_err(|error| Failure::new(format_args!("cannot read `{}`: {error}", path.display()), "check the path"))?;
+            let text = fs::read_to_string(path).map_err(|error| {
+                Failure::new(format_args!("cannot read `{}`: {error}", path.display()), "check the path")
+            })?;
             serde_json::from_str(&text).map_err(|error| {
                 Failure::new(
                     format_args!("`{}` is not a file of assumptions: {error}", path.display()),

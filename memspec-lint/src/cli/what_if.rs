@@ -65,7 +65,8 @@ pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failur
         print_json(&Plans { plans })?;
     } else {
         let text = |plan: &Changes| {
-            let (peak, fits) = (memspec::quantity::Bytes(plan.process_bytes), if plan.fits { "fits" } else { "does not fit" });
+            let (peak, fits) =
+                (memspec::quantity::Bytes(plan.process_bytes), if plan.fits { "fits" } else { "does not fit" });
             let title = style.bold(&format!("plan `{}`", plan.name));
             format!("{title}: {peak} now, which {fits}\n{}", changes(&plan.changes, style))
         };

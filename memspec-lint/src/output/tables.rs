@@ -18,7 +18,10 @@ pub fn markdown(tables: &Tables) -> String {
     for row in &tables.rows {
         if row.table != table {
             table = &row.table;
-            let _ = write!(text, "\n## {table}\n\n| | | memspec | guide | difference | |\n| --- | --- | --- | --- | --- | --- |\n");
+            let _ = write!(
+                text,
+                "\n## {table}\n\n| | | memspec | guide | difference | |\n| --- | --- | --- | --- | --- | --- |\n"
+            );
         }
         let guide = match (&row.says, row.line) {
             (Some(says), Some(line)) => format!("{says} (line {line})"),
@@ -56,8 +59,7 @@ fn cell(text: &str) -> String {
 
 /// As CSV (RFC 4180), a line for each figure; the assumptions are lines of the table `assumption`.
 pub fn csv(tables: &Tables) -> String {
-    let mut text =
-        "table,subject,figure,line,says,claimed,status,computed,low,high,unit,difference,note\n".to_owned();
+    let mut text = "table,subject,figure,line,says,claimed,status,computed,low,high,unit,difference,note\n".to_owned();
     let mut line = |fields: [&str; 13]| {
         text += &fields.map(field).join(",");
         text.push('\n');
@@ -81,8 +83,19 @@ pub fn csv(tables: &Tables) -> String {
         let place = row.line.map(|line| line.to_string()).unwrap_or_default();
         let (says, claimed) = (row.says.as_deref().unwrap_or_default(), number(row.claimed));
         line([
-            &row.table, &row.subject, &row.figure, &place, says, &claimed, status, &computed, &low, &high, unit,
-            &row.difference, note(row),
+            &row.table,
+            &row.subject,
+            &row.figure,
+            &place,
+            says,
+            &claimed,
+            status,
+            &computed,
+            &low,
+            &high,
+            unit,
+            &row.difference,
+            note(row),
         ]);
     }
     text

@@ -45,7 +45,13 @@ impl Answer {
     /// Bytes, in GiB.
     pub(super) fn bytes(interval: Interval, note: String) -> Self {
         let gib = |bytes: u64| round(Bytes(bytes).gib());
-        Answer::Number { computed: gib(interval.bytes), low: gib(interval.low), high: gib(interval.high), unit: "GiB", note }
+        Answer::Number {
+            computed: gib(interval.bytes),
+            low: gib(interval.low),
+            high: gib(interval.high),
+            unit: "GiB",
+            note,
+        }
     }
 
     /// Seconds, in minutes.
@@ -64,7 +70,9 @@ impl Answer {
     /// How far it is from a claim.
     pub(super) fn difference(&self, claimed: Option<f64>, expects: Option<&str>) -> String {
         match (self, claimed, expects) {
-            (Answer::Number { computed, unit: "%", .. }, Some(claimed), _) => format!("{:+.0} points", computed - claimed),
+            (Answer::Number { computed, unit: "%", .. }, Some(claimed), _) => {
+                format!("{:+.0} points", computed - claimed)
+            }
             (Answer::Number { computed, .. }, Some(claimed), _) if claimed > 0.0 => {
                 format!("{:+.0} %", 100.0 * (computed / claimed - 1.0))
             }

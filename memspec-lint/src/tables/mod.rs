@@ -11,6 +11,7 @@ use memspec::plan::{Checkpointing, EngineName, OptimizerKind, Targets};
 use serde::{Deserialize, Serialize};
 
 pub use answer::Answer;
+use question::Asked;
 pub use question::{Figure, Method, Question, Run};
 
 const GUIDE: &str = include_str!("../../data/guide.json");
@@ -127,12 +128,13 @@ pub struct Row {
 /// A data file that does not read, which the tests catch.
 pub fn tables(assumptions: Assumptions, environment: &Environment) -> serde_json::Result<Tables> {
     let guide: Guide = serde_json::from_str(GUIDE)?;
-    let rows = guide.rows.into_iter().map(|claim| row(claim, &assumptions, environment)).collect();
+    let asked = Asked::new(&assumptions, environment);
+    let rows = guide.rows.into_iter().map(|claim| row(claim, &asked)).collect();
     Ok(Tables { source: guide.source, rows, assumptions })
 }
 
-fn row(claim: Claim, assumptions: &Assumptions, environment: &Environment) -> Row {
-    let answer = claim.ask.answer(assumptions, environment);
+fn row(claim: Claim, asked: &Asked<'_>) -> Row {
+    let answer = claim.ask.answer(asked);
     let difference = answer.difference(claim.value, claim.expects.as_deref());
     let Claim { table, subject, figure, line, says, value, .. } = claim;
     Row { table, subject, figure, line, says, claimed: value, answer, difference }

@@ -1,5 +1,7 @@
 //! The questions that the guide's claims answer, and how memspec answers them.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::Path;
 
 use memspec::cost::{Estimate, Interval, estimate, inference, time};
@@ -133,8 +135,7 @@ type Answered = Result<Answer, String>;
 
 impl Question {
     /// What memspec says.
-    pub(super) fn answer(&self, assumptions: &Assumptions, environment: &Environment) -> Answer {
-        let asked = Asked { assumptions, environment };
+    pub(super) fn answer(&self, asked: &Asked<'_>) -> Answer {
         let answer = match self {
             Question::Training(run) => asked.training(run),
             Question::SmallestGpu(run) => asked.smallest_gpu(run),
@@ -150,12 +151,19 @@ impl Question {
     }
 }
 
-struct Asked<'a> {
+/// Who answers.
+pub(super) struct Asked<'a> {
     assumptions: &'a Assumptions,
     environment: &'a Environment,
+    /// Runs on cards that were estimated already: the smallest card and the legend ask for the same ones.
+    seen: RefCell<HashMap<String, Result<Estimate, String>>>,
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    pub(super) fn new(assumptions: &'a Assumptions, environment: &'a Environment) -> Self {
+        Self { assumptions, environment, seen: RefCell::default() }
+    }
+
     fn training(&self, run: &Run) -> Answered {
         let estimate = self.peak(run)?;
         let note = if estimate.measured { String::new() } else { "no run like this was measured".to_owned() };
@@ -181,13 +189,17 @@ impl Asked<'_> {
                 return Ok(Answer::Words { computed: card.name, note });
             }
         }
-        Ok(Answer::Words { computed: "several".to_owned(), note: format!("no card of the catalog; the largest has {largest}") })
+        Ok(Answer::Words {
+            computed: "several".to_owned(),
+            note: format!("no card of the catalog; the largest has {largest}"),
+        })
     }
 
     fn access(&self, run: &Run) -> Answered {
         // one card says whether it is costed at all
         self.on(run, &self.assumptions.device)?;
-        let access = Access::of(|card| card.kind == DeviceKind::Cuda && self.on(run, &card.name).is_ok_and(|one| one.fits));
+        let access =
+            Access::of(|card| card.kind == DeviceKind::Cuda && self.on(run, &card.name).is_ok_and(|one| one.fits));
         let (computed, note) = match access {
             Access::ColabFree => ("colab-free", "green: Google Colab's free card"),
             Access::ColabPaid => ("colab-paid", "yellow: a card of paid Colab"),
@@ -205,7 +217,13 @@ impl Asked<'_> {
     }
 
     fn on(&self, run: &Run, device: &str) -> Result<Estimate, String> {
-        estimate(&self.setup(run, device)?).map_err(|error| error.to_string())
+        let key = serde_json::to_string(&(run, device)).map_err(|error| error.to_string())?;
+        if let Some(known) = self.seen.borrow().get(&key) {
+            return known.clone();
+        }
+        let estimate = self.setup(run, device).and_then(|setup| estimate(&setup).map_err(|error| error.to_string()));
+        self.seen.borrow_mut().insert(key, estimate.clone());
+        estimate
     }
 
     fn saving(&self, from: &Run, to: &Run) -> Answered {

@@ -81,12 +81,7 @@ pub fn what_if(resolved: &Resolved, base: &Path, environment: &Environment) -> V
 }
 
 /// The candidates that can be costed, as changes.
-fn evaluated(
-    resolved: &Resolved,
-    candidates: Vec<Candidate>,
-    base: &Path,
-    environment: &Environment,
-) -> Vec<Change> {
+fn evaluated(resolved: &Resolved, candidates: Vec<Candidate>, base: &Path, environment: &Environment) -> Vec<Change> {
     let Ok(before) = estimate(&resolved.setup) else { return Vec::new() };
     let pace = pace(&resolved.setup);
     candidates
@@ -122,13 +117,7 @@ struct Candidates<'a> {
 }
 
 impl Candidates<'_> {
-    fn add(
-        &mut self,
-        title: String,
-        price: Price,
-        settings: Vec<(&'static str, String)>,
-        change: impl Fn(&mut Plan),
-    ) {
+    fn add(&mut self, title: String, price: Price, settings: Vec<(&'static str, String)>, change: impl Fn(&mut Plan)) {
         let mut changed = self.plan.clone();
         change(&mut changed);
         self.all.push((title, price, settings, changed));
@@ -139,7 +128,8 @@ impl Candidates<'_> {
         let mut changed = self.plan.clone();
         if changed.set(path, value).is_ok() {
             let leaf = path.rsplit('.').next().unwrap_or(path);
-            let title = if before.is_empty() { format!("{leaf} -> {value}") } else { format!("{leaf} {before} -> {value}") };
+            let title =
+                if before.is_empty() { format!("{leaf} -> {value}") } else { format!("{leaf} {before} -> {value}") };
             self.all.push((title, price, vec![(path, value.to_owned())], changed));
         }
     }
@@ -151,9 +141,14 @@ fn memory_savers(resolved: &Resolved) -> Vec<Candidate> {
     let mut all = Candidates { plan, all: Vec::new() };
     batch(&mut all, setup);
     if setup.recomputed_blocks() < setup.model.layers {
-        all.add("checkpointing -> block".to_owned(), Price::Speed, vec![("train.checkpointing", "block".to_owned())], |plan| {
-            plan.train.get_or_insert_default().checkpointing = Some(Choice::One(Checkpointing::Block));
-        });
+        all.add(
+            "checkpointing -> block".to_owned(),
+            Price::Speed,
+            vec![("train.checkpointing", "block".to_owned())],
+            |plan| {
+                plan.train.get_or_insert_default().checkpointing = Some(Choice::One(Checkpointing::Block));
+            },
+        );
     } else if !setup.train.activation_offload {
         all.set("train.activation_offload", "", "true", Price::Speed);
     }
@@ -175,7 +170,12 @@ fn batch(all: &mut Candidates<'_>, setup: &Setup) {
     }
 }
 
-fn other_batch(all: &mut Candidates<'_>, price: Price, (micro_batch, accumulate): (u32, u32), (other, more): (u32, u32)) {
+fn other_batch(
+    all: &mut Candidates<'_>,
+    price: Price,
+    (micro_batch, accumulate): (u32, u32),
+    (other, more): (u32, u32),
+) {
     all.add(
         format!("micro_batch {micro_batch} -> {other}, accumulate {accumulate} -> {more}"),
         price,

@@ -111,9 +111,12 @@ pub struct Suggested {
 pub fn suggest(wish: &Wish, all: bool, base: &Path, environment: &Environment) -> Result<Suggested, Vec<Unresolved>> {
     let mut found = Suggested::default();
     for place in &wish.places {
-        for (method, bits) in
-            [(Method::Full, Bits::Sixteen), (Method::Lora, Bits::Sixteen), (Method::Lora, Bits::Eight), (Method::Lora, Bits::Four)]
-        {
+        for (method, bits) in [
+            (Method::Full, Bits::Sixteen),
+            (Method::Lora, Bits::Sixteen),
+            (Method::Lora, Bits::Eight),
+            (Method::Lora, Bits::Four),
+        ] {
             if wish.method.is_some_and(|wished| wished != method) {
                 continue;
             }
@@ -226,7 +229,8 @@ impl Search<'_> {
         };
         let context = setup.data.context;
         if context > setup.model.max_positions {
-            let what = format!("`{}` has {} positions, fewer than {context}", setup.model.name, setup.model.max_positions);
+            let what =
+                format!("`{}` has {} positions, fewer than {context}", setup.model.name, setup.model.max_positions);
             return Err(CostError::Unsupported { setting: "data.context", what });
         }
         Ok(Ok(self.suggestion(plan, &setup, estimate(&setup)?)))
