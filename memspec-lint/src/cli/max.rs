@@ -56,8 +56,8 @@ struct Found {
     written: u64,
     /// Else the model's positions end it.
     bounded_by_memory: bool,
-    /// Upper end of the process's peak with the largest value.
-    process_high_bytes: u64,
+    /// The process's peak with the largest value.
+    process_bytes: u64,
     limit_bytes: u64,
 }
 
@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failur
                 Growing::Batch => u64::from(setup.train.micro_batch),
             },
             bounded_by_memory: found.bounded_by_memory,
-            process_high_bytes: found.estimate.peak.process.high,
+            process_bytes: found.estimate.peak.process.bytes,
             limit_bytes: found.estimate.limit_bytes,
         });
     }
@@ -98,16 +98,16 @@ pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failur
 }
 
 fn line(found: &Found, style: Style) -> String {
-    let (high, limit) = (Bytes(found.process_high_bytes), Bytes(found.limit_bytes));
+    let (takes, limit) = (Bytes(found.process_bytes), Bytes(found.limit_bytes));
     let (setting, unit) = match found.what {
         Growing::Context => ("context", "tok"),
         Growing::Batch => ("micro_batch", ""),
     };
     let value = match found.largest {
-        0 => style.bad(&format!("no {setting} fits: with 1 it takes up to {high} of {limit}")),
+        0 => style.bad(&format!("no {setting} fits: with 1 it takes {takes} of {limit}")),
         value => {
             let end = if found.bounded_by_memory { "" } else { "; the model has no more positions" };
-            format!("{} takes up to {high} of {limit}{end}", style.good(&format!("{setting} = {value}{unit}")))
+            format!("{} takes {takes} of {limit}{end}", style.good(&format!("{setting} = {value}{unit}")))
         }
     };
     format!(

@@ -218,7 +218,7 @@ fn as_text(found: &Suggested, arguments: &Arguments, style: Style) -> String {
             text,
             "{}  {} of {} on {}{paid}, {speed}, engine {}",
             style.bold(&format!("{:<17}{rank}, {} tokens", method, one.context)),
-            Bytes(one.estimate.peak.process.high),
+            Bytes(one.estimate.peak.process.bytes),
             Bytes(one.estimate.limit_bytes),
             one.place.device,
             engine(one),

@@ -185,7 +185,7 @@ impl<'a> Asked<'a> {
         for card in cards {
             let estimate = self.on(run, &card.name)?;
             if estimate.fits {
-                let note = format!("up to {} of {}", estimate.needs(), card.usable);
+                let note = format!("{} of {}", Bytes(estimate.peak.process.bytes), card.usable);
                 return Ok(Answer::Words { computed: card.name, note });
             }
         }
@@ -212,7 +212,7 @@ impl<'a> Asked<'a> {
     fn fits(&self, run: &Run) -> Answered {
         let estimate = self.on(run, &self.device(run))?;
         let computed = if estimate.fits { "yes" } else { "no" };
-        let note = format!("up to {} of {}", estimate.needs(), Bytes(estimate.limit_bytes));
+        let note = format!("{} of {}", Bytes(estimate.peak.process.bytes), Bytes(estimate.limit_bytes));
         Ok(Answer::Words { computed: computed.to_owned(), note })
     }
 

@@ -53,7 +53,12 @@ impl Mixture<'_> {
     fn block(&self, layer: u64) -> u64 {
         let linear = |linear: &Linear| bytes(self.of(linear, layer), linear.out_features, linear.in_features);
         let dense: u64 = self.model.block_linears().iter().map(linear).sum();
-        let expert: u64 = self.model.expert_linears().iter().map(linear).sum();
+        let expert = |expert: &Linear| match self.model.family {
+            // published so, and kept so whatever the mixture
+            Family::GptOss => bytes(GgmlType::Mxfp4, expert.out_features, expert.in_features),
+            _ => linear(expert),
+        };
+        let expert: u64 = self.model.expert_linears().iter().map(expert).sum();
         dense + expert * self.model.experts.as_ref().map_or(0, |experts| experts.count)
     }
 
