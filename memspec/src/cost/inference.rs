@@ -103,6 +103,8 @@ fn check(model: &Architecture, serve: &Serve) -> Result<(), CostError> {
 /// Bytes of the keys and values of every conversation with so many tokens.
 fn cache(model: &Architecture, serve: &Serve, tokens: u64) -> u64 {
     let layer = |layer: u64| match model.sliding_window {
+        // its state does not grow with the tokens
+        _ if model.is_linear(layer) => 0,
         Some(window) if model.slides(layer) => tokens.min(window),
         _ => tokens,
     };

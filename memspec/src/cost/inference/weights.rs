@@ -76,9 +76,14 @@ impl<'a> Parts<'a> {
         Parts(model)
     }
 
-    /// Of blocks (routers apart, which stay whole) and of the vision tower.
+    /// Of blocks, the experts and routers apart; routers stay whole.
     fn linears(&self) -> impl Iterator<Item = (Linear, u64)> + '_ {
-        self.0.block_linears().into_iter().map(|linear| (linear, self.0.layers))
+        let model = self.0;
+        let recurrent = (0..model.layers).filter(|layer| model.is_linear(*layer)).count() as u64;
+        let times = |linears: Vec<Linear>, count: u64| linears.into_iter().map(move |linear| (linear, count));
+        times(model.attention_linears(), model.layers - recurrent)
+            .chain(times(model.linear_attention_linears(), recurrent))
+            .chain(times(model.mlp_linears(), model.layers))
     }
 
     fn experts(&self) -> impl Iterator<Item = (Linear, u64)> + '_ {
