@@ -34,6 +34,7 @@
 //! | [`lengths`] | how long a local file's samples are |
 //! | [`context`] | what a rule sees of a document |
 //! | [`suppress`] | `# memspec: allow(rule) reason` |
+//! | [`tables`] | the guide's tables, computed beside its claims |
 //! | [`output`] | findings and estimates as reports, JSON and tables |
 //! | [`accuracy`] | predictions beside measured runs |
 //! | [`cli`] | the command `memspec-lint` |
@@ -52,6 +53,7 @@ pub mod registry;
 pub mod repair;
 pub mod rules;
 pub mod suppress;
+pub mod tables;
 
 use std::path::{Path, PathBuf};
 

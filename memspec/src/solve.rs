@@ -1,6 +1,9 @@
-//! Choosing: a plan's `fit` and `sweep` values, `checkpointing = auto`, and the changes that would make a plan fit.
+//! Choosing: a plan's `fit` and `sweep` values, `checkpointing = auto`, the changes that would make a plan fit, the largest context or
+//! micro batch that fits, and plans for a model and a device.
 
 mod changes;
+mod largest;
+mod suggest;
 
 use std::path::Path;
 
@@ -11,7 +14,9 @@ use crate::model::Environment;
 use crate::plan::{Checkpointing, Choice, Plan};
 use crate::setup::{Setup, Unresolved, resolve};
 
-pub use changes::{Change, Price, changes};
+pub use changes::{Change, Price, changes, what_if};
+pub use largest::{Growing, Largest, largest, with};
+pub use suggest::{Bits, Method, Place, Suggested, Suggestion, Wish, suggest};
 
 /// Combinations of `fit` and `sweep` values that are tried at most.
 pub const MOST_CANDIDATES: usize = 10_000;

@@ -3,16 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use memspec::cost::inference;
 use memspec::device::HourlyPrice;
 use memspec::solve::changes;
 
 use super::{Failure, Outcome, find, print, print_json};
+use crate::Linter;
 use crate::context::Costed;
-use crate::diagnostic::{Finding, Severity, from_problems};
+use crate::output::Style;
 use crate::output::estimate::{Estimates, PlanEstimate, table};
-use crate::output::{Style, report};
-use crate::rules::spec::unsupported_setting;
-use crate::{Linter, diagnostic};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -52,20 +51,7 @@ pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failur
     let linter = Linter::for_file(&arguments.plan);
     let context = linter.context(&document);
 
-    let mut mistakes = from_problems(&document);
-    for plan in &context.plans {
-        if mistakes.is_empty() {
-            mistakes.extend(diagnostic::from_unresolved(plan.written, &plan.unresolved));
-            mistakes.extend(unsupported_setting::uncosted(plan));
-        }
-    }
-    if mistakes.is_empty() && context.plans.is_empty() {
-        mistakes
-            .push(Finding::error("no-plan", "there is no plan in this file").help("write one: `plan \"name\" { .. }`"));
-    }
-    if mistakes.iter().any(|finding| finding.severity == Severity::Error) {
-        return Err(Failure(report::render_all(&document.source, &mistakes, Style::of_stderr())));
-    }
+    find::sound(&context)?;
 
     let plans: Vec<PlanEstimate> = context
         .plans
@@ -78,7 +64,9 @@ pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failur
                 None => time,
             });
             let plan = PlanEstimate::new(estimate.as_ref().ok()?, &resolved.chosen, &changes);
-            Some(plan.timed(time, resolved.setup.data.lengths.as_ref()))
+            let setup = &resolved.setup;
+            let serve = setup.serve.map(|serve| inference(&setup.model, &serve, &setup.device));
+            Some(plan.timed(time, setup.data.lengths.as_ref()).served(serve, setup.device.usable))
         })
         .collect();
     if arguments.json || arguments.output_format == Format::Json {

@@ -4,6 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
+use crate::context::Context;
+use crate::diagnostic::{self, Finding, Severity};
+use crate::output::{Style, report};
+use crate::rules::spec::unsupported_setting;
 
 /// Folders that hold no plans of their own.
 const SKIPPED: &[&str] = &["target", "runs", "node_modules"];
@@ -71,4 +75,24 @@ pub(super) fn read(path: &Path) -> Result<memspec::plan::Document, Failure> {
         Some(problem) => Err(Failure::new(&problem.message, problem.help.as_deref().unwrap_or("check the path"))),
         None => Ok(document),
     }
+}
+
+/// Fails with what is wrong with a document's plans, where they cannot be costed.
+pub(super) fn sound(context: &Context<'_>) -> Result<(), Failure> {
+    let document = context.document;
+    let mut mistakes = diagnostic::from_problems(document);
+    for plan in &context.plans {
+        if mistakes.is_empty() {
+            mistakes.extend(diagnostic::from_unresolved(plan.written, &plan.unresolved));
+            mistakes.extend(unsupported_setting::uncosted(plan));
+        }
+    }
+    if mistakes.is_empty() && context.plans.is_empty() {
+        mistakes
+            .push(Finding::error("no-plan", "there is no plan in this file").help("write one: `plan \"name\" { .. }`"));
+    }
+    if mistakes.iter().any(|finding| finding.severity == Severity::Error) {
+        return Err(Failure(report::render_all(&document.source, &mistakes, Style::of_stderr())));
+    }
+    Ok(())
 }

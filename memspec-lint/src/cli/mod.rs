@@ -6,7 +6,11 @@ mod completions;
 mod estimate;
 mod explain;
 mod find;
+mod max;
 mod rules;
+mod suggest;
+mod tables;
+mod what_if;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -29,6 +33,9 @@ Examples:
   memspec-lint check train.mem --fix      repair what can be repaired without changing the training
   memspec-lint check --diff               show what --fix would do
   memspec-lint estimate train.mem         the peak, what it is made of, how long it trains
+  memspec-lint what-if train.mem          every single change, its saving and its price
+  memspec-lint max context train.mem      the longest samples that fit
+  memspec-lint suggest --model meta-llama/Meta-Llama-3-8B --device t4
   memspec-lint accuracy rows.jsonl        predictions beside measured runs
   memspec-lint explain peak-over-budget   what a rule finds, and why
 
@@ -42,6 +49,18 @@ enum Command {
     /// Says what a plan takes in memory, time and money, and what each setting costs
     #[command(after_help = estimate::EXAMPLES)]
     Estimate(estimate::Arguments),
+    /// Says every single change to a plan, what it saves and what it costs
+    #[command(after_help = what_if::EXAMPLES)]
+    WhatIf(what_if::Arguments),
+    /// Finds the largest context or micro batch that fits
+    #[command(after_help = max::EXAMPLES)]
+    Max(max::Arguments),
+    /// Writes plans that fit, for a model and a device or a monthly sum
+    #[command(after_help = suggest::EXAMPLES)]
+    Suggest(suggest::Arguments),
+    /// Computes the tables of the guide that started the project, beside its claims
+    #[command(after_help = tables::EXAMPLES)]
+    Tables(tables::Arguments),
     /// Predicts measured runs, and says how far off it is
     #[command(after_help = accuracy::EXAMPLES)]
     Accuracy(accuracy::Arguments),
@@ -89,6 +108,10 @@ pub fn run() -> ExitCode {
     let outcome = match cli.command {
         Command::Check(arguments) => check::run(&arguments, style),
         Command::Estimate(arguments) => estimate::run(&arguments, style),
+        Command::WhatIf(arguments) => what_if::run(&arguments, style),
+        Command::Max(arguments) => max::run(&arguments, style),
+        Command::Suggest(arguments) => suggest::run(&arguments, style),
+        Command::Tables(arguments) => tables::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments, style),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use memspec::cost::{Bound, CostError, Estimate, Range, Spending, Time};
+use memspec::cost::{Bound, CostError, Estimate, Inference, Range, Spending, Time};
 use memspec::quantity::{Bytes, Seconds};
 use memspec::setup::Lengths;
 use memspec::solve::{Change, Price};
@@ -37,6 +37,10 @@ pub struct PlanEstimate {
     pub no_time: Option<String>,
     /// How long the samples are, where they were counted or the plan says so.
     pub data: Option<Samples>,
+    /// What serving the result takes, where the plan has a `serve` block.
+    pub serve: Option<Served>,
+    /// Why `serve` is `null` although the plan asks for it.
+    pub no_serve: Option<String>,
 }
 
 /// The samples of a plan's data.
@@ -109,14 +113,48 @@ pub struct WhatIf {
     pub price: Price,
     /// Bytes that it takes off the process's peak.
     pub saves_bytes: u64,
+    /// Bytes that it adds to the process's peak.
+    pub takes_bytes: u64,
+    /// How much longer a token takes: 0.08 is 8 % slower, less than 0 is faster; `null` where no time is known.
+    pub slower: Option<f64>,
     /// The changed plan fits.
+    pub fits: bool,
+}
+
+impl From<&Change> for WhatIf {
+    fn from(change: &Change) -> Self {
+        let settings = change.settings.iter();
+        Self {
+            title: change.title.clone(),
+            settings: settings.map(|(setting, new)| SettingValue::new(setting, new)).collect(),
+            price: change.price,
+            saves_bytes: change.saves.0,
+            takes_bytes: change.takes.0,
+            slower: change.slower,
+            fits: change.estimate.fits,
+        }
+    }
+}
+
+impl SettingValue {
+    fn new(setting: &str, value: &str) -> Self {
+        Self { setting: setting.to_owned(), value: value.to_owned() }
+    }
+}
+
+/// What serving the result takes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Served {
+    /// What it takes.
+    #[serde(flatten)]
+    pub inference: Inference,
+    /// It fits the device, upper end included.
     pub fits: bool,
 }
 
 impl PlanEstimate {
     /// An estimate with its chosen values and changes.
     pub fn new(estimate: &Estimate, chosen: &[(String, String)], changes: &[Change]) -> Self {
-        let value = |setting: &str, value: &str| SettingValue { setting: setting.to_owned(), value: value.to_owned() };
         Self {
             by_setting: by_setting(estimate)
                 .into_iter()
@@ -126,22 +164,25 @@ impl PlanEstimate {
                     parts: parts.into_iter().map(str::to_owned).collect(),
                 })
                 .collect(),
-            chosen: chosen.iter().map(|(setting, chosen)| value(setting, chosen)).collect(),
-            changes: changes
-                .iter()
-                .map(|change| WhatIf {
-                    title: change.title.clone(),
-                    settings: change.settings.iter().map(|(setting, new)| value(setting, new)).collect(),
-                    price: change.price,
-                    saves_bytes: change.saves.0,
-                    fits: change.estimate.fits,
-                })
-                .collect(),
+            chosen: chosen.iter().map(|(setting, chosen)| SettingValue::new(setting, chosen)).collect(),
+            changes: changes.iter().map(WhatIf::from).collect(),
             estimate: estimate.clone(),
             time: None,
             no_time: None,
             data: None,
+            serve: None,
+            no_serve: None,
         }
+    }
+
+    /// With what serving takes on a device with so many bytes, where the plan asks for it.
+    pub fn served(self, serve: Option<Result<Inference, CostError>>, usable: Bytes) -> Self {
+        let (serve, no_serve) = match serve {
+            Some(Ok(inference)) => (Some(Served { inference, fits: inference.fits(usable.0) }), None),
+            Some(Err(error)) => (None, Some(error.to_string())),
+            None => (None, None),
+        };
+        Self { serve, no_serve, ..self }
     }
 
     /// With how long it trains, or why that is not known, and with what is known of its samples.
@@ -237,18 +278,59 @@ pub fn table(plan: &PlanEstimate, style: Style) -> String {
 
     samples(&mut text, plan, style);
     time(&mut text, plan, style);
+    serve(&mut text, plan, style);
 
     if !plan.changes.is_empty() {
         let _ = writeln!(text, "\n{}", style.bold("what a change would save"));
-        let wide = plan.changes.iter().map(|change| change.title.len()).max().unwrap_or(0);
-        for change in &plan.changes {
-            let fits = if change.fits { style.good("fits") } else { style.bad("does not fit") };
-            let saves = Bytes(change.saves_bytes).to_string();
-            let _ =
-                writeln!(text, "  {:<wide$}  {saves:>11}  {fits}  {}", change.title, style.faint(change.price.words()));
-        }
+        text += &changes(&plan.changes, style);
     }
     text
+}
+
+/// Changes, a line each: what each saves or takes, whether the plan then fits, and its price.
+pub fn changes(changes: &[WhatIf], style: Style) -> String {
+    let wide = changes.iter().map(|change| change.title.len()).max().unwrap_or(0);
+    let line = |change: &WhatIf| {
+        let fits = if change.fits { style.good("fits") } else { style.bad("does not fit") };
+        let memory = match change.takes_bytes {
+            0 => Bytes(change.saves_bytes).to_string(),
+            takes => format!("+{}", Bytes(takes)),
+        };
+        let price = match change.slower {
+            Some(share) if share >= 0.005 => format!("{}, {:.0} % slower", change.price.words(), 100.0 * share),
+            Some(share) if share <= -0.005 => format!("{}, {:.0} % faster", change.price.words(), -100.0 * share),
+            _ => change.price.words().to_owned(),
+        };
+        // "slower" and by how much is said once
+        let price = price.strip_prefix("slower, ").filter(|rest| rest.ends_with("slower")).unwrap_or(&price);
+        format!("  {:<wide$}  {memory:>11}  {fits}  {}\n", change.title, style.faint(price))
+    };
+    changes.iter().map(line).collect()
+}
+
+/// What serving takes.
+fn serve(text: &mut String, plan: &PlanEstimate, style: Style) {
+    if let Some(why) = &plan.no_serve {
+        let _ = writeln!(text, "\n{}\n  {}", style.bold("serving"), style.faint(&format!("not costed: {why}")));
+    }
+    let Some(Served { inference, fits }) = plan.serve else { return };
+    let _ = writeln!(text, "\n{}", style.bold("serving"));
+    let parts = [
+        ("weights", inference.weights),
+        ("cache", inference.cache),
+        ("workspace", inference.workspace),
+        ("context", inference.context),
+        ("total", inference.total),
+    ];
+    for (name, interval) in parts {
+        let range = match interval.low == interval.high {
+            true => String::new(),
+            false => format!("{} to {}", Bytes(interval.low), Bytes(interval.high)),
+        };
+        let _ = write!(text, "  {name:<10} {:>11}  {}", Bytes(interval.bytes).to_string(), style.faint(&range));
+        let verdict = if fits { style.good("fits") } else { style.bad("does not fit") };
+        let _ = writeln!(text, "{}", if name == "total" { format!("  {verdict}") } else { String::new() });
+    }
 }
 
 /// What is known of the samples.

@@ -3,6 +3,7 @@
 pub mod estimate;
 pub mod json;
 pub mod report;
+pub mod tables;
 
 use std::io::IsTerminal;
 

@@ -5,6 +5,7 @@ mod cached;
 pub mod engine;
 mod estimate;
 pub mod expand;
+mod inference;
 mod on_torch;
 mod replay;
 pub mod time;
@@ -13,6 +14,7 @@ mod trace;
 
 pub use cached::{CachedReplay, Pool, replay_cached};
 pub use estimate::{AtPeak, Estimate, Host, Interval, OutOfMemory, Peak, Phase, estimate};
+pub use inference::{Inference, inference};
 pub use replay::{Replay, replay};
 pub use time::{Bound, Range, Spending, Time, slowdown, time};
 pub use trace::{Block, Entry, Event, Part, PhaseName, Stack, Tensor, Trace};

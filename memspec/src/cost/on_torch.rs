@@ -13,7 +13,7 @@ const RESERVED: f64 = 0.03;
 const SEVERAL_ALLOCATED: f64 = 0.01;
 const SEVERAL_RESERVED: f64 = 0.03;
 /// Part of a limit that a run must leave free to be said to fit: the allocator's path near the edge is not known better.
-const EDGE: f64 = 0.01;
+const EDGE: f64 = 0.02;
 
 const MIB: u64 = 1 << 20;
 
@@ -27,7 +27,13 @@ pub(super) fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
     let limit = setup.budget.allocator.map_or_else(|| budget.saturating_sub(beside), |limit| limit.0);
     let safe = (limit as f64 * (1.0 - EDGE)) as u64;
     // Under a limit the allocator gives its cache back and goes on, so what it would like to hold does not decide.
-    let held = if free.reserved <= safe { None } else { Some(replay_cached(&trace, pool(safe))) };
+    // Near the edge small changes decide: it has to fit with the limit and with a little less.
+    let held = if free.reserved <= safe {
+        None
+    } else {
+        let held = replay_cached(&trace, pool(limit));
+        Some(if held.failure.is_some() { held } else { replay_cached(&trace, pool(safe)) })
+    };
     let oom = held.as_ref().and_then(|held| held.failure);
     let several = setup.parallel.as_ref().is_some_and(|parallel| parallel.gpus * parallel.nodes > 1);
     let (allocated, reserved) = if several { (SEVERAL_ALLOCATED, SEVERAL_RESERVED) } else { (ALLOCATED, RESERVED) };

@@ -31,10 +31,12 @@ mod lower;
 mod parser;
 mod tokens;
 pub mod tree;
+mod write;
 
 pub use lexer::{Token, TokenKind, lex};
 pub use parser::parse;
 pub use tree::Tree;
+pub use write::write;
 
 use crate::plan::{Document, Source};
 

@@ -260,6 +260,18 @@ symbols! {
         Int8 = "int8",
         /// 4-bit NormalFloat
         Nf4 = "nf4",
+        /// experts in 4-bit microscaling floats, all else in 16 bits, as GPT-OSS is published
+        Mxfp4 = "mxfp4",
+        /// GGUF, 4 bits in blocks of 32
+        Q4_0 = "q4_0",
+        /// GGUF, a mixture of 4 and 6 bit k-quants
+        Q4KM = "q4_k_m",
+        /// GGUF, a mixture of 5 and 6 bit k-quants
+        Q5KM = "q5_k_m",
+        /// GGUF, 6 bit k-quants
+        Q6K = "q6_k",
+        /// GGUF, 8 bits in blocks of 32
+        Q8_0 = "q8_0",
     }
 }
 

@@ -1,11 +1,15 @@
-//! Single changes to a plan that take memory off it, each proven by estimating the changed plan.
+//! Single changes to a plan, each proven by estimating the changed plan: what it saves, and what it costs.
 
 use std::path::Path;
 
-use crate::cost::{Estimate, estimate};
+use crate::cost::{Estimate, estimate, time};
 use crate::model::Environment;
-use crate::plan::{self, AdapterKind, Checkpointing, Choice, Plan, QuantizeKind};
+use crate::plan::{
+    self, AdapterKind, Attention, Checkpointing, Choice, EngineName, LossKind, OptimizerKind, Plan, Precision,
+    QuantizeKind, Targets,
+};
 use crate::quantity::{Bytes, Tokens};
+use crate::setup::Setup;
 
 use super::{Resolved, setups};
 
@@ -14,6 +18,8 @@ use super::{Resolved, setups};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Price {
+    /// Memory alone: the same training or more of it, not slower.
+    Memory,
     /// The same training, slower.
     Speed,
     /// A little quality.
@@ -26,6 +32,7 @@ impl Price {
     /// In a reader's words.
     pub fn words(self) -> &'static str {
         match self {
+            Self::Memory => "memory only",
             Self::Speed => "slower",
             Self::Quality => "a little quality",
             Self::Meaning => "trains something else",
@@ -43,102 +50,260 @@ pub struct Change {
     pub title: String,
     /// What it costs the user.
     pub price: Price,
-    /// Bytes that it takes off the process's peak.
+    /// Bytes that it takes off the process's peak; 0 where it adds to it.
     pub saves: Bytes,
+    /// Bytes that it adds to the process's peak; 0 where it takes some off.
+    pub takes: Bytes,
+    /// How much longer a token takes: 0.08 is 8 % slower, less than 0 is faster; `None` where no time is known.
+    pub slower: Option<f64>,
     /// The changed plan's estimate.
     pub estimate: Estimate,
 }
 
-/// Single changes to a resolved plan that save memory: those that make it fit first, then the cheapest to the user, then the largest saving.
+/// Single changes to a resolved plan that save memory and keep its engine: those that make it fit first, then the cheapest to the user,
+/// then the largest saving.
 pub fn changes(resolved: &Resolved, base: &Path, environment: &Environment) -> Vec<Change> {
-    let Ok(before) = estimate(&resolved.setup) else { return Vec::new() };
-    let mut all: Vec<Change> = candidates(resolved)
-        .into_iter()
-        .filter_map(|(title, price, settings, plan)| {
-            let changed = setups(&plan, base, environment).ok()?;
-            let estimate = estimate(&changed.first()?.setup).ok()?;
-            let saves =
-                before.peak.process.bytes.checked_sub(estimate.peak.process.bytes).filter(|&saved| saved > 0)?;
-            Some(Change { settings, title, price, saves: Bytes(saves), estimate })
-        })
-        .collect();
+    let mut all = evaluated(resolved, memory_savers(resolved), base, environment);
+    all.retain(|change| change.saves.0 > 0);
     all.sort_by_key(|change| (!change.estimate.fits, change.price, std::cmp::Reverse(change.saves)));
     all
 }
 
+/// Every single change to a resolved plan that its engine runs, those that add memory and those to another engine included: the cheapest
+/// to the user first, of the same price the largest saving.
+pub fn what_if(resolved: &Resolved, base: &Path, environment: &Environment) -> Vec<Change> {
+    let candidates = memory_savers(resolved).into_iter().chain(others(resolved)).collect();
+    let mut all = evaluated(resolved, candidates, base, environment);
+    let moves = |change: &Change| change.slower.is_some_and(|share| share.abs() > 1e-3);
+    all.retain(|change| change.saves.0 > 0 || change.takes.0 > 0 || moves(change));
+    all.sort_by_key(|change| (change.price, std::cmp::Reverse(change.saves), change.takes));
+    all
+}
+
+/// The candidates that can be costed, as changes.
+fn evaluated(resolved: &Resolved, candidates: Vec<Candidate>, base: &Path, environment: &Environment) -> Vec<Change> {
+    let Ok(before) = estimate(&resolved.setup) else { return Vec::new() };
+    let pace = pace(&resolved.setup);
+    candidates
+        .into_iter()
+        .filter_map(|(title, price, settings, plan)| {
+            let changed = setups(&plan, base, environment).ok()?.into_iter().next()?;
+            let estimate = estimate(&changed.setup).ok()?;
+            let (before, after) = (before.peak.process.bytes, estimate.peak.process.bytes);
+            Some(Change {
+                settings,
+                title,
+                price,
+                saves: Bytes(before.saturating_sub(after)),
+                takes: Bytes(after.saturating_sub(before)),
+                slower: pace.zip(self::pace(&changed.setup)).map(|(before, after)| before / after - 1.0),
+                estimate,
+            })
+        })
+        .collect()
+}
+
+/// Tokens a second, where they are known.
+fn pace(setup: &Setup) -> Option<f64> {
+    time(setup).ok().map(|time| time.tokens_per_second.value)
+}
+
 type Candidate = (String, Price, Vec<(&'static str, String)>, Plan);
 
-fn candidates(resolved: &Resolved) -> Vec<Candidate> {
-    let (setup, plan) = (&resolved.setup, &resolved.plan);
-    let mut all: Vec<Candidate> = Vec::new();
-    let mut add = |title: String, price, settings, change: &dyn Fn(&mut Plan)| {
-        let mut changed = plan.clone();
-        change(&mut changed);
-        all.push((title, price, settings, changed));
-    };
+/// The candidates of a plan, noted one after the other.
+struct Candidates<'a> {
+    plan: &'a Plan,
+    all: Vec<Candidate>,
+}
 
+impl Candidates<'_> {
+    fn add(&mut self, title: String, price: Price, settings: Vec<(&'static str, String)>, change: impl Fn(&mut Plan)) {
+        let mut changed = self.plan.clone();
+        change(&mut changed);
+        self.all.push((title, price, settings, changed));
+    }
+
+    /// One setting with a new value.
+    fn set(&mut self, path: &'static str, before: &str, value: &str, price: Price) {
+        let mut changed = self.plan.clone();
+        if changed.set(path, value).is_ok() {
+            let leaf = path.rsplit('.').next().unwrap_or(path);
+            let title =
+                if before.is_empty() { format!("{leaf} -> {value}") } else { format!("{leaf} {before} -> {value}") };
+            self.all.push((title, price, vec![(path, value.to_owned())], changed));
+        }
+    }
+}
+
+/// What may save memory, and keeps the engine.
+fn memory_savers(resolved: &Resolved) -> Vec<Candidate> {
+    let (setup, plan) = (&resolved.setup, &resolved.plan);
+    let mut all = Candidates { plan, all: Vec::new() };
+    batch(&mut all, setup);
+    if setup.recomputed_blocks() < setup.model.layers {
+        all.add(
+            "checkpointing -> block".to_owned(),
+            Price::Speed,
+            vec![("train.checkpointing", "block".to_owned())],
+            |plan| {
+                plan.train.get_or_insert_default().checkpointing = Some(Choice::One(Checkpointing::Block));
+            },
+        );
+    } else if !setup.train.activation_offload {
+        all.set("train.activation_offload", "", "true", Price::Speed);
+    }
+    step(&mut all, setup);
+    weights(&mut all, setup);
+    learnt(&mut all, setup);
+    all.all
+}
+
+/// The same samples to a step in smaller micro batches.
+fn batch(all: &mut Candidates<'_>, setup: &Setup) {
     let (micro_batch, accumulate) = (setup.train.micro_batch, setup.train.accumulate);
     let samples = accumulate.checked_mul(micro_batch).unwrap_or(0);
     let halved =
         std::iter::successors(Some(micro_batch / 2), |smaller| Some(smaller / 2)).take_while(|smaller| *smaller > 0);
     // Exactly the same samples to a step, or what is trained would be another.
     for smaller in halved.filter(|smaller| samples > 0 && samples.is_multiple_of(*smaller)) {
-        let more = samples / smaller;
-        add(
-            format!("micro_batch {micro_batch} -> {smaller}, accumulate {accumulate} -> {more}"),
-            Price::Speed,
-            vec![("train.micro_batch", smaller.to_string()), ("train.accumulate", more.to_string())],
-            &|plan| {
-                let train = plan.train.get_or_insert_default();
-                train.micro_batch = Some(smaller.into());
-                train.accumulate = Some(more.into());
-            },
-        );
+        other_batch(all, Price::Speed, (micro_batch, accumulate), (smaller, samples / smaller));
     }
-    if setup.recomputed_blocks() < setup.model.layers {
-        add(
-            "checkpointing -> block".to_owned(),
-            Price::Speed,
-            vec![("train.checkpointing", "block".to_owned())],
-            &|plan| plan.train.get_or_insert_default().checkpointing = Some(Choice::One(Checkpointing::Block)),
-        );
+}
+
+fn other_batch(
+    all: &mut Candidates<'_>,
+    price: Price,
+    (micro_batch, accumulate): (u32, u32),
+    (other, more): (u32, u32),
+) {
+    all.add(
+        format!("micro_batch {micro_batch} -> {other}, accumulate {accumulate} -> {more}"),
+        price,
+        vec![("train.micro_batch", other.to_string()), ("train.accumulate", more.to_string())],
+        |plan| {
+            let train = plan.train.get_or_insert_default();
+            train.micro_batch = Some(other.into());
+            train.accumulate = Some(more.into());
+        },
+    );
+}
+
+/// How a step is computed: the same mathematics, or states in fewer bits.
+fn step(all: &mut Candidates<'_>, setup: &Setup) {
+    let train = &setup.train;
+    if matches!(train.attention, Attention::Eager) {
+        all.set("train.attention", "eager", "sdpa", Price::Speed);
     }
-    if setup.adapter.is_some() && setup.quantize.is_none() {
-        for (kind, price) in [(QuantizeKind::Int8, Price::Quality), (QuantizeKind::Nf4, Price::Quality)] {
-            add(format!("quantize {kind}"), price, vec![("quantize", kind.to_string())], &|plan| {
-                plan.quantize = Some(plan::Quantize { kind, ..Default::default() });
-            });
+    if setup.device.flash2 && matches!(train.attention, Attention::Eager | Attention::Sdpa) {
+        all.set("train.attention", train.attention.name(), "flash2", Price::Speed);
+    }
+    for loss in [LossKind::Chunked, LossKind::Liger] {
+        if matches!(train.loss, LossKind::Auto | LossKind::Whole) {
+            all.set("train.loss", train.loss.name(), loss.name(), Price::Speed);
         }
     }
+    if !train.liger {
+        all.set("train.liger", "", "true", Price::Speed);
+    }
+    if !train.expandable_segments {
+        all.set("train.expandable_segments", "", "true", Price::Speed);
+    }
+    if train.optimizer == OptimizerKind::AdamwForeach {
+        all.set("train.optimizer", "adamw_foreach", "adamw", Price::Speed);
+    }
+    if matches!(train.optimizer, OptimizerKind::Adamw | OptimizerKind::AdamwForeach) {
+        all.set("train.optimizer", train.optimizer.name(), "paged_adamw", Price::Speed);
+        for optimizer in ["adamw_8bit", "paged_adamw_8bit"] {
+            all.set("train.optimizer", train.optimizer.name(), optimizer, Price::Quality);
+        }
+        all.set("train.optimizer", train.optimizer.name(), "adafactor", Price::Meaning);
+    }
+    let precision = if setup.device.bf16 { Precision::Bf16 } else { Precision::Fp16 };
+    if train.precision == Precision::F32 {
+        all.set("train.precision", "f32", precision.name(), Price::Quality);
+    }
+    if train.precision == Precision::Bf16 && setup.adapter.is_none() {
+        all.set("train.precision", "bf16", "bf16_pure", Price::Quality);
+    }
+}
+
+/// How the base weights are stored.
+fn weights(all: &mut Candidates<'_>, setup: &Setup) {
+    let Some(quantize) = &setup.quantize else {
+        for kind in [QuantizeKind::Int8, QuantizeKind::Nf4] {
+            if setup.adapter.is_some() {
+                all.add(format!("quantize {kind}"), Price::Quality, vec![("quantize", kind.to_string())], |plan| {
+                    plan.quantize = Some(plan::Quantize { kind, ..Default::default() });
+                });
+            }
+        }
+        return;
+    };
+    if quantize.kind == QuantizeKind::Int8 {
+        all.add("quantize int8 -> nf4".to_owned(), Price::Quality, vec![("quantize", "nf4".to_owned())], |plan| {
+            plan.quantize.get_or_insert_default().kind = QuantizeKind::Nf4;
+        });
+    }
+    if quantize.kind == QuantizeKind::Nf4 && !quantize.double {
+        all.set("quantize.double", "false", "true", Price::Quality);
+    }
+}
+
+/// What is trained, and on how much.
+fn learnt(all: &mut Candidates<'_>, setup: &Setup) {
     if let Some(adapter) = &setup.adapter {
         let rank = adapter.rank;
         if rank > 8 {
-            let smaller = rank / 2;
-            add(
-                format!("rank {rank} -> {smaller}"),
-                Price::Quality,
-                vec![("adapter.rank", smaller.to_string())],
-                &|plan| {
-                    if let Some(adapter) = &mut plan.adapter {
-                        adapter.rank = Some(smaller.into());
-                    }
-                },
-            );
+            all.set("adapter.rank", &rank.to_string(), &(rank / 2).to_string(), Price::Quality);
+        }
+        let targets = |targets: &Targets| setup.model.resolve_targets(targets).map_or(0, |targets| targets.len());
+        for (name, fewer) in [("attention", Targets::Attention), ("query_value", Targets::QueryValue)] {
+            if (1..adapter.targets.len()).contains(&targets(&fewer)) {
+                all.set("adapter.targets", "", name, Price::Meaning);
+            }
+        }
+        if adapter.dropout > 0.0 {
+            all.set("adapter.dropout", "", "0%", Price::Quality);
         }
     } else {
-        add("adapter lora".to_owned(), Price::Meaning, vec![("adapter", "lora".to_owned())], &|plan| {
+        all.add("adapter lora".to_owned(), Price::Meaning, vec![("adapter", "lora".to_owned())], |plan| {
             plan.adapter = Some(plan::Adapter { kind: AdapterKind::Lora, ..Default::default() });
         });
     }
     let context = setup.data.context;
     if context > 256 {
         let shorter = context / 2;
-        add(
+        all.add(
             format!("context {context} -> {shorter} tokens"),
             Price::Meaning,
             vec![("data.context", format!("{shorter}tok"))],
-            &|plan| plan.data.get_or_insert_default().context = Some(Choice::One(Tokens(shorter))),
+            |plan| plan.data.get_or_insert_default().context = Some(Choice::One(Tokens(shorter))),
         );
     }
-    all
+}
+
+/// What spends memory for something else, and other engines.
+fn others(resolved: &Resolved) -> Vec<Candidate> {
+    let (setup, plan) = (&resolved.setup, &resolved.plan);
+    let mut all = Candidates { plan, all: Vec::new() };
+    let (micro_batch, accumulate) = (setup.train.micro_batch, setup.train.accumulate);
+    if accumulate > 1 && accumulate.is_multiple_of(2) {
+        if let Some(larger) = micro_batch.checked_mul(2) {
+            other_batch(&mut all, Price::Memory, (micro_batch, accumulate), (larger, accumulate / 2));
+        }
+    }
+    if setup.recomputed_blocks() > 0 {
+        all.set("train.checkpointing", "", "none", Price::Memory);
+    }
+    if let Some(adapter) = &setup.adapter {
+        all.set("adapter.rank", &adapter.rank.to_string(), &adapter.rank.saturating_mul(2).to_string(), Price::Memory);
+    }
+    let context = setup.data.context;
+    if context.saturating_mul(2) <= setup.model.max_positions {
+        all.set("data.context", &context.to_string(), &format!("{}tok", 2 * context), Price::Meaning);
+    }
+    for engine in EngineName::ALL.iter().filter(|engine| **engine != setup.engine) {
+        all.set("engine", setup.engine.name(), engine.name(), Price::Meaning);
+    }
+    all.all
 }

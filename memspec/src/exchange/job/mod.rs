@@ -333,7 +333,7 @@ fn train(
         activation_offload: one(engine == EngineName::Unsloth && checkpoint == Checkpoint::Unsloth),
         // The script gives `attn` to TRL alone; Unsloth takes its own.
         attention: one(if engine == EngineName::Trl { attention } else { Attention::Auto }),
-        loss: one(if liger { LossKind::Liger } else { LossKind::Auto }),
+        loss: one(LossKind::Auto),
         liger: one(liger),
         expandable_segments: one(fields.flag("expandable", false)?),
         optimizer: one(fields.word("optim", OPTIMIZERS)?),

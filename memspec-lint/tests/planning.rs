@@ -1,0 +1,163 @@
+//! The commands that plan: what-if, max, suggest, tables, and serving in an estimate.
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+const PLAN: &str = r#"plan "planned" {
+  model  = "meta-llama/Meta-Llama-3-8B"
+  device = t4
+  engine = memspec
+
+  quantize nf4 { }
+  adapter lora { rank = 16 }
+  data { context = 1024tok }
+  train { micro_batch = 2; accumulate = 4; checkpointing = block }
+  serve { precision = q4_k_m; context = 8192tok; concurrency = 4 }
+}
+"#;
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// Runs the command in a folder with that plan, without this machine's models.
+fn run(arguments: &[&str]) -> Ran {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.mem"), PLAN).unwrap();
+    fs::write(folder.path().join("big.mem"), PLAN.replace("8B", "70B")).unwrap();
+    fs::write(folder.path().join("bad.json"), "{\"engine\": \"trl\"}").unwrap();
+    run_in(folder.path(), arguments)
+}
+
+fn run_in(folder: &Path, arguments: &[&str]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_memspec-lint"))
+        .current_dir(folder)
+        .env("HF_HOME", folder.join("no-cache"))
+        .env_remove("HF_HUB_CACHE")
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn json(arguments: &[&str]) -> Value {
+    let ran = run(arguments);
+    serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}{}", ran.out, ran.err))
+}
+
+#[test]
+fn the_largest_context_and_batch() {
+    let ran = run(&["max", "context", "a.mem"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    insta::assert_snapshot!(ran.out + &run(&["max", "batch", "a.mem"]).out);
+    let none = run(&["max", "batch", "big.mem"]);
+    assert_eq!(none.code, 1, "{}", none.err);
+    assert!(none.out.contains("no micro_batch fits"), "{}", none.out);
+    assert!(json(&["max", "context", "a.mem", "--json"])["plans"][0]["largest"].as_u64().unwrap() > 1024);
+}
+
+#[test]
+fn single_changes_of_a_plan() {
+    let value = json(&["what-if", "a.mem", "--json"]);
+    let changes = value["plans"][0]["changes"].as_array().unwrap();
+    let titled =
+        |title: &str| changes.iter().find(|change| change["title"].as_str().unwrap().starts_with(title)).unwrap();
+    assert!(titled("rank 16 -> 8")["saves_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(titled("rank 16 -> 8")["price"], "quality");
+    assert!(titled("checkpointing -> none")["takes_bytes"].as_u64().unwrap() > 0);
+    let text = run(&["what-if", "a.mem"]);
+    assert!(text.code == 0 && text.out.contains("micro_batch 2 -> 1, accumulate 4 -> 8"), "{}{}", text.out, text.err);
+}
+
+#[test]
+fn suggestions_are_plans_that_check_and_fit() {
+    let ran =
+        run(&["suggest", "--model", "meta-llama/Meta-Llama-3-8B", "--device", "t4", "--engine", "memspec", "--plan"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    insta::assert_snapshot!(ran.out);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("s.mem"), &ran.out).unwrap();
+    let estimate = run_in(folder.path(), &["estimate", "s.mem"]);
+    assert!(estimate.code == 0 && estimate.out.contains(": fits"), "{}{}", estimate.out, estimate.err);
+
+    let spent = json(&["suggest", "--model", "HuggingFaceTB/SmolLM2-135M", "--spend", "10usd/month", "--json"]);
+    let first = &spent["suggestions"][0];
+    assert_eq!(first["method"], "full");
+    assert!(first["hours_a_month"].as_f64().unwrap() >= 20.0, "{first}");
+}
+
+#[test]
+fn what_cannot_be_suggested_says_why() {
+    for (arguments, code, words) in [
+        (
+            &["suggest", "--model", "meta-llama/Meta-Llama-3-70B", "--device", "t4", "--engine", "memspec"][..],
+            1,
+            "nothing that is costed",
+        ),
+        (&["suggest", "--model", "meta-llama/Meta-Llama-3-8", "--device", "t4"], 2, "did you mean"),
+        (&["suggest", "--model", "x"], 2, "--device"),
+        (&["suggest", "--model", "x", "--spend", "100"], 2, "100usd/month"),
+        (&["suggest", "--model", "x", "--device", "t4", "--context", "0"], 2, "at least one token"),
+        (&["tables", "--assumptions", "bad.json"], 2, "is not a file of assumptions"),
+        (&["tables", "--assumptions", "none.json"], 2, "cannot read"),
+        (&["max", "height", "a.mem"], 2, "context, batch"),
+    ] {
+        let ran = run(arguments);
+        assert!(
+            ran.code == code && (ran.err.clone() + &ran.out).contains(words),
+            "{arguments:?}: {} {}{}",
+            ran.code,
+            ran.err,
+            ran.out
+        );
+    }
+}
+
+#[test]
+fn an_estimate_says_what_serving_takes() {
+    let value = json(&["estimate", "a.mem", "--json"]);
+    let serve = &value["plans"][0]["serve"];
+    // 4 conversations of 8192 tokens x 32 layers x 2 x 8 heads x 128 x 2 bytes
+    assert_eq!(serve["cache"]["bytes"], 4_294_967_296_u64);
+    let parts: u64 =
+        ["weights", "cache", "workspace", "context"].iter().map(|part| serve[part]["bytes"].as_u64().unwrap()).sum();
+    assert_eq!(serve["total"]["bytes"], parts);
+    let text = run(&["estimate", "a.mem"]).out;
+    assert!(text.contains("\nserving\n  weights        4.6 GiB"), "{text}");
+}
+
+#[test]
+fn the_guides_tables_are_whole_in_every_format() {
+    let value = json(&["tables", "--json", "--engine", "memspec"]);
+    let rows = value["rows"].as_array().unwrap();
+    let of = |table: &str, subject: &str, figure: &str| {
+        rows.iter()
+            .find(|row| row["table"] == table && row["subject"] == subject && row["figure"] == figure)
+            .unwrap_or_else(|| panic!("{table}: {subject}, {figure}"))
+    };
+    // an engine that does not run a model says so, and the rest stands
+    assert_eq!(of("Training memory", "Phi-3 Mini", "Full FT")["status"], "not_costed");
+    let llama = of("Training memory", "Llama-3-8B", "LoRA + 4bit");
+    assert_eq!((&llama["status"], &llama["says"], &llama["line"]), (&"number".into(), &"6GB".into(), &10.into()));
+    assert!(llama["difference"].as_str().unwrap().ends_with(" %"), "{llama}");
+    assert_eq!(of("Quality", "Llama-3-8B + LoRA", "MMLU score")["status"], "unknown");
+    assert_eq!(of("Inference memory", "GPT-OSS-20B", "MXFP4, as published")["status"], "number");
+    let models: std::collections::HashSet<_> =
+        rows.iter().filter(|row| row["table"] == "Training memory").map(|row| row["subject"].to_string()).collect();
+    assert_eq!(models.len(), 6);
+
+    let csv = run(&["tables", "--csv", "--engine", "memspec"]).out;
+    let assumptions = value["assumptions"].as_object().unwrap().len();
+    assert_eq!(csv.lines().count(), 1 + assumptions + rows.len());
+    let markdown = run(&["tables", "--engine", "memspec"]).out;
+    assert_eq!(markdown.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---")).count(), {
+        let tables: std::collections::HashSet<_> = rows.iter().map(|row| row["table"].to_string()).collect();
+        1 + assumptions + tables.len() + rows.len()
+    });
+}
