@@ -63,7 +63,7 @@ fn keys_become_settings() {
     let train = sharded.train;
     assert_eq!((train.micro_batch, train.accumulate, train.recomputed_blocks), (3, 4, 32));
     assert_eq!((train.optimizer, train.attention), (OptimizerKind::PagedAdamw8bit, Attention::Eager));
-    assert_eq!((train.liger, train.loss), (true, LossKind::Liger));
+    assert_eq!((train.liger, train.loss), (true, LossKind::Auto));
 
     let half = setup(json!({"model": "llama3-8b", "quant": "nf4", "precision": "fp16", "dq": false}));
     assert_eq!(half.adapter.unwrap().dtype, Some(Float::F32));

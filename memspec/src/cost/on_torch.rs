@@ -13,7 +13,7 @@ const RESERVED: f64 = 0.03;
 const SEVERAL_ALLOCATED: f64 = 0.01;
 const SEVERAL_RESERVED: f64 = 0.03;
 /// Part of a limit that a run must leave free to be said to fit: the allocator's path near the edge is not known better.
-const EDGE: f64 = 0.02;
+const EDGE: f64 = 0.015;
 
 const MIB: u64 = 1 << 20;
 

@@ -13,4 +13,4 @@ mod tensor;
 pub(crate) use attention::AttentionShape;
 pub(crate) use ops::Saves;
 pub(crate) use tape::Tape;
-pub(crate) use tensor::{Leaf, Saved, Storage, Tensor};
+pub(crate) use tensor::{Leaf, Tensor};

@@ -82,7 +82,7 @@ pub(crate) struct DecoderBlock {
     /// Norms before attention and before the MLP.
     pub(crate) norms: [Parameter; 2],
     /// Router, experts and sinks.
-    pub(crate) others: Vec<Parameter>,
+    _others: Vec<Parameter>,
 }
 
 /// All weights.
@@ -303,7 +303,7 @@ impl Loader<'_, '_, '_> {
         let around = pair();
         let head_norms = pair();
         let norms = around.unwrap_or_else(|| [(); 2].map(|()| self.parameter(WEIGHTS, (1, model.hidden), false)));
-        DecoderBlock { block, input: linears, output, mlp, head_norms, norms, others }
+        DecoderBlock { block, input: linears, output, mlp, head_norms, norms, _others: others }
     }
 
     /// The tower's blocks, merger and patch embedding, in the order of their names.
