@@ -24,6 +24,22 @@ fn predictions_reach_their_bars() {
 }
 
 #[test]
+fn configurations_measured_later_are_predicted_as_well() {
+    let summary = data("holdout.jsonl").summary;
+    let group = summary.one_gpu;
+    assert!(group.rows >= 75, "{} rows", group.rows);
+    assert!(group.allocated.mean.unwrap() <= 0.002 && group.allocated.worst.unwrap() <= 0.015, "{:?}", group.allocated);
+    for errors in [group.reserved, group.process] {
+        assert!(errors.mean.unwrap() <= 0.02 && errors.inside.unwrap() >= 0.95, "{errors:?}");
+    }
+    let outcomes = data("holdout_limits.jsonl").summary.outcomes;
+    assert_eq!(outcomes.wrong_fits, 0);
+    assert!(outcomes.clear_right as f64 >= 0.95 * outcomes.clear as f64, "{outcomes:?}");
+}
+
+#[test]
 fn generated_files_are_fresh() {
-    fresh("docs/accuracy.md", &page::page(&data("measured.jsonl"), &data("limits.jsonl")));
+    let (holdout, holdout_limits) = (data("holdout.jsonl"), data("holdout_limits.jsonl"));
+    let page = page::page(&data("measured.jsonl"), &data("limits.jsonl"), &holdout, &holdout_limits);
+    fresh("docs/accuracy.md", &page);
 }

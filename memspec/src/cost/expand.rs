@@ -114,6 +114,51 @@ pub fn expand(short: &Trace, to: Blocks) -> Option<Trace> {
     Some(long)
 }
 
+/// The peak of what is alive in the trace of `to` blocks, each tensor rounded up to 512 bytes, without writing it out: a repeated block adds what it keeps
+/// each time, and its own highest point is that of its first or its last time. `None` as for [`expand`].
+pub fn peak(short: &Trace, to: Blocks) -> Option<u64> {
+    let few = to.few();
+    let events = short.events();
+    let bytes = |tensor: u32| short.tensor(tensor).bytes.max(1).div_ceil(512) as i64 * 512;
+    // What is kept by a part of the trace, and its highest point.
+    let walk = |events: &[Event]| {
+        let (mut live, mut highest) = (0i64, 0i64);
+        for event in events {
+            match *event {
+                Event::Allocate(tensor) => live += bytes(tensor),
+                Event::Free(tensor) => live -= bytes(tensor),
+                _ => {}
+            }
+            highest = highest.max(live);
+        }
+        (live, highest)
+    };
+    let (mut live, mut highest) = (0i64, 0i64);
+    let mut at = 0;
+    while at < events.len() {
+        let Event::Block(Some(first)) = events[at] else {
+            let (kept, high) = walk(&events[at..=at]);
+            highest = highest.max(live + high);
+            live += kept;
+            at += 1;
+            continue;
+        };
+        let run = read_run(events, at, first, few)?;
+        let more = (to.of(run.stack) - few.of(run.stack)) as i64;
+        let order = 0..run.segments.len();
+        let order: Vec<usize> = if run.descending { order.rev().collect() } else { order.collect() };
+        for index in order {
+            let (from, until) = run.segments[index];
+            let (kept, high) = walk(&events[from..until]);
+            let times = if index == usize::from(MIDDLE) && more > 0 { 1 + more } else { 1 };
+            highest = highest.max(live + high).max(live + (times - 1) * kept + high);
+            live += times * kept;
+        }
+        at = run.segments.iter().map(|segment| segment.1).max()?;
+    }
+    u64::try_from(highest).ok()
+}
+
 /// The long trace's index of a short block: counted from the nearer end.
 fn widen(index: u16, stack: Stack, to: Blocks) -> u64 {
     let (index, to) = (u64::from(index), to.of(stack));

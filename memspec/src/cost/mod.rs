@@ -15,6 +15,7 @@ mod trace;
 pub use cached::{CachedReplay, Pool, replay_cached};
 pub use estimate::{AtPeak, Estimate, Host, Interval, OutOfMemory, Peak, Phase, estimate};
 pub use inference::{Inference, inference};
+pub use on_torch::peak_allocated;
 pub use replay::{Replay, replay};
 pub use time::{Bound, Range, Spending, Time, slowdown, time};
 pub use trace::{Block, Entry, Event, Part, PhaseName, Stack, Tensor, Trace};

@@ -2,6 +2,8 @@
 //!
 //! Source: `c10/cuda/CUDACachingAllocator.cpp` of torch 2.11. Constants have its names in their comments.
 
+use super::free::Free;
+
 /// Every size is a multiple of this (`kMinBlockSize`).
 const GRAIN: u64 = 512;
 /// The largest request of the small pool (`kSmallSize`); in the large pool, also the largest tail that is not split off.
@@ -31,12 +33,12 @@ struct Block {
     free: bool,
 }
 
-/// Free blocks of one stream's small or large pool, by size, then address.
+/// One stream's small or large pool.
 #[derive(Clone, Debug)]
 struct Pool {
     stream: u8,
     small: bool,
-    free: Vec<(u64, i64, u32)>,
+    free: Free,
     /// The last block of the pool's expandable segment, where segments expand.
     tail: u32,
 }
@@ -191,8 +193,9 @@ impl Caching {
     /// Gives back every segment that nothing is in (`torch.cuda.empty_cache`).
     pub fn empty_cache(&mut self) {
         for pool in 0..self.pools.len() {
-            let free = std::mem::take(&mut self.pools[pool].free);
-            for (size, address, index) in free {
+            let blank = Free::new(self.pools[pool].small && !self.expandable);
+            let free = std::mem::replace(&mut self.pools[pool].free, blank);
+            for (size, (address, index)) in free.blocks() {
                 let Block { previous, next, .. } = self.blocks[index as usize];
                 if self.expandable && next == NONE {
                     // Whole pages at the end of an expandable segment are unmapped; what is before them stays.
@@ -202,10 +205,9 @@ impl Caching {
                     self.addresses.give(address, size as i64);
                     self.unused.push(index);
                 } else {
-                    self.pools[pool].free.push((size, address, index));
+                    self.pools[pool].free.insert(size, (address, index));
                 }
             }
-            self.pools[pool].free.sort_unstable();
         }
     }
 
@@ -213,16 +215,14 @@ impl Caching {
         match self.pools.iter().position(|pool| pool.stream == stream && pool.small == small) {
             Some(pool) => pool,
             None => {
-                self.pools.push(Pool { stream, small, free: Vec::new(), tail: NONE });
+                self.pools.push(Pool { stream, small, free: Free::new(small && !self.expandable), tail: NONE });
                 self.pools.len() - 1
             }
         }
     }
 
     fn best_fit(&mut self, pool: usize, size: u64) -> Option<u32> {
-        let free = &mut self.pools[pool].free;
-        let at = free.partition_point(|&(free, ..)| free < size);
-        (at < free.len()).then(|| free.remove(at).2)
+        self.pools[pool].free.best_fit(size)
     }
 
     /// A new segment, or more pages at the end of the pool's expandable one; after a flush of the cache if there is no room.
@@ -305,7 +305,7 @@ impl Caching {
             self.unused.push(index);
         } else {
             self.blocks[index as usize].size -= unmapped;
-            self.pools[pool].free.push((size - unmapped, address, index));
+            self.pools[pool].free.insert(size - unmapped, (address, index));
         }
     }
 
@@ -366,16 +366,12 @@ impl Caching {
 
     fn list(&mut self, pool: usize, index: u32) {
         let Block { size, address, .. } = self.blocks[index as usize];
-        let free = &mut self.pools[pool].free;
-        let at = free.partition_point(|&(other, there, _)| (other, there) < (size, address));
-        free.insert(at, (size, address, index));
+        self.pools[pool].free.insert(size, (address, index));
     }
 
     fn unlist(&mut self, index: u32) {
         let Block { size, address, pool, .. } = self.blocks[index as usize];
-        let free = &mut self.pools[usize::from(pool)].free;
-        let at = free.partition_point(|&(other, there, _)| (other, there) < (size, address));
-        free.remove(at);
+        self.pools[usize::from(pool)].free.remove(size, (address, index));
     }
 }
 

@@ -20,9 +20,9 @@ pub(super) mod supported;
 mod vision;
 pub(super) mod weights;
 
-use super::super::expand::{Blocks, expand};
+use super::super::expand::{self, Blocks, expand};
 use super::super::torch::Tape;
-use super::super::{CostError, Part, PhaseName, Trace};
+use super::super::{CostError, Part, PhaseName, Trace, replay};
 use crate::setup::Setup;
 
 pub(crate) use shape::{Shape, Stored};
@@ -69,7 +69,25 @@ pub(crate) const SCORES: Part = Part { what: "attention scores", setting: "train
 pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
     let shape = Shape::new(setup)?;
     let blocks = shape.blocks();
-    Ok(expand(&program(&shape, blocks.few()), blocks).unwrap_or_else(|| program(&shape, blocks)))
+    Ok(expand(&program(&shape, blocks.few(), Steps::Two), blocks)
+        .unwrap_or_else(|| program(&shape, blocks, Steps::Two)))
+}
+
+/// The peak of one step that finds the optimizer's states, without the allocator.
+pub(crate) fn peak(setup: &Setup) -> Result<u64, CostError> {
+    let shape = Shape::new(setup)?;
+    let blocks = shape.blocks();
+    let short = expand::peak(&program(&shape, blocks.few(), Steps::Steady), blocks);
+    Ok(short.unwrap_or_else(|| replay(&program(&shape, blocks, Steps::Steady)).peak))
+}
+
+/// Which steps a program has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Steps {
+    /// The first, which makes the states, and one that finds them.
+    Two,
+    /// One that finds them.
+    Steady,
 }
 
 /// The same without repetition of blocks: slower, for comparison.
@@ -78,10 +96,10 @@ pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
 /// As [`trace`].
 pub fn trace_in_full(setup: &Setup) -> Result<Trace, CostError> {
     let shape = Shape::new(setup)?;
-    Ok(program(&shape, shape.blocks()))
+    Ok(program(&shape, shape.blocks(), Steps::Two))
 }
 
-fn program(shape: &Shape, blocks: Blocks) -> Trace {
+fn program(shape: &Shape, blocks: Blocks, steps: Steps) -> Trace {
     let mut model;
     let wrapper;
     let mut tape = Tape::new(WEIGHTS);
@@ -101,7 +119,7 @@ fn program(shape: &Shape, blocks: Blocks) -> Trace {
         tape.enter(PhaseName::Prepare);
     }
     wrapper = parallel::prepare(&mut tape, shape, &mut model);
-    train(&mut tape, shape, &model, &wrapper)
+    train(&mut tape, shape, &model, &wrapper, steps)
 }
 
 /// Two optimizer steps. The trace ends while everything that a later step would find is alive.
@@ -110,10 +128,14 @@ fn train<'a>(
     shape: &'a Shape,
     model: &'a weights::Model,
     wrapper: &'a parallel::Wrapper,
+    steps: Steps,
 ) -> Trace {
     let mut states = optimizer::States::default();
     let mut batch = Vec::new();
-    for _ in 0..2 {
+    if steps == Steps::Steady {
+        optimizer::step(tape, shape, model, wrapper, &mut states);
+    }
+    for _ in 0..if steps == Steps::Two { 2 } else { 1 } {
         for micro in 1..=shape.accumulate {
             wrapper.begin(micro == shape.accumulate);
             tape.enter(PhaseName::Forward);

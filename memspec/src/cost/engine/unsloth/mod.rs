@@ -23,9 +23,9 @@ mod stock;
 mod stock_loss;
 mod supported;
 
-use super::super::expand::{Blocks, expand};
+use super::super::expand::{self, Blocks, expand};
 use super::super::torch::Tape;
-use super::super::{CostError, Part, PhaseName, Trace};
+use super::super::{CostError, Part, PhaseName, Trace, replay};
 use super::trl::{ACTIVATION_GRADIENTS, RECOMPUTED, WEIGHTS, WORKSPACE, adapter, weights};
 use crate::model::Dtype;
 use crate::setup::Setup;
@@ -48,6 +48,14 @@ pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
     let sizes = Sizes::new(setup)?;
     let blocks = sizes.shape.blocks();
     Ok(expand(&program(&sizes, blocks.few()), blocks).unwrap_or_else(|| program(&sizes, blocks)))
+}
+
+/// The peak, without the allocator.
+pub(crate) fn peak(setup: &Setup) -> Result<u64, CostError> {
+    let sizes = Sizes::new(setup)?;
+    let blocks = sizes.shape.blocks();
+    let short = expand::peak(&program(&sizes, blocks.few()), blocks);
+    Ok(short.unwrap_or_else(|| replay(&program(&sizes, blocks)).peak))
 }
 
 /// The same without repetition of blocks: slower, for comparison.
