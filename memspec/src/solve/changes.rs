@@ -287,10 +287,11 @@ fn others(resolved: &Resolved) -> Vec<Candidate> {
     let (setup, plan) = (&resolved.setup, &resolved.plan);
     let mut all = Candidates { plan, all: Vec::new() };
     let (micro_batch, accumulate) = (setup.train.micro_batch, setup.train.accumulate);
-    if accumulate > 1 && accumulate.is_multiple_of(2) {
-        if let Some(larger) = micro_batch.checked_mul(2) {
-            other_batch(&mut all, Price::Memory, (micro_batch, accumulate), (larger, accumulate / 2));
-        }
+    if accumulate > 1
+        && accumulate.is_multiple_of(2)
+        && let Some(larger) = micro_batch.checked_mul(2)
+    {
+        other_batch(&mut all, Price::Memory, (micro_batch, accumulate), (larger, accumulate / 2));
     }
     if setup.recomputed_blocks() > 0 {
         all.set("train.checkpointing", "", "none", Price::Memory);

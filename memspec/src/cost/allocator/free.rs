@@ -16,7 +16,7 @@ pub(super) enum Free {
         /// By size in grains.
         classes: Vec<Vec<Place>>,
         /// A bit a class.
-        filled: [u64; SMALL_CLASSES / 64 + 1],
+        filled: Box<[u64; SMALL_CLASSES / 64 + 1]>,
     },
     /// The large pool's: few blocks of any size.
     Large(Vec<(u64, Place)>),
@@ -26,7 +26,7 @@ impl Free {
     /// None.
     pub(super) fn new(small: bool) -> Self {
         if small {
-            Self::Small { classes: vec![Vec::new(); SMALL_CLASSES + 1], filled: [0; SMALL_CLASSES / 64 + 1] }
+            Self::Small { classes: vec![Vec::new(); SMALL_CLASSES + 1], filled: Box::new([0; SMALL_CLASSES / 64 + 1]) }
         } else {
             Self::Large(Vec::new())
         }
@@ -36,7 +36,7 @@ impl Free {
     pub(super) fn best_fit(&mut self, size: u64) -> Option<u32> {
         match self {
             Self::Small { classes, filled } => {
-                let class = next(filled, (size / GRAIN) as usize)?;
+                let class = next(filled.as_slice(), (size / GRAIN) as usize)?;
                 // The lowest address stands last.
                 let place = classes[class].pop()?;
                 if classes[class].is_empty() {

@@ -77,7 +77,7 @@ impl<'a> Tape<'a> {
             // Without a bias the weight's gradient comes first (`MmBackward`), with one the input's (`AddmmBackward`).
             let early = if biased { None } else { weight_gradient(tape) };
             let input = asked[0].then(|| {
-                let gradient = tape.new_tensor(inputs, dtype).as_view();
+                let gradient = tape.new_tensor(inputs, dtype).seen_again();
                 tape.product();
                 gradient
             });

@@ -102,7 +102,7 @@ impl Tensor {
     }
 
     /// The same tensor as a `view()` of what made it.
-    pub(crate) fn as_view(self) -> Tensor {
+    pub(crate) fn seen_again(self) -> Tensor {
         Tensor { is_view: true, ..self }
     }
 

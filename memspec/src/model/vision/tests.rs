@@ -1,9 +1,12 @@
 use super::*;
 use crate::model::catalog;
 
+/// Width and height, or columns and rows.
+type Size = (u64, u64);
+
 /// Width and height of an image, and what transformers 5.23's `smart_resize` makes of them at factor 28 within 3136 and
 /// 12845056 pixels.
-const REFERENCE: &[((u64, u64), (u64, u64))] = &[
+const REFERENCE: &[(Size, Size)] = &[
     ((448, 448), (448, 448)),
     ((1344, 896), (1344, 896)),
     ((1, 1), (56, 56)),

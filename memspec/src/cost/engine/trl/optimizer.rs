@@ -61,10 +61,8 @@ pub(in crate::cost::engine) fn step(
             let paged = shape.optimizer == OptimizerKind::PagedAdamw8bit && parameter.elements >= MIN_PAGED;
             states.tensors.extend(eight_bit_states(tape, parameter, paged, 2));
         }
-        OptimizerKind::PagedAdamw if first => {
-            if parameter.elements < MIN_PAGED {
-                states.tensors.extend([(); 2].map(|()| tape.new_as(STATES, parameter.elements, Dtype::F32)));
-            }
+        OptimizerKind::PagedAdamw if first && parameter.elements < MIN_PAGED => {
+            states.tensors.extend([(); 2].map(|()| tape.new_as(STATES, parameter.elements, Dtype::F32)));
         }
         OptimizerKind::Lion if first => {
             states.tensors.push(tape.new_as(STATES, parameter.elements, Dtype::F32));

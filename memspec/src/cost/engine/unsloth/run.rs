@@ -16,7 +16,7 @@ enum Kept {
     /// Its input, on the card or (`None`) on the host.
     Input(Option<Tensor>),
     /// Without checkpoints: its input and what the compiled forward saved.
-    Saved(Tensor, Saved),
+    Saved(Tensor, Box<Saved>),
 }
 
 enum Saved {
@@ -73,7 +73,7 @@ impl Run<'_> {
                 output
             } else {
                 let (output, saved) = self.forward(tape, block, ACTIVATIONS, first && index == 0);
-                kept.push(Kept::Saved(input, saved));
+                kept.push(Kept::Saved(input, Box::new(saved)));
                 output
             };
         }
@@ -107,7 +107,7 @@ impl Run<'_> {
                     let (output, saved) = self.forward(tape, block, RECOMPUTED, false);
                     (Some(output), input, saved)
                 }
-                Kept::Saved(input, saved) => (None, Some(input), saved),
+                Kept::Saved(input, saved) => (None, Some(input), *saved),
             };
             if self.workspaces.len() == 1 {
                 // The backward engine's thread has a cuBLAS handle of its own.
