@@ -40,8 +40,8 @@ pub(super) struct Arguments {
     /// Whose engine trains
     #[arg(long)]
     engine: Option<EngineName>,
-    /// Tokens of a sample
-    #[arg(long)]
+    /// Tokens of a sample, at least 2
+    #[arg(long, value_parser = clap::value_parser!(u64).range(2..=1 << 20))]
     context: Option<u64>,
 }
 

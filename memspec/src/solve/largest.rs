@@ -40,11 +40,16 @@ pub fn largest(setup: &Setup, growing: Growing) -> Result<Largest, CostError> {
         Growing::Context => setup.model.max_positions.max(1),
         Growing::Batch => MOST_MICRO_BATCH,
     };
-    let first = at(1)?;
+    // A sample of one token predicts nothing.
+    let least = match growing {
+        Growing::Context => 2,
+        Growing::Batch => 1,
+    };
+    let first = at(least)?;
     if !first.fits {
         return Ok(Largest { value: 0, estimate: first, bounded_by_memory: true });
     }
-    let (mut fits, mut best) = (1, first);
+    let (mut fits, mut best) = (least, first);
     // doubling finds a value that does not fit, as the largest that there is may be too large to be costed
     let mut over = most + 1;
     while over > fits + 1 {

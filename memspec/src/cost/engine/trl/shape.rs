@@ -91,7 +91,8 @@ impl Shape {
         Ok(Self {
             attention: AttentionShape { batch, tokens, heads: model.heads, kv_heads: model.kv_heads },
             rows: batch * tokens,
-            accumulate: setup.train.accumulate,
+            // The first micro batch makes the gradients, the last one ends the step; all between are alike.
+            accumulate: setup.train.accumulate.min(3),
             full,
             dtype: match precision {
                 // A full fine-tune under autocast holds float32 weights.

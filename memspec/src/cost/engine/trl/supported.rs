@@ -6,8 +6,10 @@ use crate::model::{Family, Norm, VisionKind};
 use crate::plan::{AdapterKind, LossKind, OptimizerKind, ParallelKind, Precision, QuantizeKind, Storage};
 use crate::setup::Setup;
 
-/// Elements, of a model or of what flows through it, that are still costed: 2^54.
-const MOST_ELEMENTS: f64 = (1u64 << 54) as f64;
+/// Elements, of a model or of what flows through it, that are still costed: 2^48.
+const MOST_ELEMENTS: f64 = (1u64 << 48) as f64;
+/// Tokens of a micro batch that are still costed.
+const MOST_TOKENS: f64 = (1u64 << 24) as f64;
 
 /// Says what this engine does not cost, with the setting that asks for it.
 pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
@@ -21,7 +23,10 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     }
     let (samples, tokens) = setup.largest_batch();
     let width = (model.intermediate + model.hidden + model.query_width()) as f64 * model.layers as f64;
-    if samples as f64 * tokens as f64 * width > MOST_ELEMENTS {
+    // Scores, and masks of all pairs, grow with the square of the context.
+    let pairs = samples as f64 * tokens as f64 * tokens as f64 * model.heads as f64;
+    let all = samples as f64 * tokens as f64;
+    if all > MOST_TOKENS || all * width > MOST_ELEMENTS || pairs > MOST_ELEMENTS {
         let setting = if tokens > samples { "data.context" } else { "train.micro_batch" };
         return refuse(setting, format!("{samples} samples of {tokens} tokens are more than any machine holds"));
     }

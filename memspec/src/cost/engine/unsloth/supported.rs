@@ -2,6 +2,7 @@
 
 use super::super::trl::supported as stack;
 use crate::cost::CostError;
+use crate::model::Family;
 use crate::plan::{Attention, Precision, QuantizeKind};
 use crate::setup::Setup;
 
@@ -9,6 +10,17 @@ use crate::setup::Setup;
 pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
     stack::check(setup)?;
     let refuse = |setting: &'static str, what: &str| Err(CostError::Unsupported { setting, what: what.to_owned() });
+    let model = &setup.model;
+    let known = matches!(model.family, Family::Llama | Family::Mistral | Family::Qwen2 | Family::Qwen3 | Family::Phi3);
+    if !known || model.experts.is_some() || model.vision.is_some() {
+        return Err(CostError::Unsupported {
+            setting: "model",
+            what: format!(
+                "the engine `unsloth` does not know how `{}` (`{}`) allocates yet",
+                model.name, model.model_type
+            ),
+        });
+    }
     if setup.adapter.is_none() {
         return refuse("adapter", "the engine `unsloth` is costed for LoRA: add `adapter lora { }`");
     }
