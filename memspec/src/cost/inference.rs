@@ -41,7 +41,7 @@ pub struct Inference {
 
 /// What serving a model takes on a device.
 ///
-/// - weights: [`weights`], by the precision's layout.
+/// - weights: `weights`, by the precision's layout.
 /// - cache: for each layer 2 x kv_heads x head_dim x tokens x bytes of a value, for each conversation; a layer with a sliding
 ///   window keeps the window's tokens only.
 /// - workspace: for each token that is computed together the residual stream twice, and the widest of what stands beside it: the

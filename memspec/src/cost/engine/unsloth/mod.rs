@@ -2,13 +2,13 @@
 //!
 //! Read from the sources of Unsloth and unsloth_zoo 2026.10.9 on torch 2.11, and from the code that Inductor generates for them: Unsloth compiles
 //! every decoder layer as one region (`unsloth/models/_block_compile.py:1205`, called at `models/llama.py:3431`), so the layer's buffers are those
-//! of three generated functions: without gradients, with, and backward. The files [`layer`] and [`layer_backward`] (and [`stock`] for Phi-3) follow their
-//! allocations in order; [`planned`] the function without gradients, whose buffers Inductor cuts from a few pools.
+//! of three generated functions: without gradients, with, and backward. The files `layer` and `layer_backward` (and `stock` for Phi-3) follow their
+//! allocations in order; `planned` the function without gradients, whose buffers Inductor cuts from a few pools.
 //!
-//! - [`compile`]: what exists only while a region is compiled: the first forward runs every layer with gradients on trial, and timing a kernel takes
+//! - `compile`: what exists only while a region is compiled: the first forward runs every layer with gradients on trial, and timing a kernel takes
 //!   a buffer of the L2 cache's size.
-//! - [`checkpoint`]: reentrant checkpoints, and inputs that go to the host through two buffers.
-//! - [`loss`]: the head and cross entropy in chunks of rows, with the gradient made in forward.
+//! - `checkpoint`: reentrant checkpoints, and inputs that go to the host through two buffers.
+//! - `loss`: the head and cross entropy in chunks of rows, with the gradient made in forward.
 
 mod checkpoint;
 mod compile;
