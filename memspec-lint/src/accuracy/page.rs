@@ -208,7 +208,7 @@ fn weak(text: &mut String, report: &Report) {
     text.push_str(
         "## Where it is weak\n\n\
          - All rows ran on H200s with the versions that they name; other cards differ in their context and in which kernels are chosen.\n\
-         - At most two GPUs were measured. ZeRO and tensor parallelism come from their sources alone.\n\
+         - At most two GPUs were measured. ZeRO 1 and 2 come from DeepSpeed's source alone; ZeRO 3 and tensor parallelism are refused.\n\
          - The rows' samples all have the context's length. Data of mixed lengths fragment the allocator's segments more.\n\
          - GPT-OSS ran with zero routers, so its tokens went to the same experts.\n\n\
          The rows that are furthest off in allocated bytes:\n\n",
