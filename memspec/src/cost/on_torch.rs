@@ -34,10 +34,7 @@ pub(super) fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
         let held = replay_cached(&trace, pool(limit));
         Some(if held.failure.is_some() { held } else { replay_cached(&trace, pool(safe)) })
     };
-    let oom = held.as_ref().and_then(|held| held.failure);
-    let several = setup.parallel.as_ref().is_some_and(|parallel| parallel.gpus * parallel.nodes > 1);
-    let (allocated, reserved) = if several { (SEVERAL_ALLOCATED, SEVERAL_RESERVED) } else { (ALLOCATED, RESERVED) };
-    Ok(made(setup, &free, held.as_ref(), beside, (allocated, reserved), oom.is_none(), limit))
+    Ok(made(setup, &free, held.as_ref(), beside))
 }
 
 /// The peak of allocated bytes alone, without the allocator's replay: for whoever asks often. It lacks the unused ends of blocks (up to 1 MiB each), which
@@ -64,24 +61,19 @@ fn trace(setup: &Setup) -> Result<Trace, CostError> {
     }
 }
 
-fn made(
-    setup: &Setup,
-    free: &CachedReplay,
-    held: Option<&CachedReplay>,
-    beside: u64,
-    (allocated, reserved): (f64, f64),
-    fits: bool,
-    limit: u64,
-) -> Estimate {
+fn made(setup: &Setup, free: &CachedReplay, held: Option<&CachedReplay>, beside: u64) -> Estimate {
+    let (allocated, reserved) =
+        if setup.world() > 1 { (SEVERAL_ALLOCATED, SEVERAL_RESERVED) } else { (ALLOCATED, RESERVED) };
+    let oom = held.and_then(|held| held.failure);
     // What fits only with a flushed cache holds what the limit leaves it.
     let in_segments = held.filter(|held| held.failure.is_none()).map_or(free.reserved, |held| held.reserved);
     let reserved = Interval::around(in_segments, reserved);
     let process = reserved.plus(Interval { bytes: beside, low: beside, high: beside });
     Estimate {
         name: setup.name.clone(),
-        fits,
-        oom: held.and_then(|held| held.failure),
-        limit_bytes: setup.budget.allocator.map_or(setup.budget.device_memory.0, |_| limit),
+        fits: oom.is_none(),
+        oom,
+        limit_bytes: setup.budget.allocator.unwrap_or(setup.budget.device_memory).0,
         device: setup.device.name.clone(),
         measured: setup.device.name == "h200"
             && setup.parallel.is_none_or(|parallel| {

@@ -310,9 +310,7 @@ impl<'a> Tape<'a> {
     /// Liger's SiLU and product (`liger_kernel/ops/swiglu.py`): saves both inputs and writes their gradients over them.
     pub(crate) fn liger_silu_multiply(&mut self, gate: &Tensor, up: &Tensor) -> Tensor {
         let y = self.new_tensor(gate.elements, gate.dtype);
-        let view = gate.view(gate.elements);
-        let (elements, dtype) = (view.elements, view.dtype);
-        drop(view);
+        let (elements, dtype) = (gate.elements, gate.dtype);
         let node = self.node(&[Some(gate), Some(up)], 1, &[gate, up], move |_, saved, _| {
             let over = |at: usize| {
                 Some(Tensor {

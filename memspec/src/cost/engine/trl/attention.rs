@@ -51,7 +51,7 @@ pub(super) fn forward(
     finish(tape, shape, block, [q, k, v], positions, None)
 }
 
-/// From queries, keys and values on; `_all` is the fused projection's output, a local of the layer.
+/// From queries, keys and values on; `all` is the fused projection's output, a local of the layer.
 fn finish(
     tape: &mut Tape<'_>,
     shape: &Shape,

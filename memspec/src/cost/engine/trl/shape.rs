@@ -95,9 +95,8 @@ impl Shape {
             accumulate: setup.train.accumulate.min(3),
             full,
             dtype: match precision {
-                // A full fine-tune under autocast holds float32 weights.
-                Precision::Bf16 | Precision::Fp16 if full => Dtype::F32,
-                Precision::F32 if full => Dtype::F32,
+                // A full fine-tune holds float32 weights, under autocast too.
+                Precision::Bf16 | Precision::Fp16 | Precision::F32 if full => Dtype::F32,
                 Precision::Fp16 => Dtype::F16,
                 _ => Dtype::Bf16,
             },
@@ -133,16 +132,15 @@ impl Shape {
 
     /// How many things there are in the whole model, where these are those of a few blocks.
     pub(crate) fn in_full(&self, places: &[Option<Block>]) -> u64 {
-        let (all, few) = (self.blocks(), self.blocks().few());
-        let of = |stack: Stack| places.iter().flatten().filter(|block| block.stack == stack).count() as u64;
+        let all = self.blocks();
         let outside = places.iter().filter(|place| place.is_none()).count() as u64;
-        // A program of all blocks has as many as there are.
-        let widen = |stack, all: u64, few: u64| {
-            let listed = places.iter().flatten().filter(|block| block.stack == stack).map(|block| block.index).max();
-            let programmed = listed.map_or(few.max(1), |last| u64::from(last) + 1);
-            of(stack) * all / programmed.max(1)
+        // A program has the first blocks of a stack, up to the last one listed.
+        let widen = |stack, all: u64| {
+            let listed = || places.iter().flatten().filter(|block| block.stack == stack);
+            let programmed = listed().map(|block| u64::from(block.index) + 1).max().unwrap_or(1);
+            listed().count() as u64 * all / programmed
         };
-        outside + widen(Stack::Text, all.text, few.text) + widen(Stack::Vision, all.vision, few.vision)
+        outside + widen(Stack::Text, all.text) + widen(Stack::Vision, all.vision)
     }
 
     /// Queries, keys and values of the decoder need one bool mask of all pairs: a sliding window that the samples reach
