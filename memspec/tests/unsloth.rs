@@ -30,17 +30,21 @@ fn setup(settings: &[(&str, &str)]) -> Setup {
 
 #[test]
 fn a_trace_from_few_blocks_is_that_of_all() {
-    for settings in [
-        &[][..],
-        &[("quantize.kind", "nf4")],
-        &[("quantize.kind", "nf4"), ("train.activation_offload", "true"), ("train.micro_batch", "4")],
-        &[("train.checkpointing", "none")],
-        &[("train.accumulate", "3"), ("train.activation_offload", "true")],
-    ] {
-        let setup = setup(settings);
-        let few = replay_cached(&unsloth::trace(&setup).unwrap(), Pool::UNLIMITED);
-        let all = replay_cached(&unsloth::trace_in_full(&setup).unwrap(), Pool::UNLIMITED);
-        assert_eq!((few.phases, few.peak, few.reserved), (all.phases, all.peak, all.reserved), "{settings:?}");
+    for padding in ["none", "longest"] {
+        for settings in [
+            &[][..],
+            &[("quantize.kind", "nf4")],
+            &[("quantize.kind", "nf4"), ("train.activation_offload", "true"), ("train.micro_batch", "4")],
+            &[("train.checkpointing", "none")],
+            &[("train.accumulate", "3"), ("train.activation_offload", "true")],
+            &[("device", "t4"), ("train.precision", "fp16"), ("quantize.kind", "nf4")],
+        ] {
+            let settings = [settings, &[("data.padding", padding)]].concat();
+            let setup = setup(&settings);
+            let few = replay_cached(&unsloth::trace(&setup).unwrap(), Pool::UNLIMITED);
+            let all = replay_cached(&unsloth::trace_in_full(&setup).unwrap(), Pool::UNLIMITED);
+            assert_eq!((few.phases, few.peak, few.reserved), (all.phases, all.peak, all.reserved), "{settings:?}");
+        }
     }
 }
 

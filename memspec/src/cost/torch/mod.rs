@@ -7,6 +7,7 @@
 mod attention;
 mod autograd;
 mod ops;
+mod reentrant;
 mod tape;
 mod tensor;
 

@@ -1,7 +1,5 @@
 //! Differentiable operations: what each allocates, what its derivative saves (`torch`'s `derivatives.yaml`), and what its backward allocates.
 
-use std::rc::Rc;
-
 use super::tape::{Tape, made_by};
 use super::tensor::Tensor;
 use crate::model::Dtype;
@@ -312,16 +310,7 @@ impl<'a> Tape<'a> {
         let y = self.new_tensor(gate.elements, gate.dtype);
         let (elements, dtype) = (gate.elements, gate.dtype);
         let node = self.node(&[Some(gate), Some(up)], 1, &[gate, up], move |_, saved, _| {
-            let over = |at: usize| {
-                Some(Tensor {
-                    storage: Rc::clone(&saved[at]),
-                    elements,
-                    dtype,
-                    rows_first: false,
-                    is_view: false,
-                    edge: None,
-                })
-            };
+            let over = |at: usize| Some(Tensor::over(&saved[at], elements, dtype));
             vec![over(0), over(1)]
         });
         made_by(y, node, 0)

@@ -86,6 +86,11 @@ impl Tensor {
         }
     }
 
+    /// A tensor of `elements` in memory that another one had: an operation that writes over what it saved.
+    pub(crate) fn over(storage: &Rc<Storage>, elements: u64, dtype: Dtype) -> Tensor {
+        Tensor { storage: Rc::clone(storage), elements, dtype, rows_first: false, is_view: false, edge: None }
+    }
+
     /// A view of the same storage without history.
     pub(crate) fn view(&self, elements: u64) -> Tensor {
         Tensor { storage: Rc::clone(&self.storage), elements, edge: None, ..*self }

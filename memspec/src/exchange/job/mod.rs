@@ -22,7 +22,7 @@ use crate::device;
 use crate::model::{self, Architecture, Family, Found};
 use crate::plan::{
     self, AdapterKind, Attention, Checkpointing, Choice, EngineName, Float, ImageSize, LossKind, Offload,
-    OptimizerKind, ParallelKind, Plan, Precision, QuantizeKind, Storage, Targets,
+    OptimizerKind, Padding, ParallelKind, Plan, Precision, QuantizeKind, Storage, Targets,
 };
 use crate::quantity::{Bytes, Steps, Tokens};
 use crate::setup::{Setup, Unresolved, resolve_found};
@@ -31,7 +31,7 @@ use fields::{Fields, refuse};
 pub use fields::JobError;
 pub use models::names as measured_models;
 
-/// Every key of a job. `gb`, `steps` and `trace` say how it was measured, and change nothing of what was.
+/// Every key of a job. `gb`, `steps`, `trace` and `code` say how it was measured, and change nothing of what was.
 pub const KEYS: &[&str] = &[
     "stack",
     "model",
@@ -61,6 +61,8 @@ pub const KEYS: &[&str] = &[
     "storage",
     "gb",
     "trace",
+    "code",
+    "text",
 ];
 
 /// Blocks that a job may ask for: far more than any model has, few enough to replay at once.
@@ -284,7 +286,10 @@ fn data(fields: &Fields<'_>, model: &Architecture) -> Result<plan::Data, JobErro
     if images > 0 && size.is_none() {
         return Err(JobError::Missing { key: "image_px", why: "the images' size, such as \"1344x896\"".to_owned() });
     }
+    // Rows that were tokenized before are padded under Unsloth, too; texts it lays in one row.
+    let padding = if fields.flag("text", false)? { Padding::None } else { Padding::Longest };
     Ok(plan::Data {
+        padding: one(padding),
         context: one(Tokens(fields.count("seq", 1024, 1, 1 << 26)?)),
         images: one(images),
         image_size: size.filter(|_| images > 0).map(Choice::One),

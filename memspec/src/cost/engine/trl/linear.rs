@@ -6,7 +6,7 @@ use super::{DENSE, INT8_INPUTS};
 use crate::model::Dtype;
 
 /// `module(x)` on `rows` rows (`peft/tuners/lora/layer.py:1100`, `lora/bnb.py:533`).
-pub(super) fn forward<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, rows: u64) -> Tensor {
+pub(in crate::cost::engine) fn forward<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, rows: u64) -> Tensor {
     let (mut y, input) = match &linear.weight {
         Weight::Dense(weight) => {
             let bias = linear.bias.as_ref().map(|bias| &bias.tensor);

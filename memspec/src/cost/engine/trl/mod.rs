@@ -8,7 +8,7 @@ mod attention;
 pub(super) mod batch;
 mod decoder;
 mod experts;
-mod linear;
+pub(super) mod linear;
 mod loss;
 mod mlp;
 mod norm;

@@ -3,7 +3,7 @@
 use crate::cost::CostError;
 use crate::device::DeviceKind;
 use crate::model::{Family, Norm, VisionKind};
-use crate::plan::{AdapterKind, LossKind, OptimizerKind, ParallelKind, Precision, QuantizeKind, Storage};
+use crate::plan::{AdapterKind, EngineName, LossKind, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Storage};
 use crate::setup::Setup;
 
 /// Elements, of a model or of what flows through it, that are still costed: 2^48.
@@ -100,6 +100,9 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
         if !adapter.train_whole.is_empty() {
             return refuse("adapter.train_whole", "whole modules beside an adapter are not costed yet".to_owned());
         }
+    }
+    if setup.data.padding == Padding::None && setup.engine == EngineName::Trl {
+        return refuse("data.padding", "TRL's batches without padding are not costed yet: `padding = longest`".to_owned());
     }
     if !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked) {
         return refuse("train.loss", format!("TRL's own chunked loss is costed, not {}", setup.train.loss));

@@ -50,29 +50,32 @@ pub(super) fn forward(
 fn attention(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, part: Part, first: bool, saved: &mut Saved) {
     let shape = &sizes.shape;
     let model = &shape.model;
-    let bf16 = Dtype::Bf16;
+    let dtype = sizes.dtype;
     let qkv = ["q_proj", "k_proj", "v_proj"].into_iter().any(|name| sizes.adapted(name));
-    let normed = tape.new_as(part, sizes.hidden, bf16);
+    let normed = tape.new_as(part, sizes.hidden, dtype);
     saved.norms.push(tape.new_as(part, shape.rows, Dtype::F32));
-    let unpacked_query = sizes.unpacked(block, "q_proj").map(|elements| tape.new_as(DENSE, elements, bf16));
-    let queries = tape.new_as(part, sizes.query, bf16);
+    let unpacked_query = sizes.unpacked(block, "q_proj").map(|elements| tape.new_as(DENSE, elements, dtype));
+    let queries = tape.new_as(part, sizes.query, dtype);
     let low = lower(tape, sizes, block, "q_proj", part);
+    if block.input.iter().any(|linear| linear.bias.is_some()) {
+        tape.biased_product();
+    }
     compile::time_a_kernel(tape, sizes, first);
     if sizes.separate_qkv {
         saved.adapters.extend(low);
     }
-    let unpacked_key = sizes.unpacked(block, "k_proj").map(|elements| tape.new_as(DENSE, elements, bf16));
-    let keys = tape.new_as(part, sizes.key, bf16);
+    let unpacked_key = sizes.unpacked(block, "k_proj").map(|elements| tape.new_as(DENSE, elements, dtype));
+    let keys = tape.new_as(part, sizes.key, dtype);
     if sizes.separate_qkv {
         saved.adapters.extend(lower(tape, sizes, block, "k_proj", part));
     }
-    let values = tape.new_as(part, sizes.key, bf16);
+    let values = tape.new_as(part, sizes.key, dtype);
     drop(unpacked_key);
     if sizes.separate_qkv {
         saved.adapters.extend(lower(tape, sizes, block, "v_proj", part));
     }
-    let rotated = tape.new_as(part, sizes.query, bf16);
-    let rotated_keys = tape.new_as(part, sizes.key, bf16);
+    let rotated = tape.new_as(part, sizes.query, dtype);
+    let rotated_keys = tape.new_as(part, sizes.key, dtype);
     if model.qk_norm {
         saved.head_norms.extend([
             tape.new_as(part, shape.rows * model.heads, Dtype::F32),
@@ -82,13 +85,13 @@ fn attention(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, part: Par
     } else {
         drop(keys);
     }
-    let padded_queries = tape.new_as(part, sizes.query_padded, bf16);
-    let padded_keys = tape.new_as(part, sizes.key_padded, bf16);
+    let padded_queries = tape.new_as(part, sizes.query_padded, dtype);
+    let padded_keys = tape.new_as(part, sizes.key_padded, dtype);
     drop(rotated_keys);
-    let padded_values = tape.new_as(part, sizes.key_padded, bf16);
+    let padded_values = tape.new_as(part, sizes.key_padded, dtype);
     drop(values);
     let words = [(); 2].map(|()| tape.new_as(part, 1, Dtype::I64));
-    let output = tape.new_as(part, sizes.query_padded, bf16);
+    let output = tape.new_as(part, sizes.query_padded, dtype);
     let log_sums = tape.new_as(part, sizes.log_sums, Dtype::F32);
     saved.attention.extend(words);
     saved.attention.extend([padded_queries, padded_keys, padded_values, output, log_sums]);
@@ -96,14 +99,14 @@ fn attention(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, part: Par
     drop(unpacked_query);
     let second_norm = if model.qk_norm {
         saved.head_norms.push(queries);
-        tape.new_as(part, sizes.hidden, bf16)
+        tape.new_as(part, sizes.hidden, dtype)
     } else if sizes.query == sizes.hidden {
         queries
     } else {
         drop(queries);
-        tape.new_as(part, sizes.hidden, bf16)
+        tape.new_as(part, sizes.hidden, dtype)
     };
-    saved.residual = Some(tape.new_as(part, sizes.hidden, bf16));
+    saved.residual = Some(tape.new_as(part, sizes.hidden, dtype));
     saved.norms.push(tape.new_as(part, shape.rows, Dtype::F32));
     saved.normed_2 = Some(second_norm);
     saved.attended = sizes.adapted("o_proj").then_some(rotated);
@@ -111,31 +114,31 @@ fn attention(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, part: Par
 }
 
 fn mlp(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, part: Part, first: bool, saved: &mut Saved) -> Tensor {
-    let bf16 = Dtype::Bf16;
-    let unpacked = sizes.unpacked(block, "gate_proj").map(|elements| tape.new_as(DENSE, elements, bf16));
-    let gate = tape.new_as(part, sizes.inner, bf16);
+    let dtype = sizes.dtype;
+    let unpacked = sizes.unpacked(block, "gate_proj").map(|elements| tape.new_as(DENSE, elements, dtype));
+    let gate = tape.new_as(part, sizes.inner, dtype);
     let low = lower(tape, sizes, block, "gate_proj", part);
     if sizes.adapted("gate_proj") {
         compile::time_a_kernel(tape, sizes, first);
     }
-    let up = tape.new_as(part, sizes.inner, bf16);
+    let up = tape.new_as(part, sizes.inner, dtype);
     drop(low);
-    let product = tape.new_as(part, sizes.inner, bf16);
+    let product = tape.new_as(part, sizes.inner, dtype);
     saved.gate = Some(gate);
     saved.up = Some(up);
     if sizes.adapted("gate_proj") || sizes.adapted("up_proj") {
-        let down = tape.new_as(part, sizes.hidden, bf16);
+        let down = tape.new_as(part, sizes.hidden, dtype);
         drop(unpacked);
         let low = lower(tape, sizes, block, "down_proj", part);
         drop((product, low));
-        let output = tape.new_as(part, sizes.hidden, bf16);
+        let output = tape.new_as(part, sizes.hidden, dtype);
         drop(down);
         output
     } else {
         // Nothing needs the second norm's output: the layer's takes its buffer.
         compile::time_a_kernel(tape, sizes, first);
         drop((unpacked, product));
-        saved.normed_2.take().unwrap_or_else(|| tape.new_as(part, sizes.hidden, bf16))
+        saved.normed_2.take().unwrap_or_else(|| tape.new_as(part, sizes.hidden, dtype))
     }
 }
 
@@ -143,8 +146,8 @@ fn mlp(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, part: Part, fir
 pub(super) fn lower(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, name: &str, part: Part) -> Vec<Tensor> {
     match sizes.linear(block, name).filter(|_| sizes.adapted(name)) {
         Some(linear) => vec![
-            tape.new_as(ADAPTER_COPIES, sizes.shape.rank * linear.in_features, Dtype::Bf16),
-            tape.new_as(part, sizes.low(), Dtype::Bf16),
+            tape.new_as(ADAPTER_COPIES, sizes.shape.rank * linear.in_features, sizes.dtype),
+            tape.new_as(part, sizes.low(), sizes.dtype),
         ],
         None => Vec::new(),
     }

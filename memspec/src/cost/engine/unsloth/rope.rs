@@ -24,7 +24,7 @@ pub(super) fn tables(tape: &mut Tape<'_>, sizes: &Sizes) -> Vec<Tensor> {
     let mut tables = Vec::new();
     for _ in 0..2 {
         let wide = tape.new_as(POSITIONS, elements, Dtype::F32);
-        tables.push(tape.new_as(POSITIONS, elements, Dtype::Bf16));
+        tables.push(tape.new_as(POSITIONS, elements, sizes.dtype));
         drop(wide);
     }
     drop(angles);

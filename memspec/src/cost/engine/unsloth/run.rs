@@ -5,7 +5,7 @@ use super::super::super::{PhaseName, Trace};
 use super::super::trl::parallel::Wrapper;
 use super::super::trl::weights::{DecoderBlock, Model};
 use super::super::trl::{
-    ACTIVATION_GRADIENTS, ACTIVATIONS, GRADIENTS, INPUTS, POSITIONS, RECOMPUTED, WORKSPACE, batch, optimizer,
+    ACTIVATION_GRADIENTS, ACTIVATIONS, GRADIENTS, INPUTS, POSITIONS, RECOMPUTED, batch, optimizer,
 };
 use super::checkpoint::Staging;
 use super::{Sizes, layer, layer_backward, loss, planned, rope, stock, stock_loss};
@@ -25,8 +25,8 @@ enum Saved {
 }
 
 /// Two optimizer steps. The trace ends while everything that a later step would find is alive.
-pub(super) fn steps(tape: &mut Tape<'_>, sizes: &Sizes, model: &Model, workspace: Tensor) -> Trace {
-    let mut run = Run { sizes, model, staging: Staging::default(), tables: Vec::new(), workspaces: vec![workspace] };
+pub(super) fn steps(tape: &mut Tape<'_>, sizes: &Sizes, model: &Model) -> Trace {
+    let mut run = Run { sizes, model, staging: Staging::default(), tables: Vec::new() };
     let mut states = optimizer::States::default();
     let mut batch = Vec::new();
     for step in 0..2 {
@@ -46,15 +46,14 @@ struct Run<'r> {
     model: &'r Model,
     staging: Staging,
     tables: Vec<Tensor>,
-    workspaces: Vec<Tensor>,
 }
 
 impl Run<'_> {
     fn micro_batch(&mut self, tape: &mut Tape<'_>, step: u32, first: bool) {
         let (sizes, blocks) = (self.sizes, &self.model.blocks);
-        let bf16 = Dtype::Bf16;
+        let dtype = sizes.dtype;
         // The embedding's output is a leaf that the graph refers to until its gradient comes.
-        let embedded = tape.new_as(ACTIVATIONS, sizes.hidden, bf16);
+        let embedded = tape.new_as(ACTIVATIONS, sizes.hidden, dtype);
         let positions = self.positions(tape);
         let mut kept: Vec<Kept> = Vec::new();
         let mut hidden = embedded.clone();
@@ -79,8 +78,8 @@ impl Run<'_> {
         }
         tape.at(None);
         let norms = tape.new_as(ACTIVATIONS, sizes.shape.rows, Dtype::F32);
-        let normed = tape.new_as(ACTIVATIONS, sizes.hidden, bf16);
-        let gradient = if sizes.stock { stock_loss::forward(tape, sizes) } else { loss::forward(tape, sizes) };
+        let normed = tape.new_as(ACTIVATIONS, sizes.hidden, dtype);
+        let gradient = if sizes.stock() { stock_loss::forward(tape, sizes) } else { loss::forward(tape, sizes, None).hidden };
         drop(normed);
         if step == 0 {
             // Unsloth's trainer empties the cache after the forward of every 250th step, the first among them
@@ -90,14 +89,22 @@ impl Run<'_> {
         tape.enter(PhaseName::Backward);
         // The loss is scaled; the last norm writes its gradient over the incoming one (`rms_layernorm.py`, `reuse_grad`), transformers' does not.
         let mut gradient = {
-            let scaled = tape.new_as(ACTIVATION_GRADIENTS, sizes.hidden, bf16);
+            let scaled = tape.new_as(ACTIVATION_GRADIENTS, sizes.hidden, dtype);
             drop(gradient);
             scaled
         };
         drop((hidden, norms));
-        if sizes.stock {
-            gradient = tape.new_as(ACTIVATION_GRADIENTS, sizes.hidden, bf16);
+        if sizes.stock() {
+            gradient = tape.new_as(ACTIVATION_GRADIENTS, sizes.hidden, dtype);
         }
+        gradient = tape.backward_thread(|tape| self.backward(tape, kept, gradient, first));
+        tape.at(None);
+        drop((gradient, embedded, positions));
+    }
+
+    /// Backward through the layers, the last first; returns the gradient of the first's input.
+    fn backward(&self, tape: &mut Tape<'_>, mut kept: Vec<Kept>, mut gradient: Tensor, first: bool) -> Tensor {
+        let (sizes, blocks) = (self.sizes, &self.model.blocks);
         for (index, block) in blocks.iter().enumerate().rev() {
             tape.at(Some(block.block));
             let timed = first && index + 1 == blocks.len();
@@ -109,10 +116,7 @@ impl Run<'_> {
                 }
                 Kept::Saved(input, saved) => (None, Some(input), *saved),
             };
-            if self.workspaces.len() == 1 {
-                // The backward engine's thread has a cuBLAS handle of its own.
-                self.workspaces.push(tape.new_as(WORKSPACE, sizes.shape.workspace, Dtype::U8));
-            }
+            tape.product();
             let before = gradient;
             gradient = match saved {
                 Saved::Fast(saved) => layer_backward::run(tape, sizes, block, saved, timed),
@@ -120,13 +124,12 @@ impl Run<'_> {
             };
             drop((output, before, input));
         }
-        tape.at(None);
-        drop((gradient, embedded, positions));
+        gradient
     }
 
     /// The compiled layer with gradients.
     fn forward(&self, tape: &mut Tape<'_>, block: &DecoderBlock, part: super::Part, first: bool) -> (Tensor, Saved) {
-        if self.sizes.stock {
+        if self.sizes.stock() {
             let (output, saved) = stock::forward(tape, self.sizes, block, part, first);
             (output, Saved::Stock(saved))
         } else {
@@ -138,7 +141,7 @@ impl Run<'_> {
     /// Tables that are made once, or (transformers' layer) cosines, sines and a mask of this pass.
     fn positions(&mut self, tape: &mut Tape<'_>) -> Vec<Tensor> {
         let sizes = self.sizes;
-        if !sizes.stock {
+        if !sizes.stock() {
             if self.tables.is_empty() {
                 self.tables = rope::tables(tape, sizes);
             }
@@ -147,7 +150,7 @@ impl Run<'_> {
         let angles = sizes.shape.attention.tokens * sizes.shape.model.head_dim;
         let mut positions: Vec<Tensor> =
             sizes.mask.map(|elements| tape.new_as(POSITIONS, elements, Dtype::Bool)).into_iter().collect();
-        positions.extend((0..2).map(|_| tape.new_as(POSITIONS, angles, Dtype::Bf16)));
+        positions.extend((0..2).map(|_| tape.new_as(POSITIONS, angles, sizes.dtype)));
         positions
     }
 }

@@ -3,19 +3,56 @@
 use super::super::trl::Shape;
 use super::super::trl::shape::Stored;
 use super::super::trl::weights::{DecoderBlock, Linear, Weight};
-use super::supported;
+use super::{loss, supported};
 use crate::cost::CostError;
 use crate::model::{Dtype, Family};
+use crate::plan::{Attention, Padding};
 use crate::setup::Setup;
 
 /// cuDNN's attention gets samples of a multiple of this many tokens, so that it plans once for many lengths; the generated code always adds
 /// one step, even where none is missing (`unsloth/utils/attention_dispatch.py:138`, `_cudnn_length_bucket_applies`).
 const LENGTH_BUCKET: u64 = 128;
 
+/// Contexts below this keep the inputs of checkpoints on the card (`unsloth/models/_utils.py:502`, `apply_unsloth_gradient_checkpointing`).
+const LEAST_OFFLOADED_CONTEXT: u64 = 512;
+
+/// Cards up to this size compute the loss in tiles whatever the number of rows (`unsloth_zoo/fused_losses/fused_linear.py:87`, `_SMALL_CARD_BYTES`).
+const SMALL_CARD_BYTES: f64 = 24.5 * 1024.0 * 1024.0 * 1024.0;
+
+/// The attention kernel that PyTorch picks for the card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kernel {
+    /// cuDNN's, on Hopper; Unsloth pads its samples, and keeps it off Blackwell (`unsloth/utils/attention_dispatch.py:279`).
+    Cudnn,
+    /// FlashAttention, from Ampere on.
+    Flash,
+    /// The memory-efficient one, before Ampere: it takes no shared key heads, so they are repeated.
+    Efficient,
+}
+
+/// How the decoder's layers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layers {
+    /// Unsloth's own, compiled.
+    Fast,
+    /// Unsloth's own, as their Python says: batches without padding.
+    Eager,
+    /// transformers', compiled.
+    Stock,
+}
+
 /// What the layers' programs read.
 #[derive(Clone, Debug)]
 pub(super) struct Sizes {
     pub(super) shape: Shape,
+    /// Type of the activations.
+    pub(super) dtype: Dtype,
+    /// How the layers run.
+    pub(super) layers: Layers,
+    /// The attention kernel.
+    pub(super) kernel: Kernel,
+    /// Scored rows from which the loss is computed in tiles of the vocabulary.
+    pub(super) tiled_from: Option<u64>,
     /// Inputs of checkpoints go to the host.
     pub(super) offload: bool,
     /// T tokens of hidden width.
@@ -33,8 +70,6 @@ pub(super) struct Sizes {
     pub(super) log_sums: u64,
     /// Bytes that cuDNN's attention takes while it computes gradients.
     pub(super) attention_workspace: u64,
-    /// Unsloth has no layer of its own for the family: transformers' is compiled.
-    pub(super) stock: bool,
     /// Queries, keys and values go through PEFT: a bias, or some without an adapter (`unsloth/models/llama.py:3416`, `_fused_lora_layers`).
     pub(super) separate_qkv: bool,
     /// Elements of a mask of all pairs.
@@ -54,14 +89,23 @@ impl Sizes {
             shape.stored = Stored::Nf4 { double: true };
         }
         let model = &shape.model;
-        let stock = model.family == Family::Phi3;
-        if stock && shape.targets.iter().any(|name| name == "o_proj") {
+        let layers = match setup.data.padding {
+            _ if model.family == Family::Phi3 => Layers::Stock,
+            Padding::None => Layers::Eager,
+            Padding::Longest | Padding::Max => Layers::Fast,
+        };
+        let kernel = kernel(setup);
+        if layers == Layers::Stock && shape.targets.iter().any(|name| name == "o_proj") {
             // Its default names of targets are those of Llama's linears, two of which Phi-3 has.
             shape.targets.retain(|name| name == "o_proj" || name == "down_proj");
         }
         let attention = shape.attention;
-        let tokens =
-            if stock { attention.tokens } else { attention.tokens - attention.tokens % LENGTH_BUCKET + LENGTH_BUCKET };
+        let tokens = match kernel {
+            Kernel::Cudnn if layers != Layers::Stock => {
+                attention.tokens - attention.tokens % LENGTH_BUCKET + LENGTH_BUCKET
+            }
+            _ => attention.tokens,
+        };
         let padded = attention.batch * tokens;
         let (query_width, key_width) = (model.heads * model.head_dim, model.kv_heads * model.head_dim);
         // float32 gradients of queries; for shared key heads as much again, gradients of keys and values for every query head; row sums.
@@ -70,7 +114,17 @@ impl Sizes {
         let separate_qkv = model.attention_linears().iter().any(|linear| linear.bias)
             || !["q_proj", "k_proj", "v_proj"].into_iter().all(adapted);
         Ok(Self {
-            offload: setup.train.activation_offload && shape.checkpointing,
+            dtype: shape.autocast.unwrap_or(shape.dtype),
+            kernel,
+            tiled_from: match setup.device.compute_capability {
+                Some((8.., _)) if setup.device.memory.0 as f64 <= SMALL_CARD_BYTES => Some(0),
+                Some((8.., _)) => Some(loss::MOST_ROWS),
+                // Chunks are faster before Ampere (`fused_linear.py:131`, `_flash_ce_ok`).
+                _ => None,
+            },
+            offload: setup.train.activation_offload
+                && shape.checkpointing
+                && setup.data.context >= LEAST_OFFLOADED_CONTEXT,
             hidden: shape.rows * model.hidden,
             inner: shape.rows * model.intermediate,
             query: shape.rows * query_width,
@@ -79,7 +133,7 @@ impl Sizes {
             key_padded: padded * key_width,
             log_sums: padded * model.heads,
             attention_workspace: padded * query_width * accumulators + padded * model.heads * 4 + 256,
-            stock,
+            layers,
             separate_qkv,
             mask: shape.window_mask().then(|| attention.batch * attention.tokens * attention.tokens),
             l2_cache: l2_cache(setup),
@@ -90,6 +144,11 @@ impl Sizes {
     /// The layer's linear of that name.
     pub(super) fn linear<'m>(&self, block: &'m DecoderBlock, name: &str) -> Option<&'m Linear> {
         block.input.iter().chain(std::iter::once(&block.output)).chain(&block.mlp).find(|linear| linear.name == name)
+    }
+
+    /// transformers' layer is compiled.
+    pub(super) fn stock(&self) -> bool {
+        self.layers == Layers::Stock
     }
 
     /// Elements of a linear's unpacked weight, or nothing where it is not packed.
@@ -107,6 +166,16 @@ impl Sizes {
     /// Tokens times the rank: an adapter's inner product.
     pub(super) fn low(&self) -> u64 {
         self.shape.rows * self.shape.rank
+    }
+}
+
+/// `aten/src/ATen/native/transformers/cuda/sdp_utils.cpp`: cuDNN's comes first on Hopper.
+fn kernel(setup: &Setup) -> Kernel {
+    let flash = matches!(setup.train.attention, Attention::Flash2 | Attention::Flash3);
+    match setup.device.compute_capability {
+        Some((9, _)) if !flash => Kernel::Cudnn,
+        Some((8.., _)) => Kernel::Flash,
+        _ => Kernel::Efficient,
     }
 }
 

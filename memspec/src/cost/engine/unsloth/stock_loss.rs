@@ -11,12 +11,12 @@ pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes) -> Tensor {
     let shape = &sizes.shape;
     let mut new = |elements, dtype| tape.new_as(LOGITS, elements, dtype);
     let labels = new(shape.rows, Dtype::I64);
-    let gradient = new(sizes.hidden, Dtype::Bf16);
-    let logits = new(shape.rows * shape.model.vocab, Dtype::Bf16);
+    let gradient = new(sizes.hidden, sizes.dtype);
+    let logits = new(shape.rows * shape.model.vocab, sizes.dtype);
     let rows: [Tensor; 4] = [(); 4].map(|()| new(shape.rows, Dtype::F32));
-    let logit_gradients = new(shape.rows * shape.model.vocab, Dtype::Bf16);
+    let logit_gradients = new(shape.rows * shape.model.vocab, sizes.dtype);
     drop((logits, rows));
-    let hidden = new(sizes.hidden, Dtype::Bf16);
+    let hidden = new(sizes.hidden, sizes.dtype);
     drop((logit_gradients, hidden, labels));
     gradient
 }

@@ -30,8 +30,8 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
             what: format!("the engine `unsloth` is costed for nf4 and for 16 bit weights, not for {}", quantize.kind),
         });
     }
-    if setup.train.precision != Precision::Bf16 {
-        return refuse("train.precision", "the engine `unsloth` is costed for bf16");
+    if !matches!(setup.train.precision, Precision::Bf16 | Precision::Fp16) {
+        return refuse("train.precision", "the engine `unsloth` is costed for bf16 and fp16");
     }
     if setup.train.attention == Attention::Eager {
         return refuse("train.attention", "Unsloth has no eager attention in training");
