@@ -25,6 +25,19 @@ impl<'a> Tape<'a> {
         })
     }
 
+    /// Runs `run` on `x` with gradients, for nothing.
+    pub(crate) fn trial(&mut self, x: &Tensor, run: &dyn Fn(&mut Tape<'a>, &Tensor) -> Tensor) {
+        let (nodes, leaves, pins) = (self.nodes.len(), self.leaves.len(), self.pins.len());
+        let part = std::mem::replace(&mut self.part, self.recompute_part);
+        let mut input = x.clone();
+        self.leaf(&mut input, self.gradient_part, false);
+        drop(run(self, &input));
+        self.part = part;
+        self.nodes.truncate(nodes);
+        self.leaves.truncate(leaves);
+        drop(self.pins.split_off(pins));
+    }
+
     /// Runs the function with gradients and back; returns the gradient of its input.
     fn rerun(
         &mut self,

@@ -130,7 +130,7 @@ impl Job {
         )?;
         let parallel = parallel(&fields)?;
         let quantize = quantize(&fields, engine, precision)?;
-        let full = fields.word("method", &[("lora", false), ("full", true)])?;
+        let full = full(&fields)?;
         let adapter = adapter(&fields, &model, engine, precision, quantize.is_some())?;
         let plan = Plan {
             name: format!("{name} as measured"),
@@ -297,6 +297,11 @@ fn data(fields: &Fields<'_>, model: &Architecture) -> Result<plan::Data, JobErro
     })
 }
 
+/// All weights are trained.
+fn full(fields: &Fields<'_>) -> Result<bool, JobError> {
+    fields.word("method", &[("lora", false), ("full", true)])
+}
+
 fn checkpoint(fields: &Fields<'_>) -> Result<Checkpoint, JobError> {
     fields.word(
         "ckpt",
@@ -315,7 +320,11 @@ fn train(
     precision: Precision,
     parallel: Option<&plan::Parallel>,
 ) -> Result<plan::Train, JobError> {
-    let checkpoint = checkpoint(fields)?;
+    let checkpoint = match checkpoint(fields)? {
+        // The script gives `ckpt` to Unsloth's `get_peft_model`; without adapters its default stays, which is its own checkpoints.
+        _ if engine == EngineName::Unsloth && full(fields)? => Checkpoint::Unsloth,
+        checkpoint => checkpoint,
+    };
     let wrapped = parallel.is_some_and(|parallel| parallel.wrapped_checkpointing == one(true));
     // "fsdp" turns the trainer's own off.
     let recomputed = matches!(checkpoint, Checkpoint::Trainer | Checkpoint::Unsloth) || wrapped;

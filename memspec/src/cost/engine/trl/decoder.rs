@@ -65,13 +65,7 @@ fn embed<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model) -> Tensor 
     if shape.full {
         let (weights, dtype) = (model.embedding.tensor.elements, x.dtype);
         return tape.custom(x, &[&model.embedding.tensor], &[], move |tape, _, _| {
-            let gradient = tape.new_tensor(weights, dtype);
-            if shape.rows > SORTED_EMBEDDING {
-                // One partial sum a segment, in float32, and what the sort needs.
-                let segments = shape.rows / 10 + shape.rows.min(shape.model.vocab);
-                let _sums = tape.new_tensor(segments * shape.model.hidden, Dtype::F32);
-                let _sort: Vec<Tensor> = (0..6).map(|_| tape.new_tensor(shape.rows, Dtype::I64)).collect();
-            }
+            let gradient = embedding_gradient(tape, shape, weights, dtype);
             vec![Some(gradient)]
         });
     }
@@ -79,6 +73,23 @@ fn embed<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model) -> Tensor 
         tape.leaf(&mut x, ACTIVATION_GRADIENTS, true);
     }
     x
+}
+
+/// The gradient of an embedding of `elements`.
+pub(in crate::cost::engine) fn embedding_gradient(
+    tape: &mut Tape<'_>,
+    shape: &Shape,
+    elements: u64,
+    dtype: Dtype,
+) -> Tensor {
+    let gradient = tape.new_tensor(elements, dtype);
+    if shape.rows > SORTED_EMBEDDING {
+        // One partial sum a segment, in float32, and what the sort needs.
+        let segments = shape.rows / 10 + shape.rows.min(shape.model.vocab);
+        let _sums = tape.new_tensor(segments * shape.model.hidden, Dtype::F32);
+        let _sort: Vec<Tensor> = (0..6).map(|_| tape.new_tensor(shape.rows, Dtype::I64)).collect();
+    }
+    gradient
 }
 
 /// Cosines and sines in the activations' type, and the mask.

@@ -6,7 +6,7 @@
 pub(super) mod adapter;
 mod attention;
 pub(super) mod batch;
-mod decoder;
+pub(super) mod decoder;
 mod experts;
 pub(super) mod linear;
 mod loss;

@@ -5,7 +5,7 @@ use super::super::super::torch::{Leaf, Tape, Tensor};
 use super::super::super::{Block, Part, Stack};
 use super::shape::Stored;
 use super::vision::{Tower, TowerBlock};
-use super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS};
+use super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS, adapter};
 use crate::model::{Architecture, Dtype, Linear as LinearShape, Vision};
 
 /// The segment that the process's first tensor leaves (`kSmallBuffer`).
@@ -102,6 +102,18 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    /// Casts the norms' weights to float32, one after the other.
+    pub(in crate::cost::engine) fn widen_norms(&mut self, tape: &mut Tape<'_>) {
+        for block in &mut self.blocks {
+            tape.at(Some(block.block));
+            for norm in block.norms.iter_mut().chain(block.head_norms.iter_mut().flatten()) {
+                adapter::cast(tape, norm, Dtype::F32, WEIGHTS);
+            }
+        }
+        tape.at(None);
+        adapter::cast(tape, &mut self.norm, Dtype::F32, WEIGHTS);
+    }
+
     /// Every parameter that is not packed, in the model's order.
     pub(super) fn for_each_parameter(&mut self, mut f: impl FnMut(&mut Parameter)) {
         f(&mut self.embedding);

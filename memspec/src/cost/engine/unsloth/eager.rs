@@ -12,7 +12,8 @@ use super::super::trl::weights::{DecoderBlock, Model};
 use super::super::trl::{ACTIVATION_GRADIENTS, ACTIVATIONS, INPUTS, batch, optimizer};
 use super::checkpoint::Staging;
 use super::fused::{self, Scratch};
-use super::{Sizes, loss, rope, segments};
+use super::sizes::Layers;
+use super::{Sizes, loss, pieces, rope, segments};
 use crate::model::Dtype;
 
 /// Two optimizer steps.
@@ -22,14 +23,14 @@ pub(super) fn steps<'a>(tape: &mut Tape<'a>, sizes: &'a Sizes, model: &'a Model,
     let mut batch = Vec::new();
     let mut tables = Vec::new();
     for step in 0..2 {
-        for _ in 0..sizes.shape.accumulate {
+        for micro in 0..sizes.shape.accumulate {
             tape.enter(PhaseName::Forward);
             batch = batch::make(tape, &sizes.shape, batch);
             tape.part = ACTIVATIONS;
             tape.autocast = sizes.shape.autocast;
-            let hidden = forward(tape, sizes, model, scratch, step, &mut staging, &mut tables);
-            let loss = loss::node(tape, sizes, model, &hidden);
-            drop(hidden);
+            let tries = step == 0 && micro == 0;
+            let hidden = forward(tape, sizes, model, scratch, step, tries, &mut staging, &mut tables);
+            let loss = loss::node(tape, sizes, model, hidden);
             tape.end_autocast();
             if step == 0 {
                 // As in `run`: the trainer empties the cache after the forward of the first step.
@@ -37,6 +38,10 @@ pub(super) fn steps<'a>(tape: &mut Tape<'a>, sizes: &'a Sizes, model: &'a Model,
             }
             tape.enter(PhaseName::Backward);
             tape.backward(loss);
+            if sizes.layers == Layers::Pieces {
+                // Cosines and sines of this pass, which its checkpoints held.
+                tables.clear();
+            }
         }
         tape.enter(PhaseName::Optimizer);
         optimizer::step(tape, &sizes.shape, model, &Wrapper::None, &mut states);
@@ -51,28 +56,42 @@ fn forward<'a>(
     model: &'a Model,
     scratch: &'a Scratch,
     step: u32,
+    tries: bool,
     staging: &mut Staging,
     tables: &mut Vec<Tensor>,
 ) -> Tensor {
     let mut hidden = tape.new_tensor(sizes.hidden, sizes.dtype);
-    if sizes.shape.checkpointing {
+    if sizes.shape.checkpointing || sizes.layers == Layers::Pieces {
         tape.leaf(&mut hidden, ACTIVATION_GRADIENTS, true);
     }
-    if tables.is_empty() {
+    if sizes.layers == Layers::Pieces {
+        *tables = pieces::positions(tape, sizes);
+    } else if tables.is_empty() {
         *tables = rope::tables(tape, sizes);
     }
     for (index, block) in model.blocks.iter().enumerate() {
         tape.at(Some(block.block));
+        let run = move |tape: &mut Tape<'a>, x: &Tensor| match sizes.layers {
+            Layers::Pieces => pieces::layer(tape, sizes, block, x),
+            _ => layer(tape, sizes, block, scratch, x),
+        };
         hidden = if sizes.shape.checkpointing {
             let sent = staging.send(tape, sizes, step, index + 1 == model.blocks.len());
             hidden.storage.relabel(INPUTS);
-            tape.reentrant(&hidden, !sent, Rc::new(move |tape, x| layer(tape, sizes, block, scratch, x)))
+            if sizes.layers == Layers::Pieces && tries {
+                // The first call without gradients tries the layer with gradients before (`_block_compile.py:1031`).
+                tape.trial(&hidden, &run);
+            }
+            tape.reentrant(&hidden, !sent, Rc::new(run))
         } else {
-            layer(tape, sizes, block, scratch, &hidden)
+            run(tape, &hidden)
         };
     }
     tape.at(None);
-    norm(tape, &hidden, sizes.shape.rows)
+    match sizes.layers {
+        Layers::Pieces => pieces::norm(tape, &hidden, sizes.shape.rows),
+        _ => norm(tape, &hidden, sizes.shape.rows),
+    }
 }
 
 fn layer<'a>(

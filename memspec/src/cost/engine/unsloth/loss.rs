@@ -3,8 +3,9 @@
 
 use super::super::super::torch::{Tape, Tensor};
 use super::super::trl::weights::Model;
-use super::super::trl::{GRADIENTS, LOGITS};
-use super::Sizes;
+use super::super::trl::{ACTIVATION_GRADIENTS, GRADIENTS, LOGITS};
+use super::sizes::{Layers, Sizes};
+use super::stock_loss;
 use crate::model::Dtype;
 
 /// Words that a tile of logits spans (`fused_linear.py:79`, `_SPLIT_COLS`); vocabularies up to twice as many are not tiled.
@@ -23,15 +24,28 @@ pub(super) struct Made {
     pub(super) head: Option<Tensor>,
 }
 
+impl Made {
+    /// Backward of the loss: both are scaled into new ones.
+    pub(super) fn scaled(self, tape: &mut Tape<'_>) -> Made {
+        Made {
+            hidden: tape.new_as(ACTIVATION_GRADIENTS, self.hidden.elements, self.hidden.dtype),
+            head: self.head.map(|head| tape.new_as(GRADIENTS, head.elements, head.dtype)),
+        }
+    }
+}
+
 /// The loss as an operation on the last norm's output: backward scales the gradients into new ones.
-pub(super) fn node<'a>(tape: &mut Tape<'a>, sizes: &Sizes, model: &Model, hidden: &Tensor) -> Tensor {
+pub(super) fn node<'a>(tape: &mut Tape<'a>, sizes: &Sizes, model: &Model, hidden: Tensor) -> Tensor {
     let head = &model.head.as_ref().unwrap_or(&model.embedding).tensor;
-    let made = forward(tape, sizes, head.requires_grad().then_some(head));
+    let made = match sizes.layers {
+        Layers::Pieces => stock_loss::forward(tape, sizes),
+        _ => forward(tape, sizes, head.requires_grad().then_some(head)),
+    };
     let root = tape.new_as(LOGITS, 1, Dtype::F32);
     let mut saved = vec![&made.hidden];
     saved.extend(&made.head);
     let kept = [Some(&made.hidden), made.head.as_ref()].map(|kept| kept.map(|kept| (kept.elements, kept.dtype)));
-    tape.custom(root, &[hidden, head], &saved, move |tape, _, _| {
+    tape.custom(root, &[&hidden, head], &saved, move |tape, _, _| {
         let [hidden, head] = kept;
         let hidden = hidden.map(|(elements, dtype)| tape.new_tensor(elements, dtype));
         vec![hidden, head.map(|(elements, dtype)| tape.new_as(GRADIENTS, elements, dtype))]
@@ -47,7 +61,8 @@ pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes, head: Option<&Tensor>)
     let mut new = |elements, dtype| tape.new_as(LOGITS, elements, dtype);
     let targets = new(shape.rows, Dtype::I64);
     let kept = new(scored, Dtype::I64);
-    let gradient = new(sizes.hidden, sizes.dtype);
+    let last = sizes.last_dtype();
+    let gradient = new(sizes.hidden, last);
     let head_gradient = head.map(|head| new(head.elements, head.dtype));
     let cast = head.filter(|head| head.dtype != sizes.dtype).map(|head| new(head.elements, sizes.dtype));
     let losses = new(scored, Dtype::F32);
@@ -72,16 +87,24 @@ pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes, head: Option<&Tensor>)
         let mut products: Option<Tensor> = None;
         for first in (0..scored).step_by(rows as usize) {
             let count = rows.min(scored - first);
-            gathered = Some(new(count * hidden, sizes.dtype)).or(gathered);
+            gathered = Some(rows_of(&mut new, count * hidden, last, sizes.dtype)).or(gathered);
             let part = new(8 * vocabulary.div_ceil(TILE_WORDS) * count, Dtype::F32);
             drop(part);
             products = Some(new(count * hidden, Dtype::F32)).or(products);
-            drop(new(count * hidden, sizes.dtype));
+            if last != Dtype::F32 {
+                drop(new(count * hidden, last));
+            }
         }
         drop((gathered, logits, products));
     }
     drop((targets, kept, losses, cast));
     Made { hidden: gradient, head: head_gradient }
+}
+
+/// Gathered rows, in the type of the product.
+fn rows_of(new: &mut impl FnMut(u64, Dtype) -> Tensor, elements: u64, last: Dtype, dtype: Dtype) -> Tensor {
+    let rows = new(elements, last);
+    if last == dtype { rows } else { new(elements, dtype) }
 }
 
 /// Rows of logits at a time: the power of two below rows · hidden ÷ vocabulary, at least what keeps the product busy

@@ -18,6 +18,7 @@ mod fused;
 mod layer;
 mod layer_backward;
 mod loss;
+mod pieces;
 mod planned;
 mod rope;
 mod run;
@@ -26,6 +27,7 @@ mod sizes;
 mod stock;
 mod stock_loss;
 mod supported;
+mod whole;
 
 use super::super::expand::{self, Blocks, expand};
 use super::super::torch::Tape;
@@ -84,15 +86,19 @@ fn program(sizes: &Sizes, blocks: Blocks) -> Trace {
     // Unsloth's import multiplies once (`unsloth/__init__.py`), which makes this thread's cuBLAS handle and its workspace.
     tape.product();
     model = weights::load(&mut tape, &sizes.shape, blocks);
+    if sizes.shape.full {
+        // Norms are trained in float32.
+        model.widen_norms(&mut tape);
+    }
     // `LlamaRotaryEmbedding` keeps two tensors of one element (`unsloth/models/llama.py:2613`).
-    let placeholders = [(); 2].map(|()| tape.new_as(WEIGHTS, 1, Dtype::F32));
+    let placeholders = (!sizes.stock()).then(|| [(); 2].map(|()| tape.new_as(WEIGHTS, 1, Dtype::F32)));
     tape.enter(PhaseName::Init);
     adapter::add(&mut tape, &sizes.shape, &mut model);
     // `get_peft_model` ends with `clean_gpu_cache` (`unsloth/models/llama.py:5214`), and so does the trainer's start.
     tape.empty_cache();
     let trace = match sizes.layers {
-        Layers::Eager => eager::steps(&mut tape, sizes, &model, &scratch),
-        Layers::Fast | Layers::Stock => run::steps(&mut tape, sizes, &model),
+        Layers::Eager | Layers::Pieces => eager::steps(&mut tape, sizes, &model, &scratch),
+        Layers::Fast | Layers::Stock | Layers::Whole => run::steps(&mut tape, sizes, &model),
     };
     drop(placeholders);
     trace

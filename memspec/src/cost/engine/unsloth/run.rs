@@ -5,10 +5,11 @@ use super::super::super::{PhaseName, Trace};
 use super::super::trl::parallel::Wrapper;
 use super::super::trl::weights::{DecoderBlock, Model};
 use super::super::trl::{
-    ACTIVATION_GRADIENTS, ACTIVATIONS, GRADIENTS, INPUTS, POSITIONS, RECOMPUTED, batch, optimizer,
+    ACTIVATION_GRADIENTS, ACTIVATIONS, GRADIENTS, INPUTS, POSITIONS, RECOMPUTED, batch, decoder, optimizer,
 };
 use super::checkpoint::Staging;
-use super::{Sizes, layer, layer_backward, loss, planned, rope, stock, stock_loss};
+use super::sizes::Layers;
+use super::{Sizes, layer, layer_backward, loss, planned, rope, stock, stock_loss, whole};
 use crate::model::Dtype;
 
 /// What a layer's forward left for its backward.
@@ -22,6 +23,7 @@ enum Kept {
 enum Saved {
     Fast(layer::Saved),
     Stock(stock::Saved),
+    Whole(whole::Saved),
 }
 
 /// Two optimizer steps. The trace ends while everything that a later step would find is alive.
@@ -66,7 +68,10 @@ impl Run<'_> {
                     // The first call without gradients tries the layer with gradients before (`_block_compile.py:1031`).
                     drop(self.forward(tape, block, RECOMPUTED, index == 0));
                 }
-                let output = planned::forward(tape, sizes, block, first && index == 0);
+                let output = match sizes.layers {
+                    Layers::Whole => whole::planned(tape, sizes),
+                    _ => planned::forward(tape, sizes, block, first && index == 0),
+                };
                 input.storage.relabel(INPUTS);
                 kept.push(Kept::Input((!sent).then_some(input)));
                 output
@@ -78,8 +83,14 @@ impl Run<'_> {
         }
         tape.at(None);
         let norms = tape.new_as(ACTIVATIONS, sizes.shape.rows, Dtype::F32);
-        let normed = tape.new_as(ACTIVATIONS, sizes.hidden, dtype);
-        let gradient = if sizes.stock() { stock_loss::forward(tape, sizes) } else { loss::forward(tape, sizes, None).hidden };
+        let normed = tape.new_as(ACTIVATIONS, sizes.hidden, sizes.last_dtype());
+        // A trained embedding's output is no leaf: the graph does not hold it.
+        let embedded = (sizes.layers != Layers::Whole).then_some(embedded);
+        let head = &self.model.head.as_ref().unwrap_or(&self.model.embedding).tensor;
+        let made = match sizes.layers {
+            Layers::Stock => stock_loss::forward(tape, sizes),
+            _ => loss::forward(tape, sizes, head.requires_grad().then_some(head)),
+        };
         drop(normed);
         if step == 0 {
             // Unsloth's trainer empties the cache after the forward of every 250th step, the first among them
@@ -87,18 +98,22 @@ impl Run<'_> {
             tape.empty_cache();
         }
         tape.enter(PhaseName::Backward);
-        // The loss is scaled; the last norm writes its gradient over the incoming one (`rms_layernorm.py`, `reuse_grad`), transformers' does not.
-        let mut gradient = {
-            let scaled = tape.new_as(ACTIVATION_GRADIENTS, sizes.hidden, dtype);
-            drop(gradient);
-            scaled
+        let scaled = made.scaled(tape);
+        // The last norm writes its gradient over the incoming one (`rms_layernorm.py`, `reuse_grad`), transformers' does not.
+        let mut gradient = if sizes.stock() {
+            tape.new_as(ACTIVATION_GRADIENTS, sizes.hidden, dtype)
+        } else {
+            scaled.hidden.clone()
         };
-        drop((hidden, norms));
-        if sizes.stock() {
-            gradient = tape.new_as(ACTIVATION_GRADIENTS, sizes.hidden, dtype);
+        drop((hidden, norms, scaled.hidden));
+        if let Some(leaf) = self.model.norm.tensor.leaf() {
+            give(tape, leaf, self.model.norm.tensor.elements);
         }
         gradient = tape.backward_thread(|tape| self.backward(tape, kept, gradient, first));
         tape.at(None);
+        if sizes.layers == Layers::Whole {
+            self.embedding(tape, scaled.head);
+        }
         drop((gradient, embedded, positions));
     }
 
@@ -121,6 +136,7 @@ impl Run<'_> {
             gradient = match saved {
                 Saved::Fast(saved) => layer_backward::run(tape, sizes, block, saved, timed),
                 Saved::Stock(saved) => stock::backward(tape, sizes, block, saved, timed),
+                Saved::Whole(saved) => whole::backward(tape, sizes, block, saved),
             };
             drop((output, before, input));
         }
@@ -129,12 +145,35 @@ impl Run<'_> {
 
     /// The compiled layer with gradients.
     fn forward(&self, tape: &mut Tape<'_>, block: &DecoderBlock, part: super::Part, first: bool) -> (Tensor, Saved) {
-        if self.sizes.stock() {
-            let (output, saved) = stock::forward(tape, self.sizes, block, part, first);
-            (output, Saved::Stock(saved))
-        } else {
-            let (output, saved) = layer::forward(tape, self.sizes, block, part, first);
-            (output, Saved::Fast(saved))
+        match self.sizes.layers {
+            Layers::Whole => {
+                let (output, saved) = whole::forward(tape, self.sizes, block, part);
+                (output, Saved::Whole(saved))
+            }
+            Layers::Stock => {
+                let (output, saved) = stock::forward(tape, self.sizes, block, part, first);
+                (output, Saved::Stock(saved))
+            }
+            Layers::Fast | Layers::Eager | Layers::Pieces => {
+                let (output, saved) = layer::forward(tape, self.sizes, block, part, first);
+                (output, Saved::Fast(saved))
+            }
+        }
+    }
+
+    /// The embedding's backward; the gradient of a head of its own was taken over at once, that of a tied one waits for the embedding's.
+    fn embedding(&self, tape: &mut Tape<'_>, head: Option<Tensor>) {
+        let embedding = &self.model.embedding.tensor;
+        if let (Some(own), Some(gradient)) = (&self.model.head, &head)
+            && let Some(leaf) = own.tensor.leaf()
+        {
+            tape.give_gradient(leaf, gradient.clone());
+        }
+        let made = tape.labelled(GRADIENTS, |tape| {
+            decoder::embedding_gradient(tape, &self.sizes.shape, embedding.elements, embedding.dtype)
+        });
+        if let Some(leaf) = embedding.leaf() {
+            tape.give_gradient(leaf, head.filter(|_| self.model.head.is_none()).unwrap_or(made));
         }
     }
 

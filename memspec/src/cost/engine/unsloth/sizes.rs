@@ -37,8 +37,12 @@ pub(super) enum Layers {
     Fast,
     /// Unsloth's own, as their Python says: batches without padding.
     Eager,
-    /// transformers', compiled.
+    /// transformers', compiled, of Phi-3.
     Stock,
+    /// transformers', of int8 weights: compiled between the products.
+    Pieces,
+    /// transformers', compiled, with all weights trained.
+    Whole,
 }
 
 /// What the layers' programs read.
@@ -82,6 +86,11 @@ impl Sizes {
     pub(super) fn new(setup: &Setup) -> Result<Self, CostError> {
         supported::check(setup)?;
         let mut shape = Shape::new(setup)?;
+        if shape.full {
+            // Weights of 16 bits, without float32 masters (`unsloth/models/vision.py:4026`).
+            shape.dtype = Dtype::Bf16;
+            shape.autocast = None;
+        }
         // Unsloth keeps adapters in float32 on quantized models too.
         shape.adapter_dtypes = vec![Dtype::F32];
         if let Stored::Nf4 { .. } = shape.stored {
@@ -90,6 +99,8 @@ impl Sizes {
         }
         let model = &shape.model;
         let layers = match setup.data.padding {
+            _ if shape.full => Layers::Whole,
+            _ if shape.stored == Stored::Int8 => Layers::Pieces,
             _ if model.family == Family::Phi3 => Layers::Stock,
             Padding::None => Layers::Eager,
             Padding::Longest | Padding::Max => Layers::Fast,
@@ -101,15 +112,13 @@ impl Sizes {
         }
         let attention = shape.attention;
         let tokens = match kernel {
-            Kernel::Cudnn if layers != Layers::Stock => {
+            Kernel::Cudnn if matches!(layers, Layers::Fast | Layers::Eager) => {
                 attention.tokens - attention.tokens % LENGTH_BUCKET + LENGTH_BUCKET
             }
             _ => attention.tokens,
         };
         let padded = attention.batch * tokens;
         let (query_width, key_width) = (model.heads * model.head_dim, model.kv_heads * model.head_dim);
-        // float32 gradients of queries; for shared key heads as much again, gradients of keys and values for every query head; row sums.
-        let accumulators = if model.heads == model.kv_heads { 4 } else { 8 };
         let adapted = |name: &str| shape.targets.iter().any(|target| target == name);
         let separate_qkv = model.attention_linears().iter().any(|linear| linear.bias)
             || !["q_proj", "k_proj", "v_proj"].into_iter().all(adapted);
@@ -131,8 +140,12 @@ impl Sizes {
             key: shape.rows * key_width,
             query_padded: padded * query_width,
             key_padded: padded * key_width,
-            log_sums: padded * model.heads,
-            attention_workspace: padded * query_width * accumulators + padded * model.heads * 4 + 256,
+            log_sums: match kernel {
+                Kernel::Cudnn | Kernel::Flash => padded * model.heads,
+                // Rounded for aligned reads (`mem_eff_attention/kernel_forward.h`, `kAlignLSE`).
+                Kernel::Efficient => attention.batch * tokens.next_multiple_of(32) * model.heads,
+            },
+            attention_workspace: workspace(setup, kernel, attention.batch, tokens),
             layers,
             separate_qkv,
             mask: shape.window_mask().then(|| attention.batch * attention.tokens * attention.tokens),
@@ -148,7 +161,12 @@ impl Sizes {
 
     /// transformers' layer is compiled.
     pub(super) fn stock(&self) -> bool {
-        self.layers == Layers::Stock
+        matches!(self.layers, Layers::Stock | Layers::Pieces | Layers::Whole)
+    }
+
+    /// Type of the last norm's output: a float32 weight makes it float32.
+    pub(super) fn last_dtype(&self) -> Dtype {
+        if self.layers == Layers::Whole { Dtype::F32 } else { self.dtype }
     }
 
     /// Elements of a linear's unpacked weight, or nothing where it is not packed.
@@ -177,6 +195,42 @@ fn kernel(setup: &Setup) -> Kernel {
         Some((8.., _)) => Kernel::Flash,
         _ => Kernel::Efficient,
     }
+}
+
+/// Bytes that the kernel takes while it computes gradients, beside the gradients themselves.
+fn workspace(setup: &Setup, kernel: Kernel, batch: u64, tokens: u64) -> u64 {
+    let model = &setup.model;
+    let shared = model.heads != model.kv_heads;
+    let (heads, width) = (batch * model.heads, model.head_dim);
+    match kernel {
+        // float32 gradients of queries; for shared key heads as much again, gradients of keys and values for every query head; row sums.
+        Kernel::Cudnn => heads * tokens * width * if shared { 8 } else { 4 } + heads * tokens * 4 + 256,
+        // The same, of rows rounded up (`flash_attn/flash_api.cpp`, `mha_bwd`).
+        Kernel::Flash => {
+            let rows = heads * tokens.next_multiple_of(128);
+            let expanded = if shared { heads * tokens * width * 4 } else { 0 };
+            rows * width.next_multiple_of(32) * 4 + rows * 4 + expanded
+        }
+        Kernel::Efficient => efficient_workspace(setup, heads, tokens),
+    }
+}
+
+/// `mem_eff_attention/kernel_backward.h`, `Params::workspace_size`, and the row sums: gradients of queries by block; those of keys and values, too,
+/// where a head is wider than a block, as often as the keys are split (`attention_backward.cu`, the keys splitting heuristic).
+fn efficient_workspace(setup: &Setup, heads: u64, tokens: u64) -> u64 {
+    const KEYS: u64 = 64;
+    let width = setup.model.head_dim;
+    // Turing's shared memory holds blocks of 64 queries, Volta's of 128 for wide heads (`cutlassB.h`).
+    let queries = if width > 64 && setup.device.compute_capability == Some((7, 0)) { 128 } else { 64 };
+    let widest = [32, 64, 128].into_iter().find(|&most| width <= most).unwrap_or(u64::MAX);
+    let by_query = tokens.div_ceil(queries) * width.div_ceil(KEYS) * (queries * KEYS + 4);
+    let by_key = if widest <= queries {
+        0
+    } else {
+        let splits = tokens.div_ceil(KEYS).min(200 / heads.max(1)).max(1);
+        2 * splits * tokens.next_multiple_of(KEYS) * width.next_multiple_of(queries)
+    };
+    heads * (by_query + by_key) * 4 + heads * tokens * 4
 }
 
 /// L2 caches: 50 MiB on H100, 60 MiB on H200, 40 MiB on A100, 126 MiB on B200 (NVIDIA's architecture papers, `cudaDeviceProp::l2CacheSize`).
