@@ -61,9 +61,8 @@ fn forward<'a>(
     tables: &mut Vec<Tensor>,
 ) -> Tensor {
     let mut hidden = tape.new_tensor(sizes.hidden, sizes.dtype);
-    if sizes.shape.checkpointing || sizes.layers == Layers::Pieces {
-        tape.leaf(&mut hidden, ACTIVATION_GRADIENTS, true);
-    }
+    // A gradient is asked for with and without checkpoints (`enable_input_require_grads`).
+    tape.leaf(&mut hidden, ACTIVATION_GRADIENTS, true);
     if sizes.layers == Layers::Pieces {
         *tables = pieces::positions(tape, sizes);
     } else if tables.is_empty() {

@@ -48,6 +48,7 @@ pub(super) fn projections<'a>(
     let made = tape.custom_many(made.into(), &inputs(x, &names), &[x], move |tape, saved, _| {
         let mut gradients = Gradients::new(tape, sizes, &names);
         let low = names.map(|_| tape.new_tensor(sizes.low(), sizes.dtype));
+        tape.product();
         for projection in names {
             drop(dense(tape, projection, sizes.dtype));
         }
@@ -74,6 +75,7 @@ pub(super) fn output<'a>(
     tape.custom(y, &inputs(x, &[projection]), &[x], move |tape, _, _| {
         let mut gradients = Gradients::new(tape, sizes, &[projection]);
         let _low = tape.new_tensor(sizes.low(), sizes.dtype);
+        tape.product();
         let weight = dense(tape, projection, sizes.dtype);
         let input = tape.new_tensor(sizes.query, sizes.dtype);
         drop(weight);
@@ -111,6 +113,7 @@ pub(super) fn mlp<'a>(
         let casts = copies(tape, sizes, &names);
         scratch.unpack(tape, down, sizes.dtype);
         let inner = tape.new_tensor(sizes.inner, sizes.dtype);
+        tape.product();
         drop(tape.new_tensor(sizes.low(), sizes.dtype));
         let mut gradients = Gradients { copies: casts, made: copies(tape, sizes, &names) };
         let _low = [(); 2].map(|()| tape.new_tensor(sizes.low(), sizes.dtype));

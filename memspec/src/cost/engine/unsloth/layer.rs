@@ -7,6 +7,7 @@ use super::super::super::Part;
 use super::super::super::torch::{Tape, Tensor};
 use super::super::trl::DENSE;
 use super::super::trl::weights::DecoderBlock;
+use super::sizes::Kernel;
 use super::{ADAPTER_COPIES, Sizes, compile};
 use crate::model::Dtype;
 
@@ -85,32 +86,71 @@ fn attention(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, part: Par
     } else {
         drop(keys);
     }
-    let padded_queries = tape.new_as(part, sizes.query_padded, dtype);
-    let padded_keys = tape.new_as(part, sizes.key_padded, dtype);
-    drop(rotated_keys);
-    let padded_values = tape.new_as(part, sizes.key_padded, dtype);
-    drop(values);
-    let words = [(); 2].map(|()| tape.new_as(part, 1, Dtype::I64));
-    let output = tape.new_as(part, sizes.query_padded, dtype);
-    let log_sums = tape.new_as(part, sizes.log_sums, Dtype::F32);
-    saved.attention.extend(words);
-    saved.attention.extend([padded_queries, padded_keys, padded_values, output, log_sums]);
-    // The rotated queries' buffer takes the attention's output by rows, the queries' its projection and then the second norm's output.
-    drop(unpacked_query);
-    let second_norm = if model.qk_norm {
+    // Queries of which only the rotated ones are read again leave their buffer.
+    let spare = if model.qk_norm {
         saved.head_norms.push(queries);
-        tape.new_as(part, sizes.hidden, dtype)
-    } else if sizes.query == sizes.hidden {
-        queries
+        None
     } else {
-        drop(queries);
-        tape.new_as(part, sizes.hidden, dtype)
+        Some(queries)
+    };
+    let attended = attend(tape, sizes, part, Projected { rotated, rotated_keys, values, spare });
+    saved.attention = attended.saved;
+    drop(unpacked_query);
+    let second_norm = match attended.spare.filter(|spare| spare.elements == sizes.hidden) {
+        Some(spare) => spare,
+        None => tape.new_as(part, sizes.hidden, dtype),
     };
     saved.residual = Some(tape.new_as(part, sizes.hidden, dtype));
     saved.norms.push(tape.new_as(part, shape.rows, Dtype::F32));
     saved.normed_2 = Some(second_norm);
-    saved.attended = sizes.adapted("o_proj").then_some(rotated);
+    saved.attended = attended.by_rows.filter(|_| sizes.adapted("o_proj"));
     saved.normed = qkv.then_some(normed);
+}
+
+/// What attention reads, and a buffer of the queries' size that nothing needs.
+struct Projected {
+    rotated: Tensor,
+    rotated_keys: Tensor,
+    values: Tensor,
+    spare: Option<Tensor>,
+}
+
+/// What attention leaves.
+struct Attended {
+    saved: Vec<Tensor>,
+    /// The output by rows, where it is a tensor of its own.
+    by_rows: Option<Tensor>,
+    /// The buffer for what follows: the attention's projection, then the second norm's output.
+    spare: Option<Tensor>,
+}
+
+fn attend(tape: &mut Tape<'_>, sizes: &Sizes, part: Part, projected: Projected) -> Attended {
+    let Projected { rotated, rotated_keys, values, spare } = projected;
+    let new = |tape: &mut Tape<'_>, elements| tape.new_as(part, elements, sizes.dtype);
+    let (mut saved, by_rows, spare) = match sizes.kernel {
+        Kernel::Cudnn => {
+            let queries = new(tape, sizes.query_padded);
+            let keys = new(tape, sizes.key_padded);
+            drop(rotated_keys);
+            let padded_values = new(tape, sizes.key_padded);
+            drop(values);
+            // The rotated queries' buffer takes the output by rows.
+            (vec![queries, keys, padded_values], Some(rotated), spare)
+        }
+        // The output is stored by rows already.
+        Kernel::Flash => (vec![rotated, rotated_keys, values], None, spare),
+        Kernel::Efficient => {
+            let keys = spare.unwrap_or_else(|| new(tape, sizes.query));
+            drop(rotated_keys);
+            let repeated_values = new(tape, sizes.query);
+            drop(values);
+            (vec![new(tape, sizes.query), keys, repeated_values], None, Some(rotated))
+        }
+    };
+    let words = [(); 2].map(|()| tape.new_as(part, 1, Dtype::I64));
+    saved.push(new(tape, sizes.query_padded));
+    saved.push(tape.new_as(part, sizes.log_sums, Dtype::F32));
+    Attended { saved: words.into_iter().chain(saved).collect(), by_rows, spare }
 }
 
 fn mlp(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, part: Part, first: bool, saved: &mut Saved) -> Tensor {

@@ -7,6 +7,7 @@ use super::super::super::torch::{Tape, Tensor};
 use super::super::trl::weights::DecoderBlock;
 use super::super::trl::{ACTIVATION_GRADIENTS, DENSE};
 use super::layer::Saved;
+use super::sizes::Kernel;
 use super::{ADAPTER_COPIES, Sizes, compile};
 use crate::model::Dtype;
 
@@ -86,15 +87,7 @@ fn attention(
     let unpacked = sizes.unpacked(block, "o_proj").map(|elements| tape.new_as(DENSE, elements, dtype));
     gradients.copies(tape, sizes, block, &["o_proj"]);
     gradients.make(tape, sizes, block, &["o_proj"]);
-    let output = tape.new_as(part, sizes.query_padded, dtype);
-    let queries = tape.new_as(part, sizes.query_padded, dtype);
-    let keys = [(); 2].map(|()| tape.new_as(part, sizes.key_padded, dtype));
-    let workspace = tape.new_as(part, sizes.attention_workspace, Dtype::U8);
-    drop((workspace, output));
-    saved.attention.clear();
-    let rotated_keys = [(); 2].map(|()| tape.new_as(part, sizes.key, dtype));
-    let rotated = tape.new_as(part, sizes.query, dtype);
-    drop((queries, keys));
+    let (rotated, rotated_keys) = attend(tape, sizes, saved);
     saved.head_norms.clear();
     gradients.copies(tape, sizes, block, &["q_proj", "k_proj", "v_proj"]);
     compile::time_a_kernel(tape, sizes, first);
@@ -112,6 +105,45 @@ fn attention(
     drop(rotated);
     saved.norms.clear();
     drop(norm_gradient);
+}
+
+/// Attention and the rotation back: the gradient of the queries before it, and those of keys and values.
+fn attend(tape: &mut Tape<'_>, sizes: &Sizes, saved: &mut Saved) -> (Tensor, [Tensor; 2]) {
+    let part = ACTIVATION_GRADIENTS;
+    let new = |tape: &mut Tape<'_>, elements| tape.new_as(part, elements, sizes.dtype);
+    let (queries, keys) = match sizes.kernel {
+        Kernel::Cudnn | Kernel::Flash => (sizes.query_padded, sizes.key_padded),
+        Kernel::Efficient => (sizes.query, sizes.query),
+    };
+    let output = new(tape, queries);
+    let of_queries = new(tape, queries);
+    let [of_keys, of_values] = [(); 2].map(|()| new(tape, keys));
+    drop(tape.new_as(part, sizes.attention_workspace, Dtype::U8));
+    match sizes.kernel {
+        Kernel::Cudnn => {
+            drop(output);
+            saved.attention.clear();
+            let turned_keys = [(); 2].map(|()| new(tape, sizes.key));
+            let turned = new(tape, sizes.query);
+            drop((of_queries, of_keys, of_values));
+            (turned, turned_keys)
+        }
+        Kernel::Flash => {
+            saved.attention.clear();
+            let turned_keys = new(tape, sizes.key);
+            drop((of_keys, of_queries));
+            // Written where the output's gradient was.
+            (output, [turned_keys, of_values])
+        }
+        Kernel::Efficient => {
+            drop(output);
+            saved.attention.clear();
+            // Sums over the query heads of a key head; the queries' are written over the keys', the values' over the keys' sum.
+            let turned_keys = [(); 2].map(|()| new(tape, sizes.key));
+            drop((of_queries, of_values));
+            (of_keys, turned_keys)
+        }
+    }
 }
 
 /// Gradients of the layer's adapters on their way to the parameters.

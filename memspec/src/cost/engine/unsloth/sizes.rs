@@ -220,8 +220,8 @@ fn workspace(setup: &Setup, kernel: Kernel, batch: u64, tokens: u64) -> u64 {
 fn efficient_workspace(setup: &Setup, heads: u64, tokens: u64) -> u64 {
     const KEYS: u64 = 64;
     let width = setup.model.head_dim;
-    // Turing's shared memory holds blocks of 64 queries, Volta's of 128 for wide heads (`cutlassB.h`).
-    let queries = if width > 64 && setup.device.compute_capability == Some((7, 0)) { 128 } else { 64 };
+    // For wide heads blocks of 128 queries, which Turing's shared memory does not hold (`kernels/cutlassB.h`).
+    let queries = if width > 64 && setup.device.compute_capability != Some((7, 5)) { 128 } else { 64 };
     let widest = [32, 64, 128].into_iter().find(|&most| width <= most).unwrap_or(u64::MAX);
     let by_query = tokens.div_ceil(queries) * width.div_ceil(KEYS) * (queries * KEYS + 4);
     let by_key = if widest <= queries {
