@@ -63,6 +63,7 @@ pub const KEYS: &[&str] = &[
     "trace",
     "code",
     "text",
+    "without",
 ];
 
 /// Blocks that a job may ask for: far more than any model has, few enough to replay at once.
@@ -346,8 +347,12 @@ fn train(
         accumulate: count(fields, "accum", 1)?,
         checkpointing: one(if recomputed { Checkpointing::Block } else { Checkpointing::None }),
         activation_offload: one(engine == EngineName::Unsloth && checkpoint == Checkpoint::Unsloth),
-        // The script gives `attn` to TRL alone; Unsloth takes its own.
-        attention: one(if engine == EngineName::Trl { attention } else { Attention::Auto }),
+        // The script gives `attn` to TRL alone; Unsloth takes PyTorch's, of which kernels may be switched off.
+        attention: one(match engine {
+            EngineName::Unsloth if without_cudnn(fields)? => Attention::Flash2,
+            EngineName::Unsloth => Attention::Auto,
+            _ => attention,
+        }),
         loss: one(LossKind::Auto),
         liger: one(liger),
         expandable_segments: one(fields.flag("expandable", false)?),
@@ -355,6 +360,15 @@ fn train(
         steps: one(Steps(fields.count("steps", 3, 1, 1 << 32)?)),
         ..Default::default()
     })
+}
+
+/// cuDNN's attention is switched off, which leaves FlashAttention.
+fn without_cudnn(fields: &Fields<'_>) -> Result<bool, JobError> {
+    match fields.get("without") {
+        None => Ok(false),
+        Some(kernels) if *kernels == serde_json::json!(["cudnn"]) => Ok(true),
+        Some(kernels) => Err(refuse("without", kernels, "[\"cudnn\"]".to_owned())),
+    }
 }
 
 /// Hugging Face's names (`transformers.training_args.OptimizerNames`) of the optimizers that are known.

@@ -30,8 +30,8 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
         return refuse("quantize", "the engine `unsloth` is costed for nf4, int8 and 16 bit weights");
     }
     let int8 = setup.quantize.as_ref().is_some_and(|quantize| quantize.kind == QuantizeKind::Int8);
-    if int8 && !matches!(model.family, Family::Llama | Family::Mistral | Family::Qwen2) {
-        return refuse("quantize", "int8 under Unsloth is costed for Llama, Mistral and Qwen2");
+    if int8 && !matches!(model.family, Family::Llama | Family::Mistral) {
+        return refuse("quantize", "int8 under Unsloth is costed for Llama and Mistral");
     }
     if setup.data.padding == Padding::None
         && (int8 || setup.adapter.is_none() || model.family == Family::Phi3)
