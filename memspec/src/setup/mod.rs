@@ -293,6 +293,11 @@ impl Setup {
         self.data.drawn.map_or((u64::from(self.train.micro_batch), self.data.context), |drawn| drawn.largest)
     }
 
+    /// Samples and tokens of a batch of the evaluation, where there is one. How long its samples are is not counted: as long as is kept.
+    pub fn evaluation_batch(&self) -> Option<(u64, u64)> {
+        self.eval.as_ref().map(|eval| (u64::from(eval.micro_batch), self.data.context))
+    }
+
     /// Devices that share the work; 1 without `parallel`.
     pub fn world(&self) -> u64 {
         self.parallel.map_or(1, |parallel| parallel.world())

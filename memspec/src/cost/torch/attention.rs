@@ -47,7 +47,9 @@ impl<'a> Tape<'a> {
         let bias = mask.map(|mask| self.new_tensor(mask.elements, q.dtype));
         let out = self.new_tensor(q.elements, q.dtype).rows_first(q.rows_first);
         let statistics = shape.rows() * shape.heads;
-        let logsumexp = self.new_tensor(statistics, Dtype::F32);
+        // Asked for only where a gradient is (`_scaled_dot_product_cudnn_attention`, `compute_log_sumexp`).
+        let differentiated = self.grad_enabled && [&q, &k, &v].into_iter().any(Tensor::requires_grad);
+        let logsumexp = self.new_tensor(if differentiated { statistics } else { 0 }, Dtype::F32);
         let (seed, offset) = (self.new_tensor(1, Dtype::I64), self.new_tensor(1, Dtype::I64));
         let mut saved = vec![&q, &k, &v, &out, &logsumexp, &seed, &offset];
         saved.extend(&bias);
@@ -90,15 +92,16 @@ impl<'a> Tape<'a> {
         mask: Option<&Tensor>,
     ) -> (Tensor, Tensor) {
         let (queries, dtype) = (q.elements, q.dtype);
-        let (mut q, mut k, mut v) = (q.clone(), k.clone(), v.clone());
+        let (mut k, mut v) = (k.clone(), v.clone());
         if shape.heads != shape.kv_heads {
             k = self.repeat(&k, queries);
             v = self.repeat(&v, queries);
         }
-        if shape.batch > 1 {
-            q = self.copy(&q);
-        }
-        let mut weights = self.batched_product(&q, &k, shape.scores());
+        let mut weights = {
+            // The product's own copy, rows of a head together.
+            let q = if shape.batch > 1 { self.copy(q) } else { q.clone() };
+            self.batched_product(&q, &k, shape.scores())
+        };
         weights = self.scale(&weights);
         if let Some(mask) = mask {
             weights = self.add(&weights, mask);

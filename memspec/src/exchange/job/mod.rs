@@ -59,6 +59,9 @@ pub const KEYS: &[&str] = &[
     "reshard",
     "offload",
     "storage",
+    "evaluate",
+    "save",
+    "merge",
     "gb",
     "trace",
 ];
@@ -135,6 +138,8 @@ impl Job {
             model: Some(name.into()),
             engine: Some(engine.into()),
             data: Some(data(&fields, &model)?),
+            eval: Some(evaluation(&fields, engine)?),
+            save: Some(saving(&fields)?),
             train: Some(train(&fields, engine, precision, parallel.as_ref())?),
             parallel,
             quantize,
@@ -284,12 +289,27 @@ fn data(fields: &Fields<'_>, model: &Architecture) -> Result<plan::Data, JobErro
     if images > 0 && size.is_none() {
         return Err(JobError::Missing { key: "image_px", why: "the images' size, such as \"1344x896\"".to_owned() });
     }
+    let evaluates = fields.count("evaluate", 0, 0, 1 << 20)? > 0;
     Ok(plan::Data {
+        eval_path: evaluates.then(|| Choice::One("made up, as its samples".into())),
         context: one(Tokens(fields.count("seq", 1024, 1, 1 << 26)?)),
         images: one(images),
         image_size: size.filter(|_| images > 0).map(Choice::One),
         ..Default::default()
     })
+}
+
+/// 0: no evaluation. 8 is the trainer's default, which Unsloth takes for unset.
+fn evaluation(fields: &Fields<'_>, engine: EngineName) -> Result<plan::Eval, JobError> {
+    let batch = fields.count("evaluate", 0, 0, 1 << 20)? as u32;
+    let unset = batch == 0 || (engine == EngineName::Unsloth && batch == 8);
+    Ok(plan::Eval { micro_batch: (!unset).then_some(Choice::One(batch)), ..Default::default() })
+}
+
+/// Every run's estimate has a checkpoint; whether the script wrote one decides what was measured.
+fn saving(fields: &Fields<'_>) -> Result<plan::Save, JobError> {
+    fields.flag("save", false)?;
+    Ok(plan::Save { merge: one(fields.flag("merge", false)?), ..Default::default() })
 }
 
 fn checkpoint(fields: &Fields<'_>) -> Result<Checkpoint, JobError> {

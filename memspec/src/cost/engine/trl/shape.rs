@@ -69,6 +69,10 @@ pub(crate) struct Shape {
     pub(crate) patches: u64,
     /// How devices share the run.
     pub(crate) sharing: Sharing,
+    /// The same for a batch of the evaluation, where there is one.
+    pub(crate) evaluation: Option<Box<Shape>>,
+    /// The adapter is merged into the base when training is over.
+    pub(crate) merge: bool,
 }
 
 impl Shape {
@@ -88,7 +92,7 @@ impl Shape {
             None => Stored::Dense,
         };
         let zero = matches!(Sharing::new(setup), Sharing::Zero { .. });
-        Ok(Self {
+        let training = Self {
             attention: AttentionShape { batch, tokens, heads: model.heads, kv_heads: model.kv_heads },
             rows: batch * tokens,
             // The first micro batch makes the gradients, the last one ends the step; all between are alike.
@@ -121,8 +125,24 @@ impl Shape {
             multiprocessors: multiprocessors(setup),
             patches: patches(setup, batch),
             sharing: Sharing::new(setup),
+            evaluation: None,
+            merge: setup.save.merge && setup.adapter.is_some(),
             model,
-        })
+        };
+        let evaluation = setup.evaluation_batch().map(|(samples, tokens)| Box::new(training.evaluating(samples, tokens, setup)));
+        Ok(Self { evaluation, ..training })
+    }
+
+    /// This run's evaluation: a batch of its own, and no checkpoints, which are for training (`transformers/modeling_layers.py`,
+    /// `GradientCheckpointingLayer.__call__`).
+    fn evaluating(&self, samples: u64, tokens: u64, setup: &Setup) -> Self {
+        Self {
+            attention: AttentionShape { batch: samples, tokens, ..self.attention },
+            rows: samples * tokens,
+            checkpointing: false,
+            patches: patches(setup, samples),
+            ..self.clone()
+        }
     }
 
     /// How many blocks each stack has.

@@ -71,6 +71,14 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if special && setup.world() > 1 {
         return refuse("parallel", "experts and vision towers on several cards are not costed yet".to_owned());
     }
+    if setup.save.merge && setup.adapter.is_some() {
+        if model.experts.is_some() {
+            return refuse("save.merge", "merging into a mixture of experts is not costed yet".to_owned());
+        }
+        if setup.world() > 1 {
+            return refuse("save.merge", "merging is costed on one card: merge in a process of its own".to_owned());
+        }
+    }
     if let (Some(vision), Some(size)) = (&model.vision, setup.data.image_size)
         && let Err(problem) = vision.patches(u64::from(size.width), u64::from(size.height))
     {
