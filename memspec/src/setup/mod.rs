@@ -42,6 +42,8 @@ pub struct Setup {
     pub output: Option<PathBuf>,
     /// Seed of initial adapters and of the order of samples.
     pub seed: u64,
+    /// It trains. A plan that has a `serve` block and nothing about training only serves, and that is what it costs.
+    pub trains: bool,
     /// The devices that share the work; `None`: one does it.
     pub parallel: Option<Parallel>,
     /// How the base weights are packed; `None`: not.

@@ -89,6 +89,7 @@ pub(crate) fn resolve_found(
         engine,
         output: one(&plan.output).map(|path| base.join(path)),
         seed: one(&plan.seed).unwrap_or(42),
+        trains: trains(plan),
         parallel: plan.parallel.as_ref().map(parallel),
         quantize: plan.quantize.as_ref().map(|block| quantize(block, engine, precision)),
         adapter,
@@ -234,6 +235,18 @@ fn eval(plan: &Plan, base: &Path, engine: EngineName) -> Option<Eval> {
         every: one(&block.every).map(|steps| steps.0),
         micro_batch: one(&block.micro_batch).unwrap_or(default),
     })
+}
+
+/// Anything about training, or nothing about serving either.
+fn trains(plan: &Plan) -> bool {
+    let training = plan.parallel.is_some()
+        || plan.quantize.is_some()
+        || plan.adapter.is_some()
+        || plan.data.is_some()
+        || plan.train.is_some()
+        || plan.eval.is_some()
+        || plan.save.is_some();
+    training || plan.serve.is_none()
 }
 
 fn serve(block: &plan::Serve, context: u64) -> Serve {

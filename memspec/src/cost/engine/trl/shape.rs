@@ -129,7 +129,8 @@ impl Shape {
             merge: setup.save.merge && setup.adapter.is_some(),
             model,
         };
-        let evaluation = setup.evaluation_batch().map(|(samples, tokens)| Box::new(training.evaluating(samples, tokens, setup)));
+        let evaluation =
+            setup.evaluation_batch().map(|(samples, tokens)| Box::new(training.evaluating(samples, tokens, setup)));
         Ok(Self { evaluation, ..training })
     }
 

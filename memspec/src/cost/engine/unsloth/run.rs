@@ -97,7 +97,8 @@ impl Run<'_> {
         tape.at(None);
         let norms = tape.new_as(ACTIVATIONS, sizes.shape.rows, Dtype::F32);
         let normed = tape.new_as(ACTIVATIONS, sizes.hidden, bf16);
-        let gradient = if sizes.stock { stock_loss::forward(tape, sizes, true) } else { loss::forward(tape, sizes, true) };
+        let gradient =
+            if sizes.stock { stock_loss::forward(tape, sizes, true) } else { loss::forward(tape, sizes, true) };
         drop(normed);
         if step == 0 {
             // Unsloth's trainer empties the cache after the forward of every 250th step, the first among them

@@ -381,7 +381,10 @@ impl Groups {
                 self.copy_out(tape, group);
                 drop(gathered);
             }
-            if let Some(previous) = previous.or_else(|| self.left_over()).filter(|group| !group.is_unsharded() && group.pending.borrow().is_none()) {
+            if let Some(previous) = previous
+                .or_else(|| self.left_over())
+                .filter(|group| !group.is_unsharded() && group.pending.borrow().is_none())
+            {
                 *previous.pending.borrow_mut() = Some(self.all_gather(tape, previous));
             }
             vec![gradients[0].clone()]
