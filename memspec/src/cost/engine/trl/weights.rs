@@ -3,6 +3,8 @@
 use super::super::super::expand::Blocks;
 use super::super::super::torch::{Leaf, Tape, Tensor};
 use super::super::super::{Block, Part, Stack};
+use super::parallel::{self, Sharing};
+use super::parallel::tensor::Axis;
 use super::shape::Stored;
 use super::vision::{Tower, TowerBlock};
 use super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS};
@@ -53,6 +55,8 @@ pub(crate) struct Linear {
     pub(crate) bias: Option<Parameter>,
     /// The matrices A and B.
     pub(crate) adapter: Option<[Parameter; 2]>,
+    /// Set where ranks have parts of it.
+    pub(crate) split: Option<Axis>,
 }
 
 impl Linear {
@@ -64,6 +68,7 @@ impl Linear {
             weight,
             bias,
             adapter: None,
+            split: None,
         }
     }
 }
@@ -105,16 +110,7 @@ impl Model {
     /// Every parameter that is not packed, in the model's order.
     pub(super) fn for_each_parameter(&mut self, mut f: impl FnMut(&mut Parameter)) {
         f(&mut self.embedding);
-        for block in &mut self.blocks {
-            for linear in block.input.iter_mut().chain(std::iter::once(&mut block.output)).chain(&mut block.mlp) {
-                if let Weight::Dense(weight) = &mut linear.weight {
-                    f(weight);
-                }
-                linear.bias.iter_mut().for_each(&mut f);
-                linear.adapter.iter_mut().flatten().for_each(&mut f);
-            }
-            block.head_norms.iter_mut().flatten().chain(&mut block.norms).for_each(&mut f);
-        }
+        self.blocks.iter_mut().for_each(|block| block.for_each_parameter(&mut f));
         f(&mut self.norm);
         self.head.iter_mut().for_each(f);
     }
@@ -154,9 +150,10 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
     let model = &shape.model;
     let mut loader = Loader { tape, shape, code_map: false };
     loader.warm_up();
-    let matrix = (model.vocab, model.hidden);
-    let head = (!model.tied_embeddings).then(|| loader.parameter(EMBEDDING, matrix, false));
-    let embedding = loader.parameter(EMBEDDING, matrix, true);
+    let words = shape.sharing.words(model.vocab);
+    let head = (!model.tied_embeddings).then(|| loader.parameter(EMBEDDING, (words, model.hidden), false));
+    let words = if model.tied_embeddings { words } else { model.vocab };
+    let embedding = loader.parameter(EMBEDDING, (words, model.hidden), true);
     let blocks_of_tower = blocks.vision;
     let blocks: Vec<DecoderBlock> = (0..blocks.text).map(|index| loader.decoder_block(index as u16)).collect();
     loader.tape.at(None);
@@ -172,6 +169,18 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
 }
 
 impl DecoderBlock {
+    /// Every parameter that is not packed, in the module's order.
+    pub(super) fn for_each_parameter(&mut self, mut f: &mut impl FnMut(&mut Parameter)) {
+        for linear in self.input.iter_mut().chain(std::iter::once(&mut self.output)).chain(&mut self.mlp) {
+            if let Weight::Dense(weight) = &mut linear.weight {
+                f(weight);
+            }
+            linear.bias.iter_mut().for_each(&mut f);
+            linear.adapter.iter_mut().flatten().for_each(&mut f);
+        }
+        self.head_norms.iter_mut().flatten().chain(&mut self.norms).for_each(&mut f);
+    }
+
     /// What is trained, in the order of the module's parameters.
     fn trained(&self) -> Vec<Trained> {
         let linears = self.input.iter().chain([&self.output]).chain(&self.mlp);
@@ -244,7 +253,8 @@ impl Loader<'_, '_, '_> {
         // With a process group, what the tensor-parallel plan names counts once for all ranks (`modeling_utils.py:4967`), even where nothing is split.
         let world = self.shape.sharing.world();
         let head = if model.tied_embeddings { 0 } else { model.vocab * model.hidden };
-        let (linears, rest) = (linears / world, rest - head + head / world);
+        let split = matches!(self.shape.sharing, Sharing::Tensor { .. });
+        let (linears, rest) = (if split { linears } else { linears / world }, rest - head + head / world);
         let linear_bytes = match self.shape.stored {
             Stored::Dense => linears * element,
             Stored::Nf4 { .. } => linears / 2,
@@ -295,6 +305,9 @@ impl Loader<'_, '_, '_> {
             .zip(biases)
             .map(|((shape, weight), bias)| Linear::new(shape, weight, bias))
             .collect();
+        if matches!(self.shape.sharing, Sharing::Tensor { .. }) {
+            linears.iter_mut().for_each(|linear| linear.split = Some(Axis::of(&linear.name)));
+        }
         let mlp = linears.split_off(count);
         // Every architecture's attention ends with its output projection.
         let output = linears.remove(count - 1);
@@ -392,6 +405,9 @@ impl Loader<'_, '_, '_> {
 
     fn parameter(&mut self, part: Part, shape: (u64, u64), embedding: bool) -> Parameter {
         let mut tensor = self.tape.new_as(part, shape.0 * shape.1, self.shape.dtype);
+        if let Some(zero) = self.shape.sharing.loads_in_parts() {
+            tensor = parallel::partition(self.tape, zero, tensor);
+        }
         let trained = self.shape.full.then(|| {
             let leaf = self.tape.leaf(&mut tensor, GRADIENTS, false);
             Trained { leaf, shape, embedding, block: self.tape.block(), stepped: None }
