@@ -133,6 +133,9 @@ fn nccl(setup: &Setup) -> Interval {
     let (first, most) = match parallel.kind {
         ParallelKind::Fsdp2 if setup.quantize.is_none() => (968 * MIB, 1224 * MIB),
         ParallelKind::Fsdp2 => (844 * MIB, 844 * MIB),
+        // DeepSpeed also broadcasts the model, unless it is in parts.
+        ParallelKind::Zero1 | ParallelKind::Zero2 => (1334 * MIB, 1334 * MIB),
+        ParallelKind::Zero3 => (1044 * MIB, 1044 * MIB),
         _ => (848 * MIB, 848 * MIB),
     };
     let switched = setup.device.compute_capability.is_some_and(|(major, _)| matches!(major, 9 | 10));

@@ -3,6 +3,7 @@
 use super::super::super::torch::{Tape, Tensor};
 use super::attention::{self, Positions};
 use super::parallel::Wrapper;
+use super::parallel::tensor::Split;
 use super::weights::{DecoderBlock, Model};
 use super::{ACTIVATION_GRADIENTS, INPUTS, POSITIONS, Shape, experts, mlp, norm, sinks, vision};
 use crate::model::{Dtype, Family};
@@ -63,7 +64,8 @@ fn embed<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model) -> Tensor 
     let elements = shape.rows * shape.model.hidden;
     let mut x = tape.new_tensor(elements, model.embedding.tensor.dtype);
     if shape.full {
-        let (weights, dtype) = (model.embedding.tensor.elements, x.dtype);
+        let (weights, dtype) = (shape.model.vocab * shape.model.hidden, x.dtype);
+        let words = Some(model.embedding.tensor.elements).filter(|&words| words < weights);
         return tape.custom(x, &[&model.embedding.tensor], &[], move |tape, _, _| {
             let gradient = tape.new_tensor(weights, dtype);
             if shape.rows > SORTED_EMBEDDING {
@@ -72,7 +74,10 @@ fn embed<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model) -> Tensor 
                 let _sums = tape.new_tensor(segments * shape.model.hidden, Dtype::F32);
                 let _sort: Vec<Tensor> = (0..6).map(|_| tape.new_tensor(shape.rows, Dtype::I64)).collect();
             }
-            vec![Some(gradient)]
+            vec![Some(match words {
+                Some(words) => Split::embedding_gradient(tape, gradient, words),
+                None => gradient,
+            })]
         });
     }
     if shape.checkpointing {

@@ -151,8 +151,13 @@ fn train<'a>(
             tape.backward(loss);
             wrapper.end_backward(tape, micro == shape.accumulate);
         }
-        tape.enter(PhaseName::Optimizer);
+        if !shape.sharing.steps_in_backward() {
+            tape.enter(PhaseName::Optimizer);
+        }
         optimizer::step(tape, shape, model, wrapper, &mut states);
+        if shape.sharing.steps_in_backward() {
+            tape.enter(PhaseName::Optimizer);
+        }
     }
     tape.recording()
 }

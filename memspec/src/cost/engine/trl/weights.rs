@@ -159,6 +159,9 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
     loader.tape.at(None);
     let norm = loader.parameter(WEIGHTS, (1, model.hidden), false);
     let tower = model.vision.as_ref().map(|vision| loader.tower(vision, blocks_of_tower));
+    if let Some(zero) = shape.sharing.loads_in_parts() {
+        parallel::fill(loader.tape, zero, model.vocab * model.hidden, shape.full);
+    }
     let frequencies = [(); 2].map(|()| loader.tape.new_as(WEIGHTS, model.head_dim / 2, Dtype::F32));
     let mut trained = Vec::new();
     trained.extend(embedding.trained);
@@ -252,7 +255,8 @@ impl Loader<'_, '_, '_> {
         let rest = model.parameters() - linears;
         // With a process group, what the tensor-parallel plan names counts once for all ranks (`modeling_utils.py:4967`), even where nothing is split.
         let world = self.shape.sharing.world();
-        let head = if model.tied_embeddings { 0 } else { model.vocab * model.hidden };
+        // A head is in the plan, and so is a tied embedding (`transformers/configuration_utils.py:353`).
+        let head = model.vocab * model.hidden;
         let split = matches!(self.shape.sharing, Sharing::Tensor { .. });
         let (linears, rest) = (if split { linears } else { linears / world }, rest - head + head / world);
         let linear_bytes = match self.shape.stored {

@@ -18,7 +18,7 @@ use crate::setup::{Parallel, Setup};
 
 pub(crate) use ddp::Reducer;
 pub(crate) use fsdp2::Groups;
-pub(crate) use zero::{Gathered, Partition, Zero, partition};
+pub(crate) use zero::{Gathered, Partition, Zero, fill, partition};
 
 /// How devices share a run of this engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,11 @@ impl Sharing {
     /// All blocks allocate alike, so few stand for all; ZeRO's buckets and what it gathers ahead go across blocks.
     pub(super) fn repeats(self) -> bool {
         !matches!(self, Self::Zero(_))
+    }
+
+    /// DeepSpeed's engine steps at the end of the last backward pass (`accelerate/utils/deepspeed.py`, `DeepSpeedEngineWrapper.backward`).
+    pub(super) fn steps_in_backward(self) -> bool {
+        matches!(self, Self::Zero(_))
     }
 
     /// Parameters are in parts from the moment they are made.

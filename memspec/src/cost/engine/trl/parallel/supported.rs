@@ -21,9 +21,20 @@ fn refuse(setting: &'static str, what: &str) -> Result<(), CostError> {
 }
 
 fn fsdp2(setup: &Setup, parallel: Parallel) -> Result<(), CostError> {
+    // Measured: "Operator bitsandbytes.optimizer_update_32bit.default does not have a sharding strategy registered", and for Adafactor "aten.add_.Tensor got mixed
+    // torch.Tensor and DTensor".
+    match setup.train.optimizer {
+        OptimizerKind::Adamw | OptimizerKind::AdamwForeach | OptimizerKind::Sgd => {}
+        OptimizerKind::Adafactor => {
+            return refuse("train.optimizer", "transformers' Adafactor fails on FSDP2's shards: `optimizer = adamw`");
+        }
+        _ => {
+            return refuse("train.optimizer", "bitsandbytes' optimizers fail on FSDP2's shards: `optimizer = adamw`");
+        }
+    }
     match setup.quantize.as_ref() {
-        // `torch/distributed/fsdp/_fully_shard/_fsdp_param.py`, `_init_sharded_param`: `nn.Parameter(shard)` asks for a gradient at first, which only
-        // floating types can have.
+        // `torch/distributed/fsdp/_fully_shard/_fsdp_param.py`, `_init_sharded_param`: `nn.Parameter(shard)`. Measured: "Creating a Parameter from an instance of
+        // type Int8Params requires that detach() returns an instance of the same type".
         Some(quantize) if quantize.kind == QuantizeKind::Int8 => {
             refuse("quantize", "FSDP2 cannot shard int8 weights: use nf4, or `parallel ddp`")
         }

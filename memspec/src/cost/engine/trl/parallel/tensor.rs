@@ -57,6 +57,14 @@ impl Split {
         if self.tied { reduced(tape, &x) } else { x }
     }
 
+    /// The gradient of a tied embedding is made whole; this rank's words of it are cut out, and added to the head's (`embedding_dense_backward` of a `DTensor`).
+    pub(crate) fn embedding_gradient(tape: &mut Tape<'_>, whole: Tensor, words: u64) -> Tensor {
+        let cut = tape.new_tensor(words, whole.dtype);
+        let sum = tape.new_tensor(words, whole.dtype);
+        drop((whole, cut));
+        sum
+    }
+
     /// TRL gathers the head's weight (`trl/trainer/utils.py:1634`, `DTensor.full_tensor`); of its gradient a rank keeps its words.
     pub(super) fn whole_head(self, tape: &mut Tape<'_>, model: &Model) -> Tensor {
         let head = &model.head.as_ref().unwrap_or(&model.embedding).tensor;

@@ -10,13 +10,15 @@ pub(super) struct Bucket {
     dtype: Dtype,
     buffer: Option<Tensor>,
     elements: u64,
+    /// Elements of the largest gradient in it.
+    largest: u64,
     /// A gradient that is larger than the buffer.
     large: Option<Tensor>,
 }
 
 impl Bucket {
     pub(super) fn new(dtype: Dtype) -> Self {
-        Self { dtype, buffer: None, elements: 0, large: None }
+        Self { dtype, buffer: None, elements: 0, largest: 0, large: None }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -46,14 +48,16 @@ impl Bucket {
             self.large = gradient;
         }
         self.elements += elements;
+        self.largest = self.largest.max(elements);
     }
 
-    /// All gradients are exchanged by way of a flat copy, which ZeRO 3 spares where there is one; returns how many elements these were.
+    /// All gradients are exchanged by way of a flat copy, which ZeRO 3 spares where there is one; returns how many elements the largest has.
     pub(super) fn reduce(&mut self, tape: &mut Tape<'_>, spares: bool) -> u64 {
         if !(spares && self.large.is_some()) {
             drop(tape.new_as(BUCKET, self.elements, self.dtype));
         }
         self.large = None;
-        std::mem::take(&mut self.elements)
+        self.elements = 0;
+        std::mem::take(&mut self.largest)
     }
 }

@@ -1,11 +1,11 @@
 //! Which parameters are gathered when (`partitioned_param_coordinator.py`): the first pass records the order in which modules ask for theirs; from then on
 //! parameters are gathered ahead as long as fewer than so many are live, and kept where they are soon used again.
 //!
-//! A block's modules are taken together.
+//! A block's modules are taken together. The head, which TRL reads outside of its module, is the whole model's: gathered from the start of a pass to its end.
 
 use super::super::super::super::super::Part;
 use super::super::super::super::super::torch::{Tape, Tensor};
-use crate::model::Dtype;
+use super::Zero;
 
 /// Parameters on their way.
 const GATHERED: Part = Part { what: "all-gather buffers", setting: "parallel" };
@@ -52,10 +52,7 @@ struct Flight {
 /// The coordinator of one rank.
 #[derive(Debug)]
 pub(super) struct Coordinator {
-    dtype: Dtype,
-    world: u64,
-    /// Partitions come from host memory.
-    offload: bool,
+    zero: Zero,
     params: Vec<Param>,
     flights: Vec<Flight>,
     /// What each stage of a pass asks for, and how many modules it has.
@@ -66,25 +63,44 @@ pub(super) struct Coordinator {
     live: u64,
     /// The order is known.
     recorded: bool,
+    /// The head among the parameters.
+    head: usize,
+    /// What a checkpoint recomputes in backward stays until backward is over: frozen parameters are then the business of a module whose own backward never
+    /// ends (`update_recompute_parameters`, `release_backward_leftovers`).
+    holds: bool,
+}
+
+/// The parameters of a model.
+#[derive(Debug)]
+pub(super) struct Parameters {
+    /// Elements of each.
+    pub(super) sizes: Vec<u64>,
+    /// What each stage of a forward and a backward pass asks for, and how many modules it has.
+    pub(super) stages: Vec<(Vec<usize>, usize)>,
+    /// The head among them.
+    pub(super) head: usize,
+    /// Frozen ones are recomputed in backward.
+    pub(super) recomputed: bool,
 }
 
 impl Coordinator {
-    /// `sizes`: elements of each parameter; `stages`: of a forward and a backward pass.
-    pub(super) fn new(dtype: Dtype, world: u64, offload: bool, sizes: &[u64], stages: Vec<(Vec<usize>, usize)>) -> Self {
+    /// Nothing is gathered yet.
+    pub(super) fn new(zero: Zero, parameters: Parameters) -> Self {
+        let Parameters { sizes, stages, head, recomputed } = parameters;
         let order =
             stages.iter().enumerate().flat_map(|(at, stage)| stage.0.iter().map(move |&param| (param, at))).collect();
-        let param = |&elements: &u64| Param { elements, state: State::Partitioned, wanted: 0 };
+        let param = |elements| Param { elements, state: State::Partitioned, wanted: 0 };
         Self {
-            dtype,
-            world,
-            offload,
-            params: sizes.iter().map(param).collect(),
+            zero,
+            params: sizes.into_iter().map(param).collect(),
             flights: Vec::new(),
             stages,
             order,
             read: 0,
             live: 0,
             recorded: false,
+            head,
+            holds: recomputed,
         }
     }
 
@@ -94,20 +110,20 @@ impl Coordinator {
     }
 
     /// A forward pass begins (`reset_step`).
-    pub(super) fn reset(&mut self) {
+    pub(super) fn reset(&mut self, tape: &mut Tape<'_>) {
         self.read = 0;
         self.live = 0;
         self.params.iter_mut().for_each(|param| param.wanted = 0);
+        if self.recorded {
+            self.fetch(tape, self.head);
+        }
     }
 
     /// A stage begins: what it lacks is gathered and waited for, and more is gathered ahead (`fetch_sub_module`).
     pub(super) fn begin(&mut self, tape: &mut Tape<'_>, stage: usize) {
         let (wanted, modules) = self.stages[stage].clone();
-        let missing = |&param: &usize| matches!(self.params[param].state, State::Partitioned);
-        let missing: Vec<usize> = wanted.iter().copied().filter(missing).collect();
-        self.gather(tape, missing);
         for param in wanted {
-            self.wait(tape, param);
+            self.fetch(tape, param);
         }
         while self.order.get(self.read).is_some_and(|next| next.1 <= stage) {
             self.read += 1;
@@ -119,7 +135,7 @@ impl Coordinator {
     pub(super) fn end(&mut self, tape: &mut Tape<'_>, stage: usize) {
         let (wanted, modules) = self.stages[stage].clone();
         for param in wanted {
-            if !self.recorded || !(self.persists(param) || self.params[param].wanted > stage || self.again(param, stage)) {
+            if !(self.recorded && self.stays(param, stage)) && !(self.holds && self.is_backward(stage)) {
                 self.release(param);
             }
         }
@@ -143,6 +159,24 @@ impl Coordinator {
     /// The parameter is gathered.
     pub(super) fn is_available(&self, param: usize) -> bool {
         matches!(self.params[param].state, State::Available(_))
+    }
+
+    /// A stage of the backward pass: each comes after all of the forward pass, which are one for the embedding and one for each block.
+    fn is_backward(&self, stage: usize) -> bool {
+        2 * stage >= self.stages.len()
+    }
+
+    /// What is not let go after a stage: the head, small parameters, and what is used again soon, or was skipped by the queue since it was there.
+    fn stays(&self, param: usize, stage: usize) -> bool {
+        param == self.head || self.persists(param) || self.params[param].wanted > stage || self.again(param, stage)
+    }
+
+    /// A module's own parameter: gathered by itself, unless it is there or on its way.
+    fn fetch(&mut self, tape: &mut Tape<'_>, param: usize) {
+        if matches!(self.params[param].state, State::Partitioned) {
+            self.gather(tape, vec![param]);
+        }
+        self.wait(tape, param);
     }
 
     fn persists(&self, param: usize) -> bool {
@@ -190,13 +224,13 @@ impl Coordinator {
         if params.is_empty() {
             return;
         }
-        let part = |param: usize| self.params[param].elements.div_ceil(self.world);
+        let part = |param: usize| self.params[param].elements.div_ceil(self.zero.world);
         let parts: u64 = params.iter().map(|&param| part(param)).sum();
         tape.stream = ALL_GATHER;
-        let buffer = tape.new_as(GATHERED, parts * self.world, self.dtype);
+        let buffer = tape.new_as(GATHERED, parts * self.zero.world, self.zero.half);
         // From the host one after the other, then joined.
-        let from_host: Vec<Tensor> = if self.offload {
-            params.iter().map(|&param| tape.new_as(GATHERED, part(param), self.dtype)).collect()
+        let from_host: Vec<Tensor> = if self.zero.offload {
+            params.iter().map(|&param| tape.new_as(GATHERED, part(param), self.zero.half)).collect()
         } else {
             Vec::new()
         };
@@ -223,7 +257,7 @@ impl Coordinator {
                         buffer.storage.relabel(WHOLE);
                         buffer
                     }
-                    None => tape.new_as(WHOLE, self.params[param].elements, self.dtype),
+                    None => tape.new_as(WHOLE, self.params[param].elements, self.zero.half),
                 };
                 self.params[param].state = State::Available(whole);
             }

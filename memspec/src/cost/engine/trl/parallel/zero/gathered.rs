@@ -9,7 +9,7 @@ use super::super::super::optimizer::States;
 use super::super::super::weights::{Model, Parameter, Trained};
 use super::super::super::{ADAPTER, Shape, WEIGHTS};
 use super::bucket::Bucket;
-use super::coordinator::Coordinator;
+use super::coordinator::{Coordinator, Parameters};
 use super::{GRADIENT_PART, MASTER, Zero, cast_parameters, norms, step_flat, trained};
 use crate::model::Dtype;
 
@@ -23,7 +23,6 @@ pub(crate) struct Gathered {
     layers: usize,
     /// The place of the head among the parameters, and its elements.
     head: (usize, u64),
-    full: bool,
     sizes: BTreeMap<Leaf, u64>,
     /// Elements of a part of the largest trained parameter.
     largest: u64,
@@ -42,6 +41,14 @@ pub(crate) fn partition(tape: &mut Tape<'_>, zero: Zero, mut tensor: Tensor) -> 
     let part = tape.new_as(WEIGHTS, tensor.elements.div_ceil(zero.world), tensor.dtype);
     tensor.storage = if zero.offload { tape.elsewhere() } else { part.storage };
     tensor
+}
+
+/// Parameters are gathered once more, module by module, to be filled from the checkpoint (`transformers/integrations/deepspeed.py`,
+/// `_load_state_dict_into_zero3_model`); a full fine-tune reads it as float32. The largest has `elements`.
+pub(crate) fn fill(tape: &mut Tape<'_>, zero: Zero, elements: u64, full: bool) {
+    let whole = tape.new_as(super::coordinator::WHOLE, elements, zero.half);
+    let read = full.then(|| tape.new_as(super::coordinator::WHOLE, elements, Dtype::F32));
+    drop((whole, read));
 }
 
 impl Gathered {
@@ -80,18 +87,17 @@ impl Gathered {
             // `grad_partitions_flat_buffer` (:771).
             resident.push(tape.new_as(GRADIENT_PART, parts, half));
         }
-        let (all, stages, head) = stages(shape, model);
+        let parameters = parameters(shape, model);
         Self {
             zero,
             layers: model.blocks.len(),
-            head,
-            full: shape.full,
+            head: (parameters.head, parameters.sizes[parameters.head]),
             largest: sizes.iter().map(|size| size.1.div_ceil(world)).max().unwrap_or(0),
             sizes: sizes.into_iter().collect(),
             states: RefCell::new(groups.iter().map(|_| States::default()).collect()),
             groups,
             like: model.trained.first().copied(),
-            coordinator: RefCell::new(Coordinator::new(half, world, offload, &all, stages)),
+            coordinator: RefCell::new(Coordinator::new(zero, parameters)),
             bucket: RefCell::new(bucket),
             _resident: resident,
         }
@@ -99,15 +105,12 @@ impl Gathered {
 
     pub(in super::super) fn before_embedding(&self, tape: &mut Tape<'_>) {
         let mut coordinator = self.coordinator.borrow_mut();
-        coordinator.reset();
+        coordinator.reset(tape);
         coordinator.begin(tape, 0);
     }
 
     pub(in super::super) fn after_embedding<'a>(&'a self, tape: &mut Tape<'a>, x: Tensor) -> Tensor {
         self.coordinator.borrow_mut().end(tape, 0);
-        if !self.full {
-            return x;
-        }
         self.when_backward(tape, x, |this, tape| this.coordinator.borrow_mut().begin(tape, 2 * this.layers + 1))
     }
 
@@ -207,9 +210,8 @@ fn sub_groups(parts: u64) -> Vec<u64> {
     groups
 }
 
-/// Elements of all parameters; what each stage of a pass asks for, with the number of its modules: the embedding, the blocks, the blocks backward, and a trained
-/// embedding; and the head.
-fn stages(shape: &Shape, model: &mut Model) -> (Vec<u64>, Vec<(Vec<usize>, usize)>, (usize, u64)) {
+/// The model's parameters; the stages are the embedding, the blocks, the blocks backward, and the embedding where its output has a gradient.
+fn parameters(shape: &Shape, model: &mut Model) -> Parameters {
     let mut sizes = vec![model.embedding.tensor.elements];
     let mut blocks = Vec::new();
     for block in &mut model.blocks {
@@ -218,20 +220,13 @@ fn stages(shape: &Shape, model: &mut Model) -> (Vec<u64>, Vec<(Vec<usize>, usize
         blocks.push((first..sizes.len()).collect::<Vec<usize>>());
     }
     sizes.push(model.norm.tensor.elements);
-    let head = match &model.head {
-        Some(head) => {
-            sizes.push(head.tensor.elements);
-            (sizes.len() - 1, head.tensor.elements)
-        }
-        None => (0, model.embedding.tensor.elements),
-    };
+    sizes.extend(model.head.as_ref().map(|head| head.tensor.elements));
+    let head = if model.head.is_some() { sizes.len() - 1 } else { 0 };
     // A recomputed block runs its modules once more.
     let again = if shape.checkpointing { 2 } else { 1 };
     let mut stages = vec![(vec![0], 1)];
     stages.extend(blocks.iter().map(|params| (params.clone(), params.len())));
     stages.extend(blocks.iter().rev().map(|params| (params.clone(), again * params.len())));
-    if shape.full {
-        stages.push((vec![0], 1));
-    }
-    (sizes, stages, head)
+    stages.push((vec![0], 1));
+    Parameters { sizes, stages, head, recomputed: shape.checkpointing && !shape.full }
 }

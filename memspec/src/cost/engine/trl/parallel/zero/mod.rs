@@ -15,7 +15,7 @@ use super::super::weights::{Model, Parameter, Trained};
 use super::super::{OPTIMIZER_WORK, Shape};
 use crate::model::Dtype;
 
-pub(crate) use gathered::{Gathered, partition};
+pub(crate) use gathered::{Gathered, fill, partition};
 pub(crate) use partition::Partition;
 
 /// How a run is shared.

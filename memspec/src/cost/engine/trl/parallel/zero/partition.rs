@@ -99,10 +99,11 @@ impl Partition {
         if self.bucket.borrow().is_empty() {
             return;
         }
-        let elements = self.bucket.borrow_mut().reduce(tape, false);
+        let largest = self.bucket.borrow_mut().reduce(tape, false);
         if self.offload {
-            // To the host by way of float32, parameter by parameter (`async_inplace_copy_grad_to_fp32_buffer_from_gpu`).
-            drop(tape.new_as(GRADIENT_PART, elements.min(self.largest), Dtype::F32));
+            // To the host by way of float32, parameter by parameter, with its norm (`set_norm_for_param_grad_in_gpu`).
+            norms(tape, largest.min(self.part));
+            drop(tape.new_as(GRADIENT_PART, largest.min(self.part), Dtype::F32));
         } else if self.gradients.borrow().is_none() {
             *self.gradients.borrow_mut() = Some(tape.new_as(GRADIENT_PART, self.part, self.dtype));
         }
