@@ -19,7 +19,7 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
     if let (Some(tower), Some(vision)) = (&model.tower, &shape.model.vision)
         && shape.patches > 0
     {
-        x = vision::see(tape, shape, tower, vision, &x);
+        x = vision::see(tape, shape, (tower, wrapper), vision, &x);
     }
     let positions = positions(tape, shape, x.dtype);
     for (index, decoder) in model.blocks.iter().enumerate() {

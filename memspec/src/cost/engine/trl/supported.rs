@@ -69,9 +69,6 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if model.experts.is_some() && setup.quantize.is_some() {
         return refuse("quantize", "a quantized mixture of experts is not costed yet".to_owned());
     }
-    if special && setup.world() > 1 {
-        return refuse("parallel", "experts and vision towers on several cards are not costed yet".to_owned());
-    }
     if let (Some(vision), Some(size)) = (&model.vision, setup.data.image_size)
         && let Err(problem) = vision.patches(u64::from(size.width), u64::from(size.height))
     {

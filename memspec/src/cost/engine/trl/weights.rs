@@ -73,6 +73,29 @@ impl Linear {
     }
 }
 
+impl Linear {
+    /// What of it is not packed.
+    pub(super) fn for_each_parameter(&mut self, f: &mut impl FnMut(&mut Parameter)) {
+        if let Weight::Dense(weight) = &mut self.weight {
+            f(weight);
+        }
+        self.bias.iter_mut().for_each(&mut *f);
+        self.adapter.iter_mut().flatten().for_each(&mut *f);
+    }
+
+    /// Every tensor that the state dict has of it.
+    pub(super) fn for_each_tensor(&self, f: &mut impl FnMut(&Tensor)) {
+        match &self.weight {
+            Weight::Dense(weight) => f(&weight.tensor),
+            Weight::Nf4 { _parts: parts, .. } | Weight::Int8 { _parts: parts, .. } => {
+                parts.first().into_iter().for_each(&mut *f);
+            }
+        }
+        self.bias.iter().for_each(|bias| f(&bias.tensor));
+        self.adapter.iter().flatten().for_each(|matrix| f(&matrix.tensor));
+    }
+}
+
 /// A decoder block's weights.
 #[derive(Clone, Debug)]
 pub(crate) struct DecoderBlock {
@@ -87,7 +110,7 @@ pub(crate) struct DecoderBlock {
     /// Norms before attention and before the MLP.
     pub(crate) norms: [Parameter; 2],
     /// Router, experts and sinks.
-    _others: Vec<Parameter>,
+    others: Vec<Parameter>,
 }
 
 /// All weights.
@@ -109,6 +132,7 @@ pub(crate) struct Model {
 impl Model {
     /// Every parameter that is not packed, in the model's order.
     pub(super) fn for_each_parameter(&mut self, mut f: impl FnMut(&mut Parameter)) {
+        self.tower.iter_mut().for_each(|tower| tower.for_each_parameter(&mut f));
         f(&mut self.embedding);
         self.blocks.iter_mut().for_each(|block| block.for_each_parameter(&mut f));
         f(&mut self.norm);
@@ -121,22 +145,28 @@ impl Model {
         if index == self.blocks.len() / 2 { 1 + missing } else { 1 }
     }
 
-    /// Elements and type of every tensor of the state dict of `layers` blocks, in its order.
-    pub(super) fn for_each_tensor(&self, layers: u64, mut f: impl FnMut(u64, Dtype)) {
+    /// How many blocks of its stack a block stands for.
+    pub(super) fn stands_for_block(&self, block: Block, all: Blocks) -> u64 {
+        match block.stack {
+            Stack::Text => self.stands_for(usize::from(block.index), all.text),
+            Stack::Vision => {
+                let few = self.tower.as_ref().map_or(0, |tower| tower.blocks.len());
+                if usize::from(block.index) == few / 2 { 1 + all.vision - few as u64 } else { 1 }
+            }
+        }
+    }
+
+    /// Elements and type of every tensor of the state dict of `all` blocks, in its order.
+    pub(super) fn for_each_tensor(&self, all: Blocks, mut f: impl FnMut(u64, Dtype)) {
         let mut tensor = |tensor: &Tensor| f(tensor.elements, tensor.dtype);
+        self.tower.iter().for_each(|tower| tower.for_each_tensor(all.vision, &mut tensor));
         tensor(&self.embedding.tensor);
         let blocks = self.blocks.iter().enumerate();
-        for block in blocks.flat_map(|(index, block)| (0..self.stands_for(index, layers)).map(move |_| block)) {
+        for block in blocks.flat_map(|(index, block)| (0..self.stands_for(index, all.text)).map(move |_| block)) {
             for linear in block.input.iter().chain(std::iter::once(&block.output)).chain(&block.mlp) {
-                match &linear.weight {
-                    Weight::Dense(weight) => tensor(&weight.tensor),
-                    Weight::Nf4 { _parts: parts, .. } | Weight::Int8 { _parts: parts, .. } => {
-                        parts.first().into_iter().for_each(&mut tensor);
-                    }
-                }
-                linear.bias.iter().for_each(|bias| tensor(&bias.tensor));
-                linear.adapter.iter().flatten().for_each(|matrix| tensor(&matrix.tensor));
+                linear.for_each_tensor(&mut tensor);
             }
+            block.others.iter().for_each(|other| tensor(&other.tensor));
             block.head_norms.iter().flatten().chain(&block.norms).for_each(|norm| tensor(&norm.tensor));
         }
         tensor(&self.norm.tensor);
@@ -173,15 +203,16 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
 
 impl DecoderBlock {
     /// Every parameter that is not packed, in the module's order.
-    pub(super) fn for_each_parameter(&mut self, mut f: &mut impl FnMut(&mut Parameter)) {
-        for linear in self.input.iter_mut().chain(std::iter::once(&mut self.output)).chain(&mut self.mlp) {
-            if let Weight::Dense(weight) = &mut linear.weight {
-                f(weight);
-            }
-            linear.bias.iter_mut().for_each(&mut f);
-            linear.adapter.iter_mut().flatten().for_each(&mut f);
-        }
-        self.head_norms.iter_mut().flatten().chain(&mut self.norms).for_each(&mut f);
+    pub(super) fn for_each_parameter(&mut self, f: &mut impl FnMut(&mut Parameter)) {
+        let linears = self.input.iter_mut().chain(std::iter::once(&mut self.output)).chain(&mut self.mlp);
+        linears.for_each(|linear| linear.for_each_parameter(f));
+        self.others_mut().for_each(&mut *f);
+        self.head_norms.iter_mut().flatten().chain(&mut self.norms).for_each(f);
+    }
+
+    /// What is neither a linear nor a norm.
+    pub(super) fn others_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        self.others.iter_mut()
     }
 
     /// What is trained, in the order of the module's parameters.
@@ -320,7 +351,7 @@ impl Loader<'_, '_, '_> {
         let around = pair();
         let head_norms = pair();
         let norms = around.unwrap_or_else(|| [(); 2].map(|()| self.parameter(WEIGHTS, (1, model.hidden), false)));
-        DecoderBlock { block, input: linears, output, mlp, head_norms, norms, _others: others }
+        DecoderBlock { block, input: linears, output, mlp, head_norms, norms, others }
     }
 
     /// The tower's blocks, merger and patch embedding, in the order of their names.
@@ -339,14 +370,14 @@ impl Loader<'_, '_, '_> {
                 }
                 linears.sort_by_key(|linear| linear.0);
                 let norms = (0..4).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
-                TowerBlock { block, linears: linears.into_iter().map(|linear| linear.1).collect(), _norms: norms }
+                TowerBlock { block, linears: linears.into_iter().map(|linear| linear.1).collect(), norms }
             })
             .collect();
         self.tape.at(None);
         let mut rest: Vec<Parameter> = (0..2).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
         let merger = vision.merger_linears(self.shape.model.hidden).iter().map(|linear| self.biased(linear)).collect();
         rest.push(self.parameter(WEIGHTS, (vision.hidden, vision.patch_width()), false));
-        Tower { blocks, merger, _rest: rest }
+        Tower { blocks, merger, rest }
     }
 
     /// A linear whose bias, which is named before its weight, is loaded first.

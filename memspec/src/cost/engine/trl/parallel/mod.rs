@@ -132,7 +132,7 @@ pub(crate) enum Wrapper {
 pub(super) fn prepare(tape: &mut Tape<'_>, shape: &Shape, model: &mut Model) -> Wrapper {
     match shape.sharing {
         Sharing::Alone => Wrapper::None,
-        Sharing::Ddp { .. } => Wrapper::Ddp(Box::new(Reducer::new(tape, model, shape.model.layers))),
+        Sharing::Ddp { .. } => Wrapper::Ddp(Box::new(Reducer::new(tape, model, shape.blocks()))),
         Sharing::Zero(zero) if zero.stage == 3 => {
             Wrapper::Gathered(Box::new(Gathered::new(tape, shape, model, zero)))
         }
@@ -200,6 +200,22 @@ impl Wrapper {
             Self::Fsdp2(groups) => groups.after_block(tape, index, x),
             Self::Gathered(zero) => zero.after_block(tape, index, x),
             Self::None | Self::Ddp(_) | Self::Partition(_) | Self::Tensor(_) => x,
+        }
+    }
+
+    /// Before a block of the vision tower.
+    pub(super) fn before_tower_block<'a>(&'a self, tape: &mut Tape<'a>, index: usize, x: Tensor) -> Tensor {
+        match self.groups() {
+            Some(groups) => groups.before_tower_block(tape, index, x),
+            None => x,
+        }
+    }
+
+    /// After a block of the vision tower.
+    pub(super) fn after_tower_block<'a>(&'a self, tape: &mut Tape<'a>, index: usize, x: Tensor) -> Tensor {
+        match self.groups() {
+            Some(groups) => groups.after_tower_block(tape, index, x),
+            None => x,
         }
     }
 

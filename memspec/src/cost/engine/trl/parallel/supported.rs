@@ -58,6 +58,9 @@ fn zero(setup: &Setup, parallel: Parallel) -> Result<(), CostError> {
     if !(adamw || eight_bit && !parallel.offload) {
         return refuse("train.optimizer", "ZeRO is costed with AdamW alone: `optimizer = adamw`");
     }
+    if (setup.model.experts.is_some() || setup.model.vision.is_some()) && parallel.kind == ParallelKind::Zero3 {
+        return refuse("parallel", "experts and vision towers under ZeRO 3 are not costed yet: `parallel fsdp2`");
+    }
     if setup.quantize.is_some() && parallel.kind == ParallelKind::Zero3 {
         return refuse("quantize", "packed weights under ZeRO 3 are not costed yet: `parallel fsdp2`, or `parallel zero2`");
     }
