@@ -26,6 +26,11 @@ fn jobs() -> Vec<Value> {
         json!({"model": "llama3-8b", "world": 2, "shard": "ddp"}),
         json!({"model": "llama3-8b", "world": 2, "shard": "fsdp2"}),
         json!({"model": "llama3.2-1b", "world": 2, "shard": "fsdp2", "method": "full", "reshard": false}),
+        json!({"model": "llama3-8b", "world": 2, "shard": "fsdp2", "accum": 2}),
+        json!({"model": "gpt-oss-20b", "targets": "attn", "attn": "eager", "world": 2, "shard": "fsdp2"}),
+        json!({"model": "qwen2-vl-7b", "images": 1, "image_px": "448x448", "world": 2, "shard": "ddp"}),
+        json!({"model": "qwen2-vl-7b", "images": 1, "image_px": "448x448", "world": 2, "shard": "fsdp2"}),
+        json!({"model": "llama3.2-1b", "world": 2, "shard": "tp", "method": "full"}),
     ]
     .into()
 }

@@ -196,7 +196,10 @@ fn parallel(fields: &Fields<'_>) -> Result<Option<plan::Parallel>, JobError> {
         return Ok(None);
     }
     if fields.get("shard").is_none() {
-        return Err(JobError::Missing { key: "shard", why: format!("{world} GPUs share the work by ddp, fsdp2, zero1, zero2, zero3 or tp") });
+        return Err(JobError::Missing {
+            key: "shard",
+            why: format!("{world} GPUs share the work by ddp, fsdp2, zero1, zero2, zero3 or tp"),
+        });
     }
     let wrapped = kind == ParallelKind::Fsdp2 && checkpoint(fields)? == Checkpoint::Fsdp;
     Ok(Some(plan::Parallel {

@@ -172,8 +172,11 @@ impl Groups {
             }
         }
         for trained in &mut model.trained {
-            let members =
-                root.iter().chain(&embedding).chain(tower.iter().chain(&blocks).flat_map(|group| &group.members)).chain(&tail);
+            let members = root
+                .iter()
+                .chain(&embedding)
+                .chain(tower.iter().chain(&blocks).flat_map(|group| &group.members))
+                .chain(&tail);
             trained.stepped = members
                 .clone()
                 .find(|member| member.leaf == Some(trained.leaf))

@@ -133,9 +133,7 @@ pub(super) fn prepare(tape: &mut Tape<'_>, shape: &Shape, model: &mut Model) -> 
     match shape.sharing {
         Sharing::Alone => Wrapper::None,
         Sharing::Ddp { .. } => Wrapper::Ddp(Box::new(Reducer::new(tape, model, shape.blocks()))),
-        Sharing::Zero(zero) if zero.stage == 3 => {
-            Wrapper::Gathered(Box::new(Gathered::new(tape, shape, model, zero)))
-        }
+        Sharing::Zero(zero) if zero.stage == 3 => Wrapper::Gathered(Box::new(Gathered::new(tape, shape, model, zero))),
         Sharing::Zero(zero) => Wrapper::Partition(Box::new(Partition::new(tape, shape, model, zero))),
         Sharing::Fsdp2 { .. } => Wrapper::Fsdp2(Box::new(Groups::new(tape, shape, model))),
         Sharing::Tensor { .. } => Wrapper::Tensor(tensor::Split::new(shape)),

@@ -62,7 +62,10 @@ fn zero(setup: &Setup, parallel: Parallel) -> Result<(), CostError> {
         return refuse("parallel", "experts and vision towers under ZeRO 3 are not costed yet: `parallel fsdp2`");
     }
     if setup.quantize.is_some() && parallel.kind == ParallelKind::Zero3 {
-        return refuse("quantize", "packed weights under ZeRO 3 are not costed yet: `parallel fsdp2`, or `parallel zero2`");
+        return refuse(
+            "quantize",
+            "packed weights under ZeRO 3 are not costed yet: `parallel fsdp2`, or `parallel zero2`",
+        );
     }
     if !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked) && parallel.kind == ParallelKind::Zero3 {
         return refuse("train.loss", "under ZeRO 3 TRL's chunked loss is costed");
@@ -78,7 +81,10 @@ fn tensor(setup: &Setup, parallel: Parallel) -> Result<(), CostError> {
     if setup.adapter.is_some() {
         // PEFT 0.21 asks a linear for `_hf_tp_plan` (`peft/tuners/lora/model.py:307`), which transformers 5.17 does not set, so B gives all columns where the
         // linear gives this rank's: "The size of tensor a must match the size of tensor b".
-        return refuse("adapter", "PEFT 0.21 does not know the linears that transformers 5.17 splits: train all weights");
+        return refuse(
+            "adapter",
+            "PEFT 0.21 does not know the linears that transformers 5.17 splits: train all weights",
+        );
     }
     let model = &setup.model;
     let plain = matches!(model.family, Family::Llama | Family::Mistral | Family::Qwen2 | Family::Qwen3);

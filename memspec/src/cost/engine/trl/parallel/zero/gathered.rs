@@ -159,7 +159,9 @@ impl Gathered {
         let mut coordinator = self.coordinator.borrow_mut();
         coordinator.release_all();
         norms(tape, self.largest);
-        for (&group, states) in self.groups.iter().zip(self.states.borrow_mut().iter_mut()).filter(|_| !self.zero.offload) {
+        for (&group, states) in
+            self.groups.iter().zip(self.states.borrow_mut().iter_mut()).filter(|_| !self.zero.offload)
+        {
             let flat = tape.new_as(GRADIENT_PART, group, self.zero.half);
             let wide = tape.new_as(GRADIENT_PART, group, Dtype::F32);
             drop(flat);
