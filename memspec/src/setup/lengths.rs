@@ -84,6 +84,11 @@ impl Lengths {
         Some(Drawn { samples: self.samples, tokens: self.tokens, longest, largest: (rows, longest) })
     }
 
+    /// Every sample has this many tokens.
+    pub fn all_have(&self, tokens: u64) -> bool {
+        self.samples > 0 && self.tokens == self.samples.saturating_mul(tokens)
+    }
+
     /// Tokens of a sample on average; 0 without samples.
     pub fn mean(&self) -> f64 {
         if self.samples == 0 { 0.0 } else { self.tokens as f64 / self.samples as f64 }

@@ -38,15 +38,9 @@ pub(in crate::cost::engine) fn step(
     let mut parameters: Vec<Parameter> = model.trained.iter().map(|trained| Parameter::new(tape, trained)).collect();
     // The trainer's groups: what decays, which is matrices, then norms and biases.
     parameters.sort_by_key(|parameter| parameter.trained.shape.0 == 1);
-    let mut norms = Vec::new();
-    each(tape, &parameters, |tape, _| norms.push(tape.new_as(OPTIMIZER_WORK, 1, Dtype::F32)));
-    let partial = {
-        let largest = parameters.iter().map(|parameter| parameter.elements).max().unwrap_or(0);
-        let count = shape.in_full(&parameters.iter().map(|parameter| parameter.trained.block).collect::<Vec<_>>());
-        tape.new_as(OPTIMIZER_WORK, count * largest.div_ceil(NORM_CHUNK), Dtype::F32)
-    };
-    release(tape, &parameters, norms);
-    drop(partial);
+    if shape.clips {
+        norms(tape, shape, &parameters);
+    }
     let mut adafactor = Adafactor::default();
     let mut temporaries = Vec::new();
     let first = !std::mem::replace(&mut states.made, true);
@@ -90,6 +84,17 @@ pub(in crate::cost::engine) fn step(
     }
     each(tape, &parameters, |tape, parameter| drop(tape.take_gradient(parameter.trained.leaf)));
     wrapper.zero(tape);
+}
+
+/// The norm of all gradients (`torch/nn/utils/clip_grad.py`): one of each, over partial sums.
+fn norms(tape: &mut Tape<'_>, shape: &Shape, parameters: &[Parameter]) {
+    let mut norms = Vec::new();
+    each(tape, parameters, |tape, _| norms.push(tape.new_as(OPTIMIZER_WORK, 1, Dtype::F32)));
+    let largest = parameters.iter().map(|parameter| parameter.elements).max().unwrap_or(0);
+    let count = shape.in_full(&parameters.iter().map(|parameter| parameter.trained.block).collect::<Vec<_>>());
+    let partial = tape.new_as(OPTIMIZER_WORK, count * largest.div_ceil(NORM_CHUNK), Dtype::F32);
+    release(tape, parameters, norms);
+    drop(partial);
 }
 
 struct Parameter {
