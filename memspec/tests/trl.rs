@@ -5,7 +5,7 @@ use std::path::Path;
 use memspec::cost::{CostError, Estimate, PhaseName, estimate};
 use memspec::exchange::job::Job;
 use memspec::model::Environment;
-use memspec::plan::{self, AdapterKind, EngineName, Plan};
+use memspec::plan::{self, AdapterKind, Choice, EngineName, Plan};
 use memspec::setup::resolve;
 use serde_json::{Value, json};
 
@@ -30,7 +30,12 @@ fn planned(settings: &[(&str, &str)]) -> Result<Estimate, CostError> {
         ..Default::default()
     };
     for &(path, value) in settings {
-        plan.set(path, value).unwrap();
+        match path {
+            "adapter.train_whole" => {
+                plan.adapter.get_or_insert_default().train_whole = Some(Choice::One(vec![value.to_owned()]));
+            }
+            path => plan.set(path, value).unwrap(),
+        }
     }
     estimate(&resolve(&plan, Path::new("."), &Environment::default()).unwrap())
 }
@@ -55,9 +60,9 @@ fn whole_modules_are_copies_with_gradients_and_states() {
     let table: u64 = 49_152 * 576 * 2;
     let bare = peak(json!({"ckpt": true, "seq": 128}));
     let embedding = peak(json!({"ckpt": true, "seq": 128, "whole": ["embed_tokens"]}));
-    // A copy in the model's type, its gradient and two states.
-    assert!(embedding - bare >= 4 * table, "{embedding} - {bare}");
-    assert!(peak(json!({"ckpt": true, "seq": 128, "whole": ["embed_tokens", "lm_head"]})) - embedding >= 4 * table);
+    // A copy in the model's type and two states, whatever the moment; a gradient at the end.
+    assert!(embedding - bare >= 3 * table, "{embedding} - {bare}");
+    assert!(peak(json!({"ckpt": true, "seq": 128, "whole": ["embed_tokens", "lm_head"]})) - embedding >= 3 * table);
 }
 
 #[test]
@@ -68,7 +73,10 @@ fn packed_and_padded_samples_need_a_mask_of_all_pairs() {
     // Two of 1024 x 1024.
     assert!(peak(json!({"lengths": "mixed"})) - full >= 30 * 2 * 1024 * 1024 * 2);
     assert_eq!(peak(json!({"batch": 1, "lengths": "mixed"})), peak(json!({"batch": 1})), "alone, nothing is filled up");
-    assert_eq!(peak(json!({"packing": true, "attn": "flash2"})), peak(json!({"batch": 1, "seq": 2048, "attn": "flash2"})));
+    assert_eq!(
+        peak(json!({"packing": true, "attn": "flash2"})),
+        peak(json!({"batch": 1, "seq": 2048, "attn": "flash2"}))
+    );
 }
 
 #[test]
@@ -80,29 +88,26 @@ fn samples_of_unknown_length_may_be_padded() {
 }
 
 #[test]
-fn ligers_loss_holds_few_logits_and_the_gradient_of_the_hidden_states() {
-    let part = |estimate: &Estimate, what: &str| {
-        estimate.at_peak.iter().filter(|part| part.what == what).map(|part| part.bytes).sum::<u64>()
+fn ligers_loss_holds_few_logits_at_once() {
+    let forward = |loss| {
+        let job = json!({"model": "qwen2.5-0.5b", "layers": 2, "ckpt": true, "batch": 4, "liger": true, "loss": loss});
+        of(job).phase(PhaseName::Forward).unwrap()
     };
-    let liger = of(json!({"model": "llama3.2-1b", "ckpt": true, "batch": 8, "loss": "liger", "liger": true}));
-    // 8192 rows of 2048 in bf16, and as many bytes of logits rounded up to whole chunks.
-    let hidden = 8 * 1024 * 2048 * 2;
-    let logits = 256 * 128_256 * 2;
-    assert!((hidden + logits..hidden + 2 * logits).contains(&part(&liger, "logits and loss")), "{:?}", liger.at_peak);
+    assert!(forward("liger") < forward("chunked"), "{} {}", forward("liger"), forward("chunked"));
 }
 
 #[test]
-fn without_clipping_no_norms_are_taken() {
-    let clipped = of(json!({})).phase(PhaseName::Optimizer).unwrap();
-    assert!(of(json!({"clip": 0})).phase(PhaseName::Optimizer).unwrap() < clipped);
+fn the_norm_of_gradients_is_taken_with_and_without_clipping() {
+    // transformers logs it (`trainer.py:2672`).
+    assert_eq!(of(json!({})).phases, of(json!({"clip": 0})).phases);
 }
 
 #[test]
 fn what_trl_refuses_is_refused_by_its_setting() {
     for settings in [
         &[("adapter.targets", "lm_head")][..],
-        &[("adapter.train_whole", "[norm]")],
-        &[("adapter.train_whole", "[lm_head]"), ("train.precision", "fp16")],
+        &[("adapter.train_whole", "norm")],
+        &[("adapter.train_whole", "lm_head"), ("train.precision", "fp16")],
         &[("train.loss", "whole")],
     ] {
         match planned(settings) {

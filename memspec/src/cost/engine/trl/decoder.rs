@@ -20,6 +20,8 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
     {
         x = vision::see(tape, shape, tower, vision, &x);
     }
+    // `inputs_embeds`, a local of the model's forward.
+    let _embeddings = x.clone();
     let positions = positions(tape, shape, x.dtype);
     for (index, decoder) in model.blocks.iter().enumerate() {
         tape.at(Some(decoder.block));

@@ -16,6 +16,7 @@ pub(super) fn measure(tape: &mut Tape<'_>, linear: &Linear) {
         let elements = linear.out_features * linear.in_features;
         let dtype = weight.as_ref().map_or(Dtype::Bf16, |weight| weight.dtype);
         let _product = tape.new_tensor(elements, dtype);
+        tape.product();
         let _scaled = tape.new_tensor(elements, dtype);
         let _sum = tape.new_tensor(elements, dtype);
     });
@@ -27,7 +28,7 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, base
     let dropped = linear.dropout.then(|| tape.dropout(x));
     let x = dropped.as_ref().unwrap_or(x);
     // Locals of `DoraLinearLayer.forward`.
-    let (lora_weight, _graph) = lora_weight(tape, linear, x.dtype);
+    let lora_weight_and_graph = lora_weight(tape, linear, x.dtype);
     let mut weight = tape.labelled(WHOLE_WEIGHTS, |tape| whole_weight(tape, linear));
     weight = match (weight, &linear.weight) {
         (Some(packed), _) => Some(tape.labelled(WHOLE_WEIGHTS, |tape| tape.cast(&packed, x.dtype))),
@@ -37,7 +38,6 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, base
         (None, _) => None,
     };
     let norms = norms(tape, linear, x.dtype);
-    drop(lora_weight);
     let scale = {
         // `magnitude / weight_norm`.
         let (elements, y) = (linear.out_features, tape.new_tensor(linear.out_features, Dtype::F32));
@@ -57,10 +57,12 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, base
     };
     let less_one = tape.copy(&scale);
     let rescaled = tape.multiply_columns(&less_one, &unscaled);
-    let adapted = tape.multiply_columns(&scale, &lora);
-    let adapted = tape.scale(&adapted);
+    let adapted = {
+        let unscaled = tape.multiply_columns(&scale, &lora);
+        tape.scale(&unscaled)
+    };
     let change = tape.add(&rescaled, &adapted);
-    drop((rescaled, adapted, less_one, weight, unscaled, lora));
+    drop((rescaled, adapted, less_one, weight, unscaled, lora, lora_weight_and_graph));
     tape.add(base, &change)
 }
 
@@ -82,7 +84,7 @@ fn whole_weight(tape: &mut Tape<'_>, linear: &Linear) -> Option<Tensor> {
     }
 }
 
-/// `get_lora_weight`: both matrices applied to an identity, in `dtype`. Nothing goes back through it, but its graph lives as long as the local does.
+/// `getlora_weight_and_graph`: both matrices applied to an identity, in `dtype`. Nothing goes back through it, but its graph lives as long as the local does.
 fn lora_weight(tape: &mut Tape<'_>, linear: &Linear, dtype: Dtype) -> (Option<Tensor>, Vec<Tensor>) {
     let Some([a, b]) = &linear.adapter else { return (None, Vec::new()) };
     let (width, rank) = (linear.in_features, a.tensor.elements / linear.in_features.max(1));

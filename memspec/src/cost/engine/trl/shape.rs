@@ -72,8 +72,6 @@ pub(crate) struct Shape {
     pub(crate) packed: bool,
     /// A micro batch has samples that are filled up.
     pub(crate) padded: bool,
-    /// Gradients are scaled down to a largest norm.
-    pub(crate) clips: bool,
     /// Blocks are checkpointed.
     pub(crate) checkpointing: bool,
     /// Scores exist as tensors.
@@ -146,7 +144,6 @@ impl Shape {
             whole: Whole { embedding: setup.trains_whole("embed_tokens"), head: setup.trains_whole("lm_head") },
             packed,
             padded: setup.fills_samples(),
-            clips: setup.train.clip > 0.0,
             checkpointing: setup.recomputed_blocks() > 0,
             eager: setup.train.attention == Attention::Eager,
             flash: matches!(setup.train.attention, Attention::Flash2 | Attention::Flash3),
