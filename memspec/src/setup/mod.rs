@@ -161,6 +161,8 @@ pub struct Data {
     pub drawn: Option<Drawn>,
     /// How long the samples are: measured, or as the plan says; `None`: not known.
     pub lengths: Option<Lengths>,
+    /// Why the file, which is here, was not measured.
+    pub uncounted: Option<String>,
 }
 
 /// The micro batches that a run will draw from its data.
