@@ -295,6 +295,19 @@ impl Setup {
         self.data.drawn.map_or((u64::from(self.train.micro_batch), self.data.context), |drawn| drawn.largest)
     }
 
+    /// Samples of a micro batch may differ in length, so that some are filled up: unless they are packed, or known to be all as long as the longest.
+    pub fn fills_samples(&self) -> bool {
+        let alone = self.largest_batch().0 == 1 && self.data.padding == Padding::Longest;
+        let equal = || self.data.lengths.as_ref().is_some_and(|lengths| lengths.all_have(self.longest_sample()));
+        !self.data.packing && !alone && !equal()
+    }
+
+    /// The module of this name is trained whole beside the adapter.
+    pub fn trains_whole(&self, module: &str) -> bool {
+        let whole = self.adapter.iter().flat_map(|adapter| &adapter.train_whole);
+        whole.into_iter().any(|name| name.rsplit('.').next() == Some(module))
+    }
+
     /// Devices that share the work; 1 without `parallel`.
     pub fn world(&self) -> u64 {
         self.parallel.map_or(1, |parallel| parallel.world())
