@@ -63,7 +63,7 @@ fn trace(setup: &Setup) -> Result<Trace, CostError> {
 /// cards, whose streams keep more segments than the replay's (allocated within 0.6 %, reserved within 25 %), and more than two cards never.
 fn on_several(parallel: Parallel) -> (f64, f64) {
     match parallel.kind {
-        _ if parallel.is_measured() => (0.01, 0.03),
+        _ if parallel.is_measured() => (0.01, 0.027),
         ParallelKind::Ddp | ParallelKind::Fsdp2 => (0.03, 0.06),
         ParallelKind::Zero1 | ParallelKind::Zero2 | ParallelKind::Tensor if !parallel.offload => (0.03, 0.12),
         _ => (0.05, 0.25),
