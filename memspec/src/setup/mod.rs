@@ -88,6 +88,11 @@ impl Parallel {
     pub fn world(&self) -> u64 {
         u64::from(self.gpus) * u64::from(self.nodes)
     }
+
+    /// Runs shared like this were measured: on two cards of one machine.
+    pub(crate) fn is_measured(self) -> bool {
+        matches!(self.kind, ParallelKind::Ddp | ParallelKind::Fsdp2) && (self.gpus, self.nodes) == (2, 1)
+    }
 }
 
 /// Packed base weights.
@@ -163,6 +168,8 @@ pub struct Data {
     pub drawn: Option<Drawn>,
     /// How long the samples are: measured, or as the plan says; `None`: not known.
     pub lengths: Option<Lengths>,
+    /// Why the file, which is here, was not measured.
+    pub uncounted: Option<String>,
 }
 
 /// The micro batches that a run will draw from its data.
@@ -298,6 +305,24 @@ impl Setup {
     /// Samples and tokens of a batch of the evaluation, where there is one. How long its samples are is not counted: as long as is kept.
     pub fn evaluation_batch(&self) -> Option<(u64, u64)> {
         self.eval.as_ref().map(|eval| (u64::from(eval.micro_batch), self.data.context))
+    }
+
+    /// Samples of a micro batch may differ in length, so that some are filled up: unless they are packed, or known to be all as long as the longest.
+    pub fn fills_samples(&self) -> bool {
+        self.fills_batch(self.largest_batch().0)
+    }
+
+    /// The same of a batch of so many samples.
+    pub fn fills_batch(&self, samples: u64) -> bool {
+        let alone = samples == 1 && self.data.padding == Padding::Longest;
+        let equal = || self.data.lengths.as_ref().is_some_and(|lengths| lengths.all_have(self.longest_sample()));
+        !self.data.packing && !alone && !equal()
+    }
+
+    /// The module of this name is trained whole beside the adapter.
+    pub fn trains_whole(&self, module: &str) -> bool {
+        let whole = self.adapter.iter().flat_map(|adapter| &adapter.train_whole);
+        whole.into_iter().any(|name| name.rsplit('.').next() == Some(module))
     }
 
     /// Devices that share the work; 1 without `parallel`.

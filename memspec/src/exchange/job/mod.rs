@@ -24,7 +24,7 @@ use crate::plan::{
     self, AdapterKind, Attention, Checkpointing, Choice, EngineName, Float, ImageSize, LossKind, Offload,
     OptimizerKind, ParallelKind, Plan, Precision, QuantizeKind, Storage, Targets,
 };
-use crate::quantity::{Bytes, Steps, Tokens};
+use crate::quantity::{Bytes, Percent, Steps, Tokens};
 use crate::setup::{Setup, Unresolved, resolve_found};
 use fields::{Fields, refuse};
 
@@ -62,6 +62,14 @@ pub const KEYS: &[&str] = &[
     "evaluate",
     "save",
     "merge",
+    "loss",
+    "packing",
+    "lengths",
+    "dropout",
+    "dora",
+    "whole",
+    "adapter_dtype",
+    "clip",
     "gb",
     "trace",
 ];
@@ -176,28 +184,43 @@ fn count(fields: &Fields<'_>, key: &str, default: u64) -> Result<Option<Choice<u
     Ok(one(fields.count(key, default, 1, 1 << 20)? as u32))
 }
 
+fn shard(fields: &Fields<'_>) -> Result<ParallelKind, JobError> {
+    let words = [
+        ("ddp", ParallelKind::Ddp),
+        ("fsdp2", ParallelKind::Fsdp2),
+        ("zero1", ParallelKind::Zero1),
+        ("zero2", ParallelKind::Zero2),
+        ("zero3", ParallelKind::Zero3),
+        ("tp", ParallelKind::Tensor),
+    ];
+    fields.word("shard", &words)
+}
+
 /// Under FSDP 4-bit weights are stored as bf16 by default, since it shards floating types only.
 fn sharded(fields: &Fields<'_>) -> Result<bool, JobError> {
-    Ok(fields.word("shard", &[("ddp", ParallelKind::Ddp), ("fsdp2", ParallelKind::Fsdp2)])? == ParallelKind::Fsdp2)
+    Ok(shard(fields)? == ParallelKind::Fsdp2)
 }
 
 fn parallel(fields: &Fields<'_>) -> Result<Option<plan::Parallel>, JobError> {
     let world = fields.count("world", 1, 1, 1 << 16)?;
     let (reshard, offload) = (fields.flag("reshard", true)?, fields.flag("offload", false)?);
-    let fsdp = sharded(fields)?;
+    let kind = shard(fields)?;
     if world == 1 {
         return Ok(None);
     }
     if fields.get("shard").is_none() {
-        return Err(JobError::Missing { key: "shard", why: format!("{world} GPUs share the work by ddp or fsdp2") });
+        return Err(JobError::Missing {
+            key: "shard",
+            why: format!("{world} GPUs share the work by ddp, fsdp2, zero1, zero2, zero3 or tp"),
+        });
     }
-    let wrapped = fsdp && checkpoint(fields)? == Checkpoint::Fsdp;
+    let wrapped = kind == ParallelKind::Fsdp2 && checkpoint(fields)? == Checkpoint::Fsdp;
     Ok(Some(plan::Parallel {
-        kind: if fsdp { ParallelKind::Fsdp2 } else { ParallelKind::Ddp },
+        kind,
         gpus: one(world as u32),
         nodes: None,
         reshard: one(reshard),
-        offload: one(if offload && fsdp { Offload::Host } else { Offload::None }),
+        offload: one(if offload && kind != ParallelKind::Ddp { Offload::Host } else { Offload::None }),
         wrapped_checkpointing: one(wrapped),
     }))
 }
@@ -262,15 +285,24 @@ fn adapter(
         _ => Targets::Modules(present),
     };
     let rank = fields.count("rank", 16, 1, 1 << 16)? as u32;
+    let dora = fields.flag("dora", false)?;
+    let floats = [
+        ("none", None),
+        ("float32", Some(Float::F32)),
+        ("bfloat16", Some(Float::Bf16)),
+        ("float16", Some(Float::Fp16)),
+    ];
+    // TRL casts a quantized model's adapters to bf16, which its fp16 scaler cannot step: the script casts them to f32.
+    let scaled = engine == EngineName::Trl && precision == Precision::Fp16 && quantized;
     Ok(plan::Adapter {
-        kind: AdapterKind::Lora,
+        kind: if dora { AdapterKind::Dora } else { AdapterKind::Lora },
         rank: one(rank),
         alpha: one(f64::from(rank)),
         targets: one(targets),
         vision: one(adapted == Adapted::Everything && model.vision.is_some()),
-        // TRL casts a quantized model's adapters to bf16, which its fp16 scaler cannot step: the script casts them to f32.
-        dtype: (engine == EngineName::Trl && precision == Precision::Fp16 && quantized)
-            .then_some(Choice::One(Float::F32)),
+        dropout: one(Percent(100.0 * fields.number("dropout", 0.0, 0.0, 1.0)?)),
+        train_whole: one(fields.list("whole")?),
+        dtype: fields.word("adapter_dtype", &floats)?.or(scaled.then_some(Float::F32)).map(Choice::One),
         ..Default::default()
     })
 }
@@ -289,10 +321,16 @@ fn data(fields: &Fields<'_>, model: &Architecture) -> Result<plan::Data, JobErro
     if images > 0 && size.is_none() {
         return Err(JobError::Missing { key: "image_px", why: "the images' size, such as \"1344x896\"".to_owned() });
     }
+    let context = fields.count("seq", 1024, 1, 1 << 26)?;
+    // Mixed samples: every second one is a token shorter, so their mean is less than the longest.
+    let shorter = fields.word("lengths", &[("full", 0), ("mixed", 1)])?;
     let evaluates = fields.count("evaluate", 0, 0, 1 << 20)? > 0;
     Ok(plan::Data {
         eval_path: evaluates.then(|| Choice::One("made up, as its samples".into())),
-        context: one(Tokens(fields.count("seq", 1024, 1, 1 << 26)?)),
+        context: one(Tokens(context)),
+        packing: one(fields.flag("packing", false)?),
+        samples: one(fields.count("batch", 1, 1, 1 << 20)? * fields.count("accum", 1, 1, 1 << 20)?),
+        mean_length: one(Tokens(context - shorter.min(context - 1))),
         images: one(images),
         image_size: size.filter(|_| images > 0).map(Choice::One),
         ..Default::default()
@@ -354,7 +392,9 @@ fn train(
         activation_offload: one(engine == EngineName::Unsloth && checkpoint == Checkpoint::Unsloth),
         // The script gives `attn` to TRL alone; Unsloth takes its own.
         attention: one(if engine == EngineName::Trl { attention } else { Attention::Auto }),
-        loss: one(LossKind::Auto),
+        loss: one(fields
+            .word("loss", &[("chunked", LossKind::Auto), ("whole", LossKind::Whole), ("liger", LossKind::Liger)])?),
+        clip: one(fields.number("clip", 1.0, 0.0, 1e9)?),
         liger: one(liger),
         expandable_segments: one(fields.flag("expandable", false)?),
         optimizer: one(fields.word("optim", OPTIMIZERS)?),

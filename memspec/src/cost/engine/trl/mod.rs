@@ -7,6 +7,7 @@ pub(super) mod adapter;
 mod attention;
 pub(super) mod batch;
 mod decoder;
+mod dora;
 mod experts;
 mod linear;
 mod loss;
@@ -34,6 +35,8 @@ pub(crate) const WEIGHTS: Part = Part { what: "base weights", setting: "quantize
 pub(crate) const EMBEDDING: Part = Part { what: "embedding and head", setting: "model" };
 /// Adapter matrices.
 pub(crate) const ADAPTER: Part = Part { what: "adapter weights", setting: "adapter.rank" };
+/// Copies of modules that are trained whole beside an adapter.
+pub(crate) const WHOLE: Part = Part { what: "modules trained whole", setting: "adapter.train_whole" };
 /// Gradients of what is trained.
 pub(crate) const GRADIENTS: Part = Part { what: "gradients", setting: "adapter.rank" };
 /// The optimizer's states.
@@ -74,16 +77,17 @@ pub(crate) const MERGED: Part = Part { what: "merged weights", setting: "save.me
 pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
     let shape = Shape::new(setup)?;
     let blocks = shape.blocks();
-    Ok(expand(&program(&shape, blocks.few(), Steps::Two), blocks)
-        .unwrap_or_else(|| program(&shape, blocks, Steps::Two)))
+    let short = shape.sharing.repeats().then(|| program(&shape, blocks.few(), Steps::Two));
+    Ok(short.and_then(|short| expand(&short, blocks)).unwrap_or_else(|| program(&shape, blocks, Steps::Two)))
 }
 
 /// The peak of one step that finds the optimizer's states, without the allocator.
 pub(crate) fn peak(setup: &Setup) -> Result<u64, CostError> {
     let shape = Shape::new(setup)?;
     let blocks = shape.blocks();
-    let short = expand::peak(&program(&shape, blocks.few(), Steps::Steady), blocks);
-    Ok(short.unwrap_or_else(|| replay(&program(&shape, blocks, Steps::Steady)).peak))
+    let short = shape.sharing.repeats().then(|| program(&shape, blocks.few(), Steps::Steady));
+    let peak = short.and_then(|short| expand::peak(&short, blocks));
+    Ok(peak.unwrap_or_else(|| replay(&program(&shape, blocks, Steps::Steady)).peak))
 }
 
 /// Which steps a program has.
@@ -138,6 +142,7 @@ fn train<'a>(
 ) -> Trace {
     let mut states = optimizer::States::default();
     let mut batch = Vec::new();
+    wrapper.watch(tape);
     if steps == Steps::Steady {
         optimizer::step(tape, shape, model, wrapper, &mut states);
     }
@@ -153,10 +158,15 @@ fn train<'a>(
             tape.end_autocast();
             tape.enter(PhaseName::Backward);
             tape.backward(loss);
-            wrapper.end_backward(tape);
+            wrapper.end_backward(tape, micro == shape.accumulate);
         }
-        tape.enter(PhaseName::Optimizer);
+        if !shape.sharing.steps_in_backward() {
+            tape.enter(PhaseName::Optimizer);
+        }
         optimizer::step(tape, shape, model, wrapper, &mut states);
+        if shape.sharing.steps_in_backward() {
+            tape.enter(PhaseName::Optimizer);
+        }
         // Between two steps (`transformers/trainer.py`, `_maybe_log_save_evaluate`): gradients are gone, states and the step's batch are not.
         if let Some(evaluation) = shape.evaluation.as_ref().filter(|_| step == 0) {
             tape.enter(PhaseName::Evaluate);

@@ -3,11 +3,11 @@
 use super::super::super::expand::Blocks;
 use super::super::super::torch::AttentionShape;
 use super::super::super::{Block, Stack};
-use super::parallel::Sharing;
+use super::parallel::{Sharing, tensor};
 use super::supported;
 use crate::cost::CostError;
 use crate::model::{Architecture, Dtype, Family};
-use crate::plan::{Attention, OptimizerKind, Precision, QuantizeKind};
+use crate::plan::{AdapterKind, Attention, LossKind, OptimizerKind, Precision, QuantizeKind};
 use crate::setup::Setup;
 
 /// How linears of blocks are stored.
@@ -22,6 +22,15 @@ pub(crate) enum Stored {
     },
     /// bitsandbytes' LLM.int8.
     Int8,
+}
+
+/// Modules that are trained whole beside an adapter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Whole {
+    /// The embedding.
+    pub(crate) embedding: bool,
+    /// The head.
+    pub(crate) head: bool,
 }
 
 /// The numbers of a run.
@@ -53,12 +62,26 @@ pub(crate) struct Shape {
     pub(crate) adapt_vision: bool,
     /// Type of adapters once the trainer is built.
     pub(crate) adapter_dtypes: Vec<Dtype>,
+    /// A part of the adapters' input is dropped.
+    pub(crate) dropout: bool,
+    /// Adapters have a trained magnitude.
+    pub(crate) dora: bool,
+    /// What is trained whole beside adapters.
+    pub(crate) whole: Whole,
+    /// Samples of several documents lie in one row.
+    pub(crate) packed: bool,
+    /// A micro batch has samples that are filled up.
+    pub(crate) padded: bool,
     /// Blocks are checkpointed.
     pub(crate) checkpointing: bool,
     /// Scores exist as tensors.
     pub(crate) eager: bool,
+    /// FlashAttention's own kernels, not PyTorch's choice.
+    pub(crate) flash: bool,
     /// Liger's norms, RoPE and SwiGLU.
     pub(crate) liger: bool,
+    /// How logits and loss are formed.
+    pub(crate) loss: LossKind,
     /// The optimizer.
     pub(crate) optimizer: OptimizerKind,
     /// Bytes of one cuBLAS workspace.
@@ -82,8 +105,15 @@ impl Shape {
     /// What the engine does not cost.
     pub(crate) fn new(setup: &Setup) -> Result<Self, CostError> {
         supported::check(setup)?;
-        let model = setup.model.clone();
-        let (batch, tokens) = setup.largest_batch();
+        let sharing = Sharing::new(setup);
+        let model = match sharing {
+            Sharing::Tensor { world } => tensor::local(&setup.model, world),
+            _ => setup.model.clone(),
+        };
+        let (samples, length) = setup.largest_batch();
+        // Packed samples lie in one row (`trl/trainer/sft_trainer.py:190`, `padding_free`).
+        let packed = setup.data.packing;
+        let (batch, tokens) = if packed { (1, samples * length) } else { (samples, length) };
         let full = setup.adapter.is_none();
         let precision = setup.train.precision;
         let stored = match setup.quantize.as_ref().map(|quantize| (quantize.kind, quantize.double)) {
@@ -91,7 +121,7 @@ impl Shape {
             Some((_, double)) => Stored::Nf4 { double },
             None => Stored::Dense,
         };
-        let zero = matches!(Sharing::new(setup), Sharing::Zero { .. });
+        let zero = matches!(sharing, Sharing::Zero(_));
         let training = Self {
             attention: AttentionShape { batch, tokens, heads: model.heads, kv_heads: model.kv_heads },
             rows: batch * tokens,
@@ -99,6 +129,8 @@ impl Shape {
             accumulate: setup.train.accumulate.min(3),
             full,
             dtype: match precision {
+                // `zero.Init` makes parameters in DeepSpeed's type.
+                _ if let Some(zero) = sharing.loads_in_parts() => zero.half,
                 // A full fine-tune holds float32 weights, under autocast too.
                 Precision::Bf16 | Precision::Fp16 | Precision::F32 if full => Dtype::F32,
                 Precision::Fp16 => Dtype::F16,
@@ -117,14 +149,21 @@ impl Shape {
             targets: setup.adapter.as_ref().map_or_else(Vec::new, |adapter| adapter.targets.clone()),
             adapt_vision: setup.adapter.as_ref().is_some_and(|adapter| adapter.vision),
             adapter_dtypes: adapter_dtypes(setup, stored),
+            dropout: setup.adapter.as_ref().is_some_and(|adapter| adapter.dropout > 0.0),
+            dora: setup.adapter.as_ref().is_some_and(|adapter| adapter.kind == AdapterKind::Dora),
+            whole: Whole { embedding: setup.trains_whole("embed_tokens"), head: setup.trains_whole("lm_head") },
+            packed,
+            padded: setup.fills_samples(),
             checkpointing: setup.recomputed_blocks() > 0,
             eager: setup.train.attention == Attention::Eager,
+            flash: matches!(setup.train.attention, Attention::Flash2 | Attention::Flash3),
             liger: setup.train.liger,
+            loss: setup.train.loss,
             optimizer: setup.train.optimizer,
             workspace: setup.device.workspace_bytes(),
             multiprocessors: multiprocessors(setup),
             patches: patches(setup, batch),
-            sharing: Sharing::new(setup),
+            sharing,
             evaluation: None,
             merge: setup.save.merge && setup.adapter.is_some(),
             model,
@@ -137,9 +176,12 @@ impl Shape {
     /// This run's evaluation: a batch of its own, and no checkpoints, which are for training (`transformers/modeling_layers.py`,
     /// `GradientCheckpointingLayer.__call__`).
     fn evaluating(&self, samples: u64, tokens: u64, setup: &Setup) -> Self {
+        let (batch, length) = if self.packed { (1, samples * tokens) } else { (samples, tokens) };
         Self {
-            attention: AttentionShape { batch: samples, tokens, ..self.attention },
+            attention: AttentionShape { batch, tokens: length, ..self.attention },
             rows: samples * tokens,
+            padded: setup.fills_batch(samples),
+            dropout: false,
             checkpointing: false,
             patches: patches(setup, samples),
             ..self.clone()
@@ -169,6 +211,12 @@ impl Shape {
     pub(crate) fn window_mask(&self) -> bool {
         self.model.family != Family::GptOss
             && self.model.sliding_window.is_some_and(|window| self.attention.tokens >= window)
+    }
+
+    /// They need one that keeps samples apart: PyTorch's attention has none of its own for several documents in a row, or for samples that are filled
+    /// up (`transformers/masking_utils.py`, `_ignore_causal_mask_sdpa`). FlashAttention takes where they begin instead.
+    pub(crate) fn sample_mask(&self) -> bool {
+        (self.packed || self.padded) && !self.flash
     }
 }
 
