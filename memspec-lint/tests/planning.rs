@@ -162,7 +162,8 @@ fn a_plan_that_only_serves_costs_what_serving_takes() {
 #[test]
 fn another_engine_is_offered_where_it_was_measured() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("trl.mem"), PLAN.replace("engine = memspec", "engine = trl")).unwrap();
+    fs::write(folder.path().join("trl.mem"), PLAN.replace("engine = memspec", "engine = trl").replace("t4", "h200"))
+        .unwrap();
     let text = run_in(folder.path(), &["what-if", "trl.mem"]).out;
     assert!(text.contains("engine trl -> unsloth") && !text.contains("-> memspec"), "{text}");
 }
