@@ -37,7 +37,7 @@ pub(in crate::cost::engine) fn add(tape: &mut Tape<'_>, shape: &Shape, model: &m
 }
 
 /// Replaces a parameter's data (`param.data = param.data.to(dtype)`).
-fn cast(tape: &mut Tape<'_>, parameter: &mut Parameter, dtype: Dtype, part: Part) {
+pub(super) fn cast(tape: &mut Tape<'_>, parameter: &mut Parameter, dtype: Dtype, part: Part) {
     let data = tape.new_as(part, parameter.tensor.elements, dtype);
     parameter.tensor.storage = data.storage;
     parameter.tensor.dtype = dtype;

@@ -12,40 +12,48 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, rows
             let bias = linear.bias.as_ref().map(|bias| &bias.tensor);
             let y = tape.linear(x, &weight.tensor, bias, rows);
             let Some([a, _]) = &linear.adapter else { return y };
-            // To the adapter's type; autocast then makes its own copy of that for each adapted module.
+            // `_cast_input_dtype`: to the adapter's type; autocast then makes its own copy of that for each adapted module.
             (y, tape.cast(x, a.tensor.dtype))
         }
-        Weight::Nf4 { elements, double, .. } => {
-            let y = nf4(tape, x, *elements, *double, rows);
-            if linear.adapter.is_none() {
-                return y;
-            }
+        Weight::Nf4 { elements, double, compute, .. } => {
+            let y = nf4(tape, x, *elements, *double, *compute, rows);
+            let Some([a, _]) = &linear.adapter else { return y };
             // "as the output may be a view": PEFT clones it.
-            (tape.copy(&y), x.clone())
+            (tape.copy(&y), without_autocast(tape, x, a.tensor.dtype))
         }
         Weight::Int8 { elements, rows: out, .. } => {
             let y = int8(tape, x, *elements, *out, rows);
-            if linear.adapter.is_none() {
-                return y;
-            }
-            (y, x.clone())
+            let Some([a, _]) = &linear.adapter else { return y };
+            (y, without_autocast(tape, x, a.tensor.dtype))
         }
     };
     let Some([a, b]) = &linear.adapter else { return y };
     let inner = tape.linear(&input, &a.tensor, None, rows);
     let outer = tape.linear(&inner, &b.tensor, None, rows);
     drop(inner);
-    let scaled = tape.scale(&outer);
+    let mut scaled = tape.scale(&outer);
     drop(outer);
+    let dtype = y.dtype;
+    if !matches!(linear.weight, Weight::Dense(_)) {
+        scaled = without_autocast(tape, &scaled, dtype);
+    }
     y = tape.add(&y, &scaled);
-    y
+    drop(scaled);
+    // `result.to(torch_result_dtype)`
+    tape.cast(&y, dtype)
+}
+
+/// What PEFT casts itself where autocast does not (`lora/bnb.py:552`, `requires_conversion`).
+fn without_autocast(tape: &mut Tape<'_>, x: &Tensor, dtype: Dtype) -> Tensor {
+    if tape.autocast.is_some() { x.clone() } else { tape.cast(x, dtype) }
 }
 
 /// A 4 bit product (`bitsandbytes/backends/cuda/ops.py:904`, `autograd/_functions.py:384`): the weight is unpacked, forward and backward; nothing is
 /// saved.
-fn nf4<'a>(tape: &mut Tape<'a>, x: &Tensor, elements: u64, double: bool, rows: u64) -> Tensor {
+fn nf4<'a>(tape: &mut Tape<'a>, x: &Tensor, elements: u64, double: bool, compute: Dtype, rows: u64) -> Tensor {
     let want = x.dtype;
-    let x = tape.autocast_operand(x);
+    // `bitsandbytes/nn/modules.py:628`
+    let x = tape.cast(x, compute);
     let (dtype, inputs) = (x.dtype, x.elements);
     let maxima = elements / 64;
     let (decoded, offset, dense) = tape.labelled(DENSE, |tape| {

@@ -1,14 +1,29 @@
 //! Forward and loss: what comes after the decoder, one way a file.
 
 mod chunked;
+mod whole;
 
 use super::super::super::torch::{Tape, Tensor};
 use super::parallel::Wrapper;
 use super::weights::Model;
 use super::{GRADIENTS, LOGITS, Shape, decoder};
 
-/// Forward and loss, a scalar.
-pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model, wrapper: &'a Wrapper) -> Tensor {
+/// What a forward pass returns.
+pub(super) struct Loss {
+    /// The loss, a scalar.
+    pub(super) loss: Tensor,
+    /// The model's outputs, where the script keeps them.
+    pub(super) outputs: Option<Tensor>,
+}
+
+/// Forward and loss.
+pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model, wrapper: &'a Wrapper) -> Loss {
     let last = decoder::forward(tape, shape, model, wrapper);
-    tape.labelled(LOGITS, |tape| chunked::loss(tape, shape, model, wrapper, last))
+    tape.labelled(LOGITS, |tape| {
+        if shape.whole_logits {
+            whole::loss(tape, shape, model, wrapper, last)
+        } else {
+            Loss { loss: chunked::loss(tape, shape, model, wrapper, last), outputs: None }
+        }
+    })
 }
