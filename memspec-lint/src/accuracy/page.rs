@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::text::signed;
 use super::public::{LongestRow, PublicReport, VerdictRow};
+use super::text::signed;
 use super::{Errors, Fate, Figure, Group, PHASES, Report, Row, bars, public_bars};
 
 mod public;

@@ -61,7 +61,8 @@ fn longest(text: &mut String, published: &Public) {
          | run | published | found |\n| --- | --: | --: |\n",
     );
     for row in &published.longest {
-        let tokens = |tokens: Option<u64>, none: &str| tokens.map_or_else(|| none.to_owned(), |tokens| tokens.to_string());
+        let tokens =
+            |tokens: Option<u64>, none: &str| tokens.map_or_else(|| none.to_owned(), |tokens| tokens.to_string());
         let _ = writeln!(text, "| {} | {} | {} |", row.title, tokens(row.published, "dies"), tokens(row.found, "-"));
     }
     text.push('\n');
