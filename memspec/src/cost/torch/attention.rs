@@ -175,7 +175,7 @@ impl<'a> Tape<'a> {
             k = self.repeat(&k, queries);
             v = self.repeat(&v, queries);
         }
-        let mut weights = self.heads_product(&q, &k, shape.batch, shape.scores());
+        let mut weights = self.heads_product(q, &k, shape.batch, shape.scores());
         weights = self.scale(&weights);
         if let Some(mask) = mask {
             weights = self.add(&weights, mask);
