@@ -72,7 +72,7 @@ impl Script {
         let text = match self {
             Self::Fitcheck => return Vec::new(),
             Self::Comparison => "the outputs live until the next step, as in a loop of one's own",
-            Self::FsdpQlora => "adapters have no dropout",
+            Self::FsdpQlora => "the script's default dropout of adapters",
             Self::Litgpt => "litgpt's layers allocate as transformers' do",
             Self::Torch => "the framework's own layers allocate as transformers' do",
             Self::Unsloth => "the release of Unsloth allocates as the one that was read does",
@@ -167,6 +167,13 @@ impl Reader {
         if record.seq_kind.contains("max") {
             self.assumed.push("the longest sample has the context's length".to_owned());
         }
+        // litgpt fills samples and needs no mask for that.
+        if record.seq_kind.contains("fixed") || script == Script::Litgpt {
+            self.set("data.samples", 1000)?;
+            self.set("data.mean_length", format!("{}tok", Record::count(&record.seq_len).unwrap_or(0)))?;
+        } else if record.seq_kind == "packed" {
+            self.set("data.packing", true)?;
+        }
         self.set("train.checkpointing", checkpointing(record, script)?)?;
         self.set("train.optimizer", optimizer(record, script)?)?;
         let precision = record.compute_precision.to_lowercase();
@@ -192,6 +199,7 @@ impl Reader {
                 self.set("train.precision", pure)?;
                 self.set("train.script", "loop")?;
                 self.set("adapter.dtype", "bf16")?;
+                self.set("adapter.dropout", "10%")?;
             }
             Script::Trainer => {
                 self.set("train.precision", words)?;
@@ -218,7 +226,13 @@ impl Reader {
                 self.set("train.precision", if mixed { words } else { pure })?;
                 self.set("train.loss", "whole")?;
             }
-            Script::Axolotl | Script::Unsloth => self.set("train.precision", words)?,
+            Script::Axolotl => {
+                self.set("train.precision", words)?;
+                if record.attention.contains("flash") {
+                    self.set("train.attention", "flash2")?;
+                }
+            }
+            Script::Unsloth => self.set("train.precision", words)?,
         }
         Ok(())
     }

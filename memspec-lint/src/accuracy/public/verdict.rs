@@ -137,6 +137,7 @@ fn record(verdict: &Verdict) -> Result<Record, String> {
     match verdict.source.as_str() {
         "fitcheck-boundary" => Ok(Record {
             lora_targets: "q+k+v+o".to_owned(),
+            seq_kind: "fixed".to_owned(),
             quant: "nf4".to_owned(),
             compute_precision: "fp16".to_owned(),
             grad_checkpointing: "True".to_owned(),

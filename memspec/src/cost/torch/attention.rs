@@ -43,9 +43,8 @@ impl AttentionShape {
 }
 
 impl<'a> Tape<'a> {
-    /// `scaled_dot_product_attention`. With a mask transformers repeats grouped keys and values itself
-    /// (`transformers/integrations/sdpa_attention.py:34`); without one it leaves that to PyTorch, whose memory-efficient kernel takes no grouped
-    /// heads (`aten/src/ATen/native/transformers/cuda/sdp_utils.cpp`): scores exist then. In float32 no other fused kernel is there.
+    /// `scaled_dot_product_attention`. PyTorch's memory-efficient kernel takes no grouped heads
+    /// (`aten/src/ATen/native/transformers/cuda/sdp_utils.cpp`): scores exist then. In float32 no other fused kernel is there.
     pub(crate) fn fused_attention(
         &mut self,
         [q, k, v]: [&Tensor; 3],
@@ -58,7 +57,7 @@ impl<'a> Tape<'a> {
         let grouped = shape.heads > shape.kv_heads;
         match shape.kernel {
             Kernel::Ampere if q.dtype != Dtype::F32 => self.cudnn_attention(&q, &k, &v, shape, mask),
-            Kernel::Ampere | Kernel::Efficient if grouped && mask.is_none() => self.math_attention(q, k, v, shape),
+            Kernel::Ampere | Kernel::Efficient if grouped => self.math_attention(q, k, v, shape),
             _ if grouped => {
                 let (k, v) = (self.repeat(&k, q.elements), self.repeat(&v, q.elements));
                 self.efficient_attention(&q, &k, &v, shape, mask)

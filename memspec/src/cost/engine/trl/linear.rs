@@ -2,7 +2,7 @@
 
 use super::super::super::torch::{Tape, Tensor};
 use super::weights::{Linear, Weight};
-use super::{DENSE, INT8_INPUTS};
+use super::{DENSE, INT8_INPUTS, dora};
 use crate::model::Dtype;
 
 /// `module(x)` on `rows` rows (`peft/tuners/lora/layer.py:1100`, `lora/bnb.py:533`).
@@ -16,7 +16,7 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, rows
             (y, tape.cast(x, a.tensor.dtype))
         }
         Weight::Nf4 { elements, double, compute, .. } => {
-            let y = nf4(tape, x, *elements, *double, *compute, rows);
+            let y = nf4(tape, x, (*elements, *double), *compute, linear.bias.is_some(), rows);
             let Some([a, _]) = &linear.adapter else { return y };
             // "as the output may be a view": PEFT clones it.
             (tape.copy(&y), without_autocast(tape, x, a.tensor.dtype))
@@ -28,19 +28,29 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, rows
         }
     };
     let Some([a, b]) = &linear.adapter else { return y };
-    let inner = tape.linear(&input, &a.tensor, None, rows);
+    let own = y.dtype;
+    // A dense linear returns its base's type; a packed one sees to that without autocast only.
+    let converts = matches!(linear.weight, Weight::Dense(_)) || tape.autocast.is_none();
+    if linear.magnitude.is_some() {
+        y = dora::forward(tape, linear, &input, &y, rows);
+        return if converts { tape.cast(&y, own) } else { y };
+    }
+    let inner = if linear.dropout {
+        let dropped = tape.dropout(&input);
+        tape.linear(&dropped, &a.tensor, None, rows)
+    } else {
+        tape.linear(&input, &a.tensor, None, rows)
+    };
     let outer = tape.linear(&inner, &b.tensor, None, rows);
     drop(inner);
     let mut scaled = tape.scale(&outer);
     drop(outer);
-    let dtype = y.dtype;
     if !matches!(linear.weight, Weight::Dense(_)) {
-        scaled = without_autocast(tape, &scaled, dtype);
+        scaled = without_autocast(tape, &scaled, own);
     }
     y = tape.add(&y, &scaled);
     drop(scaled);
-    // `result.to(torch_result_dtype)`
-    tape.cast(&y, dtype)
+    if converts { tape.cast(&y, own) } else { y }
 }
 
 /// What PEFT casts itself where autocast does not (`lora/bnb.py:552`, `requires_conversion`).
@@ -50,7 +60,14 @@ fn without_autocast(tape: &mut Tape<'_>, x: &Tensor, dtype: Dtype) -> Tensor {
 
 /// A 4 bit product (`bitsandbytes/backends/cuda/ops.py:904`, `autograd/_functions.py:384`): the weight is unpacked, forward and backward; nothing is
 /// saved.
-fn nf4<'a>(tape: &mut Tape<'a>, x: &Tensor, elements: u64, double: bool, compute: Dtype, rows: u64) -> Tensor {
+fn nf4<'a>(
+    tape: &mut Tape<'a>,
+    x: &Tensor,
+    (elements, double): (u64, bool),
+    compute: Dtype,
+    biased: bool,
+    rows: u64,
+) -> Tensor {
     let want = x.dtype;
     // `bitsandbytes/nn/modules.py:628`
     let x = tape.cast(x, compute);
@@ -63,7 +80,11 @@ fn nf4<'a>(tape: &mut Tape<'a>, x: &Tensor, elements: u64, double: bool, compute
         (decoded, offset, tape.new_tensor(elements, dtype))
     });
     let y = tape.new_tensor(elements / (inputs / rows).max(1) * rows, dtype);
-    tape.product();
+    if biased {
+        tape.biased_product();
+    } else {
+        tape.product();
+    }
     drop((decoded, offset, dense));
     let y = tape.custom(y, &[&x], &[], move |tape, _, _| {
         // Here the offset is added in place, and the maxima go before the product.

@@ -1,12 +1,14 @@
 //! Forward and loss: what comes after the decoder, one way a file.
 
 mod chunked;
+mod liger;
 mod whole;
 
 use super::super::super::torch::{Tape, Tensor};
 use super::parallel::Wrapper;
 use super::weights::Model;
 use super::{GRADIENTS, LOGITS, Shape, decoder};
+use crate::plan::LossKind;
 
 /// What a forward pass returns.
 pub(super) struct Loss {
@@ -19,10 +21,10 @@ pub(super) struct Loss {
 /// Forward and loss.
 pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model, wrapper: &'a Wrapper) -> Loss {
     let last = decoder::forward(tape, shape, model, wrapper);
-    tape.labelled(LOGITS, |tape| {
-        if shape.whole_logits {
-            whole::loss(tape, shape, model, wrapper, last)
-        } else {
+    tape.labelled(LOGITS, |tape| match shape.loss {
+        LossKind::Whole => whole::loss(tape, shape, model, wrapper, last),
+        LossKind::Liger => Loss { loss: liger::loss(tape, shape, model, last), outputs: None },
+        LossKind::Auto | LossKind::Chunked => {
             Loss { loss: chunked::loss(tape, shape, model, wrapper, last), outputs: None }
         }
     })

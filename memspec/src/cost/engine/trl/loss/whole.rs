@@ -13,7 +13,7 @@ pub(super) fn loss<'a>(
     last: Tensor,
 ) -> Loss {
     let gathered = wrapper.whole_head(tape);
-    let head = gathered.as_ref().unwrap_or(&model.head.as_ref().unwrap_or(&model.embedding).tensor);
+    let head = gathered.as_ref().unwrap_or(&model.projection().tensor);
     let logits = tape.linear(&last, head, None, shape.rows);
     let loss = cross_entropy(tape, shape, &logits);
     if shape.script.converts_outputs && tape.autocast.is_some() {
