@@ -59,9 +59,6 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
     if setup.train.upcast != Upcast::None {
         return refuse("train.upcast", "Unsloth keeps parameters in the type that they were loaded in");
     }
-    if !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked) {
-        return refuse("train.loss", "Unsloth's own chunked loss is costed");
-    }
     if setup.train.liger {
         return refuse("train.liger", "Unsloth brings its own kernels; Liger's are not used with them");
     }
