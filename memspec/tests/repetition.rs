@@ -17,6 +17,8 @@ fn jobs() -> Vec<Value> {
         json!({"model": "llama3-8b", "quant": "nf4", "batch": 2, "accum": 2}),
         json!({"model": "llama3-8b", "quant": "int8"}),
         json!({"model": "qwen2.5-3b", "method": "full"}),
+        json!({"model": "qwen2.5-3b", "quant": "nf4", "loss": "whole", "accum": 2}),
+        json!({"model": "llama3.2-1b", "loss": "whole", "precision": "fp16", "attn": "eager", "batch": 2}),
         json!({"model": "llama3.2-1b", "method": "full", "precision": "bf16-pure", "optim": "adafactor"}),
         json!({"model": "llama3.2-1b", "method": "full", "optim": "adamw_8bit", "accum": 2}),
         json!({"model": "qwen3-8b", "ckpt": false, "targets": "qv"}),

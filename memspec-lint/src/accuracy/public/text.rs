@@ -20,7 +20,7 @@ pub fn table(report: &PublicReport, style: Style) -> String {
             let _ = writeln!(text, "{:<wide$} {}", row.id, style.faint(row.skipped().unwrap_or_default()));
             continue;
         };
-        let published = prediction.published.map_or_else(|| "died".to_owned(), |figure| gib(figure));
+        let published = prediction.published.map_or_else(|| "died".to_owned(), gib);
         let error = prediction.error.map(signed).unwrap_or_default();
         let assumed =
             if prediction.assumed.is_empty() { String::new() } else { format!("; {}", prediction.assumed.join("; ")) };
