@@ -41,11 +41,13 @@ pub struct CachedReplay {
 pub fn replay_cached(trace: &Trace, pool: Pool) -> CachedReplay {
     let mut memory = Caching::new(pool.limit, pool.expandable);
     let mut blocks: Vec<Option<BlockId>> = vec![None; trace.tensors()];
-    // A block's bytes, for the parts at the peak.
-    let mut sizes: Vec<u64> = vec![0; trace.tensors()];
+    // Bytes in blocks by the number of their part, now and at the peak; those of the peak are noted before something is freed.
+    let mut live: Vec<u64> = vec![0; trace.parts().len()];
+    let mut at_peak = live.clone();
+    let mut noted = true;
     let mut figures: [Option<(u64, u64)>; PhaseName::ALL.len()] = [None; PhaseName::ALL.len()];
     let mut phase = PhaseName::Load;
-    let (mut peak, mut peak_phase, mut peak_at) = (0, phase, 0);
+    let (mut peak, mut peak_phase) = (0, phase);
     let mut highest = 0;
     let mut failure = None;
     let close = |figures: &mut [Option<(u64, u64)>], phase: PhaseName, highest: u64, now: u64| {
@@ -66,7 +68,7 @@ pub fn replay_cached(trace: &Trace, pool: Pool) -> CachedReplay {
                 match memory.allocate(entry.bytes, entry.stream) {
                     Ok(block) => {
                         blocks[index as usize] = Some(block);
-                        sizes[index as usize] = memory.size(block);
+                        live[trace.part(index)] += memory.size(block);
                     }
                     Err(refused) => {
                         failure = Some(OutOfMemory {
@@ -81,17 +83,25 @@ pub fn replay_cached(trace: &Trace, pool: Pool) -> CachedReplay {
                 let now = memory.allocated();
                 highest = highest.max(now);
                 if now > peak {
-                    (peak, peak_phase, peak_at) = (now, phase, at);
+                    (peak, peak_phase, noted) = (now, phase, false);
                 }
             }
             Event::Free(index) => {
+                if !noted {
+                    at_peak.copy_from_slice(&live);
+                    noted = true;
+                }
                 if let Some(block) = blocks[index as usize].take() {
+                    live[trace.part(index)] -= memory.size(block);
                     memory.release(block);
                 }
             }
             Event::EmptyCache => memory.empty_cache(),
             Event::Block(_) => {}
         }
+    }
+    if !noted {
+        at_peak = live;
     }
     close(&mut figures, phase, highest, memory.allocated());
     let phases = PhaseName::ALL
@@ -106,29 +116,15 @@ pub fn replay_cached(trace: &Trace, pool: Pool) -> CachedReplay {
         peak,
         reserved: memory.peak_reserved(),
         retries: memory.retries(),
-        at_peak: parts(trace, peak_at, &sizes),
+        at_peak: parts(trace, at_peak),
         failure,
     }
 }
 
-/// Bytes in blocks by part after the event at `at`.
-fn parts(trace: &Trace, at: usize, sizes: &[u64]) -> Vec<(Part, u64)> {
-    let mut alive = vec![false; trace.tensors()];
-    for event in trace.events().iter().take(at + 1) {
-        match *event {
-            Event::Allocate(index) => alive[index as usize] = true,
-            Event::Free(index) => alive[index as usize] = false,
-            _ => {}
-        }
-    }
-    let mut parts: Vec<(Part, u64)> = Vec::new();
-    for (index, _) in alive.iter().enumerate().filter(|(_, alive)| **alive) {
-        let part = trace.tensor(index as u32).part;
-        match parts.iter_mut().find(|(known, _)| *known == part) {
-            Some((_, bytes)) => *bytes += sizes[index],
-            None => parts.push((part, sizes[index])),
-        }
-    }
+/// Those parts that have bytes, the largest first.
+fn parts(trace: &Trace, bytes: Vec<u64>) -> Vec<(Part, u64)> {
+    let parts = trace.parts().iter().copied().zip(bytes);
+    let mut parts: Vec<(Part, u64)> = parts.filter(|(_, bytes)| *bytes > 0).collect();
     parts.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
     parts
 }

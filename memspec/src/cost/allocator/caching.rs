@@ -2,7 +2,9 @@
 //!
 //! Source: `c10/cuda/CUDACachingAllocator.cpp` of torch 2.11. Constants have its names in their comments.
 
-use super::free::Free;
+use std::num::NonZeroU32;
+
+use super::free::{Free, Key};
 
 /// Every size is a multiple of this (`kMinBlockSize`).
 const GRAIN: u64 = 512;
@@ -19,7 +21,17 @@ const ROUND: u64 = 2 << 20;
 
 /// A block's place in [`Caching`]; what an allocation returns and a release takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlockId(u32);
+pub struct BlockId(NonZeroU32);
+
+impl BlockId {
+    fn new(index: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(index))
+    }
+
+    fn index(self) -> u32 {
+        self.0.get() - 1
+    }
+}
 
 const NONE: u32 = u32::MAX;
 
@@ -36,7 +48,6 @@ struct Block {
 /// One stream's small or large pool.
 #[derive(Clone, Debug)]
 struct Pool {
-    stream: u8,
     small: bool,
     free: Free,
     /// The last block of the pool's expandable segment, where segments expand.
@@ -150,7 +161,7 @@ impl Caching {
 
     /// Bytes of a block in use: at least what was asked for.
     pub fn size(&self, block: BlockId) -> u64 {
-        self.blocks[block.0 as usize].size
+        self.blocks[block.index() as usize].size
     }
 
     /// A block of at least `bytes` for work on `stream`.
@@ -161,7 +172,7 @@ impl Caching {
         let size = bytes.max(1).div_ceil(GRAIN) * GRAIN;
         let small = size <= SMALL;
         let pool = self.pool(stream, small);
-        let index = match self.best_fit(pool, size) {
+        let index = match self.pools[pool].free.best_fit(size) {
             Some(index) => index,
             None => self.grow(pool, size, small, bytes)?,
         };
@@ -169,11 +180,12 @@ impl Caching {
         let block = &mut self.blocks[index as usize];
         block.free = false;
         self.allocated += block.size;
-        Ok(BlockId(index))
+        Ok(BlockId::new(index))
     }
 
     /// Frees a block; it merges with free neighbours and stays reserved.
-    pub fn release(&mut self, BlockId(index): BlockId) {
+    pub fn release(&mut self, block: BlockId) {
+        let index = block.index();
         let Block { size, pool, previous, next, .. } = self.blocks[index as usize];
         self.allocated -= size;
         let mut kept = index;
@@ -193,10 +205,9 @@ impl Caching {
     /// Gives back every segment that nothing is in (`torch.cuda.empty_cache`).
     pub fn empty_cache(&mut self) {
         for pool in 0..self.pools.len() {
-            let blank = Free::new(self.pools[pool].small && !self.expandable);
-            let free = std::mem::replace(&mut self.pools[pool].free, blank);
-            for (size, (address, index)) in free.blocks() {
-                let Block { previous, next, .. } = self.blocks[index as usize];
+            for key in self.pools[pool].free.drain() {
+                let index = key.place();
+                let Block { size, address, previous, next, .. } = self.blocks[index as usize];
                 if self.expandable && next == NONE {
                     // Whole pages at the end of an expandable segment are unmapped; what is before them stays.
                     self.shrink(pool, index);
@@ -205,24 +216,20 @@ impl Caching {
                     self.addresses.give(address, size as i64);
                     self.unused.push(index);
                 } else {
-                    self.pools[pool].free.insert(size, (address, index));
+                    self.pools[pool].free.insert(key);
                 }
             }
         }
     }
 
+    /// The pool of a stream: two each.
     fn pool(&mut self, stream: u8, small: bool) -> usize {
-        match self.pools.iter().position(|pool| pool.stream == stream && pool.small == small) {
-            Some(pool) => pool,
-            None => {
-                self.pools.push(Pool { stream, small, free: Free::new(small && !self.expandable), tail: NONE });
-                self.pools.len() - 1
-            }
+        let pool = usize::from(stream) * 2 + usize::from(small);
+        while self.pools.len() <= pool {
+            let small = self.pools.len() % 2 == 1;
+            self.pools.push(Pool { small, free: Free::new(), tail: NONE });
         }
-    }
-
-    fn best_fit(&mut self, pool: usize, size: u64) -> Option<u32> {
-        self.pools[pool].free.best_fit(size)
+        pool
     }
 
     /// A new segment, or more pages at the end of the pool's expandable one; after a flush of the cache if there is no room.
@@ -305,7 +312,7 @@ impl Caching {
             self.unused.push(index);
         } else {
             self.blocks[index as usize].size -= unmapped;
-            self.pools[pool].free.insert(size - unmapped, (address, index));
+            self.pools[pool].free.insert(Key::new(size - unmapped, address, index));
         }
     }
 
@@ -365,13 +372,18 @@ impl Caching {
     }
 
     fn list(&mut self, pool: usize, index: u32) {
-        let Block { size, address, .. } = self.blocks[index as usize];
-        self.pools[pool].free.insert(size, (address, index));
+        let key = self.key(index);
+        self.pools[pool].free.insert(key);
     }
 
     fn unlist(&mut self, index: u32) {
-        let Block { size, address, pool, .. } = self.blocks[index as usize];
-        self.pools[usize::from(pool)].free.remove(size, (address, index));
+        let key = self.key(index);
+        self.pools[usize::from(self.blocks[index as usize].pool)].free.remove(key);
+    }
+
+    fn key(&self, index: u32) -> Key {
+        let Block { size, address, .. } = self.blocks[index as usize];
+        Key::new(size, address, index)
     }
 }
 

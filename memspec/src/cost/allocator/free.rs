@@ -1,113 +1,112 @@
 //! Free blocks, by size and then address: what best fit looks through.
 
-/// Sizes are multiples of this.
+/// Sizes and addresses are multiples of this.
 const GRAIN: u64 = 512;
-/// Largest block of the small pool, a whole segment, in grains.
-const SMALL_CLASSES: usize = (2 << 20) / GRAIN as usize;
+/// Sizes share a bucket with those that begin with the same five binary digits.
+const DIGITS: u32 = 4;
+/// Buckets for sizes of up to 2^48 grains.
+const BUCKETS: usize = 48 << DIGITS;
 
-/// A block's address and its place in the allocator.
-pub(super) type Place = (i64, u32);
+/// A free block as one number: its size and its address in grains, then its place among the allocator's blocks. Best fit takes the lowest number
+/// that is large enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key(u128);
+
+impl Key {
+    const PLACE_BITS: u32 = 32;
+    const ADDRESS_BITS: u32 = 48;
+
+    /// The key of a block.
+    pub(super) fn new(size: u64, address: i64, place: u32) -> Self {
+        // Addresses go below zero.
+        let address = (address / GRAIN as i64 + (1 << (Self::ADDRESS_BITS - 1))) as u128;
+        Self(Self::lowest(size).0 | address << Self::PLACE_BITS | u128::from(place))
+    }
+
+    /// The block's place among the allocator's blocks.
+    pub(super) fn place(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// No key of this size is lower.
+    fn lowest(size: u64) -> Self {
+        Self(u128::from(size / GRAIN) << (Self::ADDRESS_BITS + Self::PLACE_BITS))
+    }
+
+    /// The bucket of its size; larger sizes have no lower one.
+    fn bucket(self) -> usize {
+        let grains = (self.0 >> (Self::ADDRESS_BITS + Self::PLACE_BITS)) as u64;
+        let exponent = grains.ilog2();
+        let digits = ((grains << DIGITS) >> exponent) - (1 << DIGITS);
+        ((exponent as usize) << DIGITS) + digits as usize
+    }
+}
 
 /// The free blocks of a pool.
 #[derive(Clone, Debug)]
-pub(super) enum Free {
-    /// The small pool's: many blocks of few sizes. One list a size, and a bit for each that is not empty.
-    Small {
-        /// By size in grains.
-        classes: Vec<Vec<Place>>,
-        /// A bit a class.
-        filled: Box<[u64; SMALL_CLASSES / 64 + 1]>,
-    },
-    /// The large pool's: few blocks of any size.
-    Large(Vec<(u64, Place)>),
+pub(super) struct Free {
+    /// The lowest key last.
+    buckets: Vec<Vec<Key>>,
+    /// A bit for each bucket that has blocks.
+    filled: [u64; BUCKETS / 64],
 }
 
 impl Free {
     /// None.
-    pub(super) fn new(small: bool) -> Self {
-        if small {
-            Self::Small { classes: vec![Vec::new(); SMALL_CLASSES + 1], filled: Box::new([0; SMALL_CLASSES / 64 + 1]) }
-        } else {
-            Self::Large(Vec::new())
-        }
+    pub(super) fn new() -> Self {
+        Self { buckets: vec![Vec::new(); BUCKETS], filled: [0; BUCKETS / 64] }
     }
 
     /// Takes the smallest block of at least `size`; of several the one with the lowest address.
     pub(super) fn best_fit(&mut self, size: u64) -> Option<u32> {
-        match self {
-            Self::Small { classes, filled } => {
-                let class = next(filled.as_slice(), (size / GRAIN) as usize)?;
-                // The lowest address stands last.
-                let place = classes[class].pop()?;
-                if classes[class].is_empty() {
-                    filled[class / 64] &= !(1 << (class % 64));
-                }
-                Some(place.1)
+        let lowest = Key::lowest(size);
+        let bucket = lowest.bucket();
+        let key = match self.buckets[bucket].iter().rposition(|key| *key >= lowest) {
+            Some(at) => self.take(bucket, at),
+            None => {
+                let bucket = self.next(bucket + 1)?;
+                self.take(bucket, self.buckets[bucket].len() - 1)
             }
-            Self::Large(blocks) => {
-                let at = blocks.partition_point(|block| block.0 < size);
-                (at < blocks.len()).then(|| blocks.remove(at).1.1)
-            }
-        }
+        };
+        Some(key.place())
     }
 
     /// Adds a block.
-    pub(super) fn insert(&mut self, size: u64, place: Place) {
-        match self {
-            Self::Small { classes, filled } => {
-                let class = (size / GRAIN) as usize;
-                let places = &mut classes[class];
-                let at = places.partition_point(|other| *other > place);
-                places.insert(at, place);
-                filled[class / 64] |= 1 << (class % 64);
-            }
-            Self::Large(blocks) => {
-                let at = blocks.partition_point(|block| *block < (size, place));
-                blocks.insert(at, (size, place));
-            }
-        }
+    pub(super) fn insert(&mut self, key: Key) {
+        let bucket = key.bucket();
+        let keys = &mut self.buckets[bucket];
+        keys.insert(keys.partition_point(|other| *other > key), key);
+        self.filled[bucket / 64] |= 1 << (bucket % 64);
     }
 
     /// Takes a block that is there.
-    pub(super) fn remove(&mut self, size: u64, place: Place) {
-        match self {
-            Self::Small { classes, filled } => {
-                let class = (size / GRAIN) as usize;
-                let places = &mut classes[class];
-                let at = places.partition_point(|other| *other > place);
-                places.remove(at);
-                if places.is_empty() {
-                    filled[class / 64] &= !(1 << (class % 64));
-                }
-            }
-            Self::Large(blocks) => {
-                let at = blocks.partition_point(|block| *block < (size, place));
-                blocks.remove(at);
-            }
-        }
+    pub(super) fn remove(&mut self, key: Key) {
+        let bucket = key.bucket();
+        self.take(bucket, self.buckets[bucket].partition_point(|other| *other > key));
     }
 
-    /// All blocks with their sizes.
-    pub(super) fn blocks(&self) -> Vec<(u64, Place)> {
-        match self {
-            Self::Small { classes, .. } => {
-                let sized = classes.iter().enumerate();
-                sized
-                    .flat_map(|(class, places)| places.iter().map(move |&place| (class as u64 * GRAIN, place)))
-                    .collect()
-            }
-            Self::Large(blocks) => blocks.clone(),
-        }
+    /// All blocks, taken.
+    pub(super) fn drain(&mut self) -> Vec<Key> {
+        self.filled.fill(0);
+        self.buckets.iter_mut().flat_map(std::mem::take).collect()
     }
-}
 
-/// The first class from `from` on whose bit is set.
-fn next(filled: &[u64], from: usize) -> Option<usize> {
-    let mut word = from / 64;
-    let mut bits = *filled.get(word)? & (u64::MAX << (from % 64));
-    while bits == 0 {
-        word += 1;
-        bits = *filled.get(word)?;
+    fn take(&mut self, bucket: usize, at: usize) -> Key {
+        let key = self.buckets[bucket].remove(at);
+        if self.buckets[bucket].is_empty() {
+            self.filled[bucket / 64] &= !(1 << (bucket % 64));
+        }
+        key
     }
-    Some(word * 64 + bits.trailing_zeros() as usize)
+
+    /// The first bucket from `from` on that has blocks.
+    fn next(&self, from: usize) -> Option<usize> {
+        let mut word = from / 64;
+        let mut bits = *self.filled.get(word)? & (u64::MAX << (from % 64));
+        while bits == 0 {
+            word += 1;
+            bits = *self.filled.get(word)?;
+        }
+        Some(word * 64 + bits.trailing_zeros() as usize)
+    }
 }
