@@ -26,6 +26,11 @@ impl Blocks {
         Self { text: self.text.min(FEW), vision: self.vision.min(FEW) }
     }
 
+    /// How many times longer a trace of so many may be than that of few.
+    pub(crate) fn times(self) -> usize {
+        (self.text.div_ceil(self.few().text.max(1)) + 1) as usize
+    }
+
     fn of(self, stack: Stack) -> u64 {
         match stack {
             Stack::Text => self.text,
@@ -53,16 +58,53 @@ struct Run {
     bases: Vec<u32>,
 }
 
+/// What a trace is written into, event by event.
+pub(crate) trait Sink {
+    /// How many tensors there were.
+    fn tensors(&self) -> u32;
+    /// A tensor like this one of the short trace is allocated; returns its index in the long one.
+    fn allocate(&mut self, like: u32) -> u32;
+    /// Anything else happens.
+    fn push(&mut self, event: Event);
+}
+
+impl Sink for Trace {
+    fn tensors(&self) -> u32 {
+        self.tensors() as u32
+    }
+
+    fn allocate(&mut self, like: u32) -> u32 {
+        self.add_like(like)
+    }
+
+    fn push(&mut self, event: Event) {
+        self.push(event);
+    }
+}
+
 /// The trace of `to` blocks from `short`, which was recorded with `to.few()`; `None` where the trace cannot be repeated.
 pub fn expand(short: &Trace, to: Blocks) -> Option<Trace> {
-    if to == to.few() {
-        return Some(short.clone());
-    }
+    let mut long = Trace::like(short, to.times());
+    write(short, to, &mut long)?;
+    Some(long)
+}
+
+/// Writes the trace of `to` blocks into `long`; `None` as for [`expand`], and what was written until then is of no use.
+pub(crate) fn write(short: &Trace, to: Blocks, long: &mut impl Sink) -> Option<()> {
     let few = to.few();
     let events = short.events();
+    if to == few {
+        for event in events {
+            match *event {
+                Event::Allocate(tensor) => {
+                    long.allocate(tensor);
+                }
+                event => long.push(event),
+            }
+        }
+        return Some(());
+    }
     let mut origins = vec![Origin::Outside(u32::MAX); short.tensors()];
-    let times = (to.text / few.text.max(1) + 1) as usize;
-    let mut long = Trace::like(short, times);
     let mut runs: Vec<Run> = Vec::new();
     let mut at = 0;
     while at < events.len() {
@@ -81,11 +123,11 @@ pub fn expand(short: &Trace, to: Blocks) -> Option<Trace> {
                     }
                 }
                 runs.push(run);
-                write_run(short, &mut long, &mut runs, &origins, to)?;
+                write_run(short, long, &mut runs, &origins, to)?;
                 at = end;
                 continue;
             }
-            Event::Allocate(tensor) => origins[tensor as usize] = Origin::Outside(long.add_like(tensor)),
+            Event::Allocate(tensor) => origins[tensor as usize] = Origin::Outside(long.allocate(tensor)),
             Event::Free(tensor) => {
                 let index = match origins[tensor as usize] {
                     Origin::Outside(index) => index,
@@ -97,7 +139,7 @@ pub fn expand(short: &Trace, to: Blocks) -> Option<Trace> {
         }
         at += 1;
     }
-    Some(long)
+    Some(())
 }
 
 /// The peak of what is alive in the trace of `to` blocks, each tensor rounded up to 512 bytes, without writing it out: a repeated block adds what it keeps
@@ -187,7 +229,7 @@ fn read_run(events: &[Event], start: usize, first: Block, few: Blocks) -> Option
 }
 
 /// Writes the newest of `runs` out.
-fn write_run(short: &Trace, long: &mut Trace, runs: &mut [Run], origins: &[Origin], to: Blocks) -> Option<()> {
+fn write_run(short: &Trace, long: &mut impl Sink, runs: &mut [Run], origins: &[Origin], to: Blocks) -> Option<()> {
     let number = runs.len() - 1;
     let (stack, descending) = (runs[number].stack, runs[number].descending);
     let count = to.of(stack);
@@ -203,12 +245,14 @@ fn write_run(short: &Trace, long: &mut Trace, runs: &mut [Run], origins: &[Origi
         } else {
             MIDDLE
         };
-        runs[number].bases[index as usize] = long.tensors() as u32;
+        runs[number].bases[index as usize] = long.tensors();
         long.push(Event::Block(Some(Block { stack, index: index as u16 })));
         let (from, until) = runs[number].segments[template as usize];
         for event in &short.events()[from..until] {
             match *event {
-                Event::Allocate(tensor) => drop(long.add_like(tensor)),
+                Event::Allocate(tensor) => {
+                    long.allocate(tensor);
+                }
                 Event::Free(tensor) => {
                     let index = match origins[tensor as usize] {
                         Origin::Outside(index) => index,

@@ -1,6 +1,8 @@
 //! Estimates of engines on PyTorch: the trace through the caching allocator, and what a process holds beside it.
 
+use super::cached::replay_repeated;
 use super::estimate::{AtPeak, Estimate, Host, Interval, Peak};
+use super::expand::Blocks;
 use super::{CachedReplay, CostError, Pool, Trace, engine, replay_cached};
 use crate::plan::{EngineName, ParallelKind, QuantizeKind};
 use crate::setup::Setup;
@@ -19,9 +21,12 @@ const MIB: u64 = 1 << 20;
 
 /// Estimates a setup of the engines `trl` and `unsloth`.
 pub(super) fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
-    let trace = trace(setup)?;
-    let pool = |limit| Pool { limit, expandable: setup.train.expandable_segments };
-    let free = replay_cached(&trace, pool(u64::MAX));
+    let (few, blocks) = few(setup)?;
+    let replayed = |limit| {
+        let pool = Pool { limit, expandable: setup.train.expandable_segments };
+        replay_repeated(&few, blocks, pool).map_or_else(|| Ok(replay_cached(&in_full(setup)?, pool)), Ok)
+    };
+    let free = replayed(u64::MAX)?;
     let beside = beside_pool(setup);
     let budget = setup.budget.device_memory.0;
     let limit = setup.budget.allocator.map_or_else(|| budget.saturating_sub(beside), |limit| limit.0);
@@ -31,8 +36,8 @@ pub(super) fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
     let held = if free.reserved <= safe {
         None
     } else {
-        let held = replay_cached(&trace, pool(limit));
-        Some(if held.failure.is_some() { held } else { replay_cached(&trace, pool(safe)) })
+        let held = replayed(limit)?;
+        Some(if held.failure.is_some() { held } else { replayed(safe)? })
     };
     Ok(made(setup, &free, held.as_ref(), beside))
 }
@@ -50,15 +55,27 @@ pub fn peak_allocated(setup: &Setup) -> Result<u64, CostError> {
     }
 }
 
-fn trace(setup: &Setup) -> Result<Trace, CostError> {
+/// The trace of few blocks, and how many they stand for.
+fn few(setup: &Setup) -> Result<(Trace, Blocks), CostError> {
     match setup.engine {
-        EngineName::Trl => engine::trl::trace(setup),
-        EngineName::Unsloth => engine::unsloth::trace(setup),
-        EngineName::Memspec => Err(CostError::Unsupported {
-            setting: "engine",
-            what: format!("the engine `{}` is not costed on PyTorch", setup.engine),
-        }),
+        EngineName::Trl => engine::trl::few(setup),
+        EngineName::Unsloth => engine::unsloth::few(setup),
+        EngineName::Memspec => Err(not_on_torch(setup)),
     }
+}
+
+/// The trace of all blocks: where few do not stand for them.
+fn in_full(setup: &Setup) -> Result<Trace, CostError> {
+    match setup.engine {
+        EngineName::Trl => engine::trl::trace_in_full(setup),
+        EngineName::Unsloth => engine::unsloth::trace_in_full(setup),
+        EngineName::Memspec => Err(not_on_torch(setup)),
+    }
+}
+
+fn not_on_torch(setup: &Setup) -> CostError {
+    let what = format!("the engine `{}` is not costed on PyTorch", setup.engine);
+    CostError::Unsupported { setting: "engine", what }
 }
 
 fn made(setup: &Setup, free: &CachedReplay, held: Option<&CachedReplay>, beside: u64) -> Estimate {

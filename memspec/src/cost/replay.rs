@@ -53,8 +53,14 @@ fn live_parts(trace: &Trace, at: usize) -> Vec<(Part, u64)> {
     for event in trace.events().iter().take(at + 1) {
         match *event {
             Event::Enter(_) | Event::Block(_) | Event::EmptyCache => {}
-            Event::Allocate(index) => parts[trace.part(index)].1 += trace.tensor(index).bytes,
-            Event::Free(index) => parts[trace.part(index)].1 -= trace.tensor(index).bytes,
+            Event::Allocate(index) => {
+                let request = trace.request(index);
+                parts[usize::from(request.part)].1 += request.bytes;
+            }
+            Event::Free(index) => {
+                let request = trace.request(index);
+                parts[usize::from(request.part)].1 -= request.bytes;
+            }
         }
     }
     parts.retain(|(_, bytes)| *bytes > 0);

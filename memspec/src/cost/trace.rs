@@ -135,17 +135,17 @@ pub struct Entry {
 pub struct Trace {
     /// Of each tensor, what it is by its place in `entries`: tensors of repeated blocks share theirs.
     tensors: Vec<u32>,
-    entries: Vec<Compact>,
+    entries: Vec<Request>,
     parts: Vec<Part>,
     events: Vec<Event>,
 }
 
-/// An [`Entry`] with its part by number.
+/// An [`Entry`] with its part by number, which is its place in [`Trace::parts`].
 #[derive(Clone, Copy, Debug)]
-struct Compact {
-    bytes: u64,
-    part: u16,
-    stream: u8,
+pub(crate) struct Request {
+    pub(crate) bytes: u64,
+    pub(crate) part: u16,
+    pub(crate) stream: u8,
 }
 
 impl Trace {
@@ -173,7 +173,7 @@ impl Trace {
     pub(crate) fn add(&mut self, entry: Entry) -> u32 {
         let Entry { part, bytes, stream } = entry;
         let part = self.number(part);
-        self.entries.push(Compact { bytes, part, stream });
+        self.entries.push(Request { bytes, part, stream });
         self.add_like((self.entries.len() - 1) as u32)
     }
 
@@ -232,7 +232,7 @@ impl Trace {
 
     /// What a tensor is for, and its bytes.
     pub fn tensor(&self, index: u32) -> Entry {
-        let Compact { bytes, part, stream } = self.entries[self.tensors[index as usize] as usize];
+        let Request { bytes, part, stream } = self.request(index);
         Entry { part: self.parts[usize::from(part)], bytes, stream }
     }
 
@@ -241,13 +241,13 @@ impl Trace {
         self.tensors.len()
     }
 
-    /// What tensors are for; each has the number of one.
+    /// What tensors are for.
     pub(crate) fn parts(&self) -> &[Part] {
         &self.parts
     }
 
-    /// The number of the part that a tensor is for.
-    pub(crate) fn part(&self, index: u32) -> usize {
-        usize::from(self.entries[self.tensors[index as usize] as usize].part)
+    /// A tensor, with its part by number.
+    pub(crate) fn request(&self, index: u32) -> Request {
+        self.entries[self.tensors[index as usize] as usize]
     }
 }

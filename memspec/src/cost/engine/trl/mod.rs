@@ -67,10 +67,15 @@ pub(crate) const SCORES: Part = Part { what: "attention scores", setting: "train
 /// # Errors
 /// What this engine does not cost.
 pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
+    let (few, blocks) = few(setup)?;
+    expand(&few, blocks).map_or_else(|| trace_in_full(setup), Ok)
+}
+
+/// The trace of as many blocks as stand for all, and how many they stand for.
+pub(crate) fn few(setup: &Setup) -> Result<(Trace, Blocks), CostError> {
     let shape = Shape::new(setup)?;
     let blocks = shape.blocks();
-    Ok(expand(&program(&shape, blocks.few(), Steps::Two), blocks)
-        .unwrap_or_else(|| program(&shape, blocks, Steps::Two)))
+    Ok((program(&shape, blocks.few(), Steps::Two), blocks))
 }
 
 /// The peak of one step that finds the optimizer's states, without the allocator.
