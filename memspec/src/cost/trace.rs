@@ -149,6 +149,16 @@ pub(crate) struct Request {
 }
 
 impl Trace {
+    /// An empty trace with room for `tensors`.
+    pub(crate) fn with_room(tensors: usize) -> Self {
+        Self {
+            tensors: Vec::with_capacity(tensors),
+            entries: Vec::with_capacity(tensors),
+            parts: Vec::with_capacity(32),
+            events: Vec::with_capacity(2 * tensors),
+        }
+    }
+
     /// An empty trace of tensors that are like those of `other`, with room for `times` as many.
     pub(crate) fn like(other: &Self, times: usize) -> Self {
         Self {
@@ -187,13 +197,13 @@ impl Trace {
 
     /// The number of a part.
     fn number(&mut self, part: Part) -> u16 {
-        match self.parts.iter().position(|known| *known == part) {
-            Some(number) => number as u16,
-            None => {
-                self.parts.push(part);
-                (self.parts.len() - 1) as u16
-            }
-        }
+        // Nearly always the very constant is there already.
+        let same = |known: &Part| std::ptr::eq(known.what, part.what) && std::ptr::eq(known.setting, part.setting);
+        let number = self.parts.iter().position(same).or_else(|| self.parts.iter().position(|known| *known == part));
+        number.unwrap_or_else(|| {
+            self.parts.push(part);
+            self.parts.len() - 1
+        }) as u16
     }
 
     /// Says what a tensor is for, now that it is known.

@@ -38,7 +38,7 @@ const NONE: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug)]
 struct Block {
     size: u64,
-    address: i64,
+    address: u64,
     previous: u32,
     next: u32,
     pool: u16,
@@ -67,17 +67,23 @@ pub struct Refused {
 
 /// Where `cudaMalloc` puts segments. Among free blocks of one size the allocator takes the lowest address, so this decides which hole a tensor
 /// goes to. As seen in 27 recorded runs (driver 580): the lowest hole that is large enough; if there is none, below everything, in pieces of 32 MiB.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Addresses {
     /// Start and size of each, by start.
-    holes: Vec<(i64, i64)>,
-    lowest: i64,
+    holes: Vec<(u64, u64)>,
+    lowest: u64,
 }
 
 impl Addresses {
-    const PIECE: i64 = 32 << 20;
+    const PIECE: u64 = 32 << 20;
+    /// Above everything.
+    const TOP: u64 = 1 << 62;
 
-    fn take(&mut self, size: i64) -> i64 {
+    fn new() -> Self {
+        Self { holes: Vec::new(), lowest: Self::TOP }
+    }
+
+    fn take(&mut self, size: u64) -> u64 {
         if let Some(at) = self.holes.iter().position(|hole| hole.1 >= size) {
             let hole = &mut self.holes[at];
             let address = hole.0;
@@ -87,7 +93,7 @@ impl Addresses {
             }
             return address;
         }
-        let piece = (size + Self::PIECE - 1) / Self::PIECE * Self::PIECE;
+        let piece = size.next_multiple_of(Self::PIECE);
         self.lowest -= piece;
         if piece > size {
             self.give(self.lowest + size, piece - size);
@@ -95,7 +101,7 @@ impl Addresses {
         self.lowest
     }
 
-    fn give(&mut self, address: i64, size: i64) {
+    fn give(&mut self, address: u64, size: u64) {
         let at = self.holes.partition_point(|hole| hole.0 < address);
         self.holes.insert(at, (address, size));
         if at + 1 < self.holes.len() && address + size == self.holes[at + 1].0 {
@@ -131,7 +137,7 @@ impl Caching {
             blocks: Vec::new(),
             unused: Vec::new(),
             pools: Vec::new(),
-            addresses: Addresses::default(),
+            addresses: Addresses::new(),
             allocated: 0,
             reserved: 0,
             peak_reserved: 0,
@@ -213,7 +219,7 @@ impl Caching {
                     self.shrink(pool, index);
                 } else if previous == NONE && next == NONE {
                     self.reserved -= size;
-                    self.addresses.give(address, size as i64);
+                    self.addresses.give(address, size);
                     self.unused.push(index);
                 } else {
                     self.pools[pool].free.insert(key);
@@ -261,7 +267,7 @@ impl Caching {
     }
 
     fn segment(&mut self, pool: usize, size: u64) -> u32 {
-        let address = self.addresses.take(size as i64);
+        let address = self.addresses.take(size);
         self.insert(Block { size, address, previous: NONE, next: NONE, pool: pool as u16, free: false })
     }
 
@@ -284,10 +290,10 @@ impl Caching {
             self.blocks[tail as usize].size += bytes;
             return tail;
         }
-        // Every pool's segment has an address range of its own, as large as the device.
+        // Every pool's segment has an address range of its own, and addresses are compared within a pool.
         let address = match tail {
-            NONE => (pool as i64) << 48,
-            tail => self.blocks[tail as usize].address + self.blocks[tail as usize].size as i64,
+            NONE => 0,
+            tail => self.blocks[tail as usize].address + self.blocks[tail as usize].size,
         };
         let new =
             self.insert(Block { size: bytes, address, previous: tail, next: NONE, pool: pool as u16, free: false });
@@ -326,7 +332,7 @@ impl Caching {
         }
         let tail = self.insert(Block {
             size: rest,
-            address: address + size as i64,
+            address: address + size,
             previous: index,
             next,
             pool: pool as u16,

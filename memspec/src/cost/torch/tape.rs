@@ -102,7 +102,7 @@ impl<'a> Tape<'a> {
     /// An empty tape whose allocations are for `part`.
     pub(crate) fn new(part: Part) -> Self {
         Self {
-            recording: Recording::default(),
+            recording: Rc::new(RefCell::new(Trace::with_room(4096))),
             part,
             gradient_part: part,
             recompute_part: part,
