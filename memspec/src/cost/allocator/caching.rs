@@ -11,11 +11,11 @@ const GRAIN: u64 = 512;
 /// The largest request of the small pool (`kSmallSize`); in the large pool, also the largest tail that is not split off.
 const SMALL: u64 = 1 << 20;
 /// A segment of the small pool (`kSmallBuffer`).
-const SMALL_SEGMENT: u64 = 2 << 20;
+pub(super) const SMALL_SEGMENT: u64 = 2 << 20;
 /// Requests below this come from segments of [`MIDDLE_SEGMENT`] (`kMinLargeAlloc`).
 const LARGE: u64 = 10 << 20;
 /// A segment for requests between [`SMALL`] and [`LARGE`] (`kLargeBuffer`).
-const MIDDLE_SEGMENT: u64 = 20 << 20;
+pub(super) const MIDDLE_SEGMENT: u64 = 20 << 20;
 /// Segments for larger requests are multiples of this (`kRoundLarge`).
 const ROUND: u64 = 2 << 20;
 
@@ -33,25 +33,34 @@ impl BlockId {
     }
 }
 
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
+/// A part of a segment; those of one segment are linked by their addresses.
 #[derive(Clone, Copy, Debug)]
-struct Block {
-    size: u64,
-    address: u64,
-    previous: u32,
-    next: u32,
-    pool: u16,
-    free: bool,
+pub(super) struct Block {
+    pub(super) size: u64,
+    pub(super) address: u64,
+    pub(super) previous: u32,
+    pub(super) next: u32,
+    pub(super) pool: u16,
+    pub(super) state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Used,
+    Free,
+    /// Addresses of an expandable segment that no memory is behind.
+    Unmapped,
 }
 
 /// One stream's small or large pool.
 #[derive(Clone, Debug)]
-struct Pool {
-    small: bool,
-    free: Free,
-    /// The last block of the pool's expandable segment, where segments expand.
-    tail: u32,
+pub(super) struct Pool {
+    pub(super) small: bool,
+    pub(super) free: Free,
+    /// The unmapped blocks of its expandable segment, by address.
+    pub(super) unmapped: Vec<u32>,
 }
 
 /// The device refused: what was asked for, and what was held.
@@ -117,13 +126,13 @@ impl Addresses {
 #[derive(Clone, Debug)]
 pub struct Caching {
     limit: u64,
-    expandable: bool,
-    blocks: Vec<Block>,
+    pub(super) expandable: bool,
+    pub(super) blocks: Vec<Block>,
     unused: Vec<u32>,
-    pools: Vec<Pool>,
+    pub(super) pools: Vec<Pool>,
     addresses: Addresses,
     allocated: u64,
-    reserved: u64,
+    pub(super) reserved: u64,
     peak_reserved: u64,
     retries: u32,
 }
@@ -170,53 +179,41 @@ impl Caching {
         self.blocks[block.index() as usize].size
     }
 
-    /// A block of at least `bytes` for work on `stream`.
+    /// A block of at least `bytes` for work on `stream` (`malloc`).
     ///
     /// # Errors
     /// The limit would be passed although every unused segment was given back.
     pub fn allocate(&mut self, bytes: u64, stream: u8) -> Result<BlockId, Refused> {
         let size = bytes.max(1).div_ceil(GRAIN) * GRAIN;
-        let small = size <= SMALL;
-        let pool = self.pool(stream, small);
-        let index = match self.pools[pool].free.best_fit(size) {
+        let pool = self.pool(stream, size <= SMALL);
+        let found =
+            if self.expandable { self.best_fit_to_expand(pool, size) } else { self.pools[pool].free.best_fit(size) };
+        let index = match found {
             Some(index) => index,
-            None => self.grow(pool, size, small, bytes)?,
+            None => self.grow(pool, size, bytes)?,
         };
-        self.split(pool, index, size, small);
+        self.split(pool, index, size);
         let block = &mut self.blocks[index as usize];
-        block.free = false;
+        block.state = State::Used;
         self.allocated += block.size;
         Ok(BlockId::new(index))
     }
 
-    /// Frees a block; it merges with free neighbours and stays reserved.
+    /// Frees a block; it merges with free neighbours and stays reserved (`free_block`).
     pub fn release(&mut self, block: BlockId) {
         let index = block.index();
-        let Block { size, pool, previous, next, .. } = self.blocks[index as usize];
-        self.allocated -= size;
-        let mut kept = index;
-        if next != NONE && self.blocks[next as usize].free {
-            self.unlist(next);
-            self.absorb(kept, next);
-        }
-        if previous != NONE && self.blocks[previous as usize].free {
-            self.unlist(previous);
-            self.absorb(previous, kept);
-            kept = previous;
-        }
-        self.blocks[kept as usize].free = true;
-        self.list(usize::from(pool), kept);
+        self.allocated -= self.blocks[index as usize].size;
+        self.merge_free(index);
     }
 
-    /// Gives back every segment that nothing is in (`torch.cuda.empty_cache`).
+    /// Gives back every segment that nothing is in (`torch.cuda.empty_cache`, `release_cached_blocks`).
     pub fn empty_cache(&mut self) {
         for pool in 0..self.pools.len() {
             for key in self.pools[pool].free.drain() {
                 let index = key.place();
                 let Block { size, address, previous, next, .. } = self.blocks[index as usize];
-                if self.expandable && next == NONE {
-                    // Whole pages at the end of an expandable segment are unmapped; what is before them stays.
-                    self.shrink(pool, index);
+                if self.expandable {
+                    self.unmap(pool, index);
                 } else if previous == NONE && next == NONE {
                     self.reserved -= size;
                     self.addresses.give(address, size);
@@ -233,138 +230,99 @@ impl Caching {
         let pool = usize::from(stream) * 2 + usize::from(small);
         while self.pools.len() <= pool {
             let small = self.pools.len() % 2 == 1;
-            self.pools.push(Pool { small, free: Free::new(), tail: NONE });
+            self.pools.push(Pool { small, free: Free::new(), unmapped: Vec::new() });
         }
         pool
     }
 
-    /// A new segment, or more pages at the end of the pool's expandable one; after a flush of the cache if there is no room.
-    fn grow(&mut self, pool: usize, size: u64, small: bool, tried: u64) -> Result<u32, Refused> {
-        let more = |this: &Self| {
-            if this.expandable {
-                let page = if small { SMALL_SEGMENT } else { MIDDLE_SEGMENT };
-                (size - this.free_tail(pool)).div_ceil(page) * page
-            } else if small {
-                SMALL_SEGMENT
-            } else if size < LARGE {
-                MIDDLE_SEGMENT
-            } else {
-                size.div_ceil(ROUND) * ROUND
-            }
+    /// A block of new memory; after a flush of the cache if there is no room (`alloc_block`).
+    fn grow(&mut self, pool: usize, size: u64, tried: u64) -> Result<u32, Refused> {
+        // `get_allocation_size`; the limit is held against it even where fewer pages are mapped.
+        let bytes = if self.pools[pool].small {
+            SMALL_SEGMENT
+        } else if size < LARGE {
+            MIDDLE_SEGMENT
+        } else {
+            size.div_ceil(ROUND) * ROUND
         };
-        let mut bytes = more(self);
         if self.reserved + bytes > self.limit {
             self.retries += 1;
             self.empty_cache();
-            bytes = more(self);
             if self.reserved + bytes > self.limit {
                 return Err(Refused { tried, allocated: self.allocated, reserved: self.reserved });
             }
         }
-        self.reserved += bytes;
+        let index = if self.expandable { self.expand(pool, size) } else { self.segment(pool, bytes) };
         self.peak_reserved = self.peak_reserved.max(self.reserved);
-        Ok(if self.expandable { self.extend(pool, bytes) } else { self.segment(pool, bytes) })
+        Ok(index)
     }
 
     fn segment(&mut self, pool: usize, size: u64) -> u32 {
+        self.reserved += size;
         let address = self.addresses.take(size);
-        self.insert(Block { size, address, previous: NONE, next: NONE, pool: pool as u16, free: false })
+        self.insert(Block { size, address, previous: NONE, next: NONE, pool: pool as u16, state: State::Used })
     }
 
-    /// Free bytes at the end of the pool's expandable segment.
-    fn free_tail(&self, pool: usize) -> u64 {
-        match self.pools[pool].tail {
-            NONE => 0,
-            tail => {
-                let block = &self.blocks[tail as usize];
-                if block.free { block.size } else { 0 }
-            }
-        }
-    }
-
-    /// Maps `bytes` at the end of the pool's expandable segment; the free tail grows by them.
-    fn extend(&mut self, pool: usize, bytes: u64) -> u32 {
-        let tail = self.pools[pool].tail;
-        if tail != NONE && self.blocks[tail as usize].free {
-            self.unlist(tail);
-            self.blocks[tail as usize].size += bytes;
-            return tail;
-        }
-        // Every pool's segment has an address range of its own, and addresses are compared within a pool.
-        let address = match tail {
-            NONE => 0,
-            tail => self.blocks[tail as usize].address + self.blocks[tail as usize].size,
-        };
-        let new =
-            self.insert(Block { size: bytes, address, previous: tail, next: NONE, pool: pool as u16, free: false });
-        if tail != NONE {
-            self.blocks[tail as usize].next = new;
-        }
-        self.pools[pool].tail = new;
-        new
-    }
-
-    /// Unmaps the whole pages at the end of an expandable segment, whose last block is `index`.
-    fn shrink(&mut self, pool: usize, index: u32) {
-        let page = if self.pools[pool].small { SMALL_SEGMENT } else { MIDDLE_SEGMENT };
-        let Block { size, address, previous, .. } = self.blocks[index as usize];
-        let unmapped = size / page * page;
-        self.reserved -= unmapped;
-        if unmapped == size {
-            self.pools[pool].tail = previous;
-            if previous != NONE {
-                self.blocks[previous as usize].next = NONE;
-            }
-            self.unused.push(index);
-        } else {
-            self.blocks[index as usize].size -= unmapped;
-            self.pools[pool].free.insert(Key::new(size - unmapped, address, index));
+    /// Cuts what `size` leaves of the block off, where the allocator would (`should_split`).
+    fn split(&mut self, pool: usize, index: u32, size: u64) {
+        let rest = self.blocks[index as usize].size - size;
+        let all = self.pools[pool].small || self.expandable;
+        if if all { rest >= GRAIN } else { rest > SMALL } {
+            let tail = self.cut(index, size);
+            self.blocks[tail as usize].state = State::Free;
+            self.list(tail);
         }
     }
 
-    /// Cuts what `size` leaves of the block off, where the allocator would.
-    fn split(&mut self, pool: usize, index: u32, size: u64, small: bool) {
-        let Block { size: whole, address, next, .. } = self.blocks[index as usize];
-        let rest = whole - size;
-        let cut = if small || self.expandable { rest >= GRAIN } else { rest > SMALL };
-        if !cut {
-            return;
-        }
-        let tail = self.insert(Block {
-            size: rest,
-            address: address + size,
-            previous: index,
-            next,
-            pool: pool as u16,
-            free: true,
-        });
-        if next != NONE {
-            self.blocks[next as usize].previous = tail;
-        }
-        if self.pools[pool].tail == index {
-            self.pools[pool].tail = tail;
+    /// Cuts a block in two; returns what follows its first `size` bytes.
+    pub(super) fn cut(&mut self, index: u32, size: u64) -> u32 {
+        let whole = self.blocks[index as usize];
+        let tail =
+            self.insert(Block { size: whole.size - size, address: whole.address + size, previous: index, ..whole });
+        if whole.next != NONE {
+            self.blocks[whole.next as usize].previous = tail;
         }
         let block = &mut self.blocks[index as usize];
-        block.size = size;
-        block.next = tail;
-        self.list(pool, tail);
+        (block.size, block.next) = (size, tail);
+        tail
+    }
+
+    /// The block is free: with its free neighbours it is one, which is returned.
+    pub(super) fn merge_free(&mut self, index: u32) -> u32 {
+        let Block { previous, next, .. } = self.blocks[index as usize];
+        let mut kept = index;
+        if self.is(next, State::Free) {
+            self.unlist(next);
+            self.absorb(kept, next);
+        }
+        if self.is(previous, State::Free) {
+            self.unlist(previous);
+            self.absorb(previous, kept);
+            kept = previous;
+        }
+        self.blocks[kept as usize].state = State::Free;
+        self.list(kept);
+        kept
+    }
+
+    /// There is such a block, in this state.
+    pub(super) fn is(&self, index: u32, state: State) -> bool {
+        index != NONE && self.blocks[index as usize].state == state
     }
 
     /// `second`, which follows `first`, becomes part of it.
-    fn absorb(&mut self, first: u32, second: u32) {
-        let Block { size, next, pool, .. } = self.blocks[second as usize];
-        self.blocks[first as usize].size += size;
-        self.blocks[first as usize].next = next;
+    pub(super) fn absorb(&mut self, first: u32, second: u32) {
+        let Block { size, next, .. } = self.blocks[second as usize];
+        let block = &mut self.blocks[first as usize];
+        block.size += size;
+        block.next = next;
         if next != NONE {
             self.blocks[next as usize].previous = first;
-        }
-        if self.pools[usize::from(pool)].tail == second {
-            self.pools[usize::from(pool)].tail = first;
         }
         self.unused.push(second);
     }
 
-    fn insert(&mut self, block: Block) -> u32 {
+    pub(super) fn insert(&mut self, block: Block) -> u32 {
         match self.unused.pop() {
             Some(index) => {
                 self.blocks[index as usize] = block;
@@ -377,19 +335,19 @@ impl Caching {
         }
     }
 
-    fn list(&mut self, pool: usize, index: u32) {
-        let key = self.key(index);
+    pub(super) fn list(&mut self, index: u32) {
+        let (pool, key) = self.key(index);
         self.pools[pool].free.insert(key);
     }
 
-    fn unlist(&mut self, index: u32) {
-        let key = self.key(index);
-        self.pools[usize::from(self.blocks[index as usize].pool)].free.remove(key);
+    pub(super) fn unlist(&mut self, index: u32) {
+        let (pool, key) = self.key(index);
+        self.pools[pool].free.remove(key);
     }
 
-    fn key(&self, index: u32) -> Key {
-        let Block { size, address, .. } = self.blocks[index as usize];
-        Key::new(size, address, index)
+    fn key(&self, index: u32) -> (usize, Key) {
+        let Block { size, address, pool, .. } = self.blocks[index as usize];
+        (usize::from(pool), Key::new(size, address, index))
     }
 }
 
@@ -435,17 +393,5 @@ mod tests {
         let refused = memory.allocate(30 * MIB, 0).unwrap_err();
         assert_eq!(refused, Refused { tried: 30 * MIB, allocated: 80 * MIB, reserved: 80 * MIB });
         memory.release(b);
-    }
-
-    #[test]
-    fn expandable_segments_grow_by_pages_and_waste_no_tails() {
-        let mut memory = Caching::new(u64::MAX, true);
-        let a = memory.allocate(30 * MIB, 0).unwrap();
-        assert_eq!(memory.reserved(), 40 * MIB);
-        memory.allocate(25 * MIB, 0).unwrap();
-        assert_eq!(memory.reserved(), 60 * MIB);
-        memory.release(a);
-        let c = memory.allocate(29 * MIB + 512, 0).unwrap();
-        assert_eq!((memory.size(c), memory.reserved()), (29 * MIB + 512, 60 * MIB));
     }
 }

@@ -66,6 +66,22 @@ impl Free {
         Some(key.place())
     }
 
+    /// The smallest block of at least `size`, as [`Free::best_fit`], which stays.
+    pub(super) fn first(&self, size: u64) -> Option<Key> {
+        self.from(Key::new(size, 0, 0))
+    }
+
+    /// The block that is next in size and address.
+    pub(super) fn after(&self, key: Key) -> Option<Key> {
+        self.from(Key(key.0 + 1))
+    }
+
+    fn from(&self, lowest: Key) -> Option<Key> {
+        let bucket = lowest.bucket();
+        let same = self.buckets[bucket].iter().rfind(|key| **key >= lowest);
+        same.or_else(|| self.buckets[self.next(bucket + 1)?].last()).copied()
+    }
+
     /// Adds a block.
     #[inline]
     pub(super) fn insert(&mut self, key: Key) {
