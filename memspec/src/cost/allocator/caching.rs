@@ -76,6 +76,9 @@ pub struct Refused {
 
 /// Where `cudaMalloc` puts segments. Among free blocks of one size the allocator takes the lowest address, so this decides which hole a tensor
 /// goes to. As seen in 27 recorded runs (driver 580): the lowest hole that is large enough; if there is none, below everything, in pieces of 32 MiB.
+///
+/// It is the one thing here that is not PyTorch's: of 119 runs recorded later event by event, the reserved bytes of 94 are exact with these
+/// addresses, and those of all 119 with the addresses that the driver gave.
 #[derive(Clone, Debug)]
 struct Addresses {
     /// Start and size of each, by start.
