@@ -107,11 +107,15 @@ fn made(setup: &Setup, free: &CachedReplay, held: Option<&CachedReplay>, beside:
     }
 }
 
-/// Bytes that the process holds on the card beside the allocator's segments, measured one by one on an H200 with CUDA 13.0.
+/// Bytes that the process holds on the card beside the allocator's segments: what was measured on the card, else what was measured one by one on an
+/// H200 with CUDA 13.0.
 ///
 /// The context is there before anything else. Each thread that multiplies makes a cuBLAS handle (64 MiB; forward and backward: two). Kernels with
 /// local memory take 8 MiB when they are first launched: fused attention forward, and backward. Modules of kernels that are loaded late take 2 MiB.
 fn beside_pool(setup: &Setup) -> u64 {
+    if setup.device.kernels_bytes.is_some() {
+        return setup.device.occupied().0 + nccl(setup);
+    }
     let fused = !matches!(setup.train.attention, crate::plan::Attention::Eager)
         && setup.train.precision != crate::plan::Precision::F32;
     let handles = 2 * 64 * MIB;

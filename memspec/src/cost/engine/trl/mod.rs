@@ -15,9 +15,11 @@ mod mlp;
 mod norm;
 pub(super) mod optimizer;
 pub(super) mod parallel;
+mod script;
 pub(super) mod shape;
 mod sinks;
 pub(super) mod supported;
+mod upcast;
 mod vision;
 pub(super) mod weights;
 
@@ -119,10 +121,13 @@ fn program(shape: &Shape, blocks: Blocks, steps: Steps) -> Trace {
     tape.enter(PhaseName::Load);
     model = weights::load(&mut tape, shape, blocks);
     tape.enter(PhaseName::Init);
+    upcast::cast(&mut tape, shape, &mut model);
     adapter::add(&mut tape, shape, &mut model);
     tape.on_host = false;
-    // When training starts (`transformers/trainer.py`, `_inner_training_loop`: `accelerator.free_memory()`).
-    tape.empty_cache();
+    if shape.script.frees_cache {
+        tape.empty_cache();
+    }
+    tape.keeps_inputs = shape.script.keeps_outputs;
     if shape.sharing != parallel::Sharing::Alone {
         tape.enter(PhaseName::Prepare);
     }
@@ -140,22 +145,27 @@ fn train<'a>(
 ) -> Trace {
     let mut states = optimizer::States::default();
     let mut batch = Vec::new();
+    // What the script's loop still refers to.
+    let mut kept = None;
     if steps == Steps::Steady {
         optimizer::step(tape, shape, model, wrapper, &mut states);
     }
     for _ in 0..if steps == Steps::Two { 2 } else { 1 } {
         for micro in 1..=shape.accumulate {
+            drop(kept.take());
+            tape.release_inputs();
             wrapper.begin(micro == shape.accumulate);
             tape.enter(PhaseName::Forward);
             batch = batch::make(tape, shape, batch);
             tape.part = ACTIVATIONS;
             tape.autocast = shape.autocast;
-            let loss = loss::forward(tape, shape, model, wrapper);
+            let loss::Loss { loss, outputs } = loss::forward(tape, shape, model, wrapper);
             let loss = wrapper.end_forward(tape, loss);
             tape.end_autocast();
             tape.enter(PhaseName::Backward);
             tape.backward(loss);
             wrapper.end_backward(tape);
+            kept = outputs;
         }
         tape.enter(PhaseName::Optimizer);
         optimizer::step(tape, shape, model, wrapper, &mut states);

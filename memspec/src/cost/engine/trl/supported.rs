@@ -3,7 +3,7 @@
 use crate::cost::CostError;
 use crate::device::DeviceKind;
 use crate::model::{Family, Norm, VisionKind};
-use crate::plan::{AdapterKind, LossKind, OptimizerKind, ParallelKind, Precision, QuantizeKind, Storage};
+use crate::plan::{AdapterKind, LossKind, OptimizerKind, ParallelKind, Precision, QuantizeKind, Script, Storage};
 use crate::setup::{Adapter, Setup};
 
 /// Elements, of a model or of what flows through it, that are still costed: 2^48.
@@ -97,11 +97,8 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
             return refuse("quantize.block", format!("blocks of 64 are costed, not of {}", quantize.block));
         }
     }
-    if !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked | LossKind::Liger) {
-        return refuse(
-            "train.loss",
-            format!("TRL's own chunked loss and Liger's are costed, not {}", setup.train.loss),
-        );
+    if setup.train.script == Script::Loop && setup.train.loss == LossKind::Chunked {
+        return refuse("train.loss", "the chunked loss is SFTTrainer's; a loop of one's own has `whole`".to_owned());
     }
     if setup.train.loss == LossKind::Liger && setup.world() > 1 {
         return refuse("train.loss", "Liger's loss on several cards is not costed yet".to_owned());
@@ -167,7 +164,12 @@ fn several(setup: &Setup) -> Result<(), CostError> {
             Some(quantize) if quantize.storage == Storage::F32 => {
                 refuse("quantize.storage", "FSDP2's mixed precision would cast weights packed in f32: use bf16")
             }
-            _ if parallel.offload && setup.adapter.is_some() && !setup.model.tied_embeddings => {
+            _ if parallel.offload
+                && setup.adapter.is_some()
+                && !setup.model.tied_embeddings
+                && setup.train.script == Script::Sft
+                && setup.train.loss != LossKind::Whole =>
+            {
                 // `trl/trainer/utils.py:1626` takes the hidden states to where the head's shard is.
                 refuse("parallel.offload", "TRL's chunked loss fails on a head that FSDP2 keeps in host memory")
             }
