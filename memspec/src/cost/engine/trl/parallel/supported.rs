@@ -97,7 +97,7 @@ fn tensor(setup: &Setup, parallel: Parallel) -> Result<(), CostError> {
         return refuse("model", "tensor parallelism is costed for Llama, Mistral, Qwen2 and Qwen3 alone");
     }
     let world = parallel.world();
-    if model.kv_heads % world != 0 || model.heads % world != 0 || model.intermediate % world != 0 {
+    if [model.kv_heads, model.heads, model.intermediate].iter().any(|part| !part.is_multiple_of(world)) {
         let (heads, width) = (model.kv_heads, model.intermediate);
         let what = format!("{world} devices cannot share {heads} heads of keys and an MLP of {width} evenly");
         return Err(CostError::Unsupported { setting: "parallel", what });

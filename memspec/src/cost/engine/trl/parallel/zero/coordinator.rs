@@ -135,7 +135,8 @@ impl Coordinator {
     pub(super) fn end(&mut self, tape: &mut Tape<'_>, stage: usize) {
         let (wanted, modules) = self.stages[stage].clone();
         for param in wanted {
-            if !(self.recorded && self.stays(param, stage)) && !(self.holds && self.is_backward(stage)) {
+            let stays = self.recorded && self.stays(param, stage) || self.holds && self.is_backward(stage);
+            if !stays {
                 self.release(param);
             }
         }
