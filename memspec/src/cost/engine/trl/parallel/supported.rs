@@ -105,6 +105,9 @@ fn tensor(setup: &Setup, parallel: Parallel) -> Result<(), CostError> {
     if parallel.offload {
         return refuse("parallel.offload", "tensor parallelism has no offload");
     }
+    if !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked) || setup.train.script != Script::Sft {
+        return refuse("train.loss", "under tensor parallelism TRL's chunked loss is costed");
+    }
     if !matches!(setup.train.optimizer, OptimizerKind::Adamw | OptimizerKind::AdamwForeach) {
         return refuse("train.optimizer", "tensor parallelism is costed with AdamW alone: `optimizer = adamw`");
     }
