@@ -13,6 +13,9 @@ pub(crate) type Gradients = Vec<Option<Tensor>>;
 type Finish<'a> = Box<dyn FnOnce(&mut Tape<'a>, &mut Gradients) + 'a>;
 type Backward<'a> = Box<dyn FnOnce(&mut Tape<'a>, &Saved, &Gradients) -> Gradients + 'a>;
 
+/// What is called with each leaf whose gradient is complete (`register_post_accumulate_grad_hook`).
+pub(crate) type GradientHook<'a> = Rc<dyn Fn(&mut Tape<'a>, Leaf) + 'a>;
+
 /// A function that a checkpoint runs, and runs again in backward.
 pub(crate) type Checkpointed<'a> = Box<dyn Fn(&mut Tape<'a>) -> Tensor + 'a>;
 
@@ -98,6 +101,8 @@ pub(crate) struct Tape<'a> {
     pub(super) stopped: bool,
     /// Autocast's copies of trained parameters, by leaf.
     pub(super) casts: BTreeMap<Leaf, Tensor>,
+    /// Called when a leaf's gradient is complete.
+    pub(crate) gradient_hook: Option<GradientHook<'a>>,
     /// Tensors that autograd contexts hold as plain attributes, out of a checkpoint's reach, until the graph dies.
     pub(super) pins: Vec<(Option<Block>, Rc<Storage>)>,
 }
@@ -106,7 +111,7 @@ impl<'a> Tape<'a> {
     /// An empty tape whose allocations are for `part`.
     pub(crate) fn new(part: Part) -> Self {
         Self {
-            recording: Recording::default(),
+            recording: Rc::new(RefCell::new(Trace::with_room(4096))),
             part,
             gradient_part: part,
             recompute_part: part,
@@ -129,6 +134,7 @@ impl<'a> Tape<'a> {
             recomputed: None,
             stopped: false,
             casts: BTreeMap::new(),
+            gradient_hook: None,
             pins: Vec::new(),
         }
     }

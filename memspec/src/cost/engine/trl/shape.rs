@@ -3,7 +3,7 @@
 use super::super::super::expand::Blocks;
 use super::super::super::torch::{AttentionShape, Kernel};
 use super::super::super::{Block, Stack};
-use super::parallel::Sharing;
+use super::parallel::{Sharing, tensor};
 use super::script::Differences;
 use super::supported;
 use crate::cost::CostError;
@@ -108,7 +108,11 @@ impl Shape {
     /// What the engine does not cost.
     pub(crate) fn new(setup: &Setup) -> Result<Self, CostError> {
         supported::check(setup)?;
-        let model = setup.model.clone();
+        let sharing = Sharing::new(setup);
+        let model = match sharing {
+            Sharing::Tensor { world } => tensor::local(&setup.model, world),
+            _ => setup.model.clone(),
+        };
         let (samples, length) = setup.largest_batch();
         // Packed samples lie in one row (`trl/trainer/sft_trainer.py:190`, `padding_free`).
         let packed = setup.data.packing;
@@ -122,7 +126,7 @@ impl Shape {
         };
         let script = Differences::from(setup.train.script);
         let loss = if setup.train.loss == LossKind::Auto { script.loss } else { setup.train.loss };
-        let zero = matches!(Sharing::new(setup), Sharing::Zero { .. });
+        let zero = matches!(sharing, Sharing::Zero(_));
         Ok(Self {
             attention: AttentionShape {
                 batch,
@@ -136,6 +140,8 @@ impl Shape {
             accumulate: setup.train.accumulate.min(3),
             full,
             dtype: match precision {
+                // `zero.Init` makes parameters in DeepSpeed's type.
+                _ if let Some(zero) = sharing.loads_in_parts() => zero.half,
                 // A full fine-tune holds float32 weights, under autocast too.
                 Precision::Bf16 | Precision::Fp16 | Precision::F32 if full => Dtype::F32,
                 Precision::Fp16 | Precision::Fp16Pure => Dtype::F16,
@@ -171,7 +177,7 @@ impl Shape {
             workspace: setup.device.workspace_bytes(),
             multiprocessors: multiprocessors(setup),
             patches: patches(setup, batch),
-            sharing: Sharing::new(setup),
+            sharing,
             model,
         })
     }

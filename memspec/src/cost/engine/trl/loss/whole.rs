@@ -12,7 +12,7 @@ pub(super) fn loss<'a>(
     wrapper: &'a Wrapper,
     last: Tensor,
 ) -> Loss {
-    let gathered = wrapper.whole_head(tape);
+    let gathered = wrapper.whole_head(tape, model);
     let head = gathered.as_ref().unwrap_or(&model.projection().tensor);
     let logits = tape.linear(&last, head, None, shape.rows);
     let loss = cross_entropy(tape, shape, &logits);
