@@ -96,6 +96,8 @@ pub(crate) struct Tape<'a> {
     pub(super) casts: BTreeMap<Leaf, Tensor>,
     /// Tensors that autograd contexts hold as plain attributes, out of a checkpoint's reach, until the graph dies.
     pub(super) pins: Vec<(Option<Block>, Rc<Storage>)>,
+    /// What hooks collect in a forward pass, by block.
+    captured: Vec<(Option<Block>, Tensor)>,
 }
 
 impl<'a> Tape<'a> {
@@ -124,6 +126,7 @@ impl<'a> Tape<'a> {
             stopped: false,
             casts: BTreeMap::new(),
             pins: Vec::new(),
+            captured: Vec::new(),
         }
     }
 
@@ -240,6 +243,18 @@ impl<'a> Tape<'a> {
         if !self.stopped {
             self.pins.push((self.block, Rc::clone(&tensor.storage)));
         }
+    }
+
+    /// A hook collects `tensor` (`transformers/utils/output_capturing.py`): in forward, not where a checkpoint runs it again.
+    pub(crate) fn capture(&mut self, tensor: &Tensor) {
+        if self.recomputed.is_none() {
+            self.captured.push((self.block, tensor.clone()));
+        }
+    }
+
+    /// What hooks collected, taken.
+    pub(crate) fn take_captured(&mut self) -> Vec<(Option<Block>, Tensor)> {
+        std::mem::take(&mut self.captured)
     }
 
     /// Keeps `tensor` until the next call.

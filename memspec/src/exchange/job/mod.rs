@@ -242,7 +242,8 @@ fn adapter(
     };
     // PEFT takes those of the names that the model has, as long as it has one.
     let linears = model.block_linears();
-    let has = |name: &&&str| linears.iter().any(|linear| linear.leaf() == **name);
+    let experts = model.expert_names().into_iter().flatten();
+    let has = |name: &&&str| linears.iter().any(|linear| linear.leaf() == **name) || experts.clone().any(|e| e == **name);
     let present: Vec<String> = named.iter().filter(has).map(|name| (*name).to_owned()).collect();
     let fused = model.family == Family::Phi3 && engine == EngineName::Trl;
     let targets = match adapted {

@@ -3,7 +3,7 @@
 use super::super::super::torch::Tape;
 use super::super::super::{Block, Part};
 use super::weights::{Linear, Model, Parameter, Trained};
-use super::{ADAPTER, GRADIENTS, Shape};
+use super::{ADAPTER, GRADIENTS, Shape, experts};
 use crate::model::Dtype;
 
 /// Gives every targeted linear its matrices, as float32, and then casts them to what the trainer wants, one after the other.
@@ -15,13 +15,14 @@ pub(in crate::cost::engine) fn add(tape: &mut Tape<'_>, shape: &Shape, model: &m
     for (block, linear) in targeted(shape, model) {
         tape.at(block);
         let matrices = [(shape.rank, linear.in_features), (linear.out_features, shape.rank)];
-        linear.adapter = Some(matrices.map(|size| {
-            let mut tensor = tape.new_as(ADAPTER, size.0 * size.1, Dtype::F32);
-            let leaf = tape.leaf(&mut tensor, GRADIENTS, false);
-            let made = Trained { leaf, shape: size, embedding: false, block, stepped: None };
-            trained.push(made);
-            Parameter { tensor, trained: Some(made) }
-        }));
+        linear.adapter = Some(matrices.map(|size| make(tape, &mut trained, size)));
+    }
+    tape.at(None);
+    for decoder in &mut model.blocks {
+        tape.at(Some(decoder.block));
+        if let Some(experts) = &mut decoder.experts {
+            experts::weights::adapt(experts, shape, |size| make(tape, &mut trained, size));
+        }
     }
     tape.at(None);
     model.trained.extend(trained);
@@ -32,8 +33,23 @@ pub(in crate::cost::engine) fn add(tape: &mut Tape<'_>, shape: &Shape, model: &m
                 cast(tape, matrix, dtype, ADAPTER);
             }
         }
+        for decoder in &mut model.blocks {
+            tape.at(Some(decoder.block));
+            for matrix in decoder.experts.iter_mut().flat_map(experts::weights::each_adapter) {
+                cast(tape, matrix, dtype, ADAPTER);
+            }
+        }
         tape.at(None);
     }
+}
+
+/// A matrix of an adapter of the block at hand.
+fn make(tape: &mut Tape<'_>, trained: &mut Vec<Trained>, size: (u64, u64)) -> Parameter {
+    let mut tensor = tape.new_as(ADAPTER, size.0 * size.1, Dtype::F32);
+    let leaf = tape.leaf(&mut tensor, GRADIENTS, false);
+    let made = Trained { leaf, shape: size, matrices: 1, embedding: false, block: tape.block(), stepped: None };
+    trained.push(made);
+    Parameter { tensor, trained: Some(made) }
 }
 
 /// Replaces a parameter's data (`param.data = param.data.to(dtype)`).
@@ -50,7 +66,10 @@ fn cast(tape: &mut Tape<'_>, parameter: &mut Parameter, dtype: Dtype, part: Part
 fn targeted<'m>(shape: &'m Shape, model: &'m mut Model) -> impl Iterator<Item = (Option<Block>, &'m mut Linear)> {
     let decoder = model.blocks.iter_mut().flat_map(|decoder| {
         let block = Some(decoder.block);
-        let linears = decoder.input.iter_mut().chain(std::iter::once(&mut decoder.output)).chain(&mut decoder.mlp);
+        // Where PEFT takes an MLP's names for those of the experts, dense MLPs beside them are left out.
+        let mlp = decoder.mlp.iter_mut().filter(|_| !shape.expert_targets.renamed);
+        let shared = decoder.experts.iter_mut().flat_map(|experts| experts.shared.get_mut(3));
+        let linears = decoder.input.iter_mut().chain(std::iter::once(&mut decoder.output)).chain(mlp).chain(shared);
         linears.map(move |linear| (block, linear))
     });
     let tower = model.tower.iter_mut().filter(|_| shape.adapt_vision).flat_map(|tower| {

@@ -49,9 +49,9 @@ fn block(tape: &mut Tape<'_>, shape: &Shape, decoder: &DecoderBlock, x: &Tensor,
     let residual = tape.add(x, &hidden);
     drop(hidden);
     let mut hidden = norm::rms(tape, shape, &residual, &decoder.norms[1], shape.rows);
-    hidden = match &shape.model.experts {
-        Some(experts) => experts::forward(tape, shape, experts, &hidden),
-        None => mlp::forward(tape, shape, decoder, &hidden),
+    hidden = match (&shape.model.experts, &decoder.experts) {
+        (Some(experts), Some(weights)) => experts::forward(tape, shape, experts, weights, &hidden),
+        _ => mlp::forward(tape, shape, decoder, &hidden),
     };
     let output = tape.add(&residual, &hidden);
     drop(weights);

@@ -3,10 +3,11 @@
 use super::super::super::expand::Blocks;
 use super::super::super::torch::{Leaf, Tape, Tensor};
 use super::super::super::{Block, Part, Stack};
+use super::experts::weights::{self as expert_weights, ExpertWeights};
 use super::shape::Stored;
 use super::vision::{Tower, TowerBlock};
 use super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS};
-use crate::model::{Architecture, Dtype, Linear as LinearShape, Vision};
+use crate::model::{Dtype, Linear as LinearShape, Vision};
 
 /// The segment that the process's first tensor leaves (`kSmallBuffer`).
 const FIRST_SEGMENT: u64 = 2 << 20;
@@ -23,8 +24,10 @@ pub(crate) struct Parameter {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trained {
     pub(crate) leaf: Leaf,
-    /// Rows and columns; a vector has one row.
+    /// Rows and columns; a vector has one row, and all experts' matrices count as one above the other.
     pub(crate) shape: (u64, u64),
+    /// Matrices: more than one where it has a third dimension.
+    pub(crate) matrices: u64,
     /// An embedding's weight: 8 bit optimizers keep its states in float32.
     pub(crate) embedding: bool,
     pub(crate) block: Option<Block>,
@@ -56,7 +59,7 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    fn new(shape: &LinearShape, weight: Weight, bias: Option<Parameter>) -> Self {
+    pub(super) fn new(shape: &LinearShape, weight: Weight, bias: Option<Parameter>) -> Self {
         Self {
             name: shape.leaf().to_owned(),
             out_features: shape.out_features,
@@ -65,6 +68,36 @@ impl Linear {
             bias,
             adapter: None,
         }
+    }
+
+    /// What of it is not packed.
+    pub(super) fn for_each_parameter(&mut self, f: &mut impl FnMut(&mut Parameter)) {
+        if let Weight::Dense(weight) = &mut self.weight {
+            f(weight);
+        }
+        self.bias.iter_mut().for_each(&mut *f);
+        self.adapter.iter_mut().flatten().for_each(&mut *f);
+    }
+
+    /// Every tensor that the state dict has of it.
+    pub(super) fn for_each_tensor(&self, f: &mut impl FnMut(&Tensor)) {
+        match &self.weight {
+            Weight::Dense(weight) => f(&weight.tensor),
+            Weight::Nf4 { _parts: parts, .. } | Weight::Int8 { _parts: parts, .. } => {
+                parts.first().into_iter().for_each(&mut *f);
+            }
+        }
+        self.bias.iter().for_each(|bias| f(&bias.tensor));
+        self.adapter.iter().flatten().for_each(|matrix| f(&matrix.tensor));
+    }
+
+    /// What of it is trained.
+    pub(super) fn trained(&self) -> impl Iterator<Item = Trained> {
+        let weight = match &self.weight {
+            Weight::Dense(weight) => weight.trained,
+            Weight::Nf4 { .. } | Weight::Int8 { .. } => None,
+        };
+        [weight, self.bias.as_ref().and_then(|bias| bias.trained)].into_iter().flatten()
     }
 }
 
@@ -75,14 +108,16 @@ pub(crate) struct DecoderBlock {
     /// Query, key and value, or all in one.
     pub(crate) input: Vec<Linear>,
     pub(crate) output: Linear,
-    /// Gate, up and down; gate and up in one, and down; or up and down.
+    /// Gate, up and down; gate and up in one, and down; or up and down. None where there are experts.
     pub(crate) mlp: Vec<Linear>,
+    /// What is there in place of an MLP.
+    pub(crate) experts: Option<ExpertWeights>,
     /// Per-head norms of queries and keys.
     pub(crate) head_norms: Option<[Parameter; 2]>,
     /// Norms before attention and before the MLP.
     pub(crate) norms: [Parameter; 2],
-    /// Router, experts and sinks.
-    _others: Vec<Parameter>,
+    /// One number a query head that takes part in the softmax.
+    pub(crate) sinks: Option<Parameter>,
 }
 
 /// All weights.
@@ -107,12 +142,10 @@ impl Model {
         f(&mut self.embedding);
         for block in &mut self.blocks {
             for linear in block.input.iter_mut().chain(std::iter::once(&mut block.output)).chain(&mut block.mlp) {
-                if let Weight::Dense(weight) = &mut linear.weight {
-                    f(weight);
-                }
-                linear.bias.iter_mut().for_each(&mut f);
-                linear.adapter.iter_mut().flatten().for_each(&mut f);
+                linear.for_each_parameter(&mut f);
             }
+            block.sinks.iter_mut().for_each(&mut f);
+            block.experts.iter_mut().for_each(|experts| experts.for_each_parameter(&mut f));
             block.head_norms.iter_mut().flatten().chain(&mut block.norms).for_each(&mut f);
         }
         f(&mut self.norm);
@@ -132,15 +165,10 @@ impl Model {
         let blocks = self.blocks.iter().enumerate();
         for block in blocks.flat_map(|(index, block)| (0..self.stands_for(index, layers)).map(move |_| block)) {
             for linear in block.input.iter().chain(std::iter::once(&block.output)).chain(&block.mlp) {
-                match &linear.weight {
-                    Weight::Dense(weight) => tensor(&weight.tensor),
-                    Weight::Nf4 { _parts: parts, .. } | Weight::Int8 { _parts: parts, .. } => {
-                        parts.first().into_iter().for_each(&mut tensor);
-                    }
-                }
-                linear.bias.iter().for_each(|bias| tensor(&bias.tensor));
-                linear.adapter.iter().flatten().for_each(|matrix| tensor(&matrix.tensor));
+                linear.for_each_tensor(&mut tensor);
             }
+            block.sinks.iter().for_each(|sinks| tensor(&sinks.tensor));
+            block.experts.iter().for_each(|experts| experts.for_each_tensor(&mut tensor));
             block.head_norms.iter().flatten().chain(&block.norms).for_each(|norm| tensor(&norm.tensor));
         }
         tensor(&self.norm.tensor);
@@ -175,17 +203,11 @@ impl DecoderBlock {
     /// What is trained, in the order of the module's parameters.
     fn trained(&self) -> Vec<Trained> {
         let linears = self.input.iter().chain([&self.output]).chain(&self.mlp);
-        let mut trained: Vec<Option<Trained>> = linears
-            .flat_map(|linear| {
-                let weight = match &linear.weight {
-                    Weight::Dense(weight) => weight.trained,
-                    Weight::Nf4 { .. } | Weight::Int8 { .. } => None,
-                };
-                [weight, linear.bias.as_ref().and_then(|bias| bias.trained)]
-            })
-            .collect();
-        trained.extend(self.head_norms.iter().flatten().chain(&self.norms).map(|norm| norm.trained));
-        trained.into_iter().flatten().collect()
+        let mut trained: Vec<Trained> = linears.flat_map(Linear::trained).collect();
+        trained.extend(self.sinks.iter().filter_map(|sinks| sinks.trained));
+        trained.extend(self.experts.iter().flat_map(ExpertWeights::trained));
+        trained.extend(self.head_norms.iter().flatten().chain(&self.norms).filter_map(|norm| norm.trained));
+        trained
     }
 }
 
@@ -195,34 +217,13 @@ enum Piece {
     Weight(usize),
     Bias(usize),
     Norm(usize),
-    Other(u64, u64),
+    Sinks,
+    Experts(expert_weights::Piece),
 }
 
-/// Names, rows and columns of what a block has beside linears and norms: a router, all experts in two parameters, sinks.
-fn others(model: &Architecture) -> impl Iterator<Item = (String, u64, u64)> {
-    let mut others = Vec::new();
-    if let Some(router) = model.router() {
-        others.push((format!("{}.weight", router.module), router.out_features, router.in_features));
-        if router.bias {
-            others.push((format!("{}.bias", router.module), 1, router.out_features));
-        }
-    }
-    let count = model.experts.as_ref().map_or(0, |experts| experts.count);
-    for linear in model.expert_linears() {
-        others.push((linear.module.clone(), count * linear.out_features, linear.in_features));
-        if linear.bias {
-            others.push((format!("{}_bias", linear.module), 1, count * linear.out_features));
-        }
-    }
-    if model.attention_sinks {
-        others.push(("self_attn.sinks".to_owned(), 1, model.heads));
-    }
-    others.into_iter()
-}
-
-struct Loader<'l, 'a, 's> {
-    tape: &'l mut Tape<'a>,
-    shape: &'s Shape,
+pub(super) struct Loader<'l, 'a, 's> {
+    pub(super) tape: &'l mut Tape<'a>,
+    pub(super) shape: &'s Shape,
     /// The table from codes to places, which the first 4 bit weight makes, is there.
     code_map: bool,
 }
@@ -233,8 +234,11 @@ impl Loader<'_, '_, '_> {
     fn warm_up(&mut self) {
         let model = &self.shape.model;
         let element = self.shape.dtype.bytes();
-        let linears: u64 = model.block_linears().iter().map(LinearShape::weights).sum::<u64>() * model.layers;
-        let linears = linears
+        let weights = |linears: Vec<LinearShape>| linears.iter().map(LinearShape::weights).sum::<u64>();
+        let dense = model.experts.as_ref().map_or(model.layers, |experts| experts.first_dense.min(model.layers));
+        let linears = weights(model.attention_linears()) * model.layers
+            + weights(model.dense_mlp_linears()) * dense
+            + weights(model.shared_expert_linears()) * (model.layers - dense)
             + model.vision.as_ref().map_or(0, |vision| {
                 let blocks: u64 = vision.block_linears().iter().map(LinearShape::weights).sum();
                 let merger: u64 = vision.merger_linears(model.hidden).iter().map(LinearShape::weights).sum();
@@ -262,7 +266,10 @@ impl Loader<'_, '_, '_> {
         self.tape.at(Some(block));
         let attention = model.attention_linears();
         let (count, mut shapes) = (attention.len(), attention);
-        shapes.extend(model.mlp_linears());
+        let sparse = model.experts.as_ref().is_some_and(|experts| u64::from(index) >= experts.first_dense);
+        if !sparse {
+            shapes.extend(model.dense_mlp_linears());
+        }
         let mut norms = vec![("input_layernorm", model.hidden), ("post_attention_layernorm", model.hidden)];
         if model.qk_norm {
             norms.extend([("self_attn.q_norm", model.head_dim), ("self_attn.k_norm", model.head_dim)]);
@@ -275,9 +282,14 @@ impl Loader<'_, '_, '_> {
             }
         }
         names.extend(norms.iter().enumerate().map(|(at, norm)| (format!("{}.weight", norm.0), Piece::Norm(at))));
-        names.extend(others(model).map(|(name, rows, columns)| (name, Piece::Other(rows, columns))));
+        if model.attention_sinks {
+            names.push(("self_attn.sinks".to_owned(), Piece::Sinks));
+        }
+        if sparse {
+            names.extend(expert_weights::pieces(model).into_iter().map(|(name, piece)| (name, Piece::Experts(piece))));
+        }
         names.sort_by(|a, b| a.0.split('.').cmp(b.0.split('.')));
-        let mut others = Vec::new();
+        let (mut sinks, mut experts) = (None, expert_weights::Loading::default());
         let mut weights: Vec<Option<Weight>> = vec![None; shapes.len()];
         let mut biases: Vec<Option<Parameter>> = vec![None; shapes.len()];
         let mut loaded: Vec<Option<Parameter>> = vec![None; norms.len()];
@@ -286,7 +298,8 @@ impl Loader<'_, '_, '_> {
                 Piece::Weight(at) => weights[at] = Some(self.weight(&shapes[at])),
                 Piece::Bias(at) => biases[at] = Some(self.parameter(WEIGHTS, (1, shapes[at].out_features), false)),
                 Piece::Norm(at) => loaded[at] = Some(self.parameter(WEIGHTS, (1, norms[at].1), false)),
-                Piece::Other(rows, columns) => others.push(self.parameter(WEIGHTS, (rows, columns), false)),
+                Piece::Sinks => sinks = Some(self.parameter(WEIGHTS, (1, model.heads), false)),
+                Piece::Experts(piece) => experts.load(self, piece),
             }
         }
         let mut linears: Vec<Linear> = shapes
@@ -303,7 +316,8 @@ impl Loader<'_, '_, '_> {
         let around = pair();
         let head_norms = pair();
         let norms = around.unwrap_or_else(|| [(); 2].map(|()| self.parameter(WEIGHTS, (1, model.hidden), false)));
-        DecoderBlock { block, input: linears, output, mlp, head_norms, norms, _others: others }
+        let experts = experts.done(model);
+        DecoderBlock { block, input: linears, output, mlp, experts, head_norms, norms, sinks }
     }
 
     /// The tower's blocks, merger and patch embedding, in the order of their names.
@@ -339,7 +353,7 @@ impl Loader<'_, '_, '_> {
         Linear::new(linear, weight, bias)
     }
 
-    fn weight(&mut self, linear: &LinearShape) -> Weight {
+    pub(super) fn weight(&mut self, linear: &LinearShape) -> Weight {
         let (rows, columns) = (linear.out_features, linear.in_features);
         let kept = self.shape.skip.iter().any(|skip| skip == linear.leaf());
         match if kept { Stored::Dense } else { self.shape.stored } {
@@ -390,12 +404,19 @@ impl Loader<'_, '_, '_> {
         Weight::Int8 { elements, rows, _parts: parts }
     }
 
-    fn parameter(&mut self, part: Part, shape: (u64, u64), embedding: bool) -> Parameter {
+    pub(super) fn parameter(&mut self, part: Part, shape: (u64, u64), embedding: bool) -> Parameter {
         let mut tensor = self.tape.new_as(part, shape.0 * shape.1, self.shape.dtype);
         let trained = self.shape.full.then(|| {
             let leaf = self.tape.leaf(&mut tensor, GRADIENTS, false);
-            Trained { leaf, shape, embedding, block: self.tape.block(), stepped: None }
+            Trained { leaf, shape, matrices: 1, embedding, block: self.tape.block(), stepped: None }
         });
         Parameter { tensor, trained }
+    }
+
+    /// A parameter of three dimensions: `matrices` of one size.
+    pub(super) fn stack(&mut self, part: Part, matrices: u64, (rows, columns): (u64, u64)) -> Parameter {
+        let mut parameter = self.parameter(part, (matrices * rows, columns), false);
+        parameter.trained = parameter.trained.map(|trained| Trained { matrices, ..trained });
+        parameter
     }
 }

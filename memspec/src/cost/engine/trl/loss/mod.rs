@@ -5,10 +5,13 @@ mod chunked;
 use super::super::super::torch::{Tape, Tensor};
 use super::parallel::Wrapper;
 use super::weights::Model;
-use super::{GRADIENTS, LOGITS, Shape, decoder};
+use super::{GRADIENTS, LOGITS, Shape, decoder, experts};
 
 /// Forward and loss, a scalar.
 pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model, wrapper: &'a Wrapper) -> Tensor {
     let last = decoder::forward(tape, shape, model, wrapper);
-    tape.labelled(LOGITS, |tape| chunked::loss(tape, shape, model, wrapper, last))
+    tape.labelled(LOGITS, |tape| {
+        let loss = chunked::loss(tape, shape, model, wrapper, last);
+        experts::balance::add(tape, shape, loss)
+    })
 }
