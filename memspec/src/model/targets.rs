@@ -31,13 +31,14 @@ impl Architecture {
         match targets {
             Targets::AllLinear => {
                 let mut all = leaves(&self.block_linears());
-                all.extend(leaves(&self.shared_expert_linears()).into_iter().skip(3));
+                all.extend(self.shared_targets().iter().map(|linear| linear.leaf().to_owned()));
                 all.extend(self.expert_names().into_iter().flatten().map(str::to_owned));
                 Ok(all)
             }
             Targets::Attention => Ok(leaves(&self.attention_linears())),
             Targets::Mlp => {
                 let mut mlp = leaves(&self.mlp_linears());
+                mlp.extend(self.shared_targets().iter().map(|linear| linear.leaf().to_owned()));
                 mlp.extend(self.expert_names().into_iter().flatten().skip(1).map(str::to_owned));
                 if mlp.is_empty() { Err(self.unknown_target("mlp")) } else { Ok(mlp) }
             }
@@ -61,24 +62,35 @@ impl Architecture {
         self.experts.as_ref().filter(|_| self.vision.is_none())?;
         match self.family {
             Family::Mixtral | Family::MinimaxM2 => Some(["gate", "w1", "w3", "w2"]),
-            Family::Qwen2Moe | Family::Qwen3Moe | Family::Qwen3Next | Family::Glm4Moe => {
-                Some(["gate", "gate_proj", "up_proj", "down_proj"])
-            }
+            // Qwen2-MoE itself, after which the mapping is named, is not in it: its adapters go on its shared expert.
+            Family::Qwen3Moe | Family::Qwen3Next | Family::Glm4Moe => Some(["gate", "gate_proj", "up_proj", "down_proj"]),
             _ => None,
         }
+    }
+
+    /// The linears of a shared expert that an adapter can go on: its gate alone where the names of the others are the experts'.
+    fn shared_targets(&self) -> Vec<Linear> {
+        let linears = self.shared_expert_linears();
+        let taken = if self.expert_names().is_some() { 3 } else { 0 };
+        linears.into_iter().skip(taken).collect()
     }
 
     /// What an adapter can go on: the path that names it, and what it is called then.
     fn targets(&self) -> Vec<(String, String)> {
         let named = |linear: &Linear| (linear.module.clone(), linear.leaf().to_owned());
         let mut known: Vec<(String, String)> = self.block_linears().iter().map(named).collect();
-        known.extend(self.shared_expert_linears().iter().skip(3).map(named));
+        known.extend(self.shared_targets().iter().map(named));
         known.extend(self.expert_names().into_iter().flatten().map(|name| (name.to_owned(), name.to_owned())));
         for linear in self.expert_linears() {
             known.push((linear.module.clone(), format!("experts.{}", linear.leaf())));
         }
         known.push(named(&self.head_linear()));
         known
+    }
+
+    /// Whether an adapter's `targets` may name this.
+    pub(crate) fn has_target(&self, name: &str) -> bool {
+        self.targets().iter().any(|(path, leaf)| is_suffix(name, path) || name == leaf)
     }
 
     fn resolve_modules(&self, names: &[String]) -> Result<Vec<String>, UnknownTarget> {
@@ -146,7 +158,7 @@ mod tests {
         check(
             "qwen1.5-moe-a2.7b",
             Targets::AllLinear,
-            "q_proj k_proj v_proj o_proj shared_expert_gate gate gate_proj up_proj down_proj",
+            "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj shared_expert_gate",
         );
     }
 

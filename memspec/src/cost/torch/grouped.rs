@@ -1,4 +1,6 @@
 //! What mixtures of experts are made of: rows moved to their expert and back, products over groups of rows, and masks on rows.
+//!
+//! These save their inputs before their output exists, so a recomputation that ends with them ends without it.
 
 use super::tape::{Tape, made_by};
 use super::tensor::Tensor;
@@ -20,21 +22,20 @@ impl<'a> Tape<'a> {
     /// `x[index]`: `elements` of rows that `index` names, which is kept. Backward adds the rows up in zeros of the input's size, sorted by `index`
     /// (`index_put_`, accumulating).
     pub(crate) fn gather_rows(&mut self, x: &Tensor, index: &Tensor, elements: u64) -> Tensor {
-        let y = self.new_tensor(elements, x.dtype);
         let (inputs, dtype, rows) = (x.elements, x.dtype, index.elements);
         let node = self.node(&[Some(x)], 1, &[index], move |tape, _, _| {
             let gradient = tape.new_tensor(inputs, dtype);
             let _sort: Vec<Tensor> = (0..6).map(|_| tape.new_tensor(rows, Dtype::I64)).collect();
             vec![Some(gradient)]
         });
-        made_by(y, node, 0)
+        made_by(self.new_tensor(elements, dtype), node, 0)
     }
 
     /// `x.masked_fill(mask, 0)`; `in_place`: over `x`. Backward fills a copy of the gradient.
     pub(crate) fn masked_fill(&mut self, x: &Tensor, mask: &Tensor, in_place: bool) -> Tensor {
-        let y = if in_place { x.view(x.elements) } else { self.new_tensor(x.elements, x.dtype) };
         let (elements, dtype) = (x.elements, x.dtype);
         let node = self.node(&[Some(x)], 1, &[mask], move |tape, _, _| vec![Some(tape.new_tensor(elements, dtype))]);
+        let y = if in_place { x.view(elements) } else { self.new_tensor(elements, dtype) };
         made_by(y, node, 0)
     }
 
@@ -62,10 +63,6 @@ impl<'a> Tape<'a> {
         if asked[0] || custom {
             saved.push(weight);
         }
-        let y = self.new_tensor(elements, x.dtype);
-        if how != GroupedProduct::Kernel {
-            self.product();
-        }
         let (inputs, weights, dtype) = (x.elements, weight.elements, x.dtype);
         let node = self.node(&[Some(x), Some(weight)], 1, &saved, move |tape, _, _| {
             let weight_gradient = |tape: &mut Tape<'a>| tape.new_tensor(weights, dtype);
@@ -78,6 +75,10 @@ impl<'a> Tape<'a> {
             }
             vec![input.filter(|_| asked[0]), weight.filter(|_| asked[1])]
         });
+        let y = self.new_tensor(elements, dtype);
+        if how != GroupedProduct::Kernel {
+            self.product();
+        }
         made_by(y, node, 0)
     }
 

@@ -208,6 +208,13 @@ impl<'a> Tape<'a> {
         result
     }
 
+    /// Runs `f` and lets go of what it makes, its part of the graph with it.
+    pub(crate) fn tried(&mut self, f: impl FnOnce(&mut Self) -> Tensor) {
+        let before = std::mem::replace(&mut self.grad_enabled, false);
+        drop(f(self));
+        self.grad_enabled = before;
+    }
+
     /// Makes `tensor` a leaf that a gradient is asked for; `input`: it lives as long as the graph refers to it.
     pub(crate) fn leaf(&mut self, tensor: &mut Tensor, gradient: Part, input: bool) -> Leaf {
         let leaf = Leaf(self.leaves.len() as u32);

@@ -316,7 +316,7 @@ impl Loader<'_, '_, '_> {
         let around = pair();
         let head_norms = pair();
         let norms = around.unwrap_or_else(|| [(); 2].map(|()| self.parameter(WEIGHTS, (1, model.hidden), false)));
-        let experts = experts.done(model);
+        let experts = if sparse { experts.finish(self) } else { None };
         DecoderBlock { block, input: linears, output, mlp, experts, head_norms, norms, sinks }
     }
 

@@ -1,7 +1,7 @@
 //! LoRA on parameters instead of linears (`peft/tuners/lora/layer.py:2308`, `ParamWrapper`): while the experts run, each adapted parameter is replaced by
 //! a whole new one, the sum of both.
 
-use super::super::super::super::torch::{Saves, Tape, Tensor};
+use super::super::super::super::torch::{Tape, Tensor};
 use super::super::{DENSE, Shape};
 use super::ExpertWeights;
 use super::weights::Stack;
@@ -32,7 +32,7 @@ fn activate(tape: &mut Tape<'_>, shape: &Shape, stack: &Stack) -> Option<[Tensor
     // B is (out, rank x experts), and its experts lie innermost.
     let b = tape.permuted(&b.tensor);
     let factors = [tape.cast(&b, dtype), tape.cast(&a.tensor, dtype)];
-    drop(sum(tape, shape, stack, &factors));
+    tape.tried(|tape| sum(tape, shape, stack, &factors));
     Some(factors)
 }
 
@@ -66,7 +66,6 @@ pub(super) fn router(tape: &mut Tape<'_>, shape: &Shape, weights: &ExpertWeights
     let scaled = tape.scale(&delta);
     drop(delta);
     let scaled = tape.cast(&scaled, weights.router.tensor.dtype);
-    // Tried once while it is registered.
-    drop(tape.elementwise(&scaled, Saves::Nothing));
+    tape.tried(|tape| tape.add(&weights.router.tensor, &scaled));
     tape.add(&weights.router.tensor, &scaled)
 }

@@ -143,6 +143,9 @@ pub(crate) fn pieces(model: &Architecture) -> Vec<(String, Piece)> {
 }
 
 /// A block's experts while their pieces are loaded.
+///
+/// 16 bit tensors come by threads that run ahead of what is made of them, so a block's are all there when its experts are stacked or unpacked. On-the-fly
+/// quantization loads what it is about to convert (`transformers/core_model_loading.py:1545`).
 #[derive(Default)]
 pub(crate) struct Loading {
     router: Option<Parameter>,
@@ -152,6 +155,10 @@ pub(crate) struct Loading {
     down: Option<Parameter>,
     down_bias: Option<Parameter>,
     shared: Vec<(usize, Linear)>,
+    /// Gates, ups and downs of all experts, by themselves.
+    lists: Option<[Vec<Tensor>; 3]>,
+    /// Blocks and scales of down, and of gate and up.
+    packed: Vec<(Piece, [Tensor; 2])>,
 }
 
 impl Loading {
@@ -160,16 +167,23 @@ impl Loading {
         let model = &loader.shape.model;
         let Some((experts, [gate_up, down])) = model.experts.as_ref().zip(sizes(model)) else { return };
         let count = experts.count;
+        let packed = Published::of(model) == Published::Mxfp4;
         match piece {
             Piece::Router => self.router = Some(loader.parameter(WEIGHTS, (count, model.hidden), false)),
             Piece::RouterBias => self.router_bias = Some(loader.parameter(WEIGHTS, (1, count), false)),
-            Piece::GateUp => self.gate_up = Some(stacked(loader, gate_up)),
-            Piece::Down => self.down = Some(stacked(loader, down)),
+            Piece::GateUp if packed => self.packed.push((piece, blocks(loader, gate_up))),
+            Piece::Down if packed => self.packed.push((piece, blocks(loader, down))),
+            Piece::GateUp => self.gate_up = Some(parameter(loader, gate_up)),
+            Piece::Down => self.down = Some(parameter(loader, down)),
             Piece::GateUpBias => self.gate_up_bias = Some(loader.parameter(WEIGHTS, (1, count * gate_up.0), false)),
             Piece::DownBias => self.down_bias = Some(loader.parameter(WEIGHTS, (1, count * down.0), false)),
+            Piece::All if loader.shape.quantized() => self.merge(loader, [gate_up, down]),
             Piece::All => {
-                let (gate_up, down) = merged(loader, [gate_up, down]);
-                (self.gate_up, self.down) = (Some(gate_up), Some(down));
+                let mut lists = [const { Vec::new() }; 3];
+                for _expert in 0..count {
+                    lists.iter_mut().for_each(|list| list.push(expert(loader, down)));
+                }
+                self.lists = Some(lists);
             }
             Piece::Shared(at) => {
                 if let Some(linear) = model.shared_expert_linears().get(at) {
@@ -180,9 +194,18 @@ impl Loading {
         }
     }
 
-    /// All of them, once they are there.
-    pub(crate) fn done(mut self, model: &Architecture) -> Option<ExpertWeights> {
-        let [gate_up, down] = sizes(model)?;
+    /// Makes the block's two parameters, where they are not there yet.
+    pub(crate) fn finish(mut self, loader: &mut Loader<'_, '_, '_>) -> Option<ExpertWeights> {
+        let [gate_up, down] = sizes(&loader.shape.model)?;
+        if self.lists.is_some() {
+            self.merge(loader, [gate_up, down]);
+        }
+        for (piece, packed) in std::mem::take(&mut self.packed) {
+            match piece {
+                Piece::Down => self.down = Some(unpacked(loader, packed, down)),
+                _ => self.gate_up = Some(unpacked(loader, packed, gate_up)),
+            }
+        }
         self.shared.sort_by_key(|linear| linear.0);
         let stack = |weight, bias, size| Stack { weight, bias, adapter: None, size };
         Some(ExpertWeights {
@@ -194,6 +217,35 @@ impl Loading {
             shared: self.shared.into_iter().map(|linear| linear.1).collect(),
         })
     }
+
+    /// `MergeModulelist`, then `Concatenate` (`transformers/core_model_loading.py:196, :125`).
+    fn merge(&mut self, loader: &mut Loader<'_, '_, '_>, [gate_up, down]: [(u64, u64); 2]) {
+        let count = experts(loader);
+        let elements = count * down.0 * down.1;
+        let mut lists = self.lists.take();
+        let mut take = |loader: &mut Loader<'_, '_, '_>, which: usize| match &mut lists {
+            Some(lists) => std::mem::take(&mut lists[which]),
+            None => (0..count).map(|_| expert(loader, down)).collect(),
+        };
+        if Published::of(&loader.shape.model) == (Published::Separate { down_first: true }) {
+            let downs = take(loader, 2);
+            self.down = Some(parameter(loader, down));
+            drop(downs);
+        }
+        let (gates, ups) = (take(loader, 0), take(loader, 1));
+        let dtype = loader.shape.dtype;
+        let gate = loader.tape.new_as(WEIGHTS, elements, dtype);
+        drop(gates);
+        let up = loader.tape.new_as(WEIGHTS, elements, dtype);
+        drop(ups);
+        self.gate_up = Some(parameter(loader, gate_up));
+        drop((gate, up));
+        if self.down.is_none() {
+            let downs = take(loader, 2);
+            self.down = Some(parameter(loader, down));
+            drop(downs);
+        }
+    }
 }
 
 /// Rows and columns of one expert's two matrices.
@@ -203,90 +255,55 @@ fn sizes(model: &Architecture) -> Option<[(u64, u64); 2]> {
     Some([(gate_up.out_features, gate_up.in_features), (down.out_features, down.in_features)])
 }
 
+fn experts(loader: &Loader<'_, '_, '_>) -> u64 {
+    loader.shape.model.experts.as_ref().map_or(1, |experts| experts.count)
+}
+
 fn parameter(loader: &mut Loader<'_, '_, '_>, size: (u64, u64)) -> Parameter {
-    let count = loader.shape.model.experts.as_ref().map_or(1, |experts| experts.count);
     let part = if loader.shape.quantized() { EXPERTS } else { WEIGHTS };
-    loader.stack(part, count, size)
+    loader.stack(part, experts(loader), size)
 }
 
-/// A parameter that the checkpoint has as it is, or in blocks.
-fn stacked(loader: &mut Loader<'_, '_, '_>, size: (u64, u64)) -> Parameter {
-    if Published::of(&loader.shape.model) == Published::Mxfp4 { unpacked(loader, size) } else { parameter(loader, size) }
-}
-
-/// `_convert_moe_packed_tensors` (`transformers/integrations/mxfp4.py:285`): its values are looked up one half of the bytes at a time, by indices of
-/// 32 bits that PyTorch makes 64, and then brought from (out, in) to (in, out).
-fn unpacked(loader: &mut Loader<'_, '_, '_>, size: (u64, u64)) -> Parameter {
+/// One expert's matrix by itself.
+fn expert(loader: &mut Loader<'_, '_, '_>, (rows, columns): (u64, u64)) -> Tensor {
     let dtype = loader.shape.dtype;
-    let elements = loader.shape.model.experts.as_ref().map_or(1, |experts| experts.count) * size.0 * size.1;
+    loader.tape.new_as(WEIGHTS, rows * columns, dtype)
+}
+
+/// A parameter's MXFP4: two values a byte, and a scale for 32.
+fn blocks(loader: &mut Loader<'_, '_, '_>, size: (u64, u64)) -> [Tensor; 2] {
+    let elements = experts(loader) * size.0 * size.1;
+    [2, 32].map(|values| loader.tape.new_as(DENSE, elements / values, Dtype::U8))
+}
+
+/// `_convert_moe_packed_tensors` (`transformers/integrations/mxfp4.py:250`): values are looked up one half of the bytes at a time, by indices of 32 bits
+/// that PyTorch makes 64, and then brought from (out, in) to (in, out).
+fn unpacked(loader: &mut Loader<'_, '_, '_>, packed: [Tensor; 2], size: (u64, u64)) -> Parameter {
+    let (dtype, elements) = (loader.shape.dtype, experts(loader) * size.0 * size.1);
     let (bytes, groups) = (elements / 2, elements / 32);
-    let temporaries = {
-        let tape = &mut *loader.tape;
-        let mut new = |elements, dtype| tape.new_as(DENSE, elements, dtype);
-        let packed = [new(bytes, Dtype::U8), new(groups, Dtype::U8)];
-        let exponents = {
-            let _wide = new(groups, Dtype::I32);
-            new(groups, Dtype::I32)
+    let tape = &mut *loader.tape;
+    let mut new = |elements, dtype| tape.new_as(DENSE, elements, dtype);
+    let exponents = {
+        let _wide = new(groups, Dtype::I32);
+        new(groups, Dtype::I32)
+    };
+    let table = new(16, dtype);
+    let out = new(elements, dtype);
+    for _half in 0..2 {
+        let indices = {
+            let _masked = new(bytes, Dtype::U8);
+            new(bytes, Dtype::I32)
         };
-        let table = new(16, dtype);
-        let out = new(elements, dtype);
-        for _half in 0..2 {
-            let indices = {
-                let _masked = new(bytes, Dtype::U8);
-                new(bytes, Dtype::I32)
-            };
-            let _values = {
-                let _long = new(bytes, Dtype::I64);
-                new(bytes, dtype)
-            };
-            drop(indices);
-        }
-        drop(new(groups, Dtype::F32));
-        (packed, exponents, table, out)
-    };
-    let made = parameter(loader, size);
-    drop(temporaries);
-    made
-}
-
-/// `MergeModulelist`, then `Concatenate` (`transformers/core_model_loading.py:196, :125`). 16 bit weights come by threads that run ahead, so all of a
-/// block's are there when its first parameter is made; on-the-fly quantization loads what it is about to convert.
-fn merged(loader: &mut Loader<'_, '_, '_>, [gate_up, down]: [(u64, u64); 2]) -> (Parameter, Parameter) {
-    let count = loader.shape.model.experts.as_ref().map_or(1, |experts| experts.count);
-    let down_first = Published::of(&loader.shape.model) == Published::Separate { down_first: true };
-    let elements = count * down.0 * down.1;
-    let mut ahead = (!loader.shape.quantized()).then(|| [(); 3].map(|()| Some(list(loader, elements))));
-    let mut take = |loader: &mut Loader<'_, '_, '_>, which: usize| match &mut ahead {
-        Some(lists) => lists[which].take(),
-        None => Some(list(loader, elements)),
-    };
-    let mut early = None;
-    if down_first {
-        let parts = take(loader, 2);
-        early = Some(parameter(loader, down));
-        drop(parts);
+        let values = {
+            let _long = new(bytes, Dtype::I64);
+            new(bytes, dtype)
+        };
+        drop((values, indices));
     }
-    let gate = take(loader, 0);
-    let up = take(loader, 1);
-    let gates = list(loader, elements);
-    drop(gate);
-    let ups = list(loader, elements);
-    drop(up);
-    let joined = parameter(loader, gate_up);
-    drop((gates, ups));
-    let down = early.unwrap_or_else(|| {
-        let parts = take(loader, 2);
-        let made = parameter(loader, down);
-        drop(parts);
-        made
-    });
-    (joined, down)
-}
-
-/// One linear of all experts, or those stacked.
-fn list(loader: &mut Loader<'_, '_, '_>, elements: u64) -> Tensor {
-    let dtype = loader.shape.dtype;
-    loader.tape.new_as(WEIGHTS, elements, dtype)
+    drop(new(groups, Dtype::F32));
+    let made = parameter(loader, size);
+    drop((exponents, table, out, packed));
+    made
 }
 
 /// Gives the experts' adapted parameters their matrices.
