@@ -63,7 +63,9 @@ impl Architecture {
         match self.family {
             Family::Mixtral | Family::MinimaxM2 => Some(["gate", "w1", "w3", "w2"]),
             // Qwen2-MoE itself, after which the mapping is named, is not in it: its adapters go on its shared expert.
-            Family::Qwen3Moe | Family::Qwen3Next | Family::Glm4Moe => Some(["gate", "gate_proj", "up_proj", "down_proj"]),
+            Family::Qwen3Moe | Family::Qwen3Next | Family::Glm4Moe => {
+                Some(["gate", "gate_proj", "up_proj", "down_proj"])
+            }
             _ => None,
         }
     }
@@ -90,14 +92,14 @@ impl Architecture {
 
     /// Whether an adapter's `targets` may name this.
     pub(crate) fn has_target(&self, name: &str) -> bool {
-        self.targets().iter().any(|(path, leaf)| is_suffix(name, path) || name == leaf)
+        self.targets().iter().any(|(path, leaf)| is_named(name, path, leaf))
     }
 
     fn resolve_modules(&self, names: &[String]) -> Result<Vec<String>, UnknownTarget> {
         let known = self.targets();
         let mut wanted = vec![false; known.len()];
         for name in names {
-            let Some(at) = known.iter().position(|(path, _)| is_suffix(name, path)) else {
+            let Some(at) = known.iter().position(|(path, leaf)| is_named(name, path, leaf)) else {
                 return Err(self.unknown_target(name));
             };
             wanted[at] = true;
@@ -114,6 +116,11 @@ impl Architecture {
 
 fn leaves(linears: &[Linear]) -> Vec<String> {
     linears.iter().map(|l| l.leaf().to_owned()).collect()
+}
+
+/// Whether `name` means what is at `path`. A parameter of experts is no module, so that the end of its path does not name it.
+fn is_named(name: &str, path: &str, leaf: &str) -> bool {
+    name == leaf || name == path || !leaf.starts_with("experts.") && is_suffix(name, path)
 }
 
 /// Whether `name` is `module` or ends it after a dot, as PEFT matches names.

@@ -87,8 +87,7 @@ impl<'a> Tape<'a> {
         let values = self.new_tensor(elements, x.dtype);
         let indices = self.new_tensor(elements, Dtype::I64);
         let (inputs, dtype) = (x.elements, x.dtype);
-        let node =
-            self.node(&[Some(x)], 1, &[&indices], move |tape, _, _| vec![Some(tape.new_tensor(inputs, dtype))]);
+        let node = self.node(&[Some(x)], 1, &[&indices], move |tape, _, _| vec![Some(tape.new_tensor(inputs, dtype))]);
         (made_by(values, node, 0), indices)
     }
 

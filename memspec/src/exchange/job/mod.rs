@@ -207,8 +207,10 @@ fn parallel(fields: &Fields<'_>) -> Result<Option<plan::Parallel>, JobError> {
 }
 
 fn quantize(fields: &Fields<'_>, engine: EngineName, precision: Precision) -> Result<Option<plan::Quantize>, JobError> {
-    let kind = fields
-        .word("quant", &[("none", None), ("nf4", Some(QuantizeKind::Nf4)), ("int8", Some(QuantizeKind::Int8)), ("mxfp4", None)])?;
+    let kind = fields.word(
+        "quant",
+        &[("none", None), ("nf4", Some(QuantizeKind::Nf4)), ("int8", Some(QuantizeKind::Int8)), ("mxfp4", None)],
+    )?;
     let double = fields.flag("dq", true)?;
     // Half precision has bf16's size, and FSDP shards both.
     let storages =
@@ -248,9 +250,7 @@ fn adapter(
     let named: &[&str] = match adapted {
         Adapted::LanguageModel => &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
         Adapted::Attention => &["q_proj", "k_proj", "v_proj", "o_proj"],
-        Adapted::Experts => {
-            &["q_proj", "k_proj", "v_proj", "o_proj", "experts.gate_up_proj", "experts.down_proj"]
-        }
+        Adapted::Experts => &["q_proj", "k_proj", "v_proj", "o_proj", "experts.gate_up_proj", "experts.down_proj"],
         Adapted::QueryValue | Adapted::Everything => &[],
     };
     // PEFT takes those of the names that the model has, as long as it has one.

@@ -69,7 +69,10 @@ fn targeted<'m>(shape: &'m Shape, model: &'m mut Model) -> impl Iterator<Item = 
         // Where PEFT takes an MLP's names for those of the experts, dense MLPs beside them are left out.
         let renamed = shape.expert_targets.renamed;
         let mlp = decoder.mlp.iter_mut().filter(move |_| !renamed);
-        let shared = decoder.experts.iter_mut().flat_map(move |experts| experts.shared.iter_mut().skip(if renamed { 3 } else { 0 }));
+        let shared = decoder
+            .experts
+            .iter_mut()
+            .flat_map(move |experts| experts.shared.iter_mut().skip(if renamed { 3 } else { 0 }));
         let linears = decoder.input.iter_mut().chain(std::iter::once(&mut decoder.output)).chain(mlp).chain(shared);
         linears.map(move |linear| (block, linear))
     });

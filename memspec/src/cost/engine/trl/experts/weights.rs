@@ -3,8 +3,8 @@
 //! bitsandbytes packs linears only (`transformers/integrations/bitsandbytes.py:199`, `type(module) is nn.Linear`), and these are parameters: they stay in
 //! 16 bits whatever the plan's `quantize` says. So do routers. A shared expert is made of linears, and is packed.
 
-use super::super::super::super::torch::Tensor;
 use super::super::super::super::Part;
+use super::super::super::super::torch::Tensor;
 use super::super::weights::{Linear, Loader, Parameter, Trained};
 use super::super::{DENSE, Shape, WEIGHTS};
 use crate::model::{Architecture, Dtype, Family, PublishedQuantization};
@@ -58,16 +58,16 @@ impl ExpertWeights {
     pub(crate) fn for_each_tensor(&self, f: &mut impl FnMut(&Tensor)) {
         let stacks = [&self.gate_up, &self.down].into_iter();
         let own = [&self.router].into_iter().chain(&self.router_bias).chain(self.router_adapter.iter().flatten());
-        let stacked = stacks.flat_map(|stack| {
-            std::iter::once(&stack.weight).chain(&stack.bias).chain(stack.adapter.iter().flatten())
-        });
+        let stacked = stacks
+            .flat_map(|stack| std::iter::once(&stack.weight).chain(&stack.bias).chain(stack.adapter.iter().flatten()));
         own.chain(stacked).for_each(|parameter| f(&parameter.tensor));
         self.shared.iter().for_each(|linear| linear.for_each_tensor(f));
     }
 
     /// What is trained.
     pub(crate) fn trained(&self) -> Vec<Trained> {
-        let stacks = [&self.gate_up, &self.down].into_iter().flat_map(|stack| [Some(&stack.weight), stack.bias.as_ref()]);
+        let stacks =
+            [&self.gate_up, &self.down].into_iter().flat_map(|stack| [Some(&stack.weight), stack.bias.as_ref()]);
         let own = [Some(&self.router), self.router_bias.as_ref()].into_iter().chain(stacks).flatten();
         let mut trained: Vec<Trained> = own.filter_map(|parameter| parameter.trained).collect();
         trained.extend(self.shared.iter().flat_map(Linear::trained));
@@ -95,7 +95,9 @@ impl Published {
         match (&model.published_quantization, model.family) {
             (Some(PublishedQuantization::Mxfp4Experts), _) => Self::Mxfp4,
             (_, Family::Mixtral | Family::MinimaxM2) => Self::Separate { down_first: false },
-            (_, Family::Qwen2Moe | Family::Qwen3Moe | Family::Qwen3Next | Family::Glm4Moe) if model.vision.is_none() => {
+            (_, Family::Qwen2Moe | Family::Qwen3Moe | Family::Qwen3Next | Family::Glm4Moe)
+                if model.vision.is_none() =>
+            {
                 Self::Separate { down_first: true }
             }
             _ => Self::Stacked,
@@ -131,14 +133,18 @@ pub(crate) fn pieces(model: &Architecture) -> Vec<(String, Piece)> {
     if let Published::Separate { .. } = Published::of(model) {
         pieces.push((format!("{at}.experts.0"), Piece::All));
     } else {
-        pieces.extend([(format!("{at}.experts.gate_up_proj"), Piece::GateUp), (format!("{at}.experts.down_proj"), Piece::Down)]);
+        pieces.extend([
+            (format!("{at}.experts.gate_up_proj"), Piece::GateUp),
+            (format!("{at}.experts.down_proj"), Piece::Down),
+        ]);
     }
     if experts.bias {
         let biases = [("gate_up_proj_bias", Piece::GateUpBias), ("down_proj_bias", Piece::DownBias)];
         pieces.extend(biases.map(|(name, piece)| (format!("{at}.experts.{name}"), piece)));
     }
     let shared = model.shared_expert_linears();
-    pieces.extend(shared.iter().enumerate().map(|(at, linear)| (format!("{}.weight", linear.module), Piece::Shared(at))));
+    pieces
+        .extend(shared.iter().enumerate().map(|(at, linear)| (format!("{}.weight", linear.module), Piece::Shared(at))));
     pieces
 }
 
@@ -327,4 +333,3 @@ pub(crate) fn each_adapter(weights: &mut ExpertWeights) -> impl Iterator<Item = 
     let stacks = [&mut weights.gate_up, &mut weights.down].into_iter();
     weights.router_adapter.iter_mut().flatten().chain(stacks.flat_map(|stack| stack.adapter.iter_mut().flatten()))
 }
-
