@@ -75,7 +75,14 @@ fn finish(
             tape.labelled(SCORES, |tape| tape.eager_attention([&q, &k, &v], shape.attention, positions.mask.as_ref()));
         return (linear::forward(tape, &block.output, &out, shape.rows), Some(weights));
     }
-    let mut out = tape.fused_attention([&q, &k, &v], shape.attention, positions.mask.as_ref());
+    let mut v = v;
+    let mut attention = shape.attention;
+    if positions.mask.is_some() && attention.heads > attention.kv_heads {
+        // With a mask PyTorch's kernels take no groups (`integrations/sdpa_attention.py:25`).
+        [k, v] = [tape.repeat(&k, q.elements), tape.repeat(&v, q.elements)];
+        attention.kv_heads = attention.heads;
+    }
+    let mut out = tape.fused_attention([&q, &k, &v], attention, positions.mask.as_ref());
     if !out.rows_first {
         out = tape.copy(&out);
     }

@@ -20,6 +20,8 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
     {
         x = vision::see(tape, shape, tower, vision, &x);
     }
+    // `inputs_embeds`, a local of the model's forward.
+    let _embeddings = x.clone();
     let positions = positions(tape, shape, x.dtype);
     for (index, decoder) in model.blocks.iter().enumerate() {
         tape.at(Some(decoder.block));
@@ -61,10 +63,11 @@ fn block(tape: &mut Tape<'_>, shape: &Shape, decoder: &DecoderBlock, x: &Tensor,
 /// `embed_tokens`. With a frozen embedding, checkpointing asks for a gradient of its output (`enable_input_require_grads`).
 fn embed<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model) -> Tensor {
     let elements = shape.rows * shape.model.hidden;
-    let mut x = tape.new_tensor(elements, model.embedding.tensor.dtype);
-    if shape.full {
-        let (weights, dtype) = (model.embedding.tensor.elements, x.dtype);
-        return tape.custom(x, &[&model.embedding.tensor], &[], move |tape, _, _| {
+    let table = &model.lookup().tensor;
+    let mut x = tape.new_tensor(elements, table.dtype);
+    if table.requires_grad() {
+        let (weights, dtype) = (table.elements, x.dtype);
+        return tape.custom(x, &[table], &[], move |tape, _, _| {
             let gradient = tape.new_tensor(weights, dtype);
             if shape.rows > SORTED_EMBEDDING {
                 // One partial sum a segment, in float32, and what the sort needs.
@@ -100,6 +103,12 @@ fn positions(tape: &mut Tape<'_>, shape: &Shape, dtype: Dtype) -> Positions {
         let mut mask = (shape.eager || shape.model.attention_sinks).then(|| tape.new_tensor(pairs, dtype));
         if shape.window_mask() {
             mask = Some(tape.new_tensor(pairs, Dtype::Bool));
+        } else if shape.sample_mask() && mask.is_none() {
+            // Causal, and of one sample or of no padding (`masking_utils.py`, `and_masks`): both conditions and what they give.
+            let causal = tape.new_tensor(attention.tokens * attention.tokens, Dtype::Bool);
+            let condition = shape.packed.then(|| tape.new_tensor(pairs, Dtype::Bool));
+            mask = Some(tape.new_tensor(pairs, Dtype::Bool));
+            drop((causal, condition));
         }
         // Layers that slide and layers that do not have a mask each.
         let sliding = shape.model.attention_sinks.then(|| tape.new_tensor(pairs, dtype));

@@ -2,7 +2,7 @@
 
 use super::super::super::torch::{Tape, Tensor};
 use super::weights::{Linear, Weight};
-use super::{DENSE, INT8_INPUTS};
+use super::{DENSE, INT8_INPUTS, dora};
 use crate::model::Dtype;
 
 /// `module(x)` on `rows` rows (`peft/tuners/lora/layer.py:1100`, `lora/bnb.py:533`).
@@ -16,34 +16,54 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, rows
             (y, tape.cast(x, a.tensor.dtype))
         }
         Weight::Nf4 { elements, double, .. } => {
-            let y = nf4(tape, x, *elements, *double, rows);
+            let y = nf4(tape, x, *elements, *double, linear.bias.is_some(), rows);
             if linear.adapter.is_none() {
                 return y;
             }
             // "as the output may be a view": PEFT clones it.
-            (tape.copy(&y), x.clone())
+            (tape.copy(&y), packed_input(tape, linear, x))
         }
         Weight::Int8 { elements, rows: out, .. } => {
             let y = int8(tape, x, *elements, *out, rows);
             if linear.adapter.is_none() {
                 return y;
             }
-            (y, x.clone())
+            (y, packed_input(tape, linear, x))
         }
     };
     let Some([a, b]) = &linear.adapter else { return y };
-    let inner = tape.linear(&input, &a.tensor, None, rows);
+    let own = y.dtype;
+    // A dense linear returns its base's type; a packed one sees to that without autocast only.
+    let converts = matches!(linear.weight, Weight::Dense(_)) || tape.autocast.is_none();
+    if linear.magnitude.is_some() {
+        y = dora::forward(tape, linear, &input, &y, rows);
+        return if converts { tape.cast(&y, own) } else { y };
+    }
+    let inner = if linear.dropout {
+        let dropped = tape.dropout(&input);
+        tape.linear(&dropped, &a.tensor, None, rows)
+    } else {
+        tape.linear(&input, &a.tensor, None, rows)
+    };
     let outer = tape.linear(&inner, &b.tensor, None, rows);
     drop(inner);
     let scaled = tape.scale(&outer);
     drop(outer);
     y = tape.add(&y, &scaled);
-    y
+    if converts { tape.cast(&y, own) } else { y }
+}
+
+/// The adapter's input beside a packed weight: autocast sees to its type, else PEFT casts it (`lora/bnb.py:587`).
+fn packed_input(tape: &mut Tape<'_>, linear: &Linear, x: &Tensor) -> Tensor {
+    match &linear.adapter {
+        Some([a, _]) if tape.autocast.is_none() => tape.cast(x, a.tensor.dtype),
+        _ => x.clone(),
+    }
 }
 
 /// A 4 bit product (`bitsandbytes/backends/cuda/ops.py:904`, `autograd/_functions.py:384`): the weight is unpacked, forward and backward; nothing is
 /// saved.
-fn nf4<'a>(tape: &mut Tape<'a>, x: &Tensor, elements: u64, double: bool, rows: u64) -> Tensor {
+fn nf4<'a>(tape: &mut Tape<'a>, x: &Tensor, elements: u64, double: bool, biased: bool, rows: u64) -> Tensor {
     let want = x.dtype;
     let x = tape.autocast_operand(x);
     let (dtype, inputs) = (x.dtype, x.elements);
@@ -55,7 +75,11 @@ fn nf4<'a>(tape: &mut Tape<'a>, x: &Tensor, elements: u64, double: bool, rows: u
         (decoded, offset, tape.new_tensor(elements, dtype))
     });
     let y = tape.new_tensor(elements / (inputs / rows).max(1) * rows, dtype);
-    tape.product();
+    if biased {
+        tape.biased_product();
+    } else {
+        tape.product();
+    }
     drop((decoded, offset, dense));
     let y = tape.custom(y, &[&x], &[], move |tape, _, _| {
         // Here the offset is added in place, and the maxima go before the product.

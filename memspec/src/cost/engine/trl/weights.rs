@@ -56,6 +56,10 @@ pub(crate) struct Linear {
     pub(crate) bias: Option<Parameter>,
     /// The matrices A and B.
     pub(crate) adapter: Option<[Parameter; 2]>,
+    /// DoRA's magnitude of each output.
+    pub(crate) magnitude: Option<Parameter>,
+    /// A part of the adapter's input is dropped.
+    pub(crate) dropout: bool,
 }
 
 impl Linear {
@@ -67,6 +71,8 @@ impl Linear {
             weight,
             bias,
             adapter: None,
+            magnitude: None,
+            dropout: false,
         }
     }
 
@@ -76,7 +82,7 @@ impl Linear {
             f(weight);
         }
         self.bias.iter_mut().for_each(&mut *f);
-        self.adapter.iter_mut().flatten().for_each(&mut *f);
+        self.trained_parts().for_each(&mut *f);
     }
 
     /// Every tensor that the state dict has of it.
@@ -88,7 +94,7 @@ impl Linear {
             }
         }
         self.bias.iter().for_each(|bias| f(&bias.tensor));
-        self.adapter.iter().flatten().for_each(|matrix| f(&matrix.tensor));
+        self.adapter.iter().flatten().chain(&self.magnitude).for_each(|part| f(&part.tensor));
     }
 
     /// What of it is trained.
@@ -98,6 +104,11 @@ impl Linear {
             Weight::Nf4 { .. } | Weight::Int8 { .. } => None,
         };
         [weight, self.bias.as_ref().and_then(|bias| bias.trained)].into_iter().flatten()
+    }
+
+    /// What is trained beside the weight: A, B and the magnitude.
+    pub(super) fn trained_parts(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        self.adapter.iter_mut().flatten().chain(&mut self.magnitude)
     }
 }
 
@@ -132,11 +143,30 @@ pub(crate) struct Model {
     _frequencies: [Tensor; 2],
     /// The vision tower.
     pub(crate) tower: Option<Tower>,
+    /// Modules trained whole beside an adapter.
+    pub(crate) copies: Copies,
     /// Everything that is trained, in the order of the model's parameters.
     pub(crate) trained: Vec<Trained>,
 }
 
+/// Copies of modules that are trained whole beside an adapter (PEFT's `modules_to_save`); the originals stay, frozen.
+#[derive(Debug, Default)]
+pub(crate) struct Copies {
+    pub(super) embedding: Option<Parameter>,
+    pub(super) head: Option<Parameter>,
+}
+
 impl Model {
+    /// The embedding that tokens are looked up in.
+    pub(super) fn lookup(&self) -> &Parameter {
+        self.copies.embedding.as_ref().unwrap_or(&self.embedding)
+    }
+
+    /// The head's weight. A head that is tied stays with the original embedding, whatever is copied.
+    pub(super) fn projection(&self) -> &Parameter {
+        self.copies.head.as_ref().or(self.head.as_ref()).unwrap_or(&self.embedding)
+    }
+
     /// Every parameter that is not packed, in the model's order.
     pub(super) fn for_each_parameter(&mut self, mut f: impl FnMut(&mut Parameter)) {
         f(&mut self.embedding);
@@ -196,7 +226,8 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
     trained.extend(blocks.iter().flat_map(DecoderBlock::trained));
     trained.extend(norm.trained);
     trained.extend(head.as_ref().and_then(|head| head.trained));
-    Model { embedding, blocks, norm, head, _frequencies: frequencies, tower, trained }
+    let copies = Copies::default();
+    Model { embedding, blocks, norm, head, _frequencies: frequencies, tower, copies, trained }
 }
 
 impl DecoderBlock {
