@@ -58,7 +58,7 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     );
     let plain = model.linear_attention.is_none()
         && !model.gated_attention
-        && model.vision.as_ref().is_none_or(|vision| vision.kind == VisionKind::Qwen2Vl);
+        && model.vision.as_ref().is_none_or(|vision| vision.kind == VisionKind::Qwen2Vl || setup.data.images == 0);
     if !known || !plain || model.norm != Norm::Rms || model.parallel_residual || !model.gated_mlp {
         return refuse(
             "model",
@@ -69,6 +69,11 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
         );
     }
     let special = model.experts.is_some() || model.vision.is_some();
+    if setup.adapter.as_ref().is_some_and(|adapter| adapter.vision)
+        && model.vision.as_ref().is_some_and(|vision| vision.kind != VisionKind::Qwen2Vl)
+    {
+        return refuse("adapter.vision", "adapters of a vision tower are costed for Qwen2-VL alone".to_owned());
+    }
     if model.vision.is_some() && setup.adapter.is_none() {
         return refuse("adapter", "training all weights of a vision tower is not costed yet".to_owned());
     }

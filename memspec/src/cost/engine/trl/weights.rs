@@ -7,7 +7,7 @@ use super::experts::weights::{self as expert_weights, ExpertWeights};
 use super::shape::Stored;
 use super::vision::{Tower, TowerBlock};
 use super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS};
-use crate::model::{Dtype, Linear as LinearShape, Vision};
+use crate::model::{Dtype, Linear as LinearShape, Vision, VisionKind};
 
 /// The segment that the process's first tensor leaves (`kSmallBuffer`).
 const FIRST_SEGMENT: u64 = 2 << 20;
@@ -366,14 +366,25 @@ impl Loader<'_, '_, '_> {
                     linears.push((at, self.biased(&shapes[at])));
                 }
                 linears.sort_by_key(|linear| linear.0);
-                let norms = (0..4).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
+                let norms = (0..vision.norm_tensors()).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
                 TowerBlock { block, linears: linears.into_iter().map(|linear| linear.1).collect(), _norms: norms }
             })
             .collect();
         self.tape.at(None);
-        let mut rest: Vec<Parameter> = (0..2).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
-        let merger = vision.merger_linears(self.shape.model.hidden).iter().map(|linear| self.biased(linear)).collect();
-        rest.push(self.parameter(WEIGHTS, (vision.hidden, vision.patch_width()), false));
+        if vision.kind == VisionKind::Qwen2Vl {
+            let mut rest: Vec<Parameter> = (0..2).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
+            let merger =
+                vision.merger_linears(self.shape.model.hidden).iter().map(|linear| self.biased(linear)).collect();
+            rest.push(self.parameter(WEIGHTS, (vision.hidden, vision.patch_width()), false));
+            return Tower { blocks, merger, _rest: rest };
+        }
+        // A tower that sees nothing: its projector and, as one, what is no linear.
+        let mut merger = Vec::new();
+        let linears = vision.merger_linears(self.shape.model.hidden);
+        for _ in 0..vision.mergers() {
+            merger.extend(linears.iter().map(|linear| self.biased(linear)));
+        }
+        let rest = vec![self.parameter(WEIGHTS, (1, vision.other_parameters(self.shape.model.hidden)), false)];
         Tower { blocks, merger, _rest: rest }
     }
 
