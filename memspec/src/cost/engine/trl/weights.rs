@@ -4,6 +4,8 @@ use super::super::super::expand::Blocks;
 use super::super::super::torch::{Leaf, Tape, Tensor};
 use super::super::super::{Block, Part, Stack};
 use super::experts::weights::{self as expert_weights, ExpertWeights};
+use super::parallel::tensor::Axis;
+use super::parallel::{self, Sharing};
 use super::shape::Stored;
 use super::vision::{Tower, TowerBlock};
 use super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS};
@@ -56,6 +58,8 @@ pub(crate) struct Linear {
     pub(crate) bias: Option<Parameter>,
     /// The matrices A and B.
     pub(crate) adapter: Option<[Parameter; 2]>,
+    /// Set where ranks have parts of it.
+    pub(crate) split: Option<Axis>,
     /// DoRA's magnitude of each output.
     pub(crate) magnitude: Option<Parameter>,
     /// A part of the adapter's input is dropped.
@@ -71,6 +75,7 @@ impl Linear {
             weight,
             bias,
             adapter: None,
+            split: None,
             magnitude: None,
             dropout: false,
         }
@@ -169,15 +174,9 @@ impl Model {
 
     /// Every parameter that is not packed, in the model's order.
     pub(super) fn for_each_parameter(&mut self, mut f: impl FnMut(&mut Parameter)) {
+        self.tower.iter_mut().for_each(|tower| tower.for_each_parameter(&mut f));
         f(&mut self.embedding);
-        for block in &mut self.blocks {
-            for linear in block.input.iter_mut().chain(std::iter::once(&mut block.output)).chain(&mut block.mlp) {
-                linear.for_each_parameter(&mut f);
-            }
-            block.sinks.iter_mut().for_each(&mut f);
-            block.experts.iter_mut().for_each(|experts| experts.for_each_parameter(&mut f));
-            block.head_norms.iter_mut().flatten().chain(&mut block.norms).for_each(&mut f);
-        }
+        self.blocks.iter_mut().for_each(|block| block.for_each_parameter(&mut f));
         f(&mut self.norm);
         self.head.iter_mut().for_each(f);
     }
@@ -188,12 +187,24 @@ impl Model {
         if index == self.blocks.len() / 2 { 1 + missing } else { 1 }
     }
 
-    /// Elements and type of every tensor of the state dict of `layers` blocks, in its order.
-    pub(super) fn for_each_tensor(&self, layers: u64, mut f: impl FnMut(u64, Dtype)) {
+    /// How many blocks of its stack a block stands for.
+    pub(super) fn stands_for_block(&self, block: Block, all: Blocks) -> u64 {
+        match block.stack {
+            Stack::Text => self.stands_for(usize::from(block.index), all.text),
+            Stack::Vision => {
+                let few = self.tower.as_ref().map_or(0, |tower| tower.blocks.len());
+                if usize::from(block.index) == few / 2 { 1 + all.vision - few as u64 } else { 1 }
+            }
+        }
+    }
+
+    /// Elements and type of every tensor of the state dict of `all` blocks, in its order.
+    pub(super) fn for_each_tensor(&self, all: Blocks, mut f: impl FnMut(u64, Dtype)) {
         let mut tensor = |tensor: &Tensor| f(tensor.elements, tensor.dtype);
+        self.tower.iter().for_each(|tower| tower.for_each_tensor(all.vision, &mut tensor));
         tensor(&self.embedding.tensor);
         let blocks = self.blocks.iter().enumerate();
-        for block in blocks.flat_map(|(index, block)| (0..self.stands_for(index, layers)).map(move |_| block)) {
+        for block in blocks.flat_map(|(index, block)| (0..self.stands_for(index, all.text)).map(move |_| block)) {
             for linear in block.input.iter().chain(std::iter::once(&block.output)).chain(&block.mlp) {
                 linear.for_each_tensor(&mut tensor);
             }
@@ -212,14 +223,18 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
     let model = &shape.model;
     let mut loader = Loader { tape, shape, code_map: false };
     loader.warm_up();
-    let matrix = (model.vocab, model.hidden);
-    let head = (!model.tied_embeddings).then(|| loader.parameter(EMBEDDING, matrix, false));
-    let embedding = loader.parameter(EMBEDDING, matrix, true);
+    let words = shape.sharing.words(model.vocab);
+    let head = (!model.tied_embeddings).then(|| loader.parameter(EMBEDDING, (words, model.hidden), false));
+    let words = if model.tied_embeddings { words } else { model.vocab };
+    let embedding = loader.parameter(EMBEDDING, (words, model.hidden), true);
     let blocks_of_tower = blocks.vision;
     let blocks: Vec<DecoderBlock> = (0..blocks.text).map(|index| loader.decoder_block(index as u16)).collect();
     loader.tape.at(None);
     let norm = loader.parameter(WEIGHTS, (1, model.hidden), false);
     let tower = model.vision.as_ref().map(|vision| loader.tower(vision, blocks_of_tower));
+    if let Some(zero) = shape.sharing.loads_in_parts() {
+        parallel::fill(loader.tape, zero, model.vocab * model.hidden, shape.full);
+    }
     let frequencies = [(); 2].map(|()| loader.tape.new_as(WEIGHTS, model.head_dim / 2, Dtype::F32));
     let mut trained = Vec::new();
     trained.extend(embedding.trained);
@@ -231,6 +246,15 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
 }
 
 impl DecoderBlock {
+    /// Every parameter that is not packed, in the module's order.
+    pub(super) fn for_each_parameter(&mut self, f: &mut impl FnMut(&mut Parameter)) {
+        let linears = self.input.iter_mut().chain(std::iter::once(&mut self.output)).chain(&mut self.mlp);
+        linears.for_each(|linear| linear.for_each_parameter(f));
+        self.sinks.iter_mut().for_each(&mut *f);
+        self.experts.iter_mut().for_each(|experts| experts.for_each_parameter(f));
+        self.head_norms.iter_mut().flatten().chain(&mut self.norms).for_each(f);
+    }
+
     /// What is trained, in the order of the module's parameters.
     fn trained(&self) -> Vec<Trained> {
         let linears = self.input.iter().chain([&self.output]).chain(&self.mlp);
@@ -278,8 +302,10 @@ impl Loader<'_, '_, '_> {
         let rest = model.parameters() - linears;
         // With a process group, what the tensor-parallel plan names counts once for all ranks (`modeling_utils.py:4967`), even where nothing is split.
         let world = self.shape.sharing.world();
-        let head = if model.tied_embeddings { 0 } else { model.vocab * model.hidden };
-        let (linears, rest) = (linears / world, rest - head + head / world);
+        // A head is in the plan, and so is a tied embedding (`transformers/configuration_utils.py:353`).
+        let head = model.vocab * model.hidden;
+        let split = matches!(self.shape.sharing, Sharing::Tensor { .. });
+        let (linears, rest) = (if split { linears } else { linears / world }, rest - head + head / world);
         let linear_bytes = match self.shape.stored {
             Stored::Dense => linears * element,
             Stored::Nf4 { .. } => linears / 2,
@@ -339,6 +365,9 @@ impl Loader<'_, '_, '_> {
             .zip(biases)
             .map(|((shape, weight), bias)| Linear::new(shape, weight, bias))
             .collect();
+        if matches!(self.shape.sharing, Sharing::Tensor { .. }) {
+            linears.iter_mut().for_each(|linear| linear.split = Some(Axis::of(&linear.name)));
+        }
         let mlp = linears.split_off(count);
         // Every architecture's attention ends with its output projection.
         let output = linears.remove(count - 1);
@@ -367,7 +396,7 @@ impl Loader<'_, '_, '_> {
                 }
                 linears.sort_by_key(|linear| linear.0);
                 let norms = (0..vision.norm_tensors()).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
-                TowerBlock { block, linears: linears.into_iter().map(|linear| linear.1).collect(), _norms: norms }
+                TowerBlock { block, linears: linears.into_iter().map(|linear| linear.1).collect(), norms }
             })
             .collect();
         self.tape.at(None);
@@ -376,7 +405,7 @@ impl Loader<'_, '_, '_> {
             let merger =
                 vision.merger_linears(self.shape.model.hidden).iter().map(|linear| self.biased(linear)).collect();
             rest.push(self.parameter(WEIGHTS, (vision.hidden, vision.patch_width()), false));
-            return Tower { blocks, merger, _rest: rest };
+            return Tower { blocks, merger, rest };
         }
         // A tower that sees nothing: its projector and, as one, what is no linear.
         let mut merger = Vec::new();
@@ -385,7 +414,7 @@ impl Loader<'_, '_, '_> {
             merger.extend(linears.iter().map(|linear| self.biased(linear)));
         }
         let rest = vec![self.parameter(WEIGHTS, (1, vision.other_parameters(self.shape.model.hidden)), false)];
-        Tower { blocks, merger, _rest: rest }
+        Tower { blocks, merger, rest }
     }
 
     /// A linear whose bias, which is named before its weight, is loaded first.
@@ -448,6 +477,9 @@ impl Loader<'_, '_, '_> {
 
     pub(super) fn parameter(&mut self, part: Part, shape: (u64, u64), embedding: bool) -> Parameter {
         let mut tensor = self.tape.new_as(part, shape.0 * shape.1, self.shape.dtype);
+        if let Some(zero) = self.shape.sharing.loads_in_parts() {
+            tensor = parallel::partition(self.tape, zero, tensor);
+        }
         let trained = self.shape.full.then(|| {
             let leaf = self.tape.leaf(&mut tensor, GRADIENTS, false);
             Trained { leaf, shape, matrices: 1, embedding, block: self.tape.block(), stepped: None }

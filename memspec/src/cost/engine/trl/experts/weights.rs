@@ -54,6 +54,13 @@ impl ExpertWeights {
         self.shared.iter_mut().for_each(|linear| linear.for_each_parameter(f));
     }
 
+    /// The router and the experts' matrices, as published.
+    pub(crate) fn stacked_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        let stacks = [&mut self.gate_up, &mut self.down].into_iter();
+        let stacked = stacks.flat_map(|stack| std::iter::once(&mut stack.weight).chain(&mut stack.bias));
+        std::iter::once(&mut self.router).chain(&mut self.router_bias).chain(stacked)
+    }
+
     /// Every tensor of the state dict.
     pub(crate) fn for_each_tensor(&self, f: &mut impl FnMut(&Tensor)) {
         let stacks = [&self.gate_up, &self.down].into_iter();
