@@ -1,7 +1,7 @@
 //! The numbers that the program needs, read off a setup once.
 
 use super::super::super::expand::Blocks;
-use super::super::super::torch::{AttentionShape, Kernel};
+use super::super::super::torch::{AttentionShape, GroupedProduct, Kernel};
 use super::super::super::{Block, Stack};
 use super::parallel::{Sharing, tensor};
 use super::script::Differences;
@@ -63,8 +63,12 @@ pub(crate) struct Shape {
     pub(crate) skip: Vec<String>,
     /// Inner dimension of adapters.
     pub(crate) rank: u64,
+    /// An adapter's product is scaled by another number than 1.
+    pub(crate) scaled: bool,
     /// Leaf names of adapted linears.
     pub(crate) targets: Vec<String>,
+    /// Which of the experts' parameters are adapted.
+    pub(crate) expert_targets: ExpertTargets,
     /// The vision tower's linears are adapted too.
     pub(crate) adapt_vision: bool,
     /// Type of adapters once the trainer is built.
@@ -99,6 +103,40 @@ pub(crate) struct Shape {
     pub(crate) patches: u64,
     /// How devices share the run.
     pub(crate) sharing: Sharing,
+    /// Who computes the experts' products.
+    pub(crate) grouped: GroupedProduct,
+    /// The routers' logits are collected for an auxiliary loss.
+    pub(crate) balanced: bool,
+}
+
+/// Which of a mixture of experts' parameters are adapted, by how many ranks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ExpertTargets {
+    /// PEFT takes the names of an MLP's linears for those of the experts.
+    pub(crate) renamed: bool,
+    /// The router's weight.
+    pub(crate) router: bool,
+    /// Ranks of gate and up; two where they were named apart (`peft/utils/transformers_weight_conversion.py:472`).
+    pub(crate) gate_up: u64,
+    /// Ranks of down.
+    pub(crate) down: u64,
+}
+
+impl ExpertTargets {
+    fn new(model: &Architecture, targets: &[String]) -> Self {
+        let has = |name: &str| targets.iter().any(|target| target == name);
+        let once = |name: &str| u64::from(has(name));
+        let Some([router, gate, up, down]) = model.expert_names() else {
+            let [gate_up, down] = [once("experts.gate_up_proj"), once("experts.down_proj")];
+            return Self { gate_up, down, ..Self::default() };
+        };
+        Self {
+            renamed: true,
+            router: has(router),
+            gate_up: (once(gate) + once(up)).max(once("experts.gate_up_proj")),
+            down: once(down).max(once("experts.down_proj")),
+        }
+    }
 }
 
 impl Shape {
@@ -159,6 +197,13 @@ impl Shape {
             upcast: setup.train.upcast,
             script,
             skip: setup.quantize.as_ref().map_or_else(Vec::new, |quantize| quantize.skip.clone()),
+            scaled: setup.adapter.as_ref().is_some_and(|adapter| adapter.alpha != f64::from(adapter.rank)),
+            expert_targets: setup
+                .adapter
+                .as_ref()
+                .map_or_else(ExpertTargets::default, |adapter| ExpertTargets::new(&model, &adapter.targets)),
+            grouped: grouped(setup),
+            balanced: balanced(&model),
             rank: setup.adapter.as_ref().map_or(0, |adapter| u64::from(adapter.rank)),
             targets: setup.adapter.as_ref().map_or_else(Vec::new, |adapter| adapter.targets.clone()),
             adapt_vision: setup.adapter.as_ref().is_some_and(|adapter| adapter.vision),
@@ -180,6 +225,11 @@ impl Shape {
             sharing,
             model,
         })
+    }
+
+    /// Linears are packed.
+    pub(crate) fn quantized(&self) -> bool {
+        self.stored != Stored::Dense
     }
 
     /// How many blocks each stack has.
@@ -212,6 +262,22 @@ impl Shape {
     pub(crate) fn sample_mask(&self) -> bool {
         (self.packed || self.padded) && !self.flash
     }
+}
+
+/// `_can_use_grouped_mm` (`transformers/integrations/moe.py:262`), and below it whether PyTorch's kernel takes the weights.
+fn grouped(setup: &Setup) -> GroupedProduct {
+    let bf16 = setup.adapter.is_some() || setup.train.precision == Precision::Bf16Pure;
+    match setup.device.compute_capability {
+        Some((major, _)) if major < 8 => GroupedProduct::Custom,
+        Some((9 | 10, _)) if bf16 && setup.train.precision != Precision::Fp16 => GroupedProduct::Kernel,
+        _ => GroupedProduct::Loop,
+    }
+}
+
+/// The model's config has `output_router_logits`, and a coefficient for the auxiliary loss (`transformers/models/*/configuration_*.py`).
+fn balanced(model: &Architecture) -> bool {
+    let families = [Family::Mixtral, Family::Qwen2Moe, Family::Qwen3Moe, Family::GptOss, Family::MinimaxM2];
+    families.contains(&model.family) && model.vision.is_none()
 }
 
 /// The types that adapters take one after the other: PEFT makes them float32 (`peft/tuners/tuners_utils.py`, `autocast_adapter_dtype`); on a
