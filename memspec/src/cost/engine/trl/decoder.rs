@@ -6,7 +6,7 @@ use super::parallel::Wrapper;
 use super::parallel::tensor::Split;
 use super::weights::{DecoderBlock, Model};
 use super::{ACTIVATION_GRADIENTS, INPUTS, POSITIONS, Shape, experts, mlp, norm, sinks, vision};
-use crate::model::{Dtype, Family};
+use crate::model::{Dtype, Family, VisionKind};
 
 /// Tokens from which the embedding's backward sorts and sums in parts (`aten/src/ATen/native/cuda/Embedding.cu`).
 const SORTED_EMBEDDING: u64 = 3072;
@@ -54,9 +54,9 @@ fn block(tape: &mut Tape<'_>, shape: &Shape, decoder: &DecoderBlock, x: &Tensor,
     let residual = tape.add(x, &hidden);
     drop(hidden);
     let mut hidden = norm::rms(tape, shape, &residual, &decoder.norms[1], shape.rows);
-    hidden = match &shape.model.experts {
-        Some(experts) => experts::forward(tape, shape, experts, &hidden),
-        None => mlp::forward(tape, shape, decoder, &hidden),
+    hidden = match (&shape.model.experts, &decoder.experts) {
+        (Some(experts), Some(weights)) => experts::forward(tape, shape, experts, weights, &hidden),
+        _ => mlp::forward(tape, shape, decoder, &hidden),
     };
     let output = tape.add(&residual, &hidden);
     drop(weights);
@@ -96,7 +96,9 @@ fn positions(tape: &mut Tape<'_>, shape: &Shape, dtype: Dtype) -> Positions {
     tape.labelled(POSITIONS, |tape| {
         let attention = shape.attention;
         // Positions with several axes are each sample's own.
-        let samples = if shape.model.family == Family::Qwen2Vl { attention.batch } else { 1 };
+        let axes = shape.model.family == Family::Qwen2Vl
+            || shape.model.vision.as_ref().is_some_and(|vision| matches!(vision.kind, VisionKind::Qwen3Vl { .. }));
+        let samples = if axes { attention.batch } else { 1 };
         let elements = attention.tokens * samples * shape.model.head_dim;
         let _frequencies = tape.new_tensor(elements, Dtype::F32);
         tape.product();

@@ -5,12 +5,13 @@ use std::cell::RefCell;
 use super::super::super::expand::Blocks;
 use super::super::super::torch::{Leaf, Tape, Tensor};
 use super::super::super::{Block, Part, Stack};
+use super::experts::weights::{self as expert_weights, ExpertWeights};
 use super::parallel::tensor::Axis;
 use super::parallel::{self, Sharing};
 use super::shape::Stored;
 use super::vision::{Tower, TowerBlock};
 use super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS};
-use crate::model::{Architecture, Dtype, Linear as LinearShape, Vision};
+use crate::model::{Dtype, Linear as LinearShape, Vision, VisionKind};
 
 /// The segment that the process's first tensor leaves (`kSmallBuffer`).
 const FIRST_SEGMENT: u64 = 2 << 20;
@@ -27,8 +28,10 @@ pub(crate) struct Parameter {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trained {
     pub(crate) leaf: Leaf,
-    /// Rows and columns; a vector has one row.
+    /// Rows and columns; a vector has one row, and all experts' matrices count as one above the other.
     pub(crate) shape: (u64, u64),
+    /// Matrices: more than one where it has a third dimension.
+    pub(crate) matrices: u64,
     /// An embedding's weight: 8 bit optimizers keep its states in float32.
     pub(crate) embedding: bool,
     pub(crate) block: Option<Block>,
@@ -41,8 +44,9 @@ pub(crate) struct Trained {
 pub(crate) enum Weight {
     /// As it is.
     Dense(Parameter),
-    /// Packed in 4 bits; elements, whether the maxima are packed too, and the tensors it is made of, which merging replaces.
-    Nf4 { elements: u64, double: bool, parts: RefCell<Vec<Tensor>> },
+    /// Packed in 4 bits; elements, whether the maxima are packed too, the type it is unpacked to, and the tensors it is made of, which merging
+    /// replaces.
+    Nf4 { elements: u64, double: bool, compute: Dtype, parts: RefCell<Vec<Tensor>> },
     /// 8 bit codes and one scale a row.
     Int8 { elements: u64, rows: u64, parts: RefCell<Vec<Tensor>> },
 }
@@ -66,7 +70,7 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    fn new(shape: &LinearShape, weight: Weight, bias: Option<Parameter>) -> Self {
+    pub(super) fn new(shape: &LinearShape, weight: Weight, bias: Option<Parameter>) -> Self {
         Self {
             name: shape.leaf().to_owned(),
             out_features: shape.out_features,
@@ -80,13 +84,6 @@ impl Linear {
         }
     }
 
-    /// What is trained beside the weight: A, B and the magnitude.
-    pub(super) fn trained_parts(&mut self) -> impl Iterator<Item = &mut Parameter> {
-        self.adapter.iter_mut().flatten().chain(&mut self.magnitude)
-    }
-}
-
-impl Linear {
     /// What of it is not packed.
     pub(super) fn for_each_parameter(&mut self, f: &mut impl FnMut(&mut Parameter)) {
         if let Weight::Dense(weight) = &mut self.weight {
@@ -107,6 +104,20 @@ impl Linear {
         self.bias.iter().for_each(|bias| f(&bias.tensor));
         self.adapter.iter().flatten().chain(&self.magnitude).for_each(|part| f(&part.tensor));
     }
+
+    /// What of it is trained.
+    pub(super) fn trained(&self) -> impl Iterator<Item = Trained> {
+        let weight = match &self.weight {
+            Weight::Dense(weight) => weight.trained,
+            Weight::Nf4 { .. } | Weight::Int8 { .. } => None,
+        };
+        [weight, self.bias.as_ref().and_then(|bias| bias.trained)].into_iter().flatten()
+    }
+
+    /// What is trained beside the weight: A, B and the magnitude.
+    pub(super) fn trained_parts(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        self.adapter.iter_mut().flatten().chain(&mut self.magnitude)
+    }
 }
 
 /// A decoder block's weights.
@@ -116,14 +127,16 @@ pub(crate) struct DecoderBlock {
     /// Query, key and value, or all in one.
     pub(crate) input: Vec<Linear>,
     pub(crate) output: Linear,
-    /// Gate, up and down; gate and up in one, and down; or up and down.
+    /// Gate, up and down; gate and up in one, and down; or up and down. None where there are experts.
     pub(crate) mlp: Vec<Linear>,
+    /// What is there in place of an MLP.
+    pub(crate) experts: Option<ExpertWeights>,
     /// Per-head norms of queries and keys.
     pub(crate) head_norms: Option<[Parameter; 2]>,
     /// Norms before attention and before the MLP.
     pub(crate) norms: [Parameter; 2],
-    /// Router, experts and sinks.
-    others: Vec<Parameter>,
+    /// One number a query head that takes part in the softmax.
+    pub(crate) sinks: Option<Parameter>,
 }
 
 /// All weights.
@@ -198,7 +211,8 @@ impl Model {
             for linear in block.input.iter().chain(std::iter::once(&block.output)).chain(&block.mlp) {
                 linear.for_each_tensor(&mut tensor);
             }
-            block.others.iter().for_each(|other| tensor(&other.tensor));
+            block.sinks.iter().for_each(|sinks| tensor(&sinks.tensor));
+            block.experts.iter().for_each(|experts| experts.for_each_tensor(&mut tensor));
             block.head_norms.iter().flatten().chain(&block.norms).for_each(|norm| tensor(&norm.tensor));
         }
         tensor(&self.norm.tensor);
@@ -239,29 +253,19 @@ impl DecoderBlock {
     pub(super) fn for_each_parameter(&mut self, f: &mut impl FnMut(&mut Parameter)) {
         let linears = self.input.iter_mut().chain(std::iter::once(&mut self.output)).chain(&mut self.mlp);
         linears.for_each(|linear| linear.for_each_parameter(f));
-        self.others_mut().for_each(&mut *f);
+        self.sinks.iter_mut().for_each(&mut *f);
+        self.experts.iter_mut().for_each(|experts| experts.for_each_parameter(f));
         self.head_norms.iter_mut().flatten().chain(&mut self.norms).for_each(f);
-    }
-
-    /// What is neither a linear nor a norm.
-    pub(super) fn others_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
-        self.others.iter_mut()
     }
 
     /// What is trained, in the order of the module's parameters.
     fn trained(&self) -> Vec<Trained> {
         let linears = self.input.iter().chain([&self.output]).chain(&self.mlp);
-        let mut trained: Vec<Option<Trained>> = linears
-            .flat_map(|linear| {
-                let weight = match &linear.weight {
-                    Weight::Dense(weight) => weight.trained,
-                    Weight::Nf4 { .. } | Weight::Int8 { .. } => None,
-                };
-                [weight, linear.bias.as_ref().and_then(|bias| bias.trained)]
-            })
-            .collect();
-        trained.extend(self.head_norms.iter().flatten().chain(&self.norms).map(|norm| norm.trained));
-        trained.into_iter().flatten().collect()
+        let mut trained: Vec<Trained> = linears.flat_map(Linear::trained).collect();
+        trained.extend(self.sinks.iter().filter_map(|sinks| sinks.trained));
+        trained.extend(self.experts.iter().flat_map(ExpertWeights::trained));
+        trained.extend(self.head_norms.iter().flatten().chain(&self.norms).filter_map(|norm| norm.trained));
+        trained
     }
 }
 
@@ -271,29 +275,8 @@ enum Piece {
     Weight(usize),
     Bias(usize),
     Norm(usize),
-    Other(u64, u64),
-}
-
-/// Names, rows and columns of what a block has beside linears and norms: a router, all experts in two parameters, sinks.
-fn others(model: &Architecture) -> impl Iterator<Item = (String, u64, u64)> {
-    let mut others = Vec::new();
-    if let Some(router) = model.router() {
-        others.push((format!("{}.weight", router.module), router.out_features, router.in_features));
-        if router.bias {
-            others.push((format!("{}.bias", router.module), 1, router.out_features));
-        }
-    }
-    let count = model.experts.as_ref().map_or(0, |experts| experts.count);
-    for linear in model.expert_linears() {
-        others.push((linear.module.clone(), count * linear.out_features, linear.in_features));
-        if linear.bias {
-            others.push((format!("{}_bias", linear.module), 1, count * linear.out_features));
-        }
-    }
-    if model.attention_sinks {
-        others.push(("self_attn.sinks".to_owned(), 1, model.heads));
-    }
-    others.into_iter()
+    Sinks,
+    Experts(expert_weights::Piece),
 }
 
 /// Packs a 16 bit copy of a weight (`bitsandbytes/functional.py`, `quantize_4bit`): packed values, one float32 maximum for 64 weights, and the
@@ -334,9 +317,9 @@ pub(super) fn pack_int8(tape: &mut Tape<'_>, rows: u64, elements: u64) -> Vec<Te
     parts
 }
 
-struct Loader<'l, 'a, 's> {
-    tape: &'l mut Tape<'a>,
-    shape: &'s Shape,
+pub(super) struct Loader<'l, 'a, 's> {
+    pub(super) tape: &'l mut Tape<'a>,
+    pub(super) shape: &'s Shape,
     /// The table from codes to places, which the first 4 bit weight makes, is there.
     code_map: bool,
 }
@@ -347,8 +330,11 @@ impl Loader<'_, '_, '_> {
     fn warm_up(&mut self) {
         let model = &self.shape.model;
         let element = self.shape.dtype.bytes();
-        let linears: u64 = model.block_linears().iter().map(LinearShape::weights).sum::<u64>() * model.layers;
-        let linears = linears
+        let weights = |linears: Vec<LinearShape>| linears.iter().map(LinearShape::weights).sum::<u64>();
+        let dense = model.experts.as_ref().map_or(model.layers, |experts| experts.first_dense.min(model.layers));
+        let linears = weights(model.attention_linears()) * model.layers
+            + weights(model.dense_mlp_linears()) * dense
+            + weights(model.shared_expert_linears()) * (model.layers - dense)
             + model.vision.as_ref().map_or(0, |vision| {
                 let blocks: u64 = vision.block_linears().iter().map(LinearShape::weights).sum();
                 let merger: u64 = vision.merger_linears(model.hidden).iter().map(LinearShape::weights).sum();
@@ -378,7 +364,10 @@ impl Loader<'_, '_, '_> {
         self.tape.at(Some(block));
         let attention = model.attention_linears();
         let (count, mut shapes) = (attention.len(), attention);
-        shapes.extend(model.mlp_linears());
+        let sparse = model.experts.as_ref().is_some_and(|experts| u64::from(index) >= experts.first_dense);
+        if !sparse {
+            shapes.extend(model.dense_mlp_linears());
+        }
         let mut norms = vec![("input_layernorm", model.hidden), ("post_attention_layernorm", model.hidden)];
         if model.qk_norm {
             norms.extend([("self_attn.q_norm", model.head_dim), ("self_attn.k_norm", model.head_dim)]);
@@ -391,9 +380,14 @@ impl Loader<'_, '_, '_> {
             }
         }
         names.extend(norms.iter().enumerate().map(|(at, norm)| (format!("{}.weight", norm.0), Piece::Norm(at))));
-        names.extend(others(model).map(|(name, rows, columns)| (name, Piece::Other(rows, columns))));
+        if model.attention_sinks {
+            names.push(("self_attn.sinks".to_owned(), Piece::Sinks));
+        }
+        if sparse {
+            names.extend(expert_weights::pieces(model).into_iter().map(|(name, piece)| (name, Piece::Experts(piece))));
+        }
         names.sort_by(|a, b| a.0.split('.').cmp(b.0.split('.')));
-        let mut others = Vec::new();
+        let (mut sinks, mut experts) = (None, expert_weights::Loading::default());
         let mut weights: Vec<Option<Weight>> = vec![None; shapes.len()];
         let mut biases: Vec<Option<Parameter>> = vec![None; shapes.len()];
         let mut loaded: Vec<Option<Parameter>> = vec![None; norms.len()];
@@ -402,7 +396,8 @@ impl Loader<'_, '_, '_> {
                 Piece::Weight(at) => weights[at] = Some(self.weight(&shapes[at])),
                 Piece::Bias(at) => biases[at] = Some(self.parameter(WEIGHTS, (1, shapes[at].out_features), false)),
                 Piece::Norm(at) => loaded[at] = Some(self.parameter(WEIGHTS, (1, norms[at].1), false)),
-                Piece::Other(rows, columns) => others.push(self.parameter(WEIGHTS, (rows, columns), false)),
+                Piece::Sinks => sinks = Some(self.parameter(WEIGHTS, (1, model.heads), false)),
+                Piece::Experts(piece) => experts.load(self, piece),
             }
         }
         let mut linears: Vec<Linear> = shapes
@@ -422,7 +417,8 @@ impl Loader<'_, '_, '_> {
         let around = pair();
         let head_norms = pair();
         let norms = around.unwrap_or_else(|| [(); 2].map(|()| self.parameter(WEIGHTS, (1, model.hidden), false)));
-        DecoderBlock { block, input: linears, output, mlp, head_norms, norms, others }
+        let experts = if sparse { experts.finish(self) } else { None };
+        DecoderBlock { block, input: linears, output, mlp, experts, head_norms, norms, sinks }
     }
 
     /// The tower's blocks, merger and patch embedding, in the order of their names.
@@ -440,14 +436,25 @@ impl Loader<'_, '_, '_> {
                     linears.push((at, self.biased(&shapes[at])));
                 }
                 linears.sort_by_key(|linear| linear.0);
-                let norms = (0..4).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
+                let norms = (0..vision.norm_tensors()).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
                 TowerBlock { block, linears: linears.into_iter().map(|linear| linear.1).collect(), norms }
             })
             .collect();
         self.tape.at(None);
-        let mut rest: Vec<Parameter> = (0..2).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
-        let merger = vision.merger_linears(self.shape.model.hidden).iter().map(|linear| self.biased(linear)).collect();
-        rest.push(self.parameter(WEIGHTS, (vision.hidden, vision.patch_width()), false));
+        if vision.kind == VisionKind::Qwen2Vl {
+            let mut rest: Vec<Parameter> = (0..2).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
+            let merger =
+                vision.merger_linears(self.shape.model.hidden).iter().map(|linear| self.biased(linear)).collect();
+            rest.push(self.parameter(WEIGHTS, (vision.hidden, vision.patch_width()), false));
+            return Tower { blocks, merger, rest };
+        }
+        // A tower that sees nothing: its projector and, as one, what is no linear.
+        let mut merger = Vec::new();
+        let linears = vision.merger_linears(self.shape.model.hidden);
+        for _ in 0..vision.mergers() {
+            merger.extend(linears.iter().map(|linear| self.biased(linear)));
+        }
+        let rest = vec![self.parameter(WEIGHTS, (1, vision.other_parameters(self.shape.model.hidden)), false)];
         Tower { blocks, merger, rest }
     }
 
@@ -458,7 +465,7 @@ impl Loader<'_, '_, '_> {
         Linear::new(linear, weight, bias)
     }
 
-    fn weight(&mut self, linear: &LinearShape) -> Weight {
+    pub(super) fn weight(&mut self, linear: &LinearShape) -> Weight {
         let (rows, columns) = (linear.out_features, linear.in_features);
         let kept = self.shape.skip.iter().any(|skip| skip == linear.leaf());
         match if kept { Stored::Dense } else { self.shape.stored } {
@@ -471,7 +478,8 @@ impl Loader<'_, '_, '_> {
     /// A weight is quantized on the device from its 16 bit copy, which then goes.
     fn nf4(&mut self, elements: u64, double: bool) -> Weight {
         let first = !std::mem::replace(&mut self.code_map, true);
-        Weight::Nf4 { elements, double, parts: RefCell::new(pack_nf4(self.tape, elements, double, first)) }
+        let parts = RefCell::new(pack_nf4(self.tape, elements, double, first));
+        Weight::Nf4 { elements, double, compute: self.shape.compute, parts }
     }
 
     /// LLM.int8, made from a float16 copy of the 16 bit weight.
@@ -483,15 +491,22 @@ impl Loader<'_, '_, '_> {
         Weight::Int8 { elements, rows, parts: RefCell::new(parts) }
     }
 
-    fn parameter(&mut self, part: Part, shape: (u64, u64), embedding: bool) -> Parameter {
+    pub(super) fn parameter(&mut self, part: Part, shape: (u64, u64), embedding: bool) -> Parameter {
         let mut tensor = self.tape.new_as(part, shape.0 * shape.1, self.shape.dtype);
         if let Some(zero) = self.shape.sharing.loads_in_parts() {
             tensor = parallel::partition(self.tape, zero, tensor);
         }
         let trained = self.shape.full.then(|| {
             let leaf = self.tape.leaf(&mut tensor, GRADIENTS, false);
-            Trained { leaf, shape, embedding, block: self.tape.block(), stepped: None }
+            Trained { leaf, shape, matrices: 1, embedding, block: self.tape.block(), stepped: None }
         });
         Parameter { tensor, trained }
+    }
+
+    /// A parameter of three dimensions: `matrices` of one size.
+    pub(super) fn stack(&mut self, part: Part, matrices: u64, (rows, columns): (u64, u64)) -> Parameter {
+        let mut parameter = self.parameter(part, (matrices * rows, columns), false);
+        parameter.trained = parameter.trained.map(|trained| Trained { matrices, ..trained });
+        parameter
     }
 }
