@@ -31,7 +31,7 @@ use fields::{Fields, refuse};
 pub use fields::JobError;
 pub use models::names as measured_models;
 
-/// Every key of a job. `gb` and `steps` say how the measuring was scheduled, and how long it took.
+/// Every key of a job. `gb`, `steps` and `trace` say how it was measured, and change nothing of what was.
 pub const KEYS: &[&str] = &[
     "stack",
     "model",
@@ -60,6 +60,7 @@ pub const KEYS: &[&str] = &[
     "offload",
     "storage",
     "gb",
+    "trace",
 ];
 
 /// Blocks that a job may ask for: far more than any model has, few enough to replay at once.

@@ -142,7 +142,7 @@ fn train<'a>(
             batch = batch::make(tape, shape, batch);
             tape.part = ACTIVATIONS;
             tape.autocast = shape.autocast;
-            let loss = loss::chunked(tape, shape, model, wrapper);
+            let loss = loss::forward(tape, shape, model, wrapper);
             let loss = wrapper.end_forward(tape, loss);
             tape.end_autocast();
             tape.enter(PhaseName::Backward);

@@ -1,9 +1,7 @@
 //! TRL's loss: head and log-probabilities in tiles, so that logits never exist whole (`trl/kernels/chunked_logprob.py`).
 
-use super::super::super::torch::{Tape, Tensor};
-use super::parallel::Wrapper;
-use super::weights::Model;
-use super::{GRADIENTS, LOGITS, Shape, decoder};
+use super::super::super::super::torch::{Tape, Tensor};
+use super::{GRADIENTS, LOGITS, Model, Shape, Wrapper};
 use crate::model::Dtype;
 
 /// Tokens of a tile (`chunked_logprob.py:22`).
@@ -11,10 +9,14 @@ const TILE_TOKENS: u64 = 4096;
 /// Words of a tile (`chunked_logprob.py:22`).
 const TILE_WORDS: u64 = 32_768;
 
-/// Forward and loss, a scalar.
-pub(super) fn chunked<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model, wrapper: &'a Wrapper) -> Tensor {
-    let last = decoder::forward(tape, shape, model, wrapper);
-    let before = std::mem::replace(&mut tape.part, LOGITS);
+/// The loss of the decoder's output `last`, a scalar.
+pub(super) fn loss<'a>(
+    tape: &mut Tape<'a>,
+    shape: &'a Shape,
+    model: &'a Model,
+    wrapper: &'a Wrapper,
+    last: Tensor,
+) -> Tensor {
     let hidden_width = shape.model.hidden;
     // Every token but the first of each sample is predicted.
     let scored = shape.attention.batch * (shape.attention.tokens - 1);
@@ -61,10 +63,7 @@ pub(super) fn chunked<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
     });
     let _scattered: Vec<Tensor> = (0..3).map(|_| tape.new_tensor(shape.rows, Dtype::F32)).collect();
     let root = tape.new_tensor(1, Dtype::F32);
-    let root =
-        tape.custom(root, &[&log_probability], &[], move |tape, _, _| vec![Some(tape.new_tensor(scored, Dtype::F32))]);
-    tape.part = before;
-    root
+    tape.custom(root, &[&log_probability], &[], move |tape, _, _| vec![Some(tape.new_tensor(scored, Dtype::F32))])
 }
 
 /// What the loop over tiles casts.
