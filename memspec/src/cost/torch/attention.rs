@@ -1,5 +1,7 @@
 //! Attention: PyTorch's fused kernel, its math path, and transformers' eager one.
 
+use super::kernels::CUDNN_WIDEST;
+use super::ops::Saves;
 use super::tape::{Tape, made_by};
 use super::tensor::Tensor;
 use crate::model::Dtype;
@@ -15,6 +17,10 @@ pub(crate) struct AttentionShape {
     pub(crate) heads: u64,
     /// Key and value heads.
     pub(crate) kv_heads: u64,
+    /// Columns of a head.
+    pub(crate) head_dim: u64,
+    /// Scores are squashed (eager attention alone does it).
+    pub(crate) softcap: bool,
 }
 
 impl AttentionShape {
@@ -43,6 +49,13 @@ impl<'a> Tape<'a> {
         let q = self.autocast_operand(q);
         if q.dtype == Dtype::F32 {
             return self.math_attention(q, k, v, shape);
+        }
+        match mask {
+            None if shape.head_dim > CUDNN_WIDEST => return self.flash_attention([&q, &k, &v], shape),
+            Some(mask) if shape.head_dim > CUDNN_WIDEST => {
+                return self.efficient_attention([&q, &k, &v], shape, mask);
+            }
+            _ => {}
         }
         let bias = mask.map(|mask| self.new_tensor(mask.elements, q.dtype));
         let out = self.new_tensor(q.elements, q.dtype).rows_first(q.rows_first);
@@ -100,6 +113,11 @@ impl<'a> Tape<'a> {
         }
         let mut weights = self.batched_product(&q, &k, shape.scores());
         weights = self.scale(&weights);
+        if shape.softcap {
+            weights = self.scale(&weights);
+            weights = self.elementwise(&weights, Saves::Output);
+            weights = self.scale(&weights);
+        }
         if let Some(mask) = mask {
             weights = self.add(&weights, mask);
         }

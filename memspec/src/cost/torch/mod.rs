@@ -6,6 +6,8 @@
 
 mod attention;
 mod autograd;
+mod functions;
+mod kernels;
 mod ops;
 mod tape;
 mod tensor;

@@ -102,6 +102,15 @@ impl<'a> Tape<'a> {
 
     /// `a * b`, the smaller one broadcast. The product has the wider type.
     pub(crate) fn multiply(&mut self, a: &Tensor, b: &Tensor) -> Tensor {
+        self.product_of(a, b, false)
+    }
+
+    /// `x * scales`, one scale a column, where the scales are no parameter but were made from one.
+    pub(crate) fn multiply_columns(&mut self, x: &Tensor, scales: &Tensor) -> Tensor {
+        self.product_of(x, scales, true)
+    }
+
+    fn product_of(&mut self, a: &Tensor, b: &Tensor, columns: bool) -> Tensor {
         let big = if a.elements >= b.elements { a } else { b };
         let dtype = if a.dtype == Dtype::F32 || b.dtype == Dtype::F32 { Dtype::F32 } else { big.dtype };
         let (whole, rows_first) = (big.elements, big.rows_first);
@@ -113,17 +122,17 @@ impl<'a> Tape<'a> {
         if a.requires_grad() {
             saved.push(b);
         }
-        let inputs =
-            [a, b].map(|tensor| (tensor.requires_grad(), tensor.elements, tensor.dtype, tensor.leaf().is_some()));
+        let inputs = [a, b]
+            .map(|tensor| (tensor.requires_grad(), tensor.elements, tensor.dtype, columns || tensor.leaf().is_some()));
         let node = self.node(&[Some(a), Some(b)], 1, &saved, move |tape, _, _| {
             inputs.map(|input| input.0.then(|| tape.new_tensor(whole, dtype).rows_first(rows_first))).into()
         });
         self.finish(node, move |tape, gradients| {
-            for (gradient, (_, elements, own, leaf)) in gradients.iter_mut().zip(inputs) {
+            for (gradient, (_, elements, own, by_column)) in gradients.iter_mut().zip(inputs) {
                 let Some(mut fitted) = gradient.take() else { continue };
                 if elements < whole {
                     let sum = tape.new_tensor(elements, dtype);
-                    if leaf {
+                    if by_column {
                         drop(tape.reduction_staging(elements, whole / elements));
                     }
                     fitted = sum;
@@ -171,7 +180,7 @@ impl<'a> Tape<'a> {
         made_by(y, node, 0)
     }
 
-    /// `x.pow(2)`. Backward makes x^1, 2x and the result.
+    /// `x.pow(n)`. Backward makes x^(n-1), n times that, and the result.
     pub(crate) fn square(&mut self, x: &Tensor) -> Tensor {
         let y = self.new_tensor(x.elements, x.dtype);
         let (elements, dtype) = (x.elements, x.dtype);

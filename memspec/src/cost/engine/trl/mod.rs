@@ -3,17 +3,20 @@
 //! Read from the sources of torch 2.11, transformers 5.17, TRL 1.15, PEFT 0.21, bitsandbytes 0.50 and Liger 0.8; line numbers in comments are theirs.
 //! The functions here follow that Python's locals: what lives there while something is allocated lives here.
 
+mod activation;
 pub(super) mod adapter;
 mod attention;
 pub(super) mod batch;
 mod decoder;
 mod experts;
+mod form;
 mod linear;
 mod loss;
 mod mlp;
 mod norm;
 pub(super) mod optimizer;
 pub(super) mod parallel;
+mod rotation;
 pub(super) mod shape;
 mod sinks;
 pub(super) mod supported;
@@ -69,15 +72,16 @@ pub(crate) const SCORES: Part = Part { what: "attention scores", setting: "train
 pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
     let shape = Shape::new(setup)?;
     let blocks = shape.blocks();
-    Ok(expand(&program(&shape, blocks.few(), Steps::Two), blocks)
-        .unwrap_or_else(|| program(&shape, blocks, Steps::Two)))
+    let expanded = shape.blocks_are_alike().then(|| expand(&program(&shape, blocks.few(), Steps::Two), blocks));
+    Ok(expanded.flatten().unwrap_or_else(|| program(&shape, blocks, Steps::Two)))
 }
 
 /// The peak of one step that finds the optimizer's states, without the allocator.
 pub(crate) fn peak(setup: &Setup) -> Result<u64, CostError> {
     let shape = Shape::new(setup)?;
     let blocks = shape.blocks();
-    let short = expand::peak(&program(&shape, blocks.few(), Steps::Steady), blocks);
+    let short = || expand::peak(&program(&shape, blocks.few(), Steps::Steady), blocks);
+    let short = shape.blocks_are_alike().then(short).flatten();
     Ok(short.unwrap_or_else(|| replay(&program(&shape, blocks, Steps::Steady)).peak))
 }
 

@@ -3,6 +3,7 @@
 use super::super::super::expand::Blocks;
 use super::super::super::torch::AttentionShape;
 use super::super::super::{Block, Stack};
+use super::form::Form;
 use super::parallel::Sharing;
 use super::supported;
 use crate::cost::CostError;
@@ -29,6 +30,8 @@ pub(crate) enum Stored {
 pub(crate) struct Shape {
     /// The model.
     pub(crate) model: Architecture,
+    /// How its blocks are put together.
+    pub(crate) form: Form,
     /// One attention call.
     pub(crate) attention: AttentionShape,
     /// Tokens of a micro batch.
@@ -89,7 +92,15 @@ impl Shape {
         };
         let zero = matches!(Sharing::new(setup), Sharing::Zero { .. });
         Ok(Self {
-            attention: AttentionShape { batch, tokens, heads: model.heads, kv_heads: model.kv_heads },
+            attention: AttentionShape {
+                batch,
+                tokens,
+                heads: model.heads,
+                kv_heads: model.kv_heads,
+                head_dim: model.head_dim,
+                softcap: model.attention_softcap.is_some(),
+            },
+            form: Form::of(&model),
             rows: batch * tokens,
             // The first micro batch makes the gradients, the last one ends the step; all between are alike.
             accumulate: setup.train.accumulate.min(3),
@@ -143,12 +154,42 @@ impl Shape {
         outside + widen(Stack::Text, all.text) + widen(Stack::Vision, all.vision)
     }
 
-    /// Queries, keys and values of the decoder need one bool mask of all pairs: a sliding window that the samples reach
-    /// (`transformers/masking_utils.py`: the causal shortcut is lost).
+    /// Sliding layers need a bool mask of all pairs: a window that the samples reach (`transformers/masking_utils.py:262`: the causal shortcut is
+    /// lost).
     pub(crate) fn window_mask(&self) -> bool {
         self.model.family != Family::GptOss
             && self.model.sliding_window.is_some_and(|window| self.attention.tokens >= window)
     }
+
+    /// Which layers slide.
+    pub(crate) fn slides(&self) -> Slides {
+        let sliding = (0..self.model.layers).filter(|layer| self.model.slides(*layer)).count() as u64;
+        match sliding {
+            0 => Slides::None,
+            all if all == self.model.layers => Slides::All,
+            _ => Slides::Some,
+        }
+    }
+
+    /// All blocks allocate alike, so that few stand for all.
+    pub(crate) fn blocks_are_alike(&self) -> bool {
+        let kind = |layer| {
+            let masked = !self.eager && self.window_mask() && self.model.slides(layer);
+            (self.form.rotates(&self.model, layer), masked)
+        };
+        (1..self.model.layers).all(|layer| kind(layer) == kind(0))
+    }
+}
+
+/// Which layers see only a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slides {
+    /// None.
+    None,
+    /// Some.
+    Some,
+    /// All.
+    All,
 }
 
 /// The types that adapters take one after the other: PEFT makes them float32 (`peft/tuners/tuners_utils.py`, `autocast_adapter_dtype`); on a

@@ -2,7 +2,7 @@
 
 use crate::cost::CostError;
 use crate::device::DeviceKind;
-use crate::model::{Family, Norm, VisionKind};
+use crate::model::{Architecture, Family, VisionKind};
 use crate::plan::{AdapterKind, LossKind, OptimizerKind, ParallelKind, Precision, QuantizeKind, Storage};
 use crate::setup::Setup;
 
@@ -36,23 +36,11 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if tokens < 2 {
         return refuse("data.context", "a sample needs two tokens to predict one".to_owned());
     }
-    let known = matches!(
-        model.family,
-        Family::Llama
-            | Family::Mistral
-            | Family::Qwen2
-            | Family::Qwen3
-            | Family::Phi3
-            | Family::Mixtral
-            | Family::Qwen3Moe
-            | Family::GptOss
-            | Family::Qwen2Vl
-    );
     let plain = model.linear_attention.is_none()
         && !model.gated_attention
         && model.experts.as_ref().is_none_or(|experts| experts.shared_intermediate == 0 && experts.first_dense == 0)
         && model.vision.as_ref().is_none_or(|vision| vision.kind == VisionKind::Qwen2Vl);
-    if !known || !plain || model.norm != Norm::Rms || model.parallel_residual || !model.gated_mlp {
+    if !is_known(model) || !plain {
         return refuse(
             "model",
             format!(
@@ -60,6 +48,12 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
                 setup.engine, model.name, model.model_type
             ),
         );
+    }
+    if setup.train.liger && !has_llama_block(model.family) {
+        return refuse("train.liger", format!("Liger's kernels for `{}` are not costed yet", model.model_type));
+    }
+    if setup.world() > 1 && !has_llama_block(model.family) {
+        return refuse("parallel", format!("`{}` on several cards is not costed yet", model.model_type));
     }
     let special = model.experts.is_some() || model.vision.is_some();
     if special && setup.adapter.is_none() {
@@ -105,6 +99,46 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
         return refuse("train.loss", format!("TRL's own chunked loss is costed, not {}", setup.train.loss));
     }
     several(setup)
+}
+
+/// Families whose block is Llama's but for numbers, with experts or a tower where they have them.
+fn has_llama_block(family: Family) -> bool {
+    matches!(
+        family,
+        Family::Llama
+            | Family::Mistral
+            | Family::Qwen2
+            | Family::Qwen3
+            | Family::Phi3
+            | Family::Mixtral
+            | Family::Qwen3Moe
+            | Family::GptOss
+            | Family::Qwen2Vl
+    )
+}
+
+/// Families whose block `form.rs` describes.
+fn is_known(model: &Architecture) -> bool {
+    has_llama_block(model.family)
+        || matches!(
+            model.family,
+            Family::Gemma
+                | Family::Gemma2
+                | Family::Gemma3
+                | Family::Phi
+                | Family::Starcoder2
+                | Family::GptNeoX
+                | Family::StableLm
+                | Family::Cohere2
+                | Family::Olmo3
+                | Family::Glm4
+                | Family::Nemotron
+                | Family::Arcee
+                | Family::Apertus
+                | Family::Hunyuan
+                | Family::Ernie45
+                | Family::SmolLm3
+        )
 }
 
 /// Several devices: what their wrappers cannot do.

@@ -5,9 +5,8 @@
 
 use super::super::super::torch::{AttentionShape, Saves, Tape, Tensor};
 use super::super::super::{Block, Stack};
-use super::attention::{self, Positions};
 use super::weights::{Linear, Parameter};
-use super::{ACTIVATION_GRADIENTS, INPUTS, Shape, linear};
+use super::{ACTIVATION_GRADIENTS, INPUTS, Shape, linear, rotation};
 use crate::model::{Dtype, Vision};
 
 /// A block of the tower.
@@ -48,15 +47,15 @@ pub(super) fn see<'a>(
     }
     let width = vision.hidden / vision.heads.max(1);
     let mut table = || tape.new_tensor(patches * width, Dtype::F32);
-    let positions = Positions { cos: table(), sin: table(), mask: None, _sliding: None };
+    let tables = [table(), table()];
     for decoder in &tower.blocks {
         tape.at(Some(decoder.block));
         x = if shape.checkpointing {
-            let (input, positions) = (x.clone(), positions.clone());
+            let (input, tables) = (x.clone(), tables.clone());
             input.storage.relabel(INPUTS);
-            tape.checkpoint(Box::new(move |tape| block(tape, shape, vision, decoder, &input, &positions)))
+            tape.checkpoint(Box::new(move |tape| block(tape, shape, vision, decoder, &input, &tables)))
         } else {
-            block(tape, shape, vision, decoder, &x, &positions)
+            block(tape, shape, vision, decoder, &x, &tables)
         };
     }
     tape.at(None);
@@ -89,12 +88,12 @@ fn block(
     vision: &Vision,
     tower: &TowerBlock,
     x: &Tensor,
-    positions: &Positions,
+    tables: &[Tensor; 2],
 ) -> Tensor {
     let [qkv, projection, up, down] = tower.linears.as_slice() else { return x.clone() };
     let rows = shape.patches;
     let normed = layer_norm(tape, x, rows);
-    let attended = attend(tape, shape, vision, [qkv, projection], &normed, positions);
+    let attended = attend(tape, shape, vision, [qkv, projection], &normed, tables);
     drop(normed);
     let x = tape.add(x, &attended);
     drop(attended);
@@ -117,7 +116,7 @@ fn attend(
     vision: &Vision,
     [qkv, projection]: [&Linear; 2],
     x: &Tensor,
-    positions: &Positions,
+    tables: &[Tensor; 2],
 ) -> Tensor {
     let rows = shape.patches;
     let all = linear::forward(tape, qkv, x, rows);
@@ -127,10 +126,17 @@ fn attend(
     for part in parts.iter_mut().take(2) {
         // `apply_rotary_pos_emb_vision` computes in float32.
         let wide = tape.cast(part, Dtype::F32);
-        let rotated = attention::rotate(tape, &wide, positions, false);
+        let rotated = rotation::turn(tape, &wide, tables);
         *part = tape.cast(&rotated, dtype);
     }
-    let attention = AttentionShape { batch: 1, tokens: rows, heads: vision.heads, kv_heads: vision.heads };
+    let attention = AttentionShape {
+        batch: 1,
+        tokens: rows,
+        heads: vision.heads,
+        kv_heads: vision.heads,
+        head_dim: vision.hidden / vision.heads.max(1),
+        softcap: false,
+    };
     let [q, k, v] = [&parts[0], &parts[1], &parts[2]];
     // Image by image, then joined.
     let out = tape.fused_attention([q, k, v], attention, None);
