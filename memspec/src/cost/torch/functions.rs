@@ -72,6 +72,25 @@ impl Tape<'_> {
         made_by(y, node, 0)
     }
 
+    /// `torch.expm1`: saves its output; backward makes that plus one, and the result.
+    pub(crate) fn expm1(&mut self, x: &Tensor) -> Tensor {
+        let y = self.new_tensor(x.elements, x.dtype);
+        let (elements, dtype) = (x.elements, x.dtype);
+        let node = self.node(&[Some(x)], 1, &[&y], move |tape, _, _| {
+            let _plus_one = tape.new_tensor(elements, dtype);
+            vec![Some(tape.new_tensor(elements, dtype))]
+        });
+        made_by(y, node, 0)
+    }
+
+    /// `x` seen with a single head as often as there are query heads, which takes no memory. Backward sums.
+    pub(crate) fn expand(&mut self, x: &Tensor, elements: u64) -> Tensor {
+        let y = x.view(elements);
+        let (own, dtype) = (x.elements, x.dtype);
+        let node = self.node(&[Some(x)], 1, &[], move |tape, _, _| vec![Some(tape.new_tensor(own, dtype))]);
+        made_by(y, node, 0)
+    }
+
     /// `torch.where(condition, a, b)`. Saves the condition; backward makes a whole gradient for either.
     pub(crate) fn choose(&mut self, condition: &Tensor, a: &Tensor, b: &Tensor) -> Tensor {
         let y = self.new_tensor(a.elements, a.dtype);

@@ -58,7 +58,7 @@ fn xielu(tape: &mut Tape<'_>, block: &DecoderBlock, x: &Tensor) -> Tensor {
     let below = {
         let mut y = tape.minimum(x);
         y = tape.autocast_wide(&y);
-        y = tape.elementwise(&y, Saves::Output);
+        y = tape.expm1(&y);
         y = tape.subtract(&y, x);
         y = tape.multiply(&y, &negative);
         let tail = tape.scale(x);

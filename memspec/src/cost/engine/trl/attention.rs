@@ -91,11 +91,13 @@ fn finish(
     (linear::forward(tape, &block.output, &out, shape.rows), None)
 }
 
-/// `sdpa_attention_forward` (`transformers/integrations/sdpa_attention.py:77`): with a mask, keys and values are repeated for every query head.
+/// `sdpa_attention_forward` (`transformers/integrations/sdpa_attention.py:77`): with a mask, keys and values are repeated for every query head; a
+/// single one is only seen so often.
 fn fused(tape: &mut Tape<'_>, attention: AttentionShape, [q, k, v]: [&Tensor; 3], mask: Option<&Tensor>) -> Tensor {
     if mask.is_none() || attention.heads == attention.kv_heads {
         return tape.fused_attention([q, k, v], attention, mask);
     }
-    let [k, v] = [k, v].map(|x| tape.repeat(x, q.elements));
+    let [k, v] =
+        [k, v].map(|x| if attention.kv_heads == 1 { tape.expand(x, q.elements) } else { tape.repeat(x, q.elements) });
     tape.fused_attention([q, &k, &v], AttentionShape { kv_heads: attention.heads, ..attention }, mask)
 }

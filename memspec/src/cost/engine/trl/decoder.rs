@@ -22,6 +22,8 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
     {
         x = vision::see(tape, shape, tower, vision, &x);
     }
+    // A local of the model's forward (`modeling_llama.py:383`).
+    let _embedded = x.clone();
     let positions = Tables::new(tape, shape, x.dtype);
     for (index, decoder) in model.blocks.iter().enumerate() {
         tape.at(Some(decoder.block));
@@ -50,8 +52,10 @@ fn block(tape: &mut Tape<'_>, shape: &Shape, decoder: &DecoderBlock, x: &Tensor,
         attention::forward(tape, shape, decoder, &hidden, positions)
     };
     if shape.model.parallel_residual {
-        return parallel(tape, shape, decoder, [x, &hidden, &attended]);
+        return parallel(tape, shape, decoder, x, hidden, &attended);
     }
+    // StableLM has a name of its own for each (`modeling_stablelm.py:352`); elsewhere the next value takes the name.
+    let _kept = shape.form.keeps_locals.then(|| (hidden.clone(), attended.clone()));
     drop(hidden);
     attended = normalized(tape, shape, &attended, norms.after_attention.as_ref());
     let residual = tape.add(x, &attended);
@@ -69,14 +73,24 @@ fn block(tape: &mut Tape<'_>, shape: &Shape, decoder: &DecoderBlock, x: &Tensor,
 
 /// The MLP beside the attention (`modeling_phi.py:246`, `modeling_gpt_neox.py:263`, `modeling_falcon.py:613`): it reads the block's input `x` through its
 /// own norm, or what the attention read.
-fn parallel(tape: &mut Tape<'_>, shape: &Shape, decoder: &DecoderBlock, [x, normed, attended]: [&Tensor; 3]) -> Tensor {
-    let fed = {
-        let input = match &decoder.norms.before_mlp {
-            Some(norm) => norm::forward(tape, shape, x, norm, shape.rows),
-            None => normed.clone(),
-        };
-        mlp::forward(tape, shape, decoder, &input)
+fn parallel(
+    tape: &mut Tape<'_>,
+    shape: &Shape,
+    decoder: &DecoderBlock,
+    x: &Tensor,
+    normed: Tensor,
+    attended: &Tensor,
+) -> Tensor {
+    let normed = match &decoder.norms.before_mlp {
+        Some(norm) => {
+            drop(normed);
+            norm::forward(tape, shape, x, norm, shape.rows)
+        }
+        None => normed,
     };
+    let fed = mlp::forward(tape, shape, decoder, &normed);
+    // The MLP's own norm is no local.
+    let _kept = decoder.norms.before_mlp.is_none().then_some(normed);
     let sum = if shape.form.adds_in_place { tape.add_in_place(&fed, attended) } else { tape.add(attended, &fed) };
     tape.add(&sum, x)
 }

@@ -23,6 +23,10 @@ pub(crate) struct Form {
     pub(crate) norms_after_rotation: bool,
     /// Queries are scaled by their position (`modeling_ministral3.py:161`).
     pub(crate) scales_queries: bool,
+    /// The block keeps the attention's input and output as locals (`modeling_stablelm.py:352`).
+    pub(crate) keeps_locals: bool,
+    /// The names of all weights but the head's are before `lm_head` (`gpt_neox.`), and so loaded first.
+    pub(crate) head_last: bool,
     /// The attention's output is added onto the MLP's (`modeling_falcon.py:617`).
     pub(crate) adds_in_place: bool,
     /// The embedding's output is scaled (`modeling_gemma.py`, `GemmaTextScaledWordEmbedding`).
@@ -106,6 +110,8 @@ impl Form {
             joint_by_head: model.family == Family::GptNeoX,
             norms_after_rotation: model.family == Family::Hunyuan,
             scales_queries: model.model_type == "ministral3",
+            keeps_locals: model.family == Family::StableLm,
+            head_last: model.family == Family::GptNeoX,
             adds_in_place: model.family == Family::Falcon,
             scales_embedding: gemma,
         }

@@ -16,7 +16,7 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, rows
             (y, tape.cast(x, a.tensor.dtype))
         }
         Weight::Nf4 { elements, double, .. } => {
-            let y = nf4(tape, x, *elements, *double, rows);
+            let y = nf4(tape, x, *elements, *double, linear.bias.is_some(), rows);
             if linear.adapter.is_none() {
                 return y;
             }
@@ -43,7 +43,7 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, rows
 
 /// A 4 bit product (`bitsandbytes/backends/cuda/ops.py:904`, `autograd/_functions.py:384`): the weight is unpacked, forward and backward; nothing is
 /// saved.
-fn nf4<'a>(tape: &mut Tape<'a>, x: &Tensor, elements: u64, double: bool, rows: u64) -> Tensor {
+fn nf4<'a>(tape: &mut Tape<'a>, x: &Tensor, elements: u64, double: bool, biased: bool, rows: u64) -> Tensor {
     let want = x.dtype;
     let x = tape.autocast_operand(x);
     let (dtype, inputs) = (x.dtype, x.elements);
@@ -55,7 +55,11 @@ fn nf4<'a>(tape: &mut Tape<'a>, x: &Tensor, elements: u64, double: bool, rows: u
         (decoded, offset, tape.new_tensor(elements, dtype))
     });
     let y = tape.new_tensor(elements / (inputs / rows).max(1) * rows, dtype);
-    tape.product();
+    if biased {
+        tape.biased_product();
+    } else {
+        tape.product();
+    }
     drop((decoded, offset, dense));
     let y = tape.custom(y, &[&x], &[], move |tape, _, _| {
         // Here the offset is added in place, and the maxima go before the product.

@@ -203,21 +203,27 @@ impl Model {
     }
 }
 
-/// Loads the model as `from_pretrained` does: in the order of the sorted names (`transformers/core_model_loading.py:1647`), which starts with the
-/// head.
+/// Loads the model as `from_pretrained` does: in the order of the sorted names (`transformers/core_model_loading.py:1647`), which nearly always
+/// starts with the head.
 pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: Blocks) -> Model {
     let model = &shape.model;
     let mut loader = Loader { tape, shape, code_map: false };
     loader.warm_up();
     let matrix = (model.vocab, model.hidden);
-    let head_bias = model.head_bias.then(|| loader.parameter(EMBEDDING, (1, model.vocab), false));
-    let head = (!model.tied_embeddings).then(|| loader.parameter(EMBEDDING, matrix, false));
+    let mut head = (None, None);
+    if !shape.form.head_last {
+        head = loader.head();
+    }
     let embedding = loader.parameter(EMBEDDING, matrix, true);
     let blocks_of_tower = blocks.vision;
     let blocks: Vec<DecoderBlock> = (0..blocks.text).map(|index| loader.decoder_block(index as u16)).collect();
     loader.tape.at(None);
     let norm = loader.norm(model.hidden, model.norm == NormOf::Layer);
     let tower = model.vision.as_ref().map(|vision| loader.tower(vision, blocks_of_tower));
+    if shape.form.head_last {
+        head = loader.head();
+    }
+    let (head, head_bias) = head;
     let frequencies = shape.form.rotated / 2;
     let tables = if shape.form.own_tables { 2 } else { 1 };
     let frequencies = (0..2 * tables).map(|_| loader.tape.new_as(WEIGHTS, frequencies, Dtype::F32)).collect();
@@ -404,6 +410,15 @@ impl Loader<'_, '_, '_> {
         let merger = vision.merger_linears(self.shape.model.hidden).iter().map(|linear| self.biased(linear)).collect();
         rest.push(self.parameter(WEIGHTS, (vision.hidden, vision.patch_width()), false));
         Tower { blocks, merger, _rest: rest }
+    }
+
+    /// The head's weight and bias, where it has its own.
+    fn head(&mut self) -> (Option<Parameter>, Option<Parameter>) {
+        let model = &self.shape.model;
+        let bias = model.head_bias.then(|| self.parameter(EMBEDDING, (1, model.vocab), false));
+        let weight =
+            (!model.tied_embeddings).then(|| self.parameter(EMBEDDING, (model.vocab, model.hidden), false));
+        (weight, bias)
     }
 
     fn norm(&mut self, width: u64, biased: bool) -> Norm {
