@@ -162,7 +162,8 @@ fn rotary(tape: &mut Tape<'_>, shape: &Shape, dtype: Dtype) -> [Tensor; 2] {
     // Positions with several axes are each sample's own.
     let samples = if shape.model.family == Family::Qwen2Vl { shape.attention.batch } else { 1 };
     let elements = shape.attention.tokens * samples * shape.form.rotated;
-    let dtype = if shape.form.rotation == Rotation::WidePieces { Dtype::F32 } else { dtype };
+    let wide = matches!(shape.form.rotation, Rotation::WideTables | Rotation::WidePieces);
+    let dtype = if wide { Dtype::F32 } else { dtype };
     let _frequencies = tape.new_tensor(elements, Dtype::F32);
     tape.product();
     [(); 2].map(|()| {

@@ -63,6 +63,8 @@ pub(crate) enum Rotation {
     PartInterleaved,
     /// Cast to float32, rotated, cast back (`modeling_cohere2.py:158`).
     Wide,
+    /// The tables are float32, and so are the products until they are cast back (`modeling_olmo3.py:103`).
+    WideTables,
     /// The pieces are cast to float32, the tables are float32 and interleaved by each call (`modeling_ernie4_5.py:159`).
     WidePieces,
 }
@@ -96,6 +98,7 @@ impl Form {
                 Family::Phi | Family::StableLm => Rotation::PartKept,
                 Family::Glm4 => Rotation::PartInterleaved,
                 Family::Cohere2 => Rotation::Wide,
+                Family::Olmo3 => Rotation::WideTables,
                 Family::Ernie45 => Rotation::WidePieces,
                 _ => Rotation::Whole,
             },

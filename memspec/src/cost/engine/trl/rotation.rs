@@ -48,6 +48,10 @@ pub(super) fn apply(
             let turned = wide.each_ref().map(|x| turn(tape, x, tables));
             turned.each_ref().map(|x| tape.cast(x, dtype))
         }
+        Rotation::WideTables => {
+            let turned = [q, k].map(|x| turn(tape, x, tables));
+            turned.each_ref().map(|x| tape.cast(x, dtype))
+        }
         Rotation::WidePieces => {
             let tables = interleave(tape, tables);
             let turned = [q, k].map(|x| turn_pieces(tape, x, &tables));

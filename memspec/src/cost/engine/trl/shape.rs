@@ -171,11 +171,12 @@ impl Shape {
         }
     }
 
-    /// All blocks allocate alike, so that few stand for all.
+    /// All blocks allocate alike and hold the same tables, so that few stand for all.
     pub(crate) fn blocks_are_alike(&self) -> bool {
         let kind = |layer| {
-            let masked = !self.eager && self.window_mask() && self.model.slides(layer);
-            (self.form.rotates(&self.model, layer), masked)
+            let slides = self.model.slides(layer);
+            let masked = !self.eager && self.window_mask() && slides;
+            (self.form.rotates(&self.model, layer), masked, self.form.own_tables && slides)
         };
         (1..self.model.layers).all(|layer| kind(layer) == kind(0))
     }

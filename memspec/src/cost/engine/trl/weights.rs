@@ -416,8 +416,7 @@ impl Loader<'_, '_, '_> {
     fn head(&mut self) -> (Option<Parameter>, Option<Parameter>) {
         let model = &self.shape.model;
         let bias = model.head_bias.then(|| self.parameter(EMBEDDING, (1, model.vocab), false));
-        let weight =
-            (!model.tied_embeddings).then(|| self.parameter(EMBEDDING, (model.vocab, model.hidden), false));
+        let weight = (!model.tied_embeddings).then(|| self.parameter(EMBEDDING, (model.vocab, model.hidden), false));
         (weight, bias)
     }
 
