@@ -35,6 +35,16 @@ fn jobs() -> Vec<Value> {
         json!({"model": "llama3-8b", "world": 2, "shard": "ddp"}),
         json!({"model": "llama3-8b", "world": 2, "shard": "fsdp2"}),
         json!({"model": "llama3.2-1b", "world": 2, "shard": "fsdp2", "method": "full", "reshard": false}),
+        json!({"model": "llama3-8b", "loss": "liger", "liger": true, "batch": 2}),
+        json!({"model": "qwen2.5-3b", "loss": "liger", "method": "full"}),
+        json!({"model": "llama3-8b", "quant": "nf4", "packing": true, "batch": 2}),
+        json!({"model": "llama3.2-1b", "lengths": "mixed", "batch": 2, "ckpt": false}),
+        json!({"model": "qwen2.5-3b", "dropout": 0.05, "accum": 2}),
+        json!({"model": "llama3-8b", "dora": true, "ckpt": false}),
+        json!({"model": "qwen2.5-3b", "quant": "nf4", "dora": true, "dropout": 0.1}),
+        json!({"model": "llama3-8b", "quant": "int8", "dora": true}),
+        json!({"model": "llama3.2-1b", "whole": ["embed_tokens", "lm_head"], "optim": "adamw_8bit", "accum": 2}),
+        json!({"model": "llama3-8b", "quant": "nf4", "whole": ["lm_head"], "clip": 0}),
     ]
     .into()
 }

@@ -161,6 +161,8 @@ pub struct Data {
     pub drawn: Option<Drawn>,
     /// How long the samples are: measured, or as the plan says; `None`: not known.
     pub lengths: Option<Lengths>,
+    /// Why the file, which is here, was not measured.
+    pub uncounted: Option<String>,
 }
 
 /// The micro batches that a run will draw from its data.
@@ -291,6 +293,19 @@ impl Setup {
     /// Samples, and tokens of each, of the micro batch with the most tokens.
     pub fn largest_batch(&self) -> (u64, u64) {
         self.data.drawn.map_or((u64::from(self.train.micro_batch), self.data.context), |drawn| drawn.largest)
+    }
+
+    /// Samples of a micro batch may differ in length, so that some are filled up: unless they are packed, or known to be all as long as the longest.
+    pub fn fills_samples(&self) -> bool {
+        let alone = self.largest_batch().0 == 1 && self.data.padding == Padding::Longest;
+        let equal = || self.data.lengths.as_ref().is_some_and(|lengths| lengths.all_have(self.longest_sample()));
+        !self.data.packing && !alone && !equal()
+    }
+
+    /// The module of this name is trained whole beside the adapter.
+    pub fn trains_whole(&self, module: &str) -> bool {
+        let whole = self.adapter.iter().flat_map(|adapter| &adapter.train_whole);
+        whole.into_iter().any(|name| name.rsplit('.').next() == Some(module))
     }
 
     /// Devices that share the work; 1 without `parallel`.

@@ -110,9 +110,13 @@ pub(crate) fn resolve_found(
 
 /// With its data's lengths counted, where someone can.
 fn measured(mut setup: Setup, environment: &Environment) -> Setup {
-    if let Some(lengths) = environment.measure.and_then(|Measure(count)| count(&setup)) {
-        setup.data.drawn = lengths.drawn(&setup.data, setup.train.micro_batch);
-        setup.data.lengths = Some(lengths);
+    match environment.measure.and_then(|Measure(count)| count(&setup)) {
+        Some(Ok(lengths)) => {
+            setup.data.drawn = lengths.drawn(&setup.data, setup.train.micro_batch);
+            setup.data.lengths = Some(lengths);
+        }
+        Some(Err(why)) => setup.data.uncounted = Some(why),
+        None => {}
     }
     setup
 }
@@ -213,6 +217,7 @@ fn data(plan: &Plan, base: &Path, model: &Architecture) -> Data {
         image_size: one(&block.image_size),
         drawn: None,
         lengths: declared.map(|(samples, mean)| Lengths::declared(samples, mean.0, context)),
+        uncounted: None,
     }
 }
 

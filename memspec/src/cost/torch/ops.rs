@@ -1,7 +1,5 @@
 //! Differentiable operations: what each allocates, what its derivative saves (`torch`'s `derivatives.yaml`), and what its backward allocates.
 
-use std::rc::Rc;
-
 use super::tape::{Tape, made_by};
 use super::tensor::Tensor;
 use crate::model::Dtype;
@@ -100,21 +98,22 @@ impl<'a> Tape<'a> {
         made_by(y, node, 0)
     }
 
-    /// `a * b`, the smaller one broadcast. The product has the wider type.
+    /// `a * b`, the smaller one broadcast. The product has the wider type. Its inputs are saved before it exists.
     pub(crate) fn multiply(&mut self, a: &Tensor, b: &Tensor) -> Tensor {
-        self.product_of(a, b, false)
+        // A parameter is broadcast over rows.
+        self.times(a, b, [a.leaf().is_some(), b.leaf().is_some()])
     }
 
-    /// `x * scales`, one scale a column, where the scales are no parameter but were made from one.
-    pub(crate) fn multiply_columns(&mut self, x: &Tensor, scales: &Tensor) -> Tensor {
-        self.product_of(x, scales, true)
+    /// `column * x`: one number for each column of `x`, broadcast over its rows.
+    pub(crate) fn multiply_columns(&mut self, column: &Tensor, x: &Tensor) -> Tensor {
+        self.times(column, x, [true, false])
     }
 
-    fn product_of(&mut self, a: &Tensor, b: &Tensor, columns: bool) -> Tensor {
+    /// The product; `over_rows`: which of both is broadcast over rows, so that its gradient is a sum of columns.
+    fn times(&mut self, a: &Tensor, b: &Tensor, over_rows: [bool; 2]) -> Tensor {
         let big = if a.elements >= b.elements { a } else { b };
         let dtype = if a.dtype == Dtype::F32 || b.dtype == Dtype::F32 { Dtype::F32 } else { big.dtype };
         let (whole, rows_first) = (big.elements, big.rows_first);
-        let y = self.new_tensor(whole, dtype).rows_first(rows_first);
         let mut saved = Vec::with_capacity(2);
         if b.requires_grad() {
             saved.push(a);
@@ -122,17 +121,16 @@ impl<'a> Tape<'a> {
         if a.requires_grad() {
             saved.push(b);
         }
-        let inputs = [a, b]
-            .map(|tensor| (tensor.requires_grad(), tensor.elements, tensor.dtype, columns || tensor.leaf().is_some()));
+        let inputs = [a, b].map(|tensor| (tensor.requires_grad(), tensor.elements, tensor.dtype));
         let node = self.node(&[Some(a), Some(b)], 1, &saved, move |tape, _, _| {
             inputs.map(|input| input.0.then(|| tape.new_tensor(whole, dtype).rows_first(rows_first))).into()
         });
         self.finish(node, move |tape, gradients| {
-            for (gradient, (_, elements, own, by_column)) in gradients.iter_mut().zip(inputs) {
+            for ((gradient, (_, elements, own)), over_rows) in gradients.iter_mut().zip(inputs).zip(over_rows) {
                 let Some(mut fitted) = gradient.take() else { continue };
                 if elements < whole {
                     let sum = tape.new_tensor(elements, dtype);
-                    if by_column {
+                    if over_rows {
                         drop(tape.reduction_staging(elements, whole / elements));
                     }
                     fitted = sum;
@@ -143,6 +141,7 @@ impl<'a> Tape<'a> {
                 *gradient = Some(fitted);
             }
         });
+        let y = self.new_tensor(whole, dtype).rows_first(rows_first);
         made_by(y, node, 0)
     }
 
@@ -162,6 +161,15 @@ impl<'a> Tape<'a> {
         let node = self.node(&[Some(x)], 1, saved, |tape, _, gradients| {
             vec![gradients[0].as_ref().map(|g| tape.new_tensor(g.elements, g.dtype).rows_first(g.rows_first))]
         });
+        made_by(y, node, 0)
+    }
+
+    /// `torch.nn.functional.dropout` of a share (`native_dropout`): a tensor of the input's size and a mask of one byte an element, which is saved.
+    pub(crate) fn dropout(&mut self, x: &Tensor) -> Tensor {
+        let y = self.new_tensor(x.elements, x.dtype);
+        let mask = self.new_tensor(x.elements, Dtype::Bool);
+        let (elements, dtype) = (x.elements, x.dtype);
+        let node = self.node(&[Some(x)], 1, &[&mask], move |tape, _, _| vec![Some(tape.new_tensor(elements, dtype))]);
         made_by(y, node, 0)
     }
 
@@ -321,16 +329,7 @@ impl<'a> Tape<'a> {
         let y = self.new_tensor(gate.elements, gate.dtype);
         let (elements, dtype) = (gate.elements, gate.dtype);
         let node = self.node(&[Some(gate), Some(up)], 1, &[gate, up], move |_, saved, _| {
-            let over = |at: usize| {
-                Some(Tensor {
-                    storage: Rc::clone(&saved[at]),
-                    elements,
-                    dtype,
-                    rows_first: false,
-                    is_view: false,
-                    edge: None,
-                })
-            };
+            let over = |at: usize| Some(Tensor::of(&saved[at], elements, dtype));
             vec![over(0), over(1)]
         });
         made_by(y, node, 0)

@@ -162,6 +162,11 @@ impl<'a> Tape<'a> {
         self.recording.borrow_mut().push(Event::Enter(phase));
     }
 
+    /// What an operation saves lives as long as its graph: everywhere but in the first pass of a checkpoint.
+    pub(crate) fn keeps_saved(&self) -> bool {
+        self.grad_enabled && self.recorded.is_none()
+    }
+
     /// `torch.cuda.empty_cache`.
     pub(crate) fn empty_cache(&mut self) {
         self.recording.borrow_mut().push(Event::EmptyCache);

@@ -73,6 +73,11 @@ pub(crate) struct Tensor {
 }
 
 impl Tensor {
+    /// A tensor over memory that a node saved.
+    pub(crate) fn of(storage: &Rc<Storage>, elements: u64, dtype: Dtype) -> Tensor {
+        Tensor { storage: Rc::clone(storage), elements, dtype, rows_first: false, is_view: false, edge: None }
+    }
+
     /// A gradient is asked for.
     pub(crate) fn requires_grad(&self) -> bool {
         self.edge.is_some()

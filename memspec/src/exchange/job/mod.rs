@@ -24,7 +24,7 @@ use crate::plan::{
     self, AdapterKind, Attention, Checkpointing, Choice, EngineName, Float, ImageSize, LossKind, Offload,
     OptimizerKind, ParallelKind, Plan, Precision, QuantizeKind, Storage, Targets,
 };
-use crate::quantity::{Bytes, Steps, Tokens};
+use crate::quantity::{Bytes, Percent, Steps, Tokens};
 use crate::setup::{Setup, Unresolved, resolve_found};
 use fields::{Fields, refuse};
 
@@ -59,6 +59,14 @@ pub const KEYS: &[&str] = &[
     "reshard",
     "offload",
     "storage",
+    "loss",
+    "packing",
+    "lengths",
+    "dropout",
+    "dora",
+    "whole",
+    "adapter_dtype",
+    "clip",
     "gb",
     "trace",
 ];
@@ -258,15 +266,24 @@ fn adapter(
         _ => Targets::Modules(present),
     };
     let rank = fields.count("rank", 16, 1, 1 << 16)? as u32;
+    let dora = fields.flag("dora", false)?;
+    let floats = [
+        ("none", None),
+        ("float32", Some(Float::F32)),
+        ("bfloat16", Some(Float::Bf16)),
+        ("float16", Some(Float::Fp16)),
+    ];
+    // TRL casts a quantized model's adapters to bf16, which its fp16 scaler cannot step: the script casts them to f32.
+    let scaled = engine == EngineName::Trl && precision == Precision::Fp16 && quantized;
     Ok(plan::Adapter {
-        kind: AdapterKind::Lora,
+        kind: if dora { AdapterKind::Dora } else { AdapterKind::Lora },
         rank: one(rank),
         alpha: one(f64::from(rank)),
         targets: one(targets),
         vision: one(adapted == Adapted::Everything && model.vision.is_some()),
-        // TRL casts a quantized model's adapters to bf16, which its fp16 scaler cannot step: the script casts them to f32.
-        dtype: (engine == EngineName::Trl && precision == Precision::Fp16 && quantized)
-            .then_some(Choice::One(Float::F32)),
+        dropout: one(Percent(100.0 * fields.number("dropout", 0.0, 0.0, 1.0)?)),
+        train_whole: one(fields.list("whole")?),
+        dtype: fields.word("adapter_dtype", &floats)?.or(scaled.then_some(Float::F32)).map(Choice::One),
         ..Default::default()
     })
 }
@@ -285,8 +302,14 @@ fn data(fields: &Fields<'_>, model: &Architecture) -> Result<plan::Data, JobErro
     if images > 0 && size.is_none() {
         return Err(JobError::Missing { key: "image_px", why: "the images' size, such as \"1344x896\"".to_owned() });
     }
+    let context = fields.count("seq", 1024, 1, 1 << 26)?;
+    // Mixed samples: every second one is a token shorter, so their mean is less than the longest.
+    let shorter = fields.word("lengths", &[("full", 0), ("mixed", 1)])?;
     Ok(plan::Data {
-        context: one(Tokens(fields.count("seq", 1024, 1, 1 << 26)?)),
+        context: one(Tokens(context)),
+        packing: one(fields.flag("packing", false)?),
+        samples: one(fields.count("batch", 1, 1, 1 << 20)? * fields.count("accum", 1, 1, 1 << 20)?),
+        mean_length: one(Tokens(context - shorter.min(context - 1))),
         images: one(images),
         image_size: size.filter(|_| images > 0).map(Choice::One),
         ..Default::default()
@@ -335,7 +358,9 @@ fn train(
         activation_offload: one(engine == EngineName::Unsloth && checkpoint == Checkpoint::Unsloth),
         // The script gives `attn` to TRL alone; Unsloth takes its own.
         attention: one(if engine == EngineName::Trl { attention } else { Attention::Auto }),
-        loss: one(LossKind::Auto),
+        loss: one(fields
+            .word("loss", &[("chunked", LossKind::Auto), ("whole", LossKind::Whole), ("liger", LossKind::Liger)])?),
+        clip: one(fields.number("clip", 1.0, 0.0, 1e9)?),
         liger: one(liger),
         expandable_segments: one(fields.flag("expandable", false)?),
         optimizer: one(fields.word("optim", OPTIMIZERS)?),

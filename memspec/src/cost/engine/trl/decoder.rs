@@ -22,8 +22,8 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
     {
         x = vision::see(tape, shape, tower, vision, &x);
     }
-    // A local of the model's forward (`modeling_llama.py:383`).
-    let _embedded = x.clone();
+    // `inputs_embeds`, a local of the model's forward.
+    let _embeddings = x.clone();
     let positions = Tables::new(tape, shape, x.dtype);
     for (index, decoder) in model.blocks.iter().enumerate() {
         tape.at(Some(decoder.block));
@@ -105,10 +105,11 @@ fn normalized(tape: &mut Tape<'_>, shape: &Shape, x: &Tensor, norm: Option<&Norm
 /// `embed_tokens`. With a frozen embedding, checkpointing asks for a gradient of its output (`enable_input_require_grads`).
 fn embed<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model) -> Tensor {
     let elements = shape.rows * shape.model.hidden;
-    let mut x = tape.new_tensor(elements, model.embedding.tensor.dtype);
-    if shape.full {
-        let (weights, dtype) = (model.embedding.tensor.elements, x.dtype);
-        x = tape.custom(x, &[&model.embedding.tensor], &[], move |tape, _, _| {
+    let table = &model.lookup().tensor;
+    let mut x = tape.new_tensor(elements, table.dtype);
+    if table.requires_grad() {
+        let (weights, dtype) = (table.elements, x.dtype);
+        x = tape.custom(x, &[table], &[], move |tape, _, _| {
             let gradient = tape.new_tensor(weights, dtype);
             if shape.rows > SORTED_EMBEDDING {
                 // One partial sum a segment, in float32, and what the sort needs.
@@ -172,11 +173,20 @@ fn rotary(tape: &mut Tape<'_>, shape: &Shape, dtype: Dtype) -> [Tensor; 2] {
     })
 }
 
-/// The mask of layers that see all, or that slide: eager attention always has one, the fused kernels only where the samples reach the window.
+/// The mask of layers that see all, or that slide: eager attention always has one, the fused kernels only where the samples reach the window or
+/// have to be kept apart.
 fn mask(tape: &mut Tape<'_>, shape: &Shape, dtype: Dtype, slides: bool) -> Option<Tensor> {
     let pairs = shape.attention.batch * shape.attention.tokens * shape.attention.tokens;
     if shape.eager || shape.model.attention_sinks {
         return Some(tape.new_tensor(pairs, dtype));
     }
-    (slides && shape.window_mask()).then(|| tape.new_tensor(pairs, Dtype::Bool))
+    if slides && shape.window_mask() {
+        return Some(tape.new_tensor(pairs, Dtype::Bool));
+    }
+    shape.sample_mask().then(|| {
+        // Causal, and of one sample or of no padding (`masking_utils.py`, `and_masks`): both conditions and what they give.
+        let _causal = tape.new_tensor(shape.attention.tokens * shape.attention.tokens, Dtype::Bool);
+        let _condition = shape.packed.then(|| tape.new_tensor(pairs, Dtype::Bool));
+        tape.new_tensor(pairs, Dtype::Bool)
+    })
 }

@@ -2,7 +2,7 @@
 
 use super::super::super::torch::{Tape, Tensor};
 use super::weights::{Linear, Weight};
-use super::{DENSE, INT8_INPUTS};
+use super::{DENSE, INT8_INPUTS, dora};
 use crate::model::Dtype;
 
 /// `module(x)` on `rows` rows (`peft/tuners/lora/layer.py:1100`, `lora/bnb.py:533`).
@@ -21,24 +21,44 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, rows
                 return y;
             }
             // "as the output may be a view": PEFT clones it.
-            (tape.copy(&y), x.clone())
+            (tape.copy(&y), packed_input(tape, linear, x))
         }
         Weight::Int8 { elements, rows: out, .. } => {
             let y = int8(tape, x, *elements, *out, rows);
             if linear.adapter.is_none() {
                 return y;
             }
-            (y, x.clone())
+            (y, packed_input(tape, linear, x))
         }
     };
     let Some([a, b]) = &linear.adapter else { return y };
-    let inner = tape.linear(&input, &a.tensor, None, rows);
+    let own = y.dtype;
+    // A dense linear returns its base's type; a packed one sees to that without autocast only.
+    let converts = matches!(linear.weight, Weight::Dense(_)) || tape.autocast.is_none();
+    if linear.magnitude.is_some() {
+        y = dora::forward(tape, linear, &input, &y, rows);
+        return if converts { tape.cast(&y, own) } else { y };
+    }
+    let inner = if linear.dropout {
+        let dropped = tape.dropout(&input);
+        tape.linear(&dropped, &a.tensor, None, rows)
+    } else {
+        tape.linear(&input, &a.tensor, None, rows)
+    };
     let outer = tape.linear(&inner, &b.tensor, None, rows);
     drop(inner);
     let scaled = tape.scale(&outer);
     drop(outer);
     y = tape.add(&y, &scaled);
-    y
+    if converts { tape.cast(&y, own) } else { y }
+}
+
+/// The adapter's input beside a packed weight: autocast sees to its type, else PEFT casts it (`lora/bnb.py:587`).
+fn packed_input(tape: &mut Tape<'_>, linear: &Linear, x: &Tensor) -> Tensor {
+    match &linear.adapter {
+        Some([a, _]) if tape.autocast.is_none() => tape.cast(x, a.tensor.dtype),
+        _ => x.clone(),
+    }
 }
 
 /// A 4 bit product (`bitsandbytes/backends/cuda/ops.py:904`, `autograd/_functions.py:384`): the weight is unpacked, forward and backward; nothing is

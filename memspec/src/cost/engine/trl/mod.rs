@@ -8,6 +8,7 @@ pub(super) mod adapter;
 mod attention;
 pub(super) mod batch;
 mod decoder;
+mod dora;
 mod experts;
 mod form;
 mod linear;
@@ -36,6 +37,8 @@ pub(crate) const WEIGHTS: Part = Part { what: "base weights", setting: "quantize
 pub(crate) const EMBEDDING: Part = Part { what: "embedding and head", setting: "model" };
 /// Adapter matrices.
 pub(crate) const ADAPTER: Part = Part { what: "adapter weights", setting: "adapter.rank" };
+/// Copies of modules that are trained whole beside an adapter.
+pub(crate) const WHOLE: Part = Part { what: "modules trained whole", setting: "adapter.train_whole" };
 /// Gradients of what is trained.
 pub(crate) const GRADIENTS: Part = Part { what: "gradients", setting: "adapter.rank" };
 /// The optimizer's states.

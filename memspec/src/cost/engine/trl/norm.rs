@@ -26,7 +26,7 @@ pub(super) fn forward(tape: &mut Tape<'_>, shape: &Shape, x: &Tensor, norm: &Nor
         NormKind::RmsOnePlus => {
             let hidden = root_mean_square(tape, x, rows);
             let one_plus = one_plus(tape, &norm.weight.tensor, Dtype::F32);
-            let scaled = tape.multiply_columns(&hidden, &one_plus);
+            let scaled = tape.multiply_columns(&one_plus, &hidden);
             tape.cast(&scaled, x.dtype)
         }
         NormKind::Layer => {
@@ -82,7 +82,7 @@ fn layer_by_step(tape: &mut Tape<'_>, x: &Tensor, weight: &Tensor, rows: u64) ->
     let normed = tape.multiply(&centered, &inverse);
     drop((centered, hidden));
     let weight = tape.cast(weight, Dtype::F32);
-    let scaled = tape.multiply_columns(&normed, &weight);
+    let scaled = tape.multiply_columns(&weight, &normed);
     drop(normed);
     tape.cast(&scaled, x.dtype)
 }

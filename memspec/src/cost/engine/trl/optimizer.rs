@@ -38,15 +38,7 @@ pub(in crate::cost::engine) fn step(
     let mut parameters: Vec<Parameter> = model.trained.iter().map(|trained| Parameter::new(tape, trained)).collect();
     // The trainer's groups: what decays, which is matrices, then norms and biases.
     parameters.sort_by_key(|parameter| parameter.trained.shape.0 == 1);
-    let mut norms = Vec::new();
-    each(tape, &parameters, |tape, _| norms.push(tape.new_as(OPTIMIZER_WORK, 1, Dtype::F32)));
-    let partial = {
-        let largest = parameters.iter().map(|parameter| parameter.elements).max().unwrap_or(0);
-        let count = shape.in_full(&parameters.iter().map(|parameter| parameter.trained.block).collect::<Vec<_>>());
-        tape.new_as(OPTIMIZER_WORK, count * largest.div_ceil(NORM_CHUNK), Dtype::F32)
-    };
-    release(tape, &parameters, norms);
-    drop(partial);
+    norms(tape, shape, &parameters);
     let mut adafactor = Adafactor::default();
     let mut temporaries = Vec::new();
     let first = !std::mem::replace(&mut states.made, true);
@@ -92,6 +84,30 @@ pub(in crate::cost::engine) fn step(
     wrapper.zero(tape);
 }
 
+/// The norm of all gradients, clipped or not (`transformers/trainer.py:1863`; `torch/nn/utils/clip_grad.py`): one of each, over partial sums of those of
+/// one type.
+fn norms(tape: &mut Tape<'_>, shape: &Shape, parameters: &[Parameter]) {
+    let mut groups: Vec<(Dtype, Vec<&Parameter>)> = Vec::new();
+    for parameter in parameters {
+        match groups.iter_mut().find(|group| group.0 == parameter.dtype) {
+            Some(group) => group.1.push(parameter),
+            None => groups.push((parameter.dtype, vec![parameter])),
+        }
+    }
+    let mut norms = Vec::new();
+    for (_, group) in &groups {
+        let mut made = Vec::new();
+        each(tape, group.iter().copied(), |tape, _| made.push(tape.new_as(OPTIMIZER_WORK, 1, Dtype::F32)));
+        norms.push(made);
+        let largest = group.iter().map(|parameter| parameter.elements).max().unwrap_or(0);
+        let count = shape.in_full(&group.iter().map(|parameter| parameter.trained.block).collect::<Vec<_>>());
+        drop(tape.new_as(OPTIMIZER_WORK, count * largest.div_ceil(NORM_CHUNK), Dtype::F32));
+    }
+    for ((_, group), made) in groups.iter().zip(norms) {
+        release(tape, group.iter().copied(), made);
+    }
+}
+
 struct Parameter {
     trained: Trained,
     elements: u64,
@@ -106,7 +122,11 @@ impl Parameter {
 }
 
 /// Runs `f` for each parameter, in its block.
-fn each<'a>(tape: &mut Tape<'a>, parameters: &[Parameter], mut f: impl FnMut(&mut Tape<'a>, &Parameter)) {
+fn each<'a, 'p>(
+    tape: &mut Tape<'a>,
+    parameters: impl IntoIterator<Item = &'p Parameter>,
+    mut f: impl FnMut(&mut Tape<'a>, &Parameter),
+) {
     for parameter in parameters {
         tape.at(parameter.trained.block);
         f(tape, parameter);
@@ -115,7 +135,7 @@ fn each<'a>(tape: &mut Tape<'a>, parameters: &[Parameter], mut f: impl FnMut(&mu
 }
 
 /// Frees one tensor of each parameter.
-fn release(tape: &mut Tape<'_>, parameters: &[Parameter], tensors: Vec<Tensor>) {
+fn release<'p>(tape: &mut Tape<'_>, parameters: impl IntoIterator<Item = &'p Parameter>, tensors: Vec<Tensor>) {
     let mut tensors = tensors.into_iter();
     each(tape, parameters, |_, _| drop(tensors.next()));
 }

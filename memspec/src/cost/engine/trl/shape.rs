@@ -8,7 +8,7 @@ use super::parallel::Sharing;
 use super::supported;
 use crate::cost::CostError;
 use crate::model::{Architecture, Dtype, Family};
-use crate::plan::{Attention, OptimizerKind, Precision, QuantizeKind};
+use crate::plan::{AdapterKind, Attention, LossKind, OptimizerKind, Precision, QuantizeKind};
 use crate::setup::Setup;
 
 /// How linears of blocks are stored.
@@ -23,6 +23,15 @@ pub(crate) enum Stored {
     },
     /// bitsandbytes' LLM.int8.
     Int8,
+}
+
+/// Modules that are trained whole beside an adapter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Whole {
+    /// The embedding.
+    pub(crate) embedding: bool,
+    /// The head.
+    pub(crate) head: bool,
 }
 
 /// The numbers of a run.
@@ -56,12 +65,26 @@ pub(crate) struct Shape {
     pub(crate) adapt_vision: bool,
     /// Type of adapters once the trainer is built.
     pub(crate) adapter_dtypes: Vec<Dtype>,
+    /// A part of the adapters' input is dropped.
+    pub(crate) dropout: bool,
+    /// Adapters have a trained magnitude.
+    pub(crate) dora: bool,
+    /// What is trained whole beside adapters.
+    pub(crate) whole: Whole,
+    /// Samples of several documents lie in one row.
+    pub(crate) packed: bool,
+    /// A micro batch has samples that are filled up.
+    pub(crate) padded: bool,
     /// Blocks are checkpointed.
     pub(crate) checkpointing: bool,
     /// Scores exist as tensors.
     pub(crate) eager: bool,
+    /// FlashAttention's own kernels, not PyTorch's choice.
+    pub(crate) flash: bool,
     /// Liger's norms, RoPE and SwiGLU.
     pub(crate) liger: bool,
+    /// How logits and loss are formed.
+    pub(crate) loss: LossKind,
     /// The optimizer.
     pub(crate) optimizer: OptimizerKind,
     /// Bytes of one cuBLAS workspace.
@@ -82,7 +105,10 @@ impl Shape {
     pub(crate) fn new(setup: &Setup) -> Result<Self, CostError> {
         supported::check(setup)?;
         let model = setup.model.clone();
-        let (batch, tokens) = setup.largest_batch();
+        let (samples, length) = setup.largest_batch();
+        // Packed samples lie in one row (`trl/trainer/sft_trainer.py:190`, `padding_free`).
+        let packed = setup.data.packing;
+        let (batch, tokens) = if packed { (1, samples * length) } else { (samples, length) };
         let full = setup.adapter.is_none();
         let precision = setup.train.precision;
         let stored = match setup.quantize.as_ref().map(|quantize| (quantize.kind, quantize.double)) {
@@ -124,9 +150,16 @@ impl Shape {
             targets: setup.adapter.as_ref().map_or_else(Vec::new, |adapter| adapter.targets.clone()),
             adapt_vision: setup.adapter.as_ref().is_some_and(|adapter| adapter.vision),
             adapter_dtypes: adapter_dtypes(setup, stored),
+            dropout: setup.adapter.as_ref().is_some_and(|adapter| adapter.dropout > 0.0),
+            dora: setup.adapter.as_ref().is_some_and(|adapter| adapter.kind == AdapterKind::Dora),
+            whole: Whole { embedding: setup.trains_whole("embed_tokens"), head: setup.trains_whole("lm_head") },
+            packed,
+            padded: setup.fills_samples(),
             checkpointing: setup.recomputed_blocks() > 0,
             eager: setup.train.attention == Attention::Eager,
+            flash: matches!(setup.train.attention, Attention::Flash2 | Attention::Flash3),
             liger: setup.train.liger,
+            loss: setup.train.loss,
             optimizer: setup.train.optimizer,
             workspace: setup.device.workspace_bytes(),
             multiprocessors: multiprocessors(setup),
@@ -161,6 +194,12 @@ impl Shape {
             && self.model.sliding_window.is_some_and(|window| self.attention.tokens >= window)
     }
 
+    /// They need one that keeps samples apart: PyTorch's attention has none of its own for several documents in a row, or for samples that are filled
+    /// up (`transformers/masking_utils.py`, `_ignore_causal_mask_sdpa`). FlashAttention takes where they begin instead.
+    pub(crate) fn sample_mask(&self) -> bool {
+        (self.packed || self.padded) && !self.flash
+    }
+
     /// Which layers slide.
     pub(crate) fn slides(&self) -> Slides {
         let sliding = (0..self.model.layers).filter(|layer| self.model.slides(*layer)).count() as u64;
@@ -175,7 +214,7 @@ impl Shape {
     pub(crate) fn blocks_are_alike(&self) -> bool {
         let kind = |layer| {
             let slides = self.model.slides(layer);
-            let masked = !self.eager && self.window_mask() && slides;
+            let masked = !self.eager && !self.sample_mask() && self.window_mask() && slides;
             (self.form.rotates(&self.model, layer), masked, self.form.own_tables && slides)
         };
         (1..self.model.layers).all(|layer| kind(layer) == kind(0))

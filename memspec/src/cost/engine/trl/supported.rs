@@ -4,10 +4,12 @@ use crate::cost::CostError;
 use crate::device::DeviceKind;
 use crate::model::{Architecture, Family, VisionKind};
 use crate::plan::{AdapterKind, LossKind, OptimizerKind, ParallelKind, Precision, QuantizeKind, Storage};
-use crate::setup::Setup;
+use crate::setup::{Adapter, Setup};
 
 /// Elements, of a model or of what flows through it, that are still costed: 2^48.
 const MOST_ELEMENTS: f64 = (1u64 << 48) as f64;
+/// Modules that are costed where they are trained whole.
+const WHOLE: [&str; 2] = ["embed_tokens", "lm_head"];
 /// Tokens of a micro batch that are still costed.
 const MOST_TOKENS: f64 = (1u64 << 24) as f64;
 
@@ -21,13 +23,18 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
             format!("the engine `{}` is costed on graphics cards, not on the processor", setup.engine),
         );
     }
-    let (samples, tokens) = setup.largest_batch();
+    let (mut samples, mut tokens) = setup.largest_batch();
+    if setup.data.packing {
+        // In one row.
+        (samples, tokens) = (1, samples.saturating_mul(tokens));
+    }
     let width = (model.intermediate + model.hidden + model.query_width()) as f64 * model.layers as f64;
     // Scores, and masks of all pairs, grow with the square of the context.
     let pairs = samples as f64 * tokens as f64 * tokens as f64 * model.heads as f64;
     let all = samples as f64 * tokens as f64;
     if all > MOST_TOKENS || all * width > MOST_ELEMENTS || pairs > MOST_ELEMENTS {
-        let setting = if tokens > samples { "data.context" } else { "train.micro_batch" };
+        let setting =
+            if setup.data.context > u64::from(setup.train.micro_batch) { "data.context" } else { "train.micro_batch" };
         return refuse(setting, format!("{samples} samples of {tokens} tokens are more than any machine holds"));
     }
     if model.parameters() as f64 > MOST_ELEMENTS {
@@ -84,19 +91,24 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
             return refuse("quantize.block", format!("blocks of 64 are costed, not of {}", quantize.block));
         }
     }
-    if let Some(adapter) = &setup.adapter {
-        if adapter.kind != AdapterKind::Lora {
-            return refuse("adapter", format!("lora adapters are costed, not {}", adapter.kind));
-        }
-        if adapter.dropout > 0.0 {
-            return refuse("adapter.dropout", "dropout of an adapter's input is not costed yet: 0%".to_owned());
-        }
-        if !adapter.train_whole.is_empty() {
-            return refuse("adapter.train_whole", "whole modules beside an adapter are not costed yet".to_owned());
-        }
+    if !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked | LossKind::Liger) {
+        return refuse(
+            "train.loss",
+            format!("TRL's own chunked loss and Liger's are costed, not {}", setup.train.loss),
+        );
     }
-    if !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked) {
-        return refuse("train.loss", format!("TRL's own chunked loss is costed, not {}", setup.train.loss));
+    if setup.train.loss == LossKind::Liger && !has_llama_block(model.family) {
+        return refuse("train.loss", format!("Liger's loss for `{}` is not costed yet", model.model_type));
+    }
+    if setup.train.loss == LossKind::Liger && setup.world() > 1 {
+        return refuse("train.loss", "Liger's loss on several cards is not costed yet".to_owned());
+    }
+    if setup.data.packing && model.vision.is_some() {
+        // `trl/trainer/sft_trainer.py:760`
+        return refuse("data.packing", "TRL does not pack samples with images".to_owned());
+    }
+    if let Some(adapter) = &setup.adapter {
+        adapted(setup, adapter)?;
     }
     several(setup)
 }
@@ -139,6 +151,44 @@ fn is_known(model: &Architecture) -> bool {
                 | Family::Ernie45
                 | Family::SmolLm3
         )
+}
+
+/// What an adapter cannot be.
+fn adapted(setup: &Setup, adapter: &Adapter) -> Result<(), CostError> {
+    let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
+    let sharded = setup.parallel.filter(|parallel| parallel.world() > 1 && parallel.kind != ParallelKind::Ddp);
+    if adapter.targets.iter().any(|target| target == "lm_head") {
+        // `sft_trainer.py:1058`
+        return refuse(
+            "adapter.targets",
+            "TRL refuses an adapter on `lm_head`: train it whole with `train_whole = [lm_head]`".to_owned(),
+        );
+    }
+    if adapter.kind == AdapterKind::Dora
+        && let Some(parallel) = sharded
+    {
+        return refuse("adapter", format!("dora under {} is not costed yet", parallel.kind));
+    }
+    if let Some(module) = adapter.train_whole.iter().find(|module| !WHOLE.iter().any(|whole| ends(module, whole))) {
+        return refuse("adapter.train_whole", format!("`embed_tokens` and `lm_head` are costed, not `{module}`"));
+    }
+    if !adapter.train_whole.is_empty() {
+        if setup.world() > 1 {
+            return refuse("adapter.train_whole", "whole modules on several cards are not costed yet".to_owned());
+        }
+        if setup.train.precision == Precision::Fp16 && setup.quantize.is_none() {
+            return refuse(
+                "adapter.train_whole",
+                "modules trained whole are float16, whose gradients PyTorch's scaler refuses: `precision = bf16`"
+                    .to_owned(),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn ends(module: &str, leaf: &str) -> bool {
+    module.rsplit('.').next() == Some(leaf)
 }
 
 /// Several devices: what their wrappers cannot do.

@@ -55,6 +55,10 @@ pub(crate) struct Linear {
     pub(crate) bias: Option<Parameter>,
     /// The matrices A and B.
     pub(crate) adapter: Option<[Parameter; 2]>,
+    /// DoRA's magnitude of each output.
+    pub(crate) magnitude: Option<Parameter>,
+    /// A part of the adapter's input is dropped.
+    pub(crate) dropout: bool,
 }
 
 impl Linear {
@@ -66,7 +70,14 @@ impl Linear {
             weight,
             bias,
             adapter: None,
+            magnitude: None,
+            dropout: false,
         }
+    }
+
+    /// What is trained beside the weight: A, B and the magnitude.
+    pub(super) fn trained_parts(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        self.adapter.iter_mut().flatten().chain(&mut self.magnitude)
     }
 }
 
@@ -152,11 +163,30 @@ pub(crate) struct Model {
     _frequencies: Vec<Tensor>,
     /// The vision tower.
     pub(crate) tower: Option<Tower>,
+    /// Modules trained whole beside an adapter.
+    pub(crate) copies: Copies,
     /// Everything that is trained, in the order of the model's parameters.
     pub(crate) trained: Vec<Trained>,
 }
 
+/// Copies of modules that are trained whole beside an adapter (PEFT's `modules_to_save`); the originals stay, frozen.
+#[derive(Debug, Default)]
+pub(crate) struct Copies {
+    pub(super) embedding: Option<Parameter>,
+    pub(super) head: Option<Parameter>,
+}
+
 impl Model {
+    /// The embedding that tokens are looked up in.
+    pub(super) fn lookup(&self) -> &Parameter {
+        self.copies.embedding.as_ref().unwrap_or(&self.embedding)
+    }
+
+    /// The head's weight. A head that is tied stays with the original embedding, whatever is copied.
+    pub(super) fn projection(&self) -> &Parameter {
+        self.copies.head.as_ref().or(self.head.as_ref()).unwrap_or(&self.embedding)
+    }
+
     /// Every parameter that is not packed, in the model's order.
     pub(super) fn for_each_parameter(&mut self, mut f: impl FnMut(&mut Parameter)) {
         f(&mut self.embedding);
@@ -166,7 +196,7 @@ impl Model {
                     f(weight);
                 }
                 linear.bias.iter_mut().for_each(&mut f);
-                linear.adapter.iter_mut().flatten().for_each(&mut f);
+                linear.trained_parts().for_each(&mut f);
             }
             block.small_mut().for_each(&mut f);
         }
@@ -194,7 +224,7 @@ impl Model {
                     }
                 }
                 linear.bias.iter().for_each(|bias| tensor(&bias.tensor));
-                linear.adapter.iter().flatten().for_each(|matrix| tensor(&matrix.tensor));
+                linear.adapter.iter().flatten().chain(&linear.magnitude).for_each(|part| tensor(&part.tensor));
             }
             block.small().for_each(|small| tensor(&small.tensor));
         }
@@ -232,7 +262,8 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
     trained.extend(blocks.iter().flat_map(DecoderBlock::trained));
     trained.extend(norm.parameters().filter_map(|norm| norm.trained));
     trained.extend(head.iter().chain(&head_bias).filter_map(|head| head.trained));
-    Model { embedding, blocks, norm, head, head_bias, _frequencies: frequencies, tower, trained }
+    let copies = Copies::default();
+    Model { embedding, blocks, norm, head, head_bias, _frequencies: frequencies, tower, copies, trained }
 }
 
 impl DecoderBlock {

@@ -3,7 +3,7 @@
 use super::super::trl::supported as stack;
 use crate::cost::CostError;
 use crate::model::Family;
-use crate::plan::{Attention, Precision, QuantizeKind};
+use crate::plan::{AdapterKind, Attention, LossKind, Precision, QuantizeKind};
 use crate::setup::Setup;
 
 /// Says what this engine does not cost, with the setting that asks for it.
@@ -29,6 +29,23 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
             setting: "quantize",
             what: format!("the engine `unsloth` is costed for nf4 and for 16 bit weights, not for {}", quantize.kind),
         });
+    }
+    if let Some(adapter) = &setup.adapter {
+        if adapter.kind != AdapterKind::Lora {
+            return refuse("adapter", "the engine `unsloth` is costed for lora, not for dora");
+        }
+        if adapter.dropout > 0.0 {
+            return refuse("adapter.dropout", "the engine `unsloth` is costed without dropout: 0%");
+        }
+        if !adapter.train_whole.is_empty() {
+            return refuse("adapter.train_whole", "the engine `unsloth` is costed without whole modules");
+        }
+    }
+    if setup.data.packing {
+        return refuse("data.packing", "the engine `unsloth` is costed without packing");
+    }
+    if !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked) {
+        return refuse("train.loss", "Unsloth brings its own loss: `auto`");
     }
     if setup.train.precision != Precision::Bf16 {
         return refuse("train.precision", "the engine `unsloth` is costed for bf16");

@@ -34,7 +34,7 @@ pub(super) fn loss<'a>(
         })
     };
     let whole = wrapper.whole_head(tape);
-    let head = whole.as_ref().unwrap_or(&model.head.as_ref().unwrap_or(&model.embedding).tensor);
+    let head = whole.as_ref().unwrap_or(&model.projection().tensor);
     let tile = scored.min(TILE_TOKENS);
     let vocab = shape.model.vocab;
     let head_dtype = head.dtype;
