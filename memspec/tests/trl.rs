@@ -4,9 +4,9 @@ use std::path::Path;
 
 use memspec::cost::{CostError, Estimate, PhaseName, estimate};
 use memspec::exchange::job::Job;
-use memspec::model::Environment;
+use memspec::model::{Environment, Measure};
 use memspec::plan::{self, AdapterKind, Choice, EngineName, Plan};
-use memspec::setup::resolve;
+use memspec::setup::{Lengths, resolve};
 use serde_json::{Value, json};
 
 /// The estimate of a job on SmolLM2-135M without checkpointing, where a block's activations all count.
@@ -85,6 +85,23 @@ fn samples_of_unknown_length_may_be_padded() {
     let unknown = planned(&[batch]).unwrap().peak.allocated.bytes;
     let full = [batch, ("data.samples", "100"), ("data.mean_length", "2048tok")];
     assert!(unknown > planned(&full).unwrap().peak.allocated.bytes);
+}
+
+#[test]
+fn packed_samples_fill_no_more_than_all_tokens() {
+    let largest = |settings: &[(&str, &str)]| {
+        let mut plan = Plan { model: Some("smollm2-135m".into()), device: Some("h200".into()), ..Default::default() };
+        for &(path, value) in settings {
+            plan.set(path, value).unwrap();
+        }
+        let hundred =
+            Environment { measure: Some(Measure(|_| Some(Ok(Lengths::of([10; 100], 512))))), ..Default::default() };
+        resolve(&plan, Path::new("."), &hundred).unwrap().largest_batch()
+    };
+    let [four, short, packed] = [("train.micro_batch", "4"), ("data.context", "512tok"), ("data.packing", "true")];
+    assert_eq!(largest(&[four, short]), (4, 10));
+    assert_eq!(largest(&[four, short, packed]), (1, 1000));
+    assert_eq!(largest(&[("train.micro_batch", "1"), short, packed]), (1, 512));
 }
 
 #[test]

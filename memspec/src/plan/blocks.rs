@@ -128,7 +128,7 @@ block! {
         padding: Padding = "longest";
         /// How many samples there are.
         samples: u64 = "counted, when the file is local";
-        /// How long they are on average.
+        /// How long they are on average. A batch of several whose samples may differ in length is padded, and needs the mask for it.
         mean_length: Tokens = "measured, when the file is local";
         /// Images in a sample.
         images: u32 = "0";

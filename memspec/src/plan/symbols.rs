@@ -206,7 +206,7 @@ symbols! {
         Whole = "whole",
         /// a chunk of tokens at a time
         Chunked = "chunked",
-        /// Liger's fused linear cross-entropy
+        /// Liger's fused linear cross-entropy, in scripts that take the model's own loss; TRL's SFTTrainer turns it off
         Liger = "liger",
     }
 }

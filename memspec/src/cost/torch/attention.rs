@@ -104,14 +104,21 @@ impl<'a> Tape<'a> {
     ) -> (Tensor, Tensor) {
         let (queries, dtype) = (q.elements, q.dtype);
         let (mut q, mut k, mut v) = (q.clone(), k.clone(), v.clone());
-        if shape.heads != shape.kv_heads {
+        // A single head is only seen so often; each product then copies it.
+        let single = shape.kv_heads == 1 && shape.heads > 1;
+        if single {
+            [k, v] = [self.expand(&k, queries), self.expand(&v, queries)];
+        } else if shape.heads != shape.kv_heads {
             k = self.repeat(&k, queries);
             v = self.repeat(&v, queries);
         }
         if shape.batch > 1 {
             q = self.copy(&q);
         }
-        let mut weights = self.batched_product(&q, &k, shape.scores());
+        let mut weights = {
+            let k = if single { self.copy(&k) } else { k };
+            self.batched_product(&q, &k, shape.scores())
+        };
         weights = self.scale(&weights);
         if shape.softcap {
             weights = self.scale(&weights);
@@ -126,7 +133,10 @@ impl<'a> Tape<'a> {
         drop(wide);
         weights = self.cast(&probabilities, dtype);
         drop(probabilities);
-        let out = self.batched_product(&weights, &v, queries);
+        let out = {
+            let v = if single { self.copy(&v) } else { v };
+            self.batched_product(&weights, &v, queries)
+        };
         let seen = out.view(queries);
         let seen = self.custom(seen, &[&out], &[], move |tape, _, _| {
             // The product's gradient is copied heads first before its backward.
