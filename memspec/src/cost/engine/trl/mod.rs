@@ -75,17 +75,17 @@ pub(crate) const SCORES: Part = Part { what: "attention scores", setting: "train
 pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
     let shape = Shape::new(setup)?;
     let blocks = shape.blocks();
-    let expanded = shape.blocks_are_alike().then(|| expand(&program(&shape, blocks.few(), Steps::Two), blocks));
-    Ok(expanded.flatten().unwrap_or_else(|| program(&shape, blocks, Steps::Two)))
+    let short = shape.repeats().then(|| program(&shape, blocks.few(), Steps::Two));
+    Ok(short.and_then(|short| expand(&short, blocks)).unwrap_or_else(|| program(&shape, blocks, Steps::Two)))
 }
 
 /// The peak of one step that finds the optimizer's states, without the allocator.
 pub(crate) fn peak(setup: &Setup) -> Result<u64, CostError> {
     let shape = Shape::new(setup)?;
     let blocks = shape.blocks();
-    let short = || expand::peak(&program(&shape, blocks.few(), Steps::Steady), blocks);
-    let short = shape.blocks_are_alike().then(short).flatten();
-    Ok(short.unwrap_or_else(|| replay(&program(&shape, blocks, Steps::Steady)).peak))
+    let short = shape.repeats().then(|| program(&shape, blocks.few(), Steps::Steady));
+    let peak = short.and_then(|short| expand::peak(&short, blocks));
+    Ok(peak.unwrap_or_else(|| replay(&program(&shape, blocks, Steps::Steady)).peak))
 }
 
 /// Which steps a program has.
@@ -139,6 +139,7 @@ fn train<'a>(
 ) -> Trace {
     let mut states = optimizer::States::default();
     let mut batch = Vec::new();
+    wrapper.watch(tape);
     if steps == Steps::Steady {
         optimizer::step(tape, shape, model, wrapper, &mut states);
     }
@@ -154,10 +155,15 @@ fn train<'a>(
             tape.end_autocast();
             tape.enter(PhaseName::Backward);
             tape.backward(loss);
-            wrapper.end_backward(tape);
+            wrapper.end_backward(tape, micro == shape.accumulate);
         }
-        tape.enter(PhaseName::Optimizer);
+        if !shape.sharing.steps_in_backward() {
+            tape.enter(PhaseName::Optimizer);
+        }
         optimizer::step(tape, shape, model, wrapper, &mut states);
+        if shape.sharing.steps_in_backward() {
+            tape.enter(PhaseName::Optimizer);
+        }
     }
     tape.recording()
 }

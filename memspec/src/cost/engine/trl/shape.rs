@@ -4,7 +4,7 @@ use super::super::super::expand::Blocks;
 use super::super::super::torch::AttentionShape;
 use super::super::super::{Block, Stack};
 use super::form::Form;
-use super::parallel::Sharing;
+use super::parallel::{Sharing, tensor};
 use super::supported;
 use crate::cost::CostError;
 use crate::model::{Architecture, Dtype, Family};
@@ -104,7 +104,11 @@ impl Shape {
     /// What the engine does not cost.
     pub(crate) fn new(setup: &Setup) -> Result<Self, CostError> {
         supported::check(setup)?;
-        let model = setup.model.clone();
+        let sharing = Sharing::new(setup);
+        let model = match sharing {
+            Sharing::Tensor { world } => tensor::local(&setup.model, world),
+            _ => setup.model.clone(),
+        };
         let (samples, length) = setup.largest_batch();
         // Packed samples lie in one row (`trl/trainer/sft_trainer.py:190`, `padding_free`).
         let packed = setup.data.packing;
@@ -116,7 +120,7 @@ impl Shape {
             Some((_, double)) => Stored::Nf4 { double },
             None => Stored::Dense,
         };
-        let zero = matches!(Sharing::new(setup), Sharing::Zero { .. });
+        let zero = matches!(sharing, Sharing::Zero(_));
         Ok(Self {
             attention: AttentionShape {
                 batch,
@@ -132,6 +136,8 @@ impl Shape {
             accumulate: setup.train.accumulate.min(3),
             full,
             dtype: match precision {
+                // `zero.Init` makes parameters in DeepSpeed's type.
+                _ if let Some(zero) = sharing.loads_in_parts() => zero.half,
                 // A full fine-tune holds float32 weights, under autocast too.
                 Precision::Bf16 | Precision::Fp16 | Precision::F32 if full => Dtype::F32,
                 Precision::Fp16 => Dtype::F16,
@@ -164,7 +170,7 @@ impl Shape {
             workspace: setup.device.workspace_bytes(),
             multiprocessors: multiprocessors(setup),
             patches: patches(setup, batch),
-            sharing: Sharing::new(setup),
+            sharing,
             model,
         })
     }
@@ -211,13 +217,13 @@ impl Shape {
     }
 
     /// All blocks allocate alike and hold the same tables, so that few stand for all.
-    pub(crate) fn blocks_are_alike(&self) -> bool {
+    pub(crate) fn repeats(&self) -> bool {
         let kind = |layer| {
             let slides = self.model.slides(layer);
             let masked = !self.eager && !self.sample_mask() && self.window_mask() && slides;
             (self.form.rotates(&self.model, layer), masked, self.form.own_tables && slides)
         };
-        (1..self.model.layers).all(|layer| kind(layer) == kind(0))
+        self.sharing.repeats() && (1..self.model.layers).all(|layer| kind(layer) == kind(0))
     }
 }
 

@@ -3,6 +3,8 @@
 use super::super::super::expand::Blocks;
 use super::super::super::torch::{Leaf, Tape, Tensor};
 use super::super::super::{Block, Part, Stack};
+use super::parallel::tensor::Axis;
+use super::parallel::{self, Sharing};
 use super::shape::Stored;
 use super::vision::{Tower, TowerBlock};
 use super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS};
@@ -55,6 +57,8 @@ pub(crate) struct Linear {
     pub(crate) bias: Option<Parameter>,
     /// The matrices A and B.
     pub(crate) adapter: Option<[Parameter; 2]>,
+    /// Set where ranks have parts of it.
+    pub(crate) split: Option<Axis>,
     /// DoRA's magnitude of each output.
     pub(crate) magnitude: Option<Parameter>,
     /// A part of the adapter's input is dropped.
@@ -70,6 +74,7 @@ impl Linear {
             weight,
             bias,
             adapter: None,
+            split: None,
             magnitude: None,
             dropout: false,
         }
@@ -119,6 +124,29 @@ impl Norms {
     }
 }
 
+impl Linear {
+    /// What of it is not packed.
+    pub(super) fn for_each_parameter(&mut self, f: &mut impl FnMut(&mut Parameter)) {
+        if let Weight::Dense(weight) = &mut self.weight {
+            f(weight);
+        }
+        self.bias.iter_mut().for_each(&mut *f);
+        self.trained_parts().for_each(&mut *f);
+    }
+
+    /// Every tensor that the state dict has of it.
+    pub(super) fn for_each_tensor(&self, f: &mut impl FnMut(&Tensor)) {
+        match &self.weight {
+            Weight::Dense(weight) => f(&weight.tensor),
+            Weight::Nf4 { _parts: parts, .. } | Weight::Int8 { _parts: parts, .. } => {
+                parts.first().into_iter().for_each(&mut *f);
+            }
+        }
+        self.bias.iter().for_each(|bias| f(&bias.tensor));
+        self.adapter.iter().flatten().chain(&self.magnitude).for_each(|part| f(&part.tensor));
+    }
+}
+
 /// A decoder block's weights.
 #[derive(Clone, Debug)]
 pub(crate) struct DecoderBlock {
@@ -134,7 +162,7 @@ pub(crate) struct DecoderBlock {
     /// Learned factors of the activation (xIELU's two).
     pub(crate) factors: Vec<Parameter>,
     /// Router, experts and sinks.
-    _others: Vec<Parameter>,
+    others: Vec<Parameter>,
 }
 
 impl DecoderBlock {
@@ -189,17 +217,9 @@ impl Model {
 
     /// Every parameter that is not packed, in the model's order.
     pub(super) fn for_each_parameter(&mut self, mut f: impl FnMut(&mut Parameter)) {
+        self.tower.iter_mut().for_each(|tower| tower.for_each_parameter(&mut f));
         f(&mut self.embedding);
-        for block in &mut self.blocks {
-            for linear in block.input.iter_mut().chain(std::iter::once(&mut block.output)).chain(&mut block.mlp) {
-                if let Weight::Dense(weight) = &mut linear.weight {
-                    f(weight);
-                }
-                linear.bias.iter_mut().for_each(&mut f);
-                linear.trained_parts().for_each(&mut f);
-            }
-            block.small_mut().for_each(&mut f);
-        }
+        self.blocks.iter_mut().for_each(|block| block.for_each_parameter(&mut f));
         self.norm.parameters_mut().for_each(&mut f);
         self.head.iter_mut().chain(&mut self.head_bias).for_each(f);
     }
@@ -210,23 +230,28 @@ impl Model {
         if index == self.blocks.len() / 2 { 1 + missing } else { 1 }
     }
 
-    /// Elements and type of every tensor of the state dict of `layers` blocks, in its order.
-    pub(super) fn for_each_tensor(&self, layers: u64, mut f: impl FnMut(u64, Dtype)) {
+    /// How many blocks of its stack a block stands for.
+    pub(super) fn stands_for_block(&self, block: Block, all: Blocks) -> u64 {
+        match block.stack {
+            Stack::Text => self.stands_for(usize::from(block.index), all.text),
+            Stack::Vision => {
+                let few = self.tower.as_ref().map_or(0, |tower| tower.blocks.len());
+                if usize::from(block.index) == few / 2 { 1 + all.vision - few as u64 } else { 1 }
+            }
+        }
+    }
+
+    /// Elements and type of every tensor of the state dict of `all` blocks, in its order.
+    pub(super) fn for_each_tensor(&self, all: Blocks, mut f: impl FnMut(u64, Dtype)) {
         let mut tensor = |tensor: &Tensor| f(tensor.elements, tensor.dtype);
+        self.tower.iter().for_each(|tower| tower.for_each_tensor(all.vision, &mut tensor));
         tensor(&self.embedding.tensor);
         let blocks = self.blocks.iter().enumerate();
-        for block in blocks.flat_map(|(index, block)| (0..self.stands_for(index, layers)).map(move |_| block)) {
+        for block in blocks.flat_map(|(index, block)| (0..self.stands_for(index, all.text)).map(move |_| block)) {
             for linear in block.input.iter().chain(std::iter::once(&block.output)).chain(&block.mlp) {
-                match &linear.weight {
-                    Weight::Dense(weight) => tensor(&weight.tensor),
-                    Weight::Nf4 { _parts: parts, .. } | Weight::Int8 { _parts: parts, .. } => {
-                        parts.first().into_iter().for_each(&mut tensor);
-                    }
-                }
-                linear.bias.iter().for_each(|bias| tensor(&bias.tensor));
-                linear.adapter.iter().flatten().chain(&linear.magnitude).for_each(|part| tensor(&part.tensor));
+                linear.for_each_tensor(&mut tensor);
             }
-            block.small().for_each(|small| tensor(&small.tensor));
+            block.others.iter().chain(block.small()).for_each(|other| tensor(&other.tensor));
         }
         self.norm.parameters().for_each(|norm| tensor(&norm.tensor));
         self.head.iter().chain(&self.head_bias).for_each(|head| tensor(&head.tensor));
@@ -239,12 +264,12 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
     let model = &shape.model;
     let mut loader = Loader { tape, shape, code_map: false };
     loader.warm_up();
-    let matrix = (model.vocab, model.hidden);
     let mut head = (None, None);
     if !shape.form.head_last {
         head = loader.head();
     }
-    let embedding = loader.parameter(EMBEDDING, matrix, true);
+    let words = if model.tied_embeddings { shape.sharing.words(model.vocab) } else { model.vocab };
+    let embedding = loader.parameter(EMBEDDING, (words, model.hidden), true);
     let blocks_of_tower = blocks.vision;
     let blocks: Vec<DecoderBlock> = (0..blocks.text).map(|index| loader.decoder_block(index as u16)).collect();
     loader.tape.at(None);
@@ -254,6 +279,9 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
         head = loader.head();
     }
     let (head, head_bias) = head;
+    if let Some(zero) = shape.sharing.loads_in_parts() {
+        parallel::fill(loader.tape, zero, model.vocab * model.hidden, shape.full);
+    }
     let frequencies = shape.form.rotated / 2;
     let tables = if shape.form.own_tables { 2 } else { 1 };
     let frequencies = (0..2 * tables).map(|_| loader.tape.new_as(WEIGHTS, frequencies, Dtype::F32)).collect();
@@ -267,6 +295,19 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
 }
 
 impl DecoderBlock {
+    /// Every parameter that is not packed, in the module's order.
+    pub(super) fn for_each_parameter(&mut self, f: &mut impl FnMut(&mut Parameter)) {
+        let linears = self.input.iter_mut().chain(std::iter::once(&mut self.output)).chain(&mut self.mlp);
+        linears.for_each(|linear| linear.for_each_parameter(f));
+        self.others_mut().for_each(&mut *f);
+        self.small_mut().for_each(f);
+    }
+
+    /// What is neither a linear nor a norm.
+    pub(super) fn others_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        self.others.iter_mut()
+    }
+
     /// What is trained, in the order of the module's parameters.
     fn trained(&self) -> Vec<Trained> {
         let linears = self.input.iter().chain([&self.output]).chain(&self.mlp);
@@ -340,8 +381,10 @@ impl Loader<'_, '_, '_> {
         let rest = model.parameters() - linears;
         // With a process group, what the tensor-parallel plan names counts once for all ranks (`modeling_utils.py:4967`), even where nothing is split.
         let world = self.shape.sharing.world();
-        let head = if model.tied_embeddings { 0 } else { model.vocab * model.hidden };
-        let (linears, rest) = (linears / world, rest - head + head / world);
+        // A head is in the plan, and so is a tied embedding (`transformers/configuration_utils.py:353`).
+        let head = model.vocab * model.hidden;
+        let split = matches!(self.shape.sharing, Sharing::Tensor { .. });
+        let (linears, rest) = (if split { linears } else { linears / world }, rest - head + head / world);
         let linear_bytes = match self.shape.stored {
             Stored::Dense => linears * element,
             Stored::Nf4 { .. } => linears / 2,
@@ -405,6 +448,9 @@ impl Loader<'_, '_, '_> {
             .zip(biases)
             .map(|((shape, weight), bias)| Linear::new(shape, weight, bias))
             .collect();
+        if matches!(self.shape.sharing, Sharing::Tensor { .. }) {
+            linears.iter_mut().for_each(|linear| linear.split = Some(Axis::of(&linear.name)));
+        }
         let mlp = linears.split_off(count);
         // Every architecture's attention ends with its output projection.
         let output = linears.remove(count - 1);
@@ -414,7 +460,7 @@ impl Loader<'_, '_, '_> {
             present.map(|present| if present { loaded.next() } else { None });
         let norms = Norms { before_attention, after_attention, before_mlp, after_mlp };
         let head_norms = loaded.next().zip(loaded.next()).map(|(query, key)| [query, key]);
-        DecoderBlock { block, input: linears, output, mlp, head_norms, norms, factors, _others: others }
+        DecoderBlock { block, input: linears, output, mlp, head_norms, norms, factors, others }
     }
 
     /// The tower's blocks, merger and patch embedding, in the order of their names.
@@ -433,21 +479,22 @@ impl Loader<'_, '_, '_> {
                 }
                 linears.sort_by_key(|linear| linear.0);
                 let norms = (0..4).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
-                TowerBlock { block, linears: linears.into_iter().map(|linear| linear.1).collect(), _norms: norms }
+                TowerBlock { block, linears: linears.into_iter().map(|linear| linear.1).collect(), norms }
             })
             .collect();
         self.tape.at(None);
         let mut rest: Vec<Parameter> = (0..2).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
         let merger = vision.merger_linears(self.shape.model.hidden).iter().map(|linear| self.biased(linear)).collect();
         rest.push(self.parameter(WEIGHTS, (vision.hidden, vision.patch_width()), false));
-        Tower { blocks, merger, _rest: rest }
+        Tower { blocks, merger, rest }
     }
 
     /// The head's weight and bias, where it has its own.
     fn head(&mut self) -> (Option<Parameter>, Option<Parameter>) {
         let model = &self.shape.model;
         let bias = model.head_bias.then(|| self.parameter(EMBEDDING, (1, model.vocab), false));
-        let weight = (!model.tied_embeddings).then(|| self.parameter(EMBEDDING, (model.vocab, model.hidden), false));
+        let words = self.shape.sharing.words(model.vocab);
+        let weight = (!model.tied_embeddings).then(|| self.parameter(EMBEDDING, (words, model.hidden), false));
         (weight, bias)
     }
 
@@ -516,6 +563,9 @@ impl Loader<'_, '_, '_> {
 
     fn parameter(&mut self, part: Part, shape: (u64, u64), embedding: bool) -> Parameter {
         let mut tensor = self.tape.new_as(part, shape.0 * shape.1, self.shape.dtype);
+        if let Some(zero) = self.shape.sharing.loads_in_parts() {
+            tensor = parallel::partition(self.tape, zero, tensor);
+        }
         let trained = self.shape.full.then(|| {
             let leaf = self.tape.leaf(&mut tensor, GRADIENTS, false);
             Trained { leaf, shape, embedding, block: self.tape.block(), stepped: None }
