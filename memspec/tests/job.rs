@@ -50,6 +50,12 @@ fn targets_are_those_of_the_script() {
     assert_eq!(of("phi3-mini", "unsloth", "all"), "o_proj down_proj");
     assert_eq!(of("phi3-mini", "unsloth", "qv"), "qkv_proj");
     assert_eq!(of("gpt-oss-20b", "trl", "all"), "q_proj k_proj v_proj o_proj");
+    assert_eq!(
+        of("gpt-oss-20b", "trl", "experts"),
+        "q_proj k_proj v_proj o_proj experts.gate_up_proj experts.down_proj"
+    );
+    assert_eq!(of("qwen3-30b-a3b", "trl", "all"), "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj");
+    assert_eq!(of("mixtral-8x7b", "trl", "all"), "q_proj k_proj v_proj o_proj");
 }
 
 #[test]

@@ -50,13 +50,6 @@ impl Tape<'_> {
         [0, 1, 2].map(|part| made_by(x.view(whole / 3).rows_first(true), node, part))
     }
 
-    /// `a += b`, where both ask for a gradient.
-    pub(crate) fn add_in_place(&mut self, a: &Tensor, b: &Tensor) -> Tensor {
-        let y = a.view(a.elements);
-        let node = self.node(&[Some(a), Some(b)], 1, &[], |_, _, gradients| vec![gradients[0].clone(); 2]);
-        made_by(y, node, 0)
-    }
-
     /// `torch.minimum` of `x` and a constant. Backward compares again, halves the gradient where both are equal, and chooses.
     pub(crate) fn minimum(&mut self, x: &Tensor) -> Tensor {
         let y = self.new_tensor(x.elements, x.dtype);

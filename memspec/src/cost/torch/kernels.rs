@@ -44,7 +44,7 @@ impl Tape<'_> {
 
     /// The memory-efficient kernel with a mask as numbers (`attention.cu`, `attention_backward.cu`): saves queries, keys, values, mask, output and
     /// log-sums. Its random state is on the host.
-    pub(super) fn efficient_attention(
+    pub(super) fn wide_efficient_attention(
         &mut self,
         [q, k, v]: [&Tensor; 3],
         shape: AttentionShape,

@@ -19,7 +19,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::device;
-use crate::model::{self, Architecture, Family, Found};
+use crate::model::{self, Architecture, Family, Found, PublishedQuantization};
 use crate::plan::{
     self, AdapterKind, Attention, Checkpointing, Choice, EngineName, Float, ImageSize, LossKind, Offload,
     OptimizerKind, ParallelKind, Plan, Precision, QuantizeKind, Storage, Targets,
@@ -100,6 +100,8 @@ enum Adapted {
     LanguageModel,
     QueryValue,
     Attention,
+    /// Attention, and the parameters that experts are (`target_parameters`).
+    Experts,
     Everything,
 }
 
@@ -136,6 +138,13 @@ impl Job {
         )?;
         let parallel = parallel(&fields)?;
         let quantize = quantize(&fields, engine, precision)?;
+        if fields.get("quant").is_some_and(|value| value == "mxfp4") {
+            // The script has these checkpoints unpacked on load.
+            if model.family != Family::GptOss {
+                return Err(refuse("quant", &"mxfp4".into(), format!("none, nf4 or int8 for {name}")));
+            }
+            model.published_quantization = Some(PublishedQuantization::Mxfp4Experts);
+        }
         let full = fields.word("method", &[("lora", false), ("full", true)])?;
         // A full fine-tune has no targets: the script's default may name linears that the model lacks.
         let adapter = if full { None } else { Some(adapter(&fields, &model, engine, precision, quantize.is_some())?) };
@@ -222,8 +231,10 @@ fn parallel(fields: &Fields<'_>) -> Result<Option<plan::Parallel>, JobError> {
 }
 
 fn quantize(fields: &Fields<'_>, engine: EngineName, precision: Precision) -> Result<Option<plan::Quantize>, JobError> {
-    let kind = fields
-        .word("quant", &[("none", None), ("nf4", Some(QuantizeKind::Nf4)), ("int8", Some(QuantizeKind::Int8))])?;
+    let kind = fields.word(
+        "quant",
+        &[("none", None), ("nf4", Some(QuantizeKind::Nf4)), ("int8", Some(QuantizeKind::Int8)), ("mxfp4", None)],
+    )?;
     let double = fields.flag("dq", true)?;
     // Half precision has bf16's size, and FSDP shards both.
     let storages =
@@ -256,17 +267,18 @@ fn adapter(
             ("all", Adapted::LanguageModel),
             ("qv", Adapted::QueryValue),
             ("attn", Adapted::Attention),
+            ("experts", Adapted::Experts),
             ("all-linear", Adapted::Everything),
         ],
     )?;
     let named: &[&str] = match adapted {
         Adapted::LanguageModel => &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
         Adapted::Attention => &["q_proj", "k_proj", "v_proj", "o_proj"],
+        Adapted::Experts => &["q_proj", "k_proj", "v_proj", "o_proj", "experts.gate_up_proj", "experts.down_proj"],
         Adapted::QueryValue | Adapted::Everything => &[],
     };
     // PEFT takes those of the names that the model has, as long as it has one.
-    let linears = model.block_linears();
-    let has = |name: &&&str| linears.iter().any(|linear| linear.leaf() == **name);
+    let has = |name: &&&str| model.has_target(name);
     let present: Vec<String> = named.iter().filter(has).map(|name| (*name).to_owned()).collect();
     let fused = model.family == Family::Phi3 && engine == EngineName::Trl;
     let targets = match adapted {

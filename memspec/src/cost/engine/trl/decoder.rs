@@ -8,7 +8,7 @@ use super::parallel::tensor::Split;
 use super::shape::Slides;
 use super::weights::{DecoderBlock, Model, Norm};
 use super::{ACTIVATION_GRADIENTS, INPUTS, POSITIONS, Shape, experts, mlp, norm, sinks, vision};
-use crate::model::{Dtype, Family};
+use crate::model::{Dtype, Family, VisionKind};
 
 /// Tokens from which the embedding's backward sorts and sums in parts (`aten/src/ATen/native/cuda/Embedding.cu`).
 const SORTED_EMBEDDING: u64 = 3072;
@@ -62,9 +62,9 @@ fn block(tape: &mut Tape<'_>, shape: &Shape, decoder: &DecoderBlock, x: &Tensor,
     let residual = tape.add(x, &attended);
     drop(attended);
     hidden = normalized(tape, shape, &residual, norms.before_mlp.as_ref());
-    hidden = match &shape.model.experts {
-        Some(experts) => experts::forward(tape, shape, experts, &hidden),
-        None => mlp::forward(tape, shape, decoder, &hidden),
+    hidden = match (&shape.model.experts, &decoder.experts) {
+        (Some(experts), Some(weights)) => experts::forward(tape, shape, experts, weights, &hidden),
+        _ => mlp::forward(tape, shape, decoder, &hidden),
     };
     hidden = normalized(tape, shape, &hidden, norms.after_mlp.as_ref());
     let output = tape.add(&residual, &hidden);
@@ -72,7 +72,7 @@ fn block(tape: &mut Tape<'_>, shape: &Shape, decoder: &DecoderBlock, x: &Tensor,
     output
 }
 
-/// The MLP beside the attention (`modeling_phi.py:246`, `modeling_gpt_neox.py:263`, `modeling_falcon.py:613`): it reads the block's input `x` through its
+/// The MLP beside the attention (`modeling_phi.py:246`, `modeling_gpt_neox.py:263`): it reads the block's input `x` through its
 /// own norm, or what the attention read.
 fn parallel(
     tape: &mut Tape<'_>,
@@ -92,7 +92,7 @@ fn parallel(
     let fed = mlp::forward(tape, shape, decoder, &normed);
     // The MLP's own norm is no local.
     let _kept = decoder.norms.before_mlp.is_none().then_some(normed);
-    let sum = if shape.form.adds_in_place { tape.add_in_place(&fed, attended) } else { tape.add(attended, &fed) };
+    let sum = tape.add(attended, &fed);
     tape.add(&sum, x)
 }
 
@@ -166,7 +166,9 @@ impl Tables {
 
 fn rotary(tape: &mut Tape<'_>, shape: &Shape, dtype: Dtype) -> [Tensor; 2] {
     // Positions with several axes are each sample's own.
-    let samples = if shape.model.family == Family::Qwen2Vl { shape.attention.batch } else { 1 };
+    let axes = shape.model.family == Family::Qwen2Vl
+        || shape.model.vision.as_ref().is_some_and(|vision| matches!(vision.kind, VisionKind::Qwen3Vl { .. }));
+    let samples = if axes { shape.attention.batch } else { 1 };
     let elements = shape.attention.tokens * samples * shape.form.rotated;
     let wide = matches!(shape.form.rotation, Rotation::WideTables | Rotation::WidePieces);
     let dtype = if wide { Dtype::F32 } else { dtype };

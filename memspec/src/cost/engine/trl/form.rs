@@ -27,8 +27,6 @@ pub(crate) struct Form {
     pub(crate) keeps_locals: bool,
     /// The names of all weights but the head's are before `lm_head` (`gpt_neox.`), and so loaded first.
     pub(crate) head_last: bool,
-    /// The attention's output is added onto the MLP's (`modeling_falcon.py:617`).
-    pub(crate) adds_in_place: bool,
     /// The embedding's output is scaled (`modeling_gemma.py`, `GemmaTextScaledWordEmbedding`).
     pub(crate) scales_embedding: bool,
 }
@@ -115,7 +113,6 @@ impl Form {
             scales_queries: model.model_type == "ministral3",
             keeps_locals: model.family == Family::StableLm,
             head_last: model.family == Family::GptNeoX,
-            adds_in_place: model.family == Family::Falcon,
             scales_embedding: gemma,
         }
     }

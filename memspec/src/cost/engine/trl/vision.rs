@@ -166,6 +166,7 @@ fn attend(
         kv_heads: vision.heads,
         head_dim: vision.hidden / vision.heads.max(1),
         softcap: false,
+        kernel: shape.attention.kernel,
     };
     let [q, k, v] = [&parts[0], &parts[1], &parts[2]];
     // Image by image, then joined.

@@ -3,13 +3,14 @@
 use super::super::super::expand::Blocks;
 use super::super::super::torch::{Leaf, Tape, Tensor};
 use super::super::super::{Block, Part, Stack};
+use super::experts::weights::{self as expert_weights, ExpertWeights};
 use super::parallel::tensor::Axis;
 use super::parallel::{self, Sharing};
 use super::shape::Stored;
 use super::vision::{Tower, TowerBlock};
 use super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS};
 use crate::model::{
-    Activation, Architecture, Dtype, Linear as LinearShape, Norm as NormOf, NormModule, StreamNorms, Vision,
+    Activation, Dtype, Linear as LinearShape, Norm as NormOf, NormModule, StreamNorms, Vision, VisionKind,
 };
 
 /// The segment that the process's first tensor leaves (`kSmallBuffer`).
@@ -27,8 +28,10 @@ pub(crate) struct Parameter {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trained {
     pub(crate) leaf: Leaf,
-    /// Rows and columns; a vector has one row.
+    /// Rows and columns; a vector has one row, and all experts' matrices count as one above the other.
     pub(crate) shape: (u64, u64),
+    /// Matrices: more than one where it has a third dimension.
+    pub(crate) matrices: u64,
     /// An embedding's weight: 8 bit optimizers keep its states in float32.
     pub(crate) embedding: bool,
     pub(crate) block: Option<Block>,
@@ -42,7 +45,7 @@ pub(crate) enum Weight {
     /// As it is.
     Dense(Parameter),
     /// Packed in 4 bits; elements, the type it is unpacked to, and the tensors it is made of.
-    Nf4 { elements: u64, double: bool, _parts: Vec<Tensor> },
+    Nf4 { elements: u64, double: bool, compute: Dtype, _parts: Vec<Tensor> },
     /// 8 bit codes and one scale a row.
     Int8 { elements: u64, rows: u64, _parts: Vec<Tensor> },
 }
@@ -66,7 +69,7 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    fn new(shape: &LinearShape, weight: Weight, bias: Option<Parameter>) -> Self {
+    pub(super) fn new(shape: &LinearShape, weight: Weight, bias: Option<Parameter>) -> Self {
         Self {
             name: shape.leaf().to_owned(),
             out_features: shape.out_features,
@@ -78,6 +81,36 @@ impl Linear {
             magnitude: None,
             dropout: false,
         }
+    }
+
+    /// What of it is not packed.
+    pub(super) fn for_each_parameter(&mut self, f: &mut impl FnMut(&mut Parameter)) {
+        if let Weight::Dense(weight) = &mut self.weight {
+            f(weight);
+        }
+        self.bias.iter_mut().for_each(&mut *f);
+        self.trained_parts().for_each(&mut *f);
+    }
+
+    /// Every tensor that the state dict has of it.
+    pub(super) fn for_each_tensor(&self, f: &mut impl FnMut(&Tensor)) {
+        match &self.weight {
+            Weight::Dense(weight) => f(&weight.tensor),
+            Weight::Nf4 { _parts: parts, .. } | Weight::Int8 { _parts: parts, .. } => {
+                parts.first().into_iter().for_each(&mut *f);
+            }
+        }
+        self.bias.iter().for_each(|bias| f(&bias.tensor));
+        self.adapter.iter().flatten().chain(&self.magnitude).for_each(|part| f(&part.tensor));
+    }
+
+    /// What of it is trained.
+    pub(super) fn trained(&self) -> impl Iterator<Item = Trained> {
+        let weight = match &self.weight {
+            Weight::Dense(weight) => weight.trained,
+            Weight::Nf4 { .. } | Weight::Int8 { .. } => None,
+        };
+        [weight, self.bias.as_ref().and_then(|bias| bias.trained)].into_iter().flatten()
     }
 
     /// What is trained beside the weight: A, B and the magnitude.
@@ -124,29 +157,6 @@ impl Norms {
     }
 }
 
-impl Linear {
-    /// What of it is not packed.
-    pub(super) fn for_each_parameter(&mut self, f: &mut impl FnMut(&mut Parameter)) {
-        if let Weight::Dense(weight) = &mut self.weight {
-            f(weight);
-        }
-        self.bias.iter_mut().for_each(&mut *f);
-        self.trained_parts().for_each(&mut *f);
-    }
-
-    /// Every tensor that the state dict has of it.
-    pub(super) fn for_each_tensor(&self, f: &mut impl FnMut(&Tensor)) {
-        match &self.weight {
-            Weight::Dense(weight) => f(&weight.tensor),
-            Weight::Nf4 { _parts: parts, .. } | Weight::Int8 { _parts: parts, .. } => {
-                parts.first().into_iter().for_each(&mut *f);
-            }
-        }
-        self.bias.iter().for_each(|bias| f(&bias.tensor));
-        self.adapter.iter().flatten().chain(&self.magnitude).for_each(|part| f(&part.tensor));
-    }
-}
-
 /// A decoder block's weights.
 #[derive(Clone, Debug)]
 pub(crate) struct DecoderBlock {
@@ -154,15 +164,17 @@ pub(crate) struct DecoderBlock {
     /// Query, key and value, or all in one.
     pub(crate) input: Vec<Linear>,
     pub(crate) output: Linear,
-    /// Gate, up and down; gate and up in one, and down; or up and down.
+    /// Gate, up and down; gate and up in one, and down; or up and down. None where there are experts.
     pub(crate) mlp: Vec<Linear>,
+    /// What is there in place of an MLP.
+    pub(crate) experts: Option<ExpertWeights>,
     /// Norms of queries and keys.
     pub(crate) head_norms: Option<[Norm; 2]>,
     pub(crate) norms: Norms,
     /// Learned factors of the activation (xIELU's two).
     pub(crate) factors: Vec<Parameter>,
-    /// Router, experts and sinks.
-    others: Vec<Parameter>,
+    /// One number a query head that takes part in the softmax.
+    pub(crate) sinks: Option<Parameter>,
 }
 
 impl DecoderBlock {
@@ -172,7 +184,7 @@ impl DecoderBlock {
         self.factors.iter().chain(norms.flat_map(Norm::parameters))
     }
 
-    fn small_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
+    pub(super) fn small_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
         let norms = self.head_norms.iter_mut().flatten().chain(self.norms.iter_mut());
         self.factors.iter_mut().chain(norms.flat_map(Norm::parameters_mut))
     }
@@ -251,7 +263,9 @@ impl Model {
             for linear in block.input.iter().chain(std::iter::once(&block.output)).chain(&block.mlp) {
                 linear.for_each_tensor(&mut tensor);
             }
-            block.others.iter().chain(block.small()).for_each(|other| tensor(&other.tensor));
+            block.sinks.iter().for_each(|sinks| tensor(&sinks.tensor));
+            block.experts.iter().for_each(|experts| experts.for_each_tensor(&mut tensor));
+            block.small().for_each(|small| tensor(&small.tensor));
         }
         self.norm.parameters().for_each(|norm| tensor(&norm.tensor));
         self.head.iter().chain(&self.head_bias).for_each(|head| tensor(&head.tensor));
@@ -299,29 +313,19 @@ impl DecoderBlock {
     pub(super) fn for_each_parameter(&mut self, f: &mut impl FnMut(&mut Parameter)) {
         let linears = self.input.iter_mut().chain(std::iter::once(&mut self.output)).chain(&mut self.mlp);
         linears.for_each(|linear| linear.for_each_parameter(f));
-        self.others_mut().for_each(&mut *f);
+        self.sinks.iter_mut().for_each(&mut *f);
+        self.experts.iter_mut().for_each(|experts| experts.for_each_parameter(f));
         self.small_mut().for_each(f);
-    }
-
-    /// What is neither a linear nor a norm.
-    pub(super) fn others_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
-        self.others.iter_mut()
     }
 
     /// What is trained, in the order of the module's parameters.
     fn trained(&self) -> Vec<Trained> {
         let linears = self.input.iter().chain([&self.output]).chain(&self.mlp);
-        let mut trained: Vec<Option<Trained>> = linears
-            .flat_map(|linear| {
-                let weight = match &linear.weight {
-                    Weight::Dense(weight) => weight.trained,
-                    Weight::Nf4 { .. } | Weight::Int8 { .. } => None,
-                };
-                [weight, linear.bias.as_ref().and_then(|bias| bias.trained)]
-            })
-            .collect();
-        trained.extend(self.small().map(|small| small.trained));
-        trained.into_iter().flatten().collect()
+        let mut trained: Vec<Trained> = linears.flat_map(Linear::trained).collect();
+        trained.extend(self.sinks.iter().filter_map(|sinks| sinks.trained));
+        trained.extend(self.experts.iter().flat_map(ExpertWeights::trained));
+        trained.extend(self.small().filter_map(|small| small.trained));
+        trained
     }
 }
 
@@ -333,34 +337,13 @@ enum Piece {
     Norm(usize),
     NormBias(usize),
     Factor,
-    Other(u64, u64),
+    Sinks,
+    Experts(expert_weights::Piece),
 }
 
-/// Names, rows and columns of what a block has beside linears and norms: a router, all experts in two parameters, sinks.
-fn others(model: &Architecture) -> impl Iterator<Item = (String, u64, u64)> {
-    let mut others = Vec::new();
-    if let Some(router) = model.router() {
-        others.push((format!("{}.weight", router.module), router.out_features, router.in_features));
-        if router.bias {
-            others.push((format!("{}.bias", router.module), 1, router.out_features));
-        }
-    }
-    let count = model.experts.as_ref().map_or(0, |experts| experts.count);
-    for linear in model.expert_linears() {
-        others.push((linear.module.clone(), count * linear.out_features, linear.in_features));
-        if linear.bias {
-            others.push((format!("{}_bias", linear.module), 1, count * linear.out_features));
-        }
-    }
-    if model.attention_sinks {
-        others.push(("self_attn.sinks".to_owned(), 1, model.heads));
-    }
-    others.into_iter()
-}
-
-struct Loader<'l, 'a, 's> {
-    tape: &'l mut Tape<'a>,
-    shape: &'s Shape,
+pub(super) struct Loader<'l, 'a, 's> {
+    pub(super) tape: &'l mut Tape<'a>,
+    pub(super) shape: &'s Shape,
     /// The table from codes to places, which the first 4 bit weight makes, is there.
     code_map: bool,
 }
@@ -371,8 +354,11 @@ impl Loader<'_, '_, '_> {
     fn warm_up(&mut self) {
         let model = &self.shape.model;
         let element = self.shape.dtype.bytes();
-        let linears: u64 = model.block_linears().iter().map(LinearShape::weights).sum::<u64>() * model.layers;
-        let linears = linears
+        let weights = |linears: Vec<LinearShape>| linears.iter().map(LinearShape::weights).sum::<u64>();
+        let dense = model.experts.as_ref().map_or(model.layers, |experts| experts.first_dense.min(model.layers));
+        let linears = weights(model.attention_linears()) * model.layers
+            + weights(model.dense_mlp_linears()) * dense
+            + weights(model.shared_expert_linears()) * (model.layers - dense)
             + model.vision.as_ref().map_or(0, |vision| {
                 let blocks: u64 = vision.block_linears().iter().map(LinearShape::weights).sum();
                 let merger: u64 = vision.merger_linears(model.hidden).iter().map(LinearShape::weights).sum();
@@ -402,7 +388,10 @@ impl Loader<'_, '_, '_> {
         self.tape.at(Some(block));
         let attention = model.attention_linears();
         let (count, mut shapes) = (attention.len(), attention);
-        shapes.extend(model.mlp_linears());
+        let sparse = model.experts.as_ref().is_some_and(|experts| u64::from(index) >= experts.first_dense);
+        if !sparse {
+            shapes.extend(model.dense_mlp_linears());
+        }
         let StreamNorms { before_attention, after_attention, before_mlp, after_mlp } = model.stream_norms();
         let places = [before_attention, after_attention, before_mlp, after_mlp];
         let present = [0, 1, 2, 3].map(|at| places[at].is_some());
@@ -424,9 +413,14 @@ impl Loader<'_, '_, '_> {
         if model.activation == Activation::Xielu {
             names.extend(["mlp.act_fn.alpha_n", "mlp.act_fn.alpha_p"].map(|name| (name.to_owned(), Piece::Factor)));
         }
-        names.extend(others(model).map(|(name, rows, columns)| (name, Piece::Other(rows, columns))));
+        if model.attention_sinks {
+            names.push(("self_attn.sinks".to_owned(), Piece::Sinks));
+        }
+        if sparse {
+            names.extend(expert_weights::pieces(model).into_iter().map(|(name, piece)| (name, Piece::Experts(piece))));
+        }
         names.sort_by(|a, b| a.0.split('.').cmp(b.0.split('.')));
-        let mut others = Vec::new();
+        let (mut sinks, mut experts) = (None, expert_weights::Loading::default());
         let mut weights: Vec<Option<Weight>> = vec![None; shapes.len()];
         let mut biases: Vec<Option<Parameter>> = vec![None; shapes.len()];
         let mut factors = Vec::new();
@@ -439,7 +433,8 @@ impl Loader<'_, '_, '_> {
                 Piece::Norm(at) => scales[at] = Some(self.parameter(WEIGHTS, (1, norms[at].width), false)),
                 Piece::NormBias(at) => shifts[at] = Some(self.parameter(WEIGHTS, (1, norms[at].width), false)),
                 Piece::Factor => factors.push(self.parameter(WEIGHTS, (1, 1), false)),
-                Piece::Other(rows, columns) => others.push(self.parameter(WEIGHTS, (rows, columns), false)),
+                Piece::Sinks => sinks = Some(self.parameter(WEIGHTS, (1, model.heads), false)),
+                Piece::Experts(piece) => experts.load(self, piece),
             }
         }
         let mut linears: Vec<Linear> = shapes
@@ -460,7 +455,8 @@ impl Loader<'_, '_, '_> {
             present.map(|present| if present { loaded.next() } else { None });
         let norms = Norms { before_attention, after_attention, before_mlp, after_mlp };
         let head_norms = loaded.next().zip(loaded.next()).map(|(query, key)| [query, key]);
-        DecoderBlock { block, input: linears, output, mlp, head_norms, norms, factors, others }
+        let experts = if sparse { experts.finish(self) } else { None };
+        DecoderBlock { block, input: linears, output, mlp, experts, head_norms, norms, factors, sinks }
     }
 
     /// The tower's blocks, merger and patch embedding, in the order of their names.
@@ -478,14 +474,25 @@ impl Loader<'_, '_, '_> {
                     linears.push((at, self.biased(&shapes[at])));
                 }
                 linears.sort_by_key(|linear| linear.0);
-                let norms = (0..4).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
+                let norms = (0..vision.norm_tensors()).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
                 TowerBlock { block, linears: linears.into_iter().map(|linear| linear.1).collect(), norms }
             })
             .collect();
         self.tape.at(None);
-        let mut rest: Vec<Parameter> = (0..2).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
-        let merger = vision.merger_linears(self.shape.model.hidden).iter().map(|linear| self.biased(linear)).collect();
-        rest.push(self.parameter(WEIGHTS, (vision.hidden, vision.patch_width()), false));
+        if vision.kind == VisionKind::Qwen2Vl {
+            let mut rest: Vec<Parameter> = (0..2).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
+            let merger =
+                vision.merger_linears(self.shape.model.hidden).iter().map(|linear| self.biased(linear)).collect();
+            rest.push(self.parameter(WEIGHTS, (vision.hidden, vision.patch_width()), false));
+            return Tower { blocks, merger, rest };
+        }
+        // A tower that sees nothing: its projector and, as one, what is no linear.
+        let mut merger = Vec::new();
+        let linears = vision.merger_linears(self.shape.model.hidden);
+        for _ in 0..vision.mergers() {
+            merger.extend(linears.iter().map(|linear| self.biased(linear)));
+        }
+        let rest = vec![self.parameter(WEIGHTS, (1, vision.other_parameters(self.shape.model.hidden)), false)];
         Tower { blocks, merger, rest }
     }
 
@@ -510,7 +517,7 @@ impl Loader<'_, '_, '_> {
         Linear::new(linear, weight, bias)
     }
 
-    fn weight(&mut self, linear: &LinearShape) -> Weight {
+    pub(super) fn weight(&mut self, linear: &LinearShape) -> Weight {
         let (rows, columns) = (linear.out_features, linear.in_features);
         let kept = self.shape.skip.iter().any(|skip| skip == linear.leaf());
         match if kept { Stored::Dense } else { self.shape.stored } {
@@ -548,7 +555,7 @@ impl Loader<'_, '_, '_> {
             parts.push(maxima);
         }
         drop(dense);
-        Weight::Nf4 { elements, double, _parts: parts }
+        Weight::Nf4 { elements, double, compute: self.shape.compute, _parts: parts }
     }
 
     /// LLM.int8: codes and one float32 scale a row, made from a float16 copy.
@@ -561,15 +568,22 @@ impl Loader<'_, '_, '_> {
         Weight::Int8 { elements, rows, _parts: parts }
     }
 
-    fn parameter(&mut self, part: Part, shape: (u64, u64), embedding: bool) -> Parameter {
+    pub(super) fn parameter(&mut self, part: Part, shape: (u64, u64), embedding: bool) -> Parameter {
         let mut tensor = self.tape.new_as(part, shape.0 * shape.1, self.shape.dtype);
         if let Some(zero) = self.shape.sharing.loads_in_parts() {
             tensor = parallel::partition(self.tape, zero, tensor);
         }
         let trained = self.shape.full.then(|| {
             let leaf = self.tape.leaf(&mut tensor, GRADIENTS, false);
-            Trained { leaf, shape, embedding, block: self.tape.block(), stepped: None }
+            Trained { leaf, shape, matrices: 1, embedding, block: self.tape.block(), stepped: None }
         });
         Parameter { tensor, trained }
+    }
+
+    /// A parameter of three dimensions: `matrices` of one size.
+    pub(super) fn stack(&mut self, part: Part, matrices: u64, (rows, columns): (u64, u64)) -> Parameter {
+        let mut parameter = self.parameter(part, (matrices * rows, columns), false);
+        parameter.trained = parameter.trained.map(|trained| Trained { matrices, ..trained });
+        parameter
     }
 }

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 
 use super::super::super::super::torch::{Leaf, Tape, Tensor};
 use super::super::super::super::{Block, Part};
+use super::super::experts::weights::ExpertWeights;
 use super::super::vision::Tower;
 use super::super::weights::{Linear, Model, Norm, Parameter, Weight};
 use super::super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS};
@@ -138,7 +139,8 @@ impl Groups {
                 members.extend(norms.map(|norm| sharder.shard(norm, model_shape.head_dim, 1, WEIGHTS)));
             }
             decoder.mlp.iter_mut().for_each(|linear| sharder.linear(linear, &mut members));
-            members.extend(decoder.others_mut().map(|other| sharder.flat(other)));
+            members.extend(decoder.sinks.as_mut().map(|sinks| sharder.flat(sinks)));
+            decoder.experts.iter_mut().for_each(|experts| sharder.experts(experts, &mut members));
             let norms = decoder.norms.iter_mut().flat_map(Norm::parameters_mut);
             members.extend(norms.map(|norm| sharder.shard(norm, hidden, 1, WEIGHTS)));
             blocks.push(Group::new(Some(decoder.block), members, reshard));
@@ -463,6 +465,12 @@ impl Sharder<'_, '_> {
         self.shard(parameter, elements, 1, WEIGHTS)
     }
 
+    /// Router and experts; an expert that every token goes through is made of linears.
+    fn experts(&mut self, experts: &mut ExpertWeights, members: &mut Vec<Member>) {
+        members.extend(experts.stacked_mut().map(|parameter| self.flat(parameter)));
+        experts.shared.iter_mut().for_each(|linear| self.linear(linear, members));
+    }
+
     /// Each block of the tower is a group; the rest of it is the root's.
     fn tower(&mut self, tower: Option<&mut Tower>, reshard: bool) -> (Vec<Group>, Vec<Member>) {
         let (mut groups, mut outside) = (Vec::new(), Vec::new());
@@ -511,6 +519,7 @@ fn release_originals(tape: &mut Tape<'_>, model: &mut Model, packed: bool) {
     for decoder in model.blocks.iter_mut().filter(|_| packed) {
         let linears = decoder.input.iter_mut().chain(std::iter::once(&mut decoder.output)).chain(&mut decoder.mlp);
         linears.for_each(release_packed);
+        decoder.experts.iter_mut().flat_map(|experts| &mut experts.shared).for_each(release_packed);
     }
     for tower in model.tower.iter_mut().filter(|_| packed) {
         tower.blocks.iter_mut().flat_map(|block| &mut block.linears).chain(&mut tower.merger).for_each(release_packed);
