@@ -1,5 +1,7 @@
 //! Attention: PyTorch's fused kernels, its math path, and transformers' eager one.
 
+use super::kernels::CUDNN_WIDEST;
+use super::ops::Saves;
 use super::tape::{Tape, made_by};
 use super::tensor::Tensor;
 use crate::model::Dtype;
@@ -15,6 +17,10 @@ pub(crate) struct AttentionShape {
     pub(crate) heads: u64,
     /// Key and value heads.
     pub(crate) kv_heads: u64,
+    /// Columns of a head.
+    pub(crate) head_dim: u64,
+    /// Scores are squashed (eager attention alone does it).
+    pub(crate) softcap: bool,
     /// Which kernel `scaled_dot_product_attention` takes.
     pub(crate) kernel: Kernel,
 }
@@ -56,6 +62,10 @@ impl<'a> Tape<'a> {
         let q = self.autocast_operand(q);
         let grouped = shape.heads > shape.kv_heads;
         match shape.kernel {
+            Kernel::Ampere if q.dtype != Dtype::F32 && shape.head_dim > CUDNN_WIDEST => match mask {
+                None => self.flash_attention([&q, &k, &v], shape),
+                Some(mask) => self.wide_efficient_attention([&q, &k, &v], shape, mask),
+            },
             Kernel::Ampere if q.dtype != Dtype::F32 => self.cudnn_attention(&q, &k, &v, shape, mask),
             Kernel::Ampere | Kernel::Efficient if grouped => self.math_attention(q, k, v, shape),
             _ if grouped => {
@@ -172,12 +182,20 @@ impl<'a> Tape<'a> {
     ) -> (Tensor, Tensor) {
         let (queries, dtype) = (q.elements, q.dtype);
         let (mut k, mut v) = (k.clone(), v.clone());
-        if shape.heads != shape.kv_heads {
+        if shape.kv_heads == 1 && shape.heads > 1 {
+            // A single head is only seen so often; each product then copies it.
+            [k, v] = [self.expand(&k, queries), self.expand(&v, queries)];
+        } else if shape.heads != shape.kv_heads {
             k = self.repeat(&k, queries);
             v = self.repeat(&v, queries);
         }
         let mut weights = self.heads_product(q, &k, shape.batch, shape.scores());
         weights = self.scale(&weights);
+        if shape.softcap {
+            weights = self.scale(&weights);
+            weights = self.elementwise(&weights, Saves::Output);
+            weights = self.scale(&weights);
+        }
         if let Some(mask) = mask {
             weights = self.add(&weights, mask);
         }

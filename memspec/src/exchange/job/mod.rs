@@ -149,7 +149,8 @@ impl Job {
             model.published_quantization = Some(PublishedQuantization::Mxfp4Experts);
         }
         let full = fields.word("method", &[("lora", false), ("full", true)])?;
-        let adapter = adapter(&fields, &model, engine, precision, quantize.is_some())?;
+        // A full fine-tune has no targets: the script's default may name linears that the model lacks.
+        let adapter = if full { None } else { Some(adapter(&fields, &model, engine, precision, quantize.is_some())?) };
         let plan = Plan {
             name: format!("{name} as measured"),
             model: Some(name.into()),
@@ -160,7 +161,7 @@ impl Job {
             train: Some(train(&fields, engine, precision, parallel.as_ref())?),
             parallel,
             quantize,
-            adapter: (!full).then_some(adapter),
+            adapter,
             ..Default::default()
         };
         Ok(Job { plan, model, allocator_limit })

@@ -3,12 +3,14 @@
 //! Read from the sources of torch 2.11, transformers 5.17, TRL 1.15, PEFT 0.21, bitsandbytes 0.50 and Liger 0.8; line numbers in comments are theirs.
 //! The functions here follow that Python's locals: what lives there while something is allocated lives here.
 
+mod activation;
 pub(super) mod adapter;
 mod attention;
 pub(super) mod batch;
 mod decoder;
 mod dora;
 mod experts;
+mod form;
 mod linear;
 mod loss;
 pub(super) mod merge;
@@ -16,6 +18,7 @@ mod mlp;
 mod norm;
 pub(super) mod optimizer;
 pub(super) mod parallel;
+mod rotation;
 mod script;
 pub(super) mod shape;
 mod sinks;
@@ -86,7 +89,7 @@ pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
 pub(crate) fn few(setup: &Setup) -> Result<(Trace, Option<Blocks>), CostError> {
     let shape = Shape::new(setup)?;
     let blocks = shape.blocks();
-    Ok(match shape.sharing.repeats() {
+    Ok(match shape.repeats() {
         true => (program(&shape, blocks.few(), Steps::Two), Some(blocks)),
         false => (program(&shape, blocks, Steps::Two), None),
     })
@@ -96,7 +99,7 @@ pub(crate) fn few(setup: &Setup) -> Result<(Trace, Option<Blocks>), CostError> {
 pub(crate) fn peak(setup: &Setup) -> Result<u64, CostError> {
     let shape = Shape::new(setup)?;
     let blocks = shape.blocks();
-    let short = shape.sharing.repeats().then(|| program(&shape, blocks.few(), Steps::Steady));
+    let short = shape.repeats().then(|| program(&shape, blocks.few(), Steps::Steady));
     let peak = short.and_then(|short| expand::peak(&short, blocks));
     Ok(peak.unwrap_or_else(|| replay(&program(&shape, blocks, Steps::Steady)).peak))
 }

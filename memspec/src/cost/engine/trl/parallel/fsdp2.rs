@@ -10,7 +10,7 @@ use super::super::super::super::torch::{Leaf, Tape, Tensor};
 use super::super::super::super::{Block, Part};
 use super::super::experts::weights::ExpertWeights;
 use super::super::vision::Tower;
-use super::super::weights::{Linear, Model, Parameter, Weight};
+use super::super::weights::{Linear, Model, Norm, Parameter, Weight};
 use super::super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS};
 use super::Sharing;
 use crate::model::Dtype;
@@ -140,16 +140,18 @@ impl Groups {
             let linears = decoder.input.iter_mut().chain(std::iter::once(&mut decoder.output));
             linears.for_each(|linear| sharder.linear(linear, &mut members));
             if let Some(norms) = &mut decoder.head_norms {
-                members.extend(norms.iter_mut().map(|norm| sharder.shard(norm, model_shape.head_dim, 1, WEIGHTS)));
+                let norms = norms.iter_mut().flat_map(Norm::parameters_mut);
+                members.extend(norms.map(|norm| sharder.shard(norm, model_shape.head_dim, 1, WEIGHTS)));
             }
             decoder.mlp.iter_mut().for_each(|linear| sharder.linear(linear, &mut members));
             members.extend(decoder.sinks.as_mut().map(|sinks| sharder.flat(sinks)));
             decoder.experts.iter_mut().for_each(|experts| sharder.experts(experts, &mut members));
-            members.extend(decoder.norms.iter_mut().map(|norm| sharder.shard(norm, hidden, 1, WEIGHTS)));
+            let norms = decoder.norms.iter_mut().flat_map(Norm::parameters_mut);
+            members.extend(norms.map(|norm| sharder.shard(norm, hidden, 1, WEIGHTS)));
             blocks.push(Group::new(Some(decoder.block), members, reshard));
         }
         sharder.tape.at(None);
-        let norm = sharder.shard(&mut model.norm, hidden, 1, WEIGHTS);
+        let norm = sharder.shard(&mut model.norm.weight, hidden, 1, WEIGHTS);
         let head = match &mut model.head {
             Some(head) => Some(sharder.shard(head, vocab, hidden, EMBEDDING)),
             None => {
