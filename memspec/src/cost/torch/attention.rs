@@ -89,7 +89,9 @@ impl<'a> Tape<'a> {
         let bias = mask.map(|mask| self.new_tensor(mask.elements, q.dtype));
         let out = self.new_tensor(q.elements, q.dtype).rows_first(q.rows_first);
         let statistics = shape.rows() * shape.heads;
-        let logsumexp = self.new_tensor(statistics, Dtype::F32);
+        // Asked for only where a gradient is (`_scaled_dot_product_cudnn_attention`, `compute_log_sumexp`).
+        let differentiated = self.grad_enabled && [q, k, v].into_iter().any(Tensor::requires_grad);
+        let logsumexp = self.new_tensor(if differentiated { statistics } else { 0 }, Dtype::F32);
         let (seed, offset) = (self.new_tensor(1, Dtype::I64), self.new_tensor(1, Dtype::I64));
         let mut saved = vec![q, k, v, &out, &logsumexp, &seed, &offset];
         saved.extend(&bias);

@@ -106,6 +106,10 @@ pub(crate) struct Shape {
     pub(crate) patches: u64,
     /// How devices share the run.
     pub(crate) sharing: Sharing,
+    /// The same for a batch of the evaluation, where there is one.
+    pub(crate) evaluation: Option<Box<Shape>>,
+    /// The adapter is merged into the base when training is over.
+    pub(crate) merge: bool,
     /// Who computes the experts' products.
     pub(crate) grouped: GroupedProduct,
     /// The routers' logits are collected for an auxiliary loss.
@@ -168,7 +172,7 @@ impl Shape {
         let script = Differences::from(setup.train.script);
         let loss = if setup.train.loss == LossKind::Auto { script.loss } else { setup.train.loss };
         let zero = matches!(sharing, Sharing::Zero(_));
-        Ok(Self {
+        let training = Self {
             attention: AttentionShape {
                 batch,
                 tokens,
@@ -229,8 +233,28 @@ impl Shape {
             multiprocessors: multiprocessors(setup),
             patches: patches(setup, batch),
             sharing,
+            evaluation: None,
+            merge: setup.save.merge && setup.adapter.is_some(),
             model,
-        })
+        };
+        let evaluation =
+            setup.evaluation_batch().map(|(samples, tokens)| Box::new(training.evaluating(samples, tokens, setup)));
+        Ok(Self { evaluation, ..training })
+    }
+
+    /// This run's evaluation: a batch of its own, and no checkpoints, which are for training (`transformers/modeling_layers.py`,
+    /// `GradientCheckpointingLayer.__call__`).
+    fn evaluating(&self, samples: u64, tokens: u64, setup: &Setup) -> Self {
+        let (batch, length) = if self.packed { (1, samples * tokens) } else { (samples, tokens) };
+        Self {
+            attention: AttentionShape { batch, tokens: length, ..self.attention },
+            rows: samples * tokens,
+            padded: setup.fills_batch(samples),
+            dropout: false,
+            checkpointing: false,
+            patches: patches(setup, samples),
+            ..self.clone()
+        }
     }
 
     /// Linears are packed.

@@ -115,7 +115,33 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if let Some(adapter) = &setup.adapter {
         adapted(setup, adapter)?;
     }
+    between_and_after(setup)?;
     parallel::supported::check(setup)
+}
+
+/// Evaluation between steps, and merging after them.
+fn between_and_after(setup: &Setup) -> Result<(), CostError> {
+    let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
+    if setup.eval.is_some() {
+        if setup.train.script != Script::Sft || !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked) {
+            return refuse("data.eval_path", "evaluation is costed with SFTTrainer's chunked loss alone".to_owned());
+        }
+        let kind = setup.parallel.filter(|parallel| parallel.world() > 1).map(|parallel| parallel.kind);
+        if let Some(kind) = kind.filter(|kind| !matches!(kind, ParallelKind::Ddp | ParallelKind::Fsdp2)) {
+            return refuse("data.eval_path", format!("evaluation under {kind} is not costed yet"));
+        }
+    }
+    let Some(adapter) = setup.adapter.as_ref().filter(|_| setup.save.merge) else { return Ok(()) };
+    if setup.model.experts.is_some() {
+        return refuse("save.merge", "merging into a mixture of experts is not costed yet".to_owned());
+    }
+    if adapter.kind == AdapterKind::Dora || !adapter.train_whole.is_empty() {
+        return refuse("save.merge", "merging dora and modules trained whole is not costed yet".to_owned());
+    }
+    if setup.world() > 1 {
+        return refuse("save.merge", "merging is costed on one card: merge in a process of its own".to_owned());
+    }
+    Ok(())
 }
 
 /// Families whose block is Llama's but for numbers, with experts or a tower where they have them.

@@ -1,5 +1,7 @@
 //! The model's weights on the device, in the order that they are loaded.
 
+use std::cell::RefCell;
+
 use super::super::super::expand::Blocks;
 use super::super::super::torch::{Leaf, Tape, Tensor};
 use super::super::super::{Block, Part, Stack};
@@ -44,10 +46,11 @@ pub(crate) struct Trained {
 pub(crate) enum Weight {
     /// As it is.
     Dense(Parameter),
-    /// Packed in 4 bits; elements, the type it is unpacked to, and the tensors it is made of.
-    Nf4 { elements: u64, double: bool, compute: Dtype, _parts: Vec<Tensor> },
+    /// Packed in 4 bits; elements, whether the maxima are packed too, the type it is unpacked to, and the tensors it is made of, which merging
+    /// replaces.
+    Nf4 { elements: u64, double: bool, compute: Dtype, parts: RefCell<Vec<Tensor>> },
     /// 8 bit codes and one scale a row.
-    Int8 { elements: u64, rows: u64, _parts: Vec<Tensor> },
+    Int8 { elements: u64, rows: u64, parts: RefCell<Vec<Tensor>> },
 }
 
 /// A linear with its adapter.
@@ -96,8 +99,8 @@ impl Linear {
     pub(super) fn for_each_tensor(&self, f: &mut impl FnMut(&Tensor)) {
         match &self.weight {
             Weight::Dense(weight) => f(&weight.tensor),
-            Weight::Nf4 { _parts: parts, .. } | Weight::Int8 { _parts: parts, .. } => {
-                parts.first().into_iter().for_each(&mut *f);
+            Weight::Nf4 { parts, .. } | Weight::Int8 { parts, .. } => {
+                parts.borrow().first().into_iter().for_each(&mut *f);
             }
         }
         self.bias.iter().for_each(|bias| f(&bias.tensor));
@@ -341,6 +344,44 @@ enum Piece {
     Experts(expert_weights::Piece),
 }
 
+/// Packs a 16 bit copy of a weight (`bitsandbytes/functional.py`, `quantize_4bit`): packed values, one float32 maximum for 64 weights, and the
+/// 16 values of the code; with double quantization the maxima become bytes with their own maxima (one for 256), a code of 256 values and an offset.
+/// `first`: the process has not packed any weight yet.
+pub(super) fn pack_nf4(tape: &mut Tape<'_>, elements: u64, double: bool, first: bool) -> Vec<Tensor> {
+    let mut new = |elements, dtype| tape.new_as(WEIGHTS, elements, dtype);
+    let blocks = elements / 64;
+    let dense = new(elements, Dtype::Bf16);
+    let maxima = new(blocks, Dtype::F32);
+    let mut parts = vec![new(elements / 2, Dtype::U8)];
+    let code = new(16, Dtype::F32);
+    drop([new(16, Dtype::F32), new(1, Dtype::F32)]);
+    parts.push(code);
+    if double {
+        parts.push(new(1, Dtype::F32));
+        // Partial sums of the mean.
+        drop([new(112, Dtype::F32), new(1, Dtype::F32)]);
+        let difference = new(blocks, Dtype::F32);
+        if first {
+            // The table from codes to places.
+            parts.push(new(256, Dtype::F32));
+        }
+        parts.extend([new(blocks.div_ceil(256), Dtype::F32), new(blocks, Dtype::U8), new(256, Dtype::F32)]);
+        drop((difference, maxima));
+    } else {
+        parts.push(maxima);
+    }
+    drop(dense);
+    parts
+}
+
+/// Packs a float16 copy of a weight (`bitsandbytes/nn/modules.py:742`, `Int8Params._quantize`): codes and one float32 scale a row.
+pub(super) fn pack_int8(tape: &mut Tape<'_>, rows: u64, elements: u64) -> Vec<Tensor> {
+    let half = tape.new_as(WEIGHTS, elements, Dtype::F16);
+    let parts = vec![tape.new_as(WEIGHTS, rows, Dtype::F32), tape.new_as(WEIGHTS, elements, Dtype::I8)];
+    drop(half);
+    parts
+}
+
 pub(super) struct Loader<'l, 'a, 's> {
     pub(super) tape: &'l mut Tape<'a>,
     pub(super) shape: &'s Shape,
@@ -527,45 +568,20 @@ impl Loader<'_, '_, '_> {
         }
     }
 
-    /// A weight is quantized on the device from its 16 bit copy, which then goes (`bitsandbytes/functional.py`, `quantize_4bit`): packed
-    /// values, one float32 maximum for 64 weights, and the 16 values of the code; with double quantization the maxima become bytes with their own
-    /// maxima (one for 256), a code of 256 values and an offset.
+    /// A weight is quantized on the device from its 16 bit copy, which then goes.
     fn nf4(&mut self, elements: u64, double: bool) -> Weight {
-        let maps = !std::mem::replace(&mut self.code_map, true) && double;
-        let tape = &mut *self.tape;
-        let mut new = |elements, dtype| tape.new_as(WEIGHTS, elements, dtype);
-        let blocks = elements / 64;
-        let dense = new(elements, Dtype::Bf16);
-        let maxima = new(blocks, Dtype::F32);
-        let mut parts = vec![new(elements / 2, Dtype::U8)];
-        let code = new(16, Dtype::F32);
-        drop([new(16, Dtype::F32), new(1, Dtype::F32)]);
-        parts.push(code);
-        if double {
-            parts.push(new(1, Dtype::F32));
-            // Partial sums of the mean.
-            drop([new(112, Dtype::F32), new(1, Dtype::F32)]);
-            let difference = new(blocks, Dtype::F32);
-            if maps {
-                parts.push(new(256, Dtype::F32));
-            }
-            parts.extend([new(blocks.div_ceil(256), Dtype::F32), new(blocks, Dtype::U8), new(256, Dtype::F32)]);
-            drop((difference, maxima));
-        } else {
-            parts.push(maxima);
-        }
-        drop(dense);
-        Weight::Nf4 { elements, double, compute: self.shape.compute, _parts: parts }
+        let first = !std::mem::replace(&mut self.code_map, true);
+        let parts = RefCell::new(pack_nf4(self.tape, elements, double, first));
+        Weight::Nf4 { elements, double, compute: self.shape.compute, parts }
     }
 
-    /// LLM.int8: codes and one float32 scale a row, made from a float16 copy.
+    /// LLM.int8, made from a float16 copy of the 16 bit weight.
     fn int8(&mut self, rows: u64, columns: u64) -> Weight {
         let elements = rows * columns;
         let dense = self.tape.new_as(WEIGHTS, elements, Dtype::Bf16);
-        let half = self.tape.new_as(WEIGHTS, elements, Dtype::F16);
-        let parts = vec![self.tape.new_as(WEIGHTS, rows, Dtype::F32), self.tape.new_as(WEIGHTS, elements, Dtype::I8)];
-        drop((half, dense));
-        Weight::Int8 { elements, rows, _parts: parts }
+        let parts = pack_int8(self.tape, rows, elements);
+        drop(dense);
+        Weight::Int8 { elements, rows, parts: RefCell::new(parts) }
     }
 
     pub(super) fn parameter(&mut self, part: Part, shape: (u64, u64), embedding: bool) -> Parameter {
