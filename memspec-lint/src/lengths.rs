@@ -1,7 +1,7 @@
 //! How long a local file's samples are in the model's own tokens, counted once and remembered.
 //!
 //! The trainer counts again when it runs; this is for estimates before that. What cannot be counted (no tokenizer on this
-//! machine, a template that does not render, Parquet) leaves the length unknown, and the estimate takes the context.
+//! machine, a template that does not render) leaves the length unknown with a reason, and the estimate takes the context.
 
 mod cache;
 mod records;
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use memspec::quantity::Bytes;
 use memspec::setup::{Lengths, Setup};
 use rayon::prelude::*;
 
@@ -20,26 +21,33 @@ use tokens::Encoder;
 /// Bytes of the largest file that is counted: some seconds' work.
 const LARGEST: u64 = 256 << 20;
 
-/// The lengths of the setup's training samples, cut at its context; `None` where they cannot be counted.
+/// The lengths of the setup's training samples, cut at its context, or why they cannot be counted; `None` where it names no file that is here.
 ///
 /// A file is read again when it, the tokenizer or the template changed, and else taken from this process's memory or from
 /// `memspec/lengths` in the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`).
-pub fn measure(setup: &Setup) -> Option<Lengths> {
+pub fn measure(setup: &Setup) -> Option<Result<Lengths, String>> {
     static SEEN: Mutex<Option<HashMap<Asked, Seen>>> = Mutex::new(None);
     let (asked, context) = (Asked::of(setup)?, setup.data.context);
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(why) => return Some(Err(why)),
+    };
     // a panic while counting leaves the map whole
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     let known = seen
         .get_or_insert_default()
         .entry(asked)
         .or_insert_with_key(|asked| Seen { lengths: count(asked, cache::folder().as_deref()), cut: HashMap::new() });
-    let lengths = known.lengths.as_ref()?;
-    Some(known.cut.entry(context).or_insert_with(|| Lengths::of(lengths.iter().copied(), context)).clone())
+    let lengths = match &known.lengths {
+        Ok(lengths) => lengths,
+        Err(why) => return Some(Err(why.clone())),
+    };
+    Some(Ok(known.cut.entry(context).or_insert_with(|| Lengths::of(lengths.iter().copied(), context)).clone()))
 }
 
 /// A file's lengths, and what contexts make of them.
 struct Seen {
-    lengths: Option<Vec<u64>>,
+    lengths: Result<Vec<u64>, String>,
     cut: HashMap<u64, Lengths>,
 }
 
@@ -54,26 +62,42 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(setup: &Setup) -> Option<Self> {
-        let data = setup.data.path.clone()?;
-        let tokenizer = setup.weights.as_ref()?.join("tokenizer.json");
+    fn of(setup: &Setup) -> Option<Result<Self, String>> {
         let state = |path: &Path| {
             let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
             Some((metadata.len(), metadata.modified().ok()?))
         };
+        let data = setup.data.path.clone()?;
+        let data_state = state(&data)?;
+        if data_state.0 > LARGEST {
+            return Some(Err(format!(
+                "it is larger than {}: give `data.samples` and `data.mean_length`",
+                Bytes(LARGEST)
+            )));
+        }
+        let Some(tokenizer) = setup.weights.as_ref().map(|weights| weights.join("tokenizer.json")) else {
+            return Some(Err(format!(
+                "no folder of `{}` with its `tokenizer.json` is on this machine",
+                setup.model.name
+            )));
+        };
+        let tokenizer_state = state(&tokenizer);
+        if tokenizer_state.is_none() {
+            return Some(Err(format!("there is no `{}`", tokenizer.display())));
+        }
         let template = setup.data.template.clone();
-        let changed = [state(&data), state(&tokenizer), template.as_deref().and_then(state)];
-        let [Some((bytes, _)), Some(_), _] = changed else { return None };
+        let changed = [Some(data_state), tokenizer_state, template.as_deref().and_then(state)];
         let format = setup.data.format.to_string();
-        (bytes <= LARGEST).then_some(Self { data, tokenizer, template, format, changed })
+        Some(Ok(Self { data, tokenizer, template, format, changed }))
     }
 }
 
 /// Tokens of each sample, before any is cut.
-fn count(asked: &Asked, cached: Option<&Path>) -> Option<Vec<u64>> {
-    let data = std::fs::read(&asked.data).ok()?;
-    let tokenizer = std::fs::read(&asked.tokenizer).ok()?;
-    let model = asked.tokenizer.parent()?;
+fn count(asked: &Asked, cached: Option<&Path>) -> Result<Vec<u64>, String> {
+    let read =
+        |path: &Path| std::fs::read(path).map_err(|error| format!("`{}` cannot be read: {error}", path.display()));
+    let (data, tokenizer) = (read(&asked.data)?, read(&asked.tokenizer)?);
+    let model = asked.tokenizer.parent().unwrap_or(Path::new("."));
     let template = tokens::template(model, asked.template.as_deref())?;
     let special = std::fs::read(model.join("tokenizer_config.json")).unwrap_or_default();
     let key = cache::key(&[
@@ -84,17 +108,17 @@ fn count(asked: &Asked, cached: Option<&Path>) -> Option<Vec<u64>> {
         asked.format.as_bytes(),
     ]);
     if let Some(lengths) = cached.and_then(|folder| cache::read(folder, &key)) {
-        return Some(lengths);
+        return Ok(lengths);
     }
     let encoder = Encoder::new(&tokenizer, &special, template.as_deref())?;
-    let text = std::str::from_utf8(&data).ok()?;
-    let lengths: Vec<u64> =
-        records::read(text, &asked.format)?.par_iter().map(|record| encoder.length(record)).collect::<Option<_>>()?;
+    let records = records::read(data, &asked.format)?;
+    let number = |(index, record)| encoder.length(record).map_err(|why| format!("record {}: {why}", index + 1));
+    let lengths: Vec<u64> = records.par_iter().enumerate().map(number).collect::<Result<_, _>>()?;
     if let Some(folder) = cached {
         // a cache that cannot be written costs time, nothing else
         let _ = cache::write(folder, &key, &lengths);
     }
-    Some(lengths)
+    Ok(lengths)
 }
 
 #[cfg(test)]
@@ -109,17 +133,17 @@ mod tests {
     const CONFIG: &str = r#"{"eos_token": "<eos>",
         "chat_template": "{% for m in messages %}{{ m.role }} {{ m['content'].strip() }}{{ eos_token }}\n{% endfor %}"}"#;
 
-    fn counted(records: &str, format: &str) -> Option<Vec<u64>> {
+    fn counted(records: impl AsRef<[u8]>, format: &str) -> Result<Vec<u64>, String> {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| {
+        let write = |name: &str, bytes: &[u8]| {
             let path = folder.path().join(name);
-            std::fs::write(&path, text).unwrap();
+            std::fs::write(&path, bytes).unwrap();
             path
         };
-        write("tokenizer_config.json", CONFIG);
+        write("tokenizer_config.json", CONFIG.as_bytes());
         let asked = Asked {
-            data: write("data.jsonl", records),
-            tokenizer: write("tokenizer.json", TOKENIZER),
+            data: write("data.jsonl", records.as_ref()),
+            tokenizer: write("tokenizer.json", TOKENIZER.as_bytes()),
             template: None,
             format: format.to_owned(),
             changed: [None; 3],
@@ -128,34 +152,49 @@ mod tests {
         let first = count(&asked, Some(&cache));
         // the second time it comes from the cache, and is the same
         assert_eq!(first, count(&asked, Some(&cache)));
-        assert_eq!(first.is_some(), cache.read_dir().is_ok_and(|mut files| files.next().is_some()));
+        assert_eq!(first.is_ok(), cache.read_dir().is_ok_and(|mut files| files.next().is_some()));
         first
     }
 
     #[test]
     fn each_form_is_counted_as_it_is_trained() {
         // the end of text is a token
-        assert_eq!(counted("{\"text\": \"one two one\"}\n\n{\"text\": \"one\"}\n", "auto"), Some(vec![4, 2]));
+        assert_eq!(counted("{\"text\": \"one two one\"}\n\n{\"text\": \"one\"}\n", "auto"), Ok(vec![4, 2]));
         // user one <eos> assistant two <eos>
         let chat = r#"{"messages": [{"role": "user", "content": " one "}, {"role": "assistant", "content": "two"}]}"#;
-        assert_eq!(counted(chat, "auto"), Some(vec![6]));
+        assert_eq!(counted(chat, "auto"), Ok(vec![6]));
         let shared = r#"{"conversations": [{"from": "human", "value": "one"}, {"from": "gpt", "value": "two"}]}"#;
-        assert_eq!(counted(shared, "chat"), Some(vec![6]));
+        assert_eq!(counted(shared, "chat"), Ok(vec![6]));
         let instruction = r#"{"instruction": "one", "input": "two", "output": "one"}"#;
-        assert_eq!(counted(instruction, "instruction"), Some(vec![7]));
-        assert_eq!(counted(r#"[{"text": "one"}, {"text": "two two"}]"#, "text"), Some(vec![2, 3]));
+        assert_eq!(counted(instruction, "instruction"), Ok(vec![7]));
+        assert_eq!(counted(r#"[{"text": "one"}, {"text": "two two"}]"#, "text"), Ok(vec![2, 3]));
+    }
+
+    /// Two records that pyarrow wrote: `data.parquet`'s script is beside it.
+    #[test]
+    fn parquet_is_counted() {
+        assert_eq!(counted(include_bytes!("../tests/fixtures/text.parquet"), "auto"), Ok(vec![4, 2]));
+        assert_eq!(counted(include_bytes!("../tests/fixtures/messages.parquet"), "auto"), Ok(vec![6]));
     }
 
     #[test]
-    fn what_cannot_be_counted_is_left_unknown() {
-        for (records, format) in [
-            ("PAR1 and bytes", "auto"),
-            ("{\"text\": 3}", "auto"),
-            ("{\"words\": \"one\"}", "auto"),
-            ("{\"text\": \"one\"}\n{\"text\": ", "text"),
-            ("", "auto"),
+    fn what_cannot_be_counted_says_why() {
+        for (records, format, why) in [
+            ("PAR1 and bytes", "auto", "it is no whole Parquet file"),
+            ("{\"text\": 3}", "auto", "record 1: `text` is missing, or no text"),
+            ("{\"words\": \"one\"}", "auto", "record 1: `text` is missing, or no text"),
+            ("{\"text\": \"one\"}\n\n{\"text\": ", "text", "line 3 is not a JSON object"),
+            ("[{\"text\": \"one\"}, 3]", "text", "it is not a list of JSON objects"),
+            (
+                "{\"messages\": [{\"role\": \"user\"}]}",
+                "auto",
+                "record 1: `messages` are not turns with a role and words",
+            ),
+            ("{\"text\": \"one\"}\n{\"instruction\": \"one\"}", "auto", "record 2: `text` is missing, or no text"),
+            ("", "auto", "it has no records"),
         ] {
-            assert_eq!(counted(records, format), None, "{records}");
+            let said = counted(records, format).unwrap_err();
+            assert!(said.starts_with(why), "{records}: {said}");
         }
     }
 }

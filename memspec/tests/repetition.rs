@@ -3,6 +3,7 @@
 use memspec::cost::engine::trl;
 use memspec::cost::{Event, Trace, estimate, peak_allocated};
 use memspec::exchange::job::Job;
+use memspec::plan::{Attention, LossKind, Precision, Script, Upcast};
 use memspec::setup::Setup;
 use serde_json::{Value, json};
 
@@ -16,16 +17,55 @@ fn jobs() -> Vec<Value> {
         json!({"model": "llama3-8b", "quant": "nf4", "batch": 2, "accum": 2}),
         json!({"model": "llama3-8b", "quant": "int8"}),
         json!({"model": "qwen2.5-3b", "method": "full"}),
+        json!({"model": "qwen2.5-3b", "quant": "nf4", "loss": "whole", "accum": 2}),
+        json!({"model": "llama3.2-1b", "loss": "whole", "precision": "fp16", "attn": "eager", "batch": 2}),
         json!({"model": "llama3.2-1b", "method": "full", "precision": "bf16-pure", "optim": "adafactor"}),
         json!({"model": "llama3.2-1b", "method": "full", "optim": "adamw_8bit", "accum": 2}),
         json!({"model": "qwen3-8b", "ckpt": false, "targets": "qv"}),
         json!({"model": "phi3-mini", "quant": "nf4", "seq": 4096, "optim": "paged_adamw_8bit"}),
         json!({"model": "mistral-7b", "liger": true, "attn": "eager"}),
         json!({"model": "gpt-oss-20b", "targets": "attn", "attn": "eager"}),
+        json!({"model": "gpt-oss-20b", "targets": "experts", "attn": "eager", "quant": "mxfp4"}),
+        json!({"model": "mixtral-8x7b", "quant": "nf4", "targets": "all-linear"}),
+        json!({"model": "qwen3-30b-a3b", "targets": "all", "ckpt": false, "accum": 2}),
+        json!({"model": "qwen1.5-moe-a2.7b", "method": "full", "precision": "bf16-pure", "optim": "adafactor"}),
         json!({"model": "qwen2-vl-7b", "quant": "nf4", "targets": "all-linear", "images": 1, "image_px": "448x448"}),
+        json!({"model": "llama3-8b", "evaluate": 8, "merge": true}),
+        json!({"model": "phi3-mini", "quant": "nf4", "evaluate": 4, "merge": true}),
+        json!({"model": "llama3-8b", "quant": "int8", "evaluate": 2, "merge": true}),
+        json!({"model": "qwen2.5-0.5b", "method": "full", "evaluate": 8}),
+        json!({"model": "llama3-8b", "world": 2, "shard": "ddp", "evaluate": 2}),
+        json!({"model": "llama3.2-1b", "world": 2, "shard": "fsdp2", "method": "full", "evaluate": 2}),
+        json!({"model": "llama3-8b", "world": 2, "shard": "fsdp2", "evaluate": 8}),
+        json!({"model": "gemma2-2b", "targets": "all-linear", "ckpt": false}),
+        json!({"model": "gemma2-2b", "targets": "all-linear", "attn": "eager", "seq": 512}),
+        json!({"model": "gemma3-1b", "targets": "all-linear", "seq": 256}),
+        json!({"model": "phi-2", "quant": "nf4", "targets": "all-linear"}),
+        json!({"model": "pythia-1.4b", "method": "full"}),
+        json!({"model": "starcoder2-3b", "quant": "int8", "targets": "all-linear"}),
+        json!({"model": "olmo3-7b", "targets": "all-linear", "seq": 4608}),
+        json!({"model": "command-r7b", "targets": "all-linear"}),
+        json!({"model": "gemma2-2b", "quant": "nf4", "targets": "all-linear", "evaluate": 4, "merge": true}),
+        json!({"model": "pythia-1.4b", "targets": "all-linear", "evaluate": 8, "merge": true}),
+        json!({"model": "apertus-8b", "quant": "nf4", "targets": "all-linear", "ckpt": false}),
         json!({"model": "llama3-8b", "world": 2, "shard": "ddp"}),
         json!({"model": "llama3-8b", "world": 2, "shard": "fsdp2"}),
         json!({"model": "llama3.2-1b", "world": 2, "shard": "fsdp2", "method": "full", "reshard": false}),
+        json!({"model": "llama3-8b", "world": 2, "shard": "fsdp2", "accum": 2}),
+        json!({"model": "gpt-oss-20b", "targets": "attn", "attn": "eager", "world": 2, "shard": "fsdp2"}),
+        json!({"model": "qwen2-vl-7b", "images": 1, "image_px": "448x448", "world": 2, "shard": "ddp"}),
+        json!({"model": "qwen2-vl-7b", "images": 1, "image_px": "448x448", "world": 2, "shard": "fsdp2"}),
+        json!({"model": "llama3.2-1b", "world": 2, "shard": "tp", "method": "full"}),
+        json!({"model": "llama3-8b", "loss": "liger", "liger": true, "batch": 2}),
+        json!({"model": "qwen2.5-3b", "loss": "liger", "method": "full"}),
+        json!({"model": "llama3-8b", "quant": "nf4", "packing": true, "batch": 2}),
+        json!({"model": "llama3.2-1b", "lengths": "mixed", "batch": 2, "ckpt": false}),
+        json!({"model": "qwen2.5-3b", "dropout": 0.05, "accum": 2}),
+        json!({"model": "llama3-8b", "dora": true, "ckpt": false}),
+        json!({"model": "qwen2.5-3b", "quant": "nf4", "dora": true, "dropout": 0.1}),
+        json!({"model": "llama3-8b", "quant": "int8", "dora": true}),
+        json!({"model": "llama3.2-1b", "whole": ["embed_tokens", "lm_head"], "optim": "adamw_8bit", "accum": 2}),
+        json!({"model": "llama3-8b", "quant": "nf4", "whole": ["lm_head"], "clip": 0}),
     ]
     .into()
 }
@@ -39,6 +79,31 @@ fn events(trace: &Trace) -> Vec<String> {
             other => format!("{other:?}"),
         })
         .collect()
+}
+
+/// A loop of one's own on a T4: all logits, float32 beside packed weights, no autocast, attention of older cards.
+fn loops() -> Vec<Setup> {
+    let job = json!({"model": "qwen2.5-3b", "quant": "nf4", "precision": "fp16", "batch": 2, "accum": 2, "optim": "adamw_torch"});
+    [Attention::Sdpa, Attention::Efficient, Attention::Eager]
+        .map(|attention| {
+            let mut setup = Job::read(&job).unwrap().setup("t4").unwrap();
+            setup.train.attention = attention;
+            setup.train.precision = Precision::Fp16Pure;
+            setup.train.script = Script::Loop;
+            setup.train.loss = LossKind::Whole;
+            setup.train.upcast = Upcast::Unpacked;
+            setup
+        })
+        .into()
+}
+
+#[test]
+fn a_loop_written_out_is_the_trace_of_all_blocks() {
+    for setup in loops() {
+        let (short, full) = (events(&trl::trace(&setup).unwrap()), events(&trl::trace_in_full(&setup).unwrap()));
+        let differs = short.iter().zip(&full).position(|(a, b)| a != b);
+        assert_eq!((differs, short.len()), (None, full.len()), "{}", setup.train.attention);
+    }
 }
 
 #[test]

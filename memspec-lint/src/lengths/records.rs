@@ -1,6 +1,11 @@
-//! A data file's records: JSONL, or one JSON list.
+//! A data file's records: JSONL, one JSON list, or Parquet.
 
+use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Map, Value};
+
+/// What a Parquet file begins with.
+const PARQUET: &[u8] = b"PAR1";
 
 /// A record, as far as its length goes.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,15 +18,14 @@ pub(super) enum Record {
     Text(String),
 }
 
-/// All records; `None` where one is not of the format, which `auto` takes from the first.
-pub(super) fn read(text: &str, format: &str) -> Option<Vec<Record>> {
-    let objects: Vec<Map<String, Value>> = if text.trim_start().starts_with('[') {
-        serde_json::from_str(text).ok()?
+/// All records, or what is wrong with one; `auto` takes the format from the first.
+pub(super) fn read(data: Vec<u8>, format: &str) -> Result<Vec<Record>, String> {
+    let objects = if data.starts_with(PARQUET) {
+        parquet(data).map_err(|error| format!("it is no whole Parquet file, or of a kind that is not read: {error}"))?
     } else {
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
-        lines.map(|line| serde_json::from_str(line).ok()).collect::<Option<_>>()?
+        json(&data)?
     };
-    let first = objects.first()?;
+    let first = objects.first().ok_or("it has no records")?;
     let has = |key: &str| first.contains_key(key);
     let format = match format {
         "auto" if has("messages") || has("conversations") => "chat",
@@ -29,31 +33,52 @@ pub(super) fn read(text: &str, format: &str) -> Option<Vec<Record>> {
         "auto" => "text",
         known => known,
     };
-    objects.iter().map(|object| record(object, format)).collect()
+    let numbered = |(index, object)| record(object, format).map_err(|why| format!("record {}: {why}", index + 1));
+    objects.iter().enumerate().map(numbered).collect()
 }
 
-fn record(object: &Map<String, Value>, format: &str) -> Option<Record> {
-    let text = |key: &str| object.get(key)?.as_str().map(str::to_owned);
+fn json(data: &[u8]) -> Result<Vec<Map<String, Value>>, String> {
+    let text = std::str::from_utf8(data).map_err(|_| "it is not UTF-8 text")?;
+    if text.trim_start().starts_with('[') {
+        return serde_json::from_str(text).map_err(|error| format!("it is not a list of JSON objects: {error}"));
+    }
+    let object = |(index, line)| {
+        serde_json::from_str(line).map_err(|error| format!("line {} is not a JSON object: {error}", index + 1))
+    };
+    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(object).collect()
+}
+
+fn parquet(data: Vec<u8>) -> Result<Vec<Map<String, Value>>, ParquetError> {
+    let reader = SerializedFileReader::new(bytes::Bytes::from(data))?;
+    let object = |row: Result<parquet::record::Row, ParquetError>| match row?.to_json_value() {
+        Value::Object(object) => Ok(object),
+        _ => Ok(Map::new()),
+    };
+    reader.get_row_iter(None)?.map(object).collect()
+}
+
+fn record(object: &Map<String, Value>, format: &str) -> Result<Record, String> {
+    let text = |key: &str| {
+        object.get(key).and_then(Value::as_str).map(str::to_owned).ok_or(format!("`{key}` is missing, or no text"))
+    };
     match format {
         "chat" => chat(object).map(Record::Chat),
-        "instruction" if object.contains_key("prompt") => {
-            Some(Record::Instruction(text("prompt")?, text("completion")?))
-        }
+        "instruction" if object.contains_key("prompt") => Ok(Record::Instruction(text("prompt")?, text("completion")?)),
         "instruction" => {
             let mut question = text("instruction")?;
-            if let Some(input) = text("input").filter(|input| !input.is_empty()) {
+            if let Some(input) = text("input").ok().filter(|input| !input.is_empty()) {
                 question = format!("{question}\n\n{input}");
             }
-            Some(Record::Instruction(question, text("output")?))
+            Ok(Record::Instruction(question, text("output")?))
         }
         _ => text("text").map(Record::Text),
     }
 }
 
-fn chat(object: &Map<String, Value>) -> Option<Vec<(String, String)>> {
-    let (turns, role, words) = match (object.get("messages"), object.get("conversations")) {
-        (Some(turns), _) => (turns, "role", "content"),
-        (None, turns) => (turns?, "from", "value"),
+fn chat(object: &Map<String, Value>) -> Result<Vec<(String, String)>, String> {
+    let [list, role, words] = match object.contains_key("messages") {
+        true => ["messages", "role", "content"],
+        false => ["conversations", "from", "value"],
     };
     let turn = |turn: &Value| {
         let role = match turn.get(role)?.as_str()? {
@@ -63,7 +88,8 @@ fn chat(object: &Map<String, Value>) -> Option<Vec<(String, String)>> {
         };
         Some((role.to_owned(), said(turn.get(words)?)?))
     };
-    turns.as_array()?.iter().map(turn).collect()
+    let turns = object.get(list).and_then(Value::as_array).and_then(|turns| turns.iter().map(turn).collect());
+    turns.ok_or_else(|| format!("`{list}` are not turns with a role and words"))
 }
 
 /// A turn's words: a text, or the texts of its parts.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use memspec::cost::{Bound, CostError, Estimate, Inference, Range, Spending, Time};
 use memspec::quantity::{Bytes, Seconds};
-use memspec::setup::Lengths;
+use memspec::setup::{Data, Lengths};
 use memspec::solve::{Change, Price};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -37,6 +37,8 @@ pub struct PlanEstimate {
     pub no_time: Option<String>,
     /// How long the samples are, where they were counted or the plan says so.
     pub data: Option<Samples>,
+    /// Why the samples of a file that is here were not counted.
+    pub no_data: Option<String>,
     /// What serving the result takes, where the plan has a `serve` block.
     pub serve: Option<Served>,
     /// Why `serve` is `null` although the plan asks for it.
@@ -170,6 +172,7 @@ impl PlanEstimate {
             time: None,
             no_time: None,
             data: None,
+            no_data: None,
             serve: None,
             no_serve: None,
         }
@@ -186,12 +189,12 @@ impl PlanEstimate {
     }
 
     /// With how long it trains, or why that is not known, and with what is known of its samples.
-    pub fn timed(self, time: Result<Time, CostError>, lengths: Option<&Lengths>) -> Self {
+    pub fn timed(self, time: Result<Time, CostError>, data: &Data) -> Self {
         let (time, no_time) = match time {
             Ok(time) => (Some(time), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        Self { time, no_time, data: lengths.map(Samples::from), ..self }
+        Self { time, no_time, data: data.lengths.as_ref().map(Samples::from), no_data: data.uncounted.clone(), ..self }
     }
 }
 
@@ -335,8 +338,13 @@ fn serve(text: &mut String, plan: &PlanEstimate, style: Style) {
 
 /// What is known of the samples.
 fn samples(text: &mut String, plan: &PlanEstimate, style: Style) {
+    if plan.data.is_some() || plan.no_data.is_some() {
+        let _ = writeln!(text, "\n{}", style.bold("samples"));
+    }
+    if let Some(why) = &plan.no_data {
+        let _ = writeln!(text, "  not counted: {why}");
+    }
     let Some(data) = &plan.data else { return };
-    let _ = writeln!(text, "\n{}", style.bold("samples"));
     let _ = writeln!(text, "  {} samples of {:.0} tokens on average, {} in all", data.samples, data.mean, data.tokens);
     let Some(longest) = data.longest else { return };
     let cut = match data.truncated_share {

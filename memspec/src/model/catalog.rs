@@ -20,6 +20,7 @@ const FILES: &[(&str, &str)] = models! {
     "codellama-7b"
     "command-r7b-12-2024"
     "dbrx-base"
+    "deepseek-coder-1.3b"
     "ernie-4.5-0.3b-pt"
     "falcon-7b"
     "gemma-2-2b"
@@ -37,6 +38,8 @@ const FILES: &[(&str, &str)] = models! {
     "gpt-oss-120b"
     "gpt-oss-20b"
     "hunyuan-0.5b-instruct"
+    "llama-2-13b"
+    "llama-2-70b"
     "llama-2-7b"
     "llama-3.1-405b"
     "llama-3.1-8b"
@@ -252,5 +255,23 @@ mod tests {
         let missing: Vec<&str> = named.iter().copied().filter(|name| get(name).is_none()).collect();
         println!("{} of {} are known; missing: {}", named.len() - missing.len(), named.len(), missing.join(" "));
         assert!(named.len() - missing.len() >= 100, "{missing:#?}");
+    }
+
+    /// What transformers' own modules count to: `tests/fixtures/parameters.py`.
+    #[test]
+    fn parameters_are_those_of_transformers_modules() {
+        use crate::exchange::job::Job;
+        let counts: std::collections::BTreeMap<String, u64> =
+            serde_json::from_str(include_str!("../../tests/fixtures/parameters.json")).unwrap();
+        assert!(counts.len() > 130);
+        for (name, count) in counts {
+            let model = match name.strip_prefix("measured ") {
+                Some(name) => {
+                    Job::read(&serde_json::json!({"model": name, "targets": "all-linear"})).map(|job| job.model).ok()
+                }
+                None => get(&name),
+            };
+            assert_eq!(model.map(|model| model.parameters()), Some(count), "{name}");
+        }
     }
 }

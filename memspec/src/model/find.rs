@@ -23,9 +23,9 @@ pub struct Environment {
     pub measure: Option<Measure>,
 }
 
-/// Counts how long the samples of a setup's data are; `None` where it cannot.
+/// Counts how long the samples of a setup's data are, or says why it cannot; `None` where the setup names no file that is here.
 #[derive(Clone, Copy)]
-pub struct Measure(pub fn(&Setup) -> Option<Lengths>);
+pub struct Measure(pub fn(&Setup) -> Option<Result<Lengths, String>>);
 
 impl fmt::Debug for Measure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::limit::{Headroom, Limit};
 use super::{
     AdapterKind, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, ImageSize, LossKind,
-    LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, ServePrecision,
-    Storage, Targets, Warmup,
+    LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script,
+    ServePrecision, Storage, Targets, Upcast, Warmup,
 };
 use crate::quantity::{Bytes, Money, Percent, Seconds, Steps, Tokens};
 
@@ -112,7 +112,7 @@ block! {
     pub struct Data: "data" of Choice {
         /// The training samples: JSONL, JSON or Parquet; a hub name for costing only.
         path: PathBuf;
-        /// The evaluation samples.
+        /// The evaluation samples. With them there is evaluation, as the block `eval` says.
         eval_path: PathBuf;
         /// What a record is.
         format: DataFormat = "auto";
@@ -128,7 +128,7 @@ block! {
         padding: Padding = "longest";
         /// How many samples there are.
         samples: u64 = "counted, when the file is local";
-        /// How long they are on average.
+        /// How long they are on average. A batch of several whose samples may differ in length is padded, and needs the mask for it.
         mean_length: Tokens = "measured, when the file is local";
         /// Images in a sample.
         images: u32 = "0";
@@ -142,6 +142,10 @@ block! {
     pub struct Train: "train" of Choice {
         /// The types a step computes in.
         precision: Precision = "bf16, where the device has it";
+        /// The script around the model, with the engine trl.
+        script: Script = "sft";
+        /// Which parameters that are not packed are cast to float32 before training.
+        upcast: Upcast = "none";
         /// Samples in one forward pass on one device.
         micro_batch: u32 = "1", least 1;
         /// Forward and backward passes whose gradients are summed before the optimizer steps.
@@ -185,8 +189,8 @@ block! {
     pub struct Eval: "eval" of Choice {
         /// Steps from one evaluation to the next.
         every: Steps, least 1;
-        /// Samples in one forward pass.
-        micro_batch: u32 = "that of train", least 1;
+        /// Samples in one forward pass, each as long as `context` of data allows.
+        micro_batch: u32 = "that of train; 8 with the engine trl, at most 8 with unsloth", least 1;
         /// A prompt that the model answers at each evaluation.
         generate: String;
     }
@@ -199,7 +203,8 @@ block! {
         every: Steps = "500", least 1;
         /// How many checkpoints stay on disk.
         keep: u32 = "2", least 1;
-        /// Save the adapter merged into the base, too.
+        /// Save the adapter merged into the base, too. With the engines trl and unsloth that happens in the same process when training
+        /// is over: PEFT's `merge_and_unload`, Unsloth's `save_pretrained_merged` with 16 bit weights.
         merge: bool = "false";
     }
 }

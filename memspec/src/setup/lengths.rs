@@ -75,13 +75,24 @@ impl Lengths {
         Self { samples, tokens, longest: None, truncated: 0, histogram: Vec::new() }
     }
 
-    /// The largest micro batch that a run can draw from these samples: as many of the longest as there are; `None` where the
-    /// samples were not seen.
+    /// The largest micro batch that a run can draw from these samples: as many of the longest as there are, or as many packed ones as
+    /// all tokens fill; `None` where the samples were not seen.
     pub fn drawn(&self, data: &Data, micro_batch: u32) -> Option<Drawn> {
-        let filled = data.packing || data.padding == Padding::Max;
-        let longest = if filled { data.context } else { self.longest? };
-        let rows = u64::from(micro_batch).min(self.samples);
-        Some(Drawn { samples: self.samples, tokens: self.tokens, longest, largest: (rows, longest) })
+        let rows = u64::from(micro_batch);
+        let (longest, largest) = if data.packing {
+            let longest = data.context.min(self.tokens);
+            let all = rows.saturating_mul(data.context) > self.tokens;
+            (longest, if all { (1, self.tokens) } else { (rows, longest) })
+        } else {
+            let longest = if data.padding == Padding::Max { data.context } else { self.longest? };
+            (longest, (rows.min(self.samples), longest))
+        };
+        Some(Drawn { samples: self.samples, tokens: self.tokens, longest, largest })
+    }
+
+    /// Every sample has this many tokens.
+    pub fn all_have(&self, tokens: u64) -> bool {
+        self.samples > 0 && self.tokens == self.samples.saturating_mul(tokens)
     }
 
     /// Tokens of a sample on average; 0 without samples.

@@ -12,7 +12,7 @@ use crate::device::Device;
 use crate::model::Architecture;
 use crate::plan::{
     AdapterKind, Attention, CachePrecision, DataFormat, EngineName, Float, ImageSize, LossKind, LossOn, OptimizerKind,
-    Padding, ParallelKind, Precision, QuantizeKind, Schedule, ServePrecision, Storage,
+    Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage, Upcast,
 };
 use crate::quantity::{Bytes, Money};
 
@@ -42,6 +42,8 @@ pub struct Setup {
     pub output: Option<PathBuf>,
     /// Seed of initial adapters and of the order of samples.
     pub seed: u64,
+    /// It trains. A plan that has a `serve` block and nothing about training only serves, and that is what it costs.
+    pub trains: bool,
     /// The devices that share the work; `None`: one does it.
     pub parallel: Option<Parallel>,
     /// How the base weights are packed; `None`: not.
@@ -85,6 +87,11 @@ impl Parallel {
     /// Devices in all.
     pub fn world(&self) -> u64 {
         u64::from(self.gpus) * u64::from(self.nodes)
+    }
+
+    /// Runs shared like this were measured: on two cards of one machine.
+    pub(crate) fn is_measured(self) -> bool {
+        matches!(self.kind, ParallelKind::Ddp | ParallelKind::Fsdp2) && (self.gpus, self.nodes) == (2, 1)
     }
 }
 
@@ -161,6 +168,8 @@ pub struct Data {
     pub drawn: Option<Drawn>,
     /// How long the samples are: measured, or as the plan says; `None`: not known.
     pub lengths: Option<Lengths>,
+    /// Why the file, which is here, was not measured.
+    pub uncounted: Option<String>,
 }
 
 /// The micro batches that a run will draw from its data.
@@ -181,6 +190,10 @@ pub struct Drawn {
 pub struct Train {
     /// Number format of compute.
     pub precision: Precision,
+    /// The script around the model.
+    pub script: Script,
+    /// Which parameters that are not packed are cast to float32.
+    pub upcast: Upcast,
     /// Samples that go through the network together.
     pub micro_batch: u32,
     /// Micro batches to one optimizer step.
@@ -291,6 +304,29 @@ impl Setup {
     /// Samples, and tokens of each, of the micro batch with the most tokens.
     pub fn largest_batch(&self) -> (u64, u64) {
         self.data.drawn.map_or((u64::from(self.train.micro_batch), self.data.context), |drawn| drawn.largest)
+    }
+
+    /// Samples and tokens of a batch of the evaluation, where there is one. How long its samples are is not counted: as long as is kept.
+    pub fn evaluation_batch(&self) -> Option<(u64, u64)> {
+        self.eval.as_ref().map(|eval| (u64::from(eval.micro_batch), self.data.context))
+    }
+
+    /// Samples of a micro batch may differ in length, so that some are filled up: unless they are packed, or known to be all as long as the longest.
+    pub fn fills_samples(&self) -> bool {
+        self.fills_batch(self.largest_batch().0)
+    }
+
+    /// The same of a batch of so many samples.
+    pub fn fills_batch(&self, samples: u64) -> bool {
+        let alone = samples == 1 && self.data.padding == Padding::Longest;
+        let equal = || self.data.lengths.as_ref().is_some_and(|lengths| lengths.all_have(self.longest_sample()));
+        !self.data.packing && !alone && !equal()
+    }
+
+    /// The module of this name is trained whole beside the adapter.
+    pub fn trains_whole(&self, module: &str) -> bool {
+        let whole = self.adapter.iter().flat_map(|adapter| &adapter.train_whole);
+        whole.into_iter().any(|name| name.rsplit('.').next() == Some(module))
     }
 
     /// Devices that share the work; 1 without `parallel`.

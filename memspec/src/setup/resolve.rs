@@ -7,12 +7,15 @@ use crate::device::{self, Device, DeviceError, DeviceKind};
 use crate::model::{self, Architecture, Environment, Family, Found, Measure, ModelError};
 use crate::plan::{
     self, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, Headroom, LossKind, LossOn,
-    Offload, OptimizerKind, Padding, Plan, Precision, QuantizeKind, Schedule, ServePrecision, Storage, Targets,
+    Offload, OptimizerKind, Padding, Plan, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage, Targets,
+    Upcast,
 };
 use crate::quantity::Bytes;
 
 /// Context when a plan does not say: this, or the model's positions when they are fewer.
 const DEFAULT_CONTEXT: u64 = 2048;
+/// Samples that transformers' trainer evaluates together when it is not told.
+const TRAINER_EVAL_BATCH: u32 = 8;
 
 /// A setting that cannot be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,10 +90,11 @@ pub(crate) fn resolve_found(
         engine,
         output: one(&plan.output).map(|path| base.join(path)),
         seed: one(&plan.seed).unwrap_or(42),
+        trains: trains(plan),
         parallel: plan.parallel.as_ref().map(parallel),
         quantize: plan.quantize.as_ref().map(|block| quantize(block, engine, precision)),
         adapter,
-        eval: eval(plan, base),
+        eval: eval(plan, base, engine),
         train: train(&train_block, engine, precision, model.layers),
         save: Save {
             every: plan.save.as_ref().and_then(|save| one(&save.every)).map_or(500, |steps| steps.0),
@@ -110,9 +114,13 @@ pub(crate) fn resolve_found(
 
 /// With its data's lengths counted, where someone can.
 fn measured(mut setup: Setup, environment: &Environment) -> Setup {
-    if let Some(lengths) = environment.measure.and_then(|Measure(count)| count(&setup)) {
-        setup.data.drawn = lengths.drawn(&setup.data, setup.train.micro_batch);
-        setup.data.lengths = Some(lengths);
+    match environment.measure.and_then(|Measure(count)| count(&setup)) {
+        Some(Ok(lengths)) => {
+            setup.data.drawn = lengths.drawn(&setup.data, setup.train.micro_batch);
+            setup.data.lengths = Some(lengths);
+        }
+        Some(Err(why)) => setup.data.uncounted = Some(why),
+        None => {}
     }
     setup
 }
@@ -169,7 +177,7 @@ fn quantize(block: &plan::Quantize, engine: EngineName, precision: Precision) ->
         skip: one(&block.skip).unwrap_or_else(|| vec!["lm_head".to_owned()]),
         compute: one(&block.compute).unwrap_or(match precision {
             Precision::Bf16 | Precision::Bf16Pure => Float::Bf16,
-            Precision::Fp16 => Float::Fp16,
+            Precision::Fp16 | Precision::Fp16Pure => Float::Fp16,
             Precision::F32 => Float::F32,
         }),
         storage: one(&block.storage).unwrap_or(Storage::Uint8),
@@ -213,6 +221,7 @@ fn data(plan: &Plan, base: &Path, model: &Architecture) -> Data {
         image_size: one(&block.image_size),
         drawn: None,
         lengths: declared.map(|(samples, mean)| Lengths::declared(samples, mean.0, context)),
+        uncounted: None,
     }
 }
 
@@ -227,15 +236,34 @@ fn padding(plan: &Plan, model: &Architecture) -> Padding {
     }
 }
 
-fn eval(plan: &Plan, base: &Path) -> Option<Eval> {
+fn eval(plan: &Plan, base: &Path, engine: EngineName) -> Option<Eval> {
     let path = plan.data.as_ref().and_then(|data| one(&data.eval_path))?;
     let block = plan.eval.clone().unwrap_or_default();
-    let train = plan.train.as_ref().and_then(|train| one(&train.micro_batch));
+    let train = plan.train.as_ref().and_then(|train| one(&train.micro_batch)).unwrap_or(1);
+    let default = match engine {
+        EngineName::Memspec => train,
+        // `per_device_eval_batch_size` (`transformers/training_args.py`).
+        EngineName::Trl => TRAINER_EVAL_BATCH,
+        // Lowered to what training has (`unsloth/models/rl.py:2724`).
+        EngineName::Unsloth => train.min(TRAINER_EVAL_BATCH),
+    };
     Some(Eval {
         path: base.join::<PathBuf>(path),
         every: one(&block.every).map(|steps| steps.0),
-        micro_batch: one(&block.micro_batch).or(train).unwrap_or(1),
+        micro_batch: one(&block.micro_batch).unwrap_or(default),
     })
+}
+
+/// Anything about training, or nothing about serving either.
+fn trains(plan: &Plan) -> bool {
+    let training = plan.parallel.is_some()
+        || plan.quantize.is_some()
+        || plan.adapter.is_some()
+        || plan.data.is_some()
+        || plan.train.is_some()
+        || plan.eval.is_some()
+        || plan.save.is_some();
+    training || plan.serve.is_none()
 }
 
 fn serve(block: &plan::Serve, context: u64) -> Serve {
@@ -260,6 +288,8 @@ fn train(block: &plan::Train, engine: EngineName, precision: Precision, layers: 
     let [beta1, beta2] = one(&block.betas).unwrap_or([0.9, 0.999]);
     Train {
         precision,
+        script: one(&block.script).unwrap_or(Script::Sft),
+        upcast: one(&block.upcast).unwrap_or(Upcast::None),
         micro_batch: one(&block.micro_batch).unwrap_or(1),
         accumulate: one(&block.accumulate).unwrap_or(1),
         recomputed_blocks: match one(&block.checkpointing).unwrap_or(Checkpointing::None) {

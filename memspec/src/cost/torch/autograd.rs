@@ -28,7 +28,12 @@ impl<'a> Tape<'a> {
         for leaf in 0..self.leaves.len() {
             if let Some(input) = self.leaves[leaf].input.take() {
                 self.at(self.leaves[leaf].block);
-                drop((input, self.leaves[leaf].gradient.take()));
+                let gradient = self.leaves[leaf].gradient.take();
+                if self.keeps_inputs {
+                    self.kept_inputs.push((self.block, input, gradient));
+                } else {
+                    drop((input, gradient));
+                }
             }
         }
         self.at(None);
@@ -181,6 +186,13 @@ impl<'a> Tape<'a> {
 
     /// A leaf's gradient: the first is taken over, later ones are added in place (`AccumulateGrad`).
     fn accumulate(&mut self, leaf: Leaf, gradient: Tensor) {
+        self.add_gradient(leaf, gradient);
+        if let Some(hook) = self.gradient_hook.clone() {
+            hook(self, leaf);
+        }
+    }
+
+    fn add_gradient(&mut self, leaf: Leaf, gradient: Tensor) {
         let state = &self.leaves[leaf.0 as usize];
         if state.gradient.is_some() {
             return;

@@ -98,12 +98,22 @@ impl<'a> Tape<'a> {
         made_by(y, node, 0)
     }
 
-    /// `a * b`, the smaller one broadcast. The product has the wider type.
+    /// `a * b`, the smaller one broadcast. The product has the wider type. Its inputs are saved before it exists.
     pub(crate) fn multiply(&mut self, a: &Tensor, b: &Tensor) -> Tensor {
+        // A parameter is broadcast over rows.
+        self.times(a, b, [a.leaf().is_some(), b.leaf().is_some()])
+    }
+
+    /// `column * x`: one number for each column of `x`, broadcast over its rows.
+    pub(crate) fn multiply_columns(&mut self, column: &Tensor, x: &Tensor) -> Tensor {
+        self.times(column, x, [true, false])
+    }
+
+    /// The product; `over_rows`: which of both is broadcast over rows, so that its gradient is a sum of columns.
+    fn times(&mut self, a: &Tensor, b: &Tensor, over_rows: [bool; 2]) -> Tensor {
         let big = if a.elements >= b.elements { a } else { b };
         let dtype = if a.dtype == Dtype::F32 || b.dtype == Dtype::F32 { Dtype::F32 } else { big.dtype };
         let (whole, rows_first) = (big.elements, big.rows_first);
-        let y = self.new_tensor(whole, dtype).rows_first(rows_first);
         let mut saved = Vec::with_capacity(2);
         if b.requires_grad() {
             saved.push(a);
@@ -111,17 +121,16 @@ impl<'a> Tape<'a> {
         if a.requires_grad() {
             saved.push(b);
         }
-        let inputs =
-            [a, b].map(|tensor| (tensor.requires_grad(), tensor.elements, tensor.dtype, tensor.leaf().is_some()));
+        let inputs = [a, b].map(|tensor| (tensor.requires_grad(), tensor.elements, tensor.dtype));
         let node = self.node(&[Some(a), Some(b)], 1, &saved, move |tape, _, _| {
             inputs.map(|input| input.0.then(|| tape.new_tensor(whole, dtype).rows_first(rows_first))).into()
         });
         self.finish(node, move |tape, gradients| {
-            for (gradient, (_, elements, own, leaf)) in gradients.iter_mut().zip(inputs) {
+            for ((gradient, (_, elements, own)), over_rows) in gradients.iter_mut().zip(inputs).zip(over_rows) {
                 let Some(mut fitted) = gradient.take() else { continue };
                 if elements < whole {
                     let sum = tape.new_tensor(elements, dtype);
-                    if leaf {
+                    if over_rows {
                         drop(tape.reduction_staging(elements, whole / elements));
                     }
                     fitted = sum;
@@ -132,6 +141,7 @@ impl<'a> Tape<'a> {
                 *gradient = Some(fitted);
             }
         });
+        let y = self.new_tensor(whole, dtype).rows_first(rows_first);
         made_by(y, node, 0)
     }
 
@@ -154,6 +164,15 @@ impl<'a> Tape<'a> {
         made_by(y, node, 0)
     }
 
+    /// `torch.nn.functional.dropout` of a share (`native_dropout`): a tensor of the input's size and a mask of one byte an element, which is saved.
+    pub(crate) fn dropout(&mut self, x: &Tensor) -> Tensor {
+        let y = self.new_tensor(x.elements, x.dtype);
+        let mask = self.new_tensor(x.elements, Dtype::Bool);
+        let (elements, dtype) = (x.elements, x.dtype);
+        let node = self.node(&[Some(x)], 1, &[&mask], move |tape, _, _| vec![Some(tape.new_tensor(elements, dtype))]);
+        made_by(y, node, 0)
+    }
+
     /// `a + b`, of one size. Both get the same gradient.
     pub(crate) fn add(&mut self, a: &Tensor, b: &Tensor) -> Tensor {
         let dtype = if a.dtype == Dtype::F32 || b.dtype == Dtype::F32 { Dtype::F32 } else { a.dtype };
@@ -169,7 +188,7 @@ impl<'a> Tape<'a> {
         made_by(y, node, 0)
     }
 
-    /// `x.pow(2)`. Backward makes x^1, 2x and the result.
+    /// `x.pow(n)`. Backward makes x^(n-1), n times that, and the result.
     pub(crate) fn square(&mut self, x: &Tensor) -> Tensor {
         let y = self.new_tensor(x.elements, x.dtype);
         let (elements, dtype) = (x.elements, x.dtype);
@@ -310,7 +329,7 @@ impl<'a> Tape<'a> {
         let y = self.new_tensor(gate.elements, gate.dtype);
         let (elements, dtype) = (gate.elements, gate.dtype);
         let node = self.node(&[Some(gate), Some(up)], 1, &[gate, up], move |_, saved, _| {
-            let over = |at: usize| Some(Tensor::over(&saved[at], elements, dtype));
+            let over = |at: usize| Some(Tensor::of(&saved[at], elements, dtype));
             vec![over(0), over(1)]
         });
         made_by(y, node, 0)

@@ -20,7 +20,7 @@ impl<'a> Tape<'a> {
         let saved: &[&Tensor] = if keeps { &[x] } else { &[] };
         self.custom(output, &[x], saved, move |tape, saved, gradients| {
             let storage = saved.first().map_or_else(|| tape.elsewhere(), Rc::clone);
-            let input = Tensor::over(&storage, elements, dtype);
+            let input = Tensor::of(&storage, elements, dtype);
             vec![gradients[0].as_ref().and_then(|gradient| tape.rerun(input, gradient, autocast, &run))]
         })
     }

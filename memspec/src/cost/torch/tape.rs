@@ -13,6 +13,9 @@ pub(crate) type Gradients = Vec<Option<Tensor>>;
 type Finish<'a> = Box<dyn FnOnce(&mut Tape<'a>, &mut Gradients) + 'a>;
 type Backward<'a> = Box<dyn FnOnce(&mut Tape<'a>, &Saved, &Gradients) -> Gradients + 'a>;
 
+/// What is called with each leaf whose gradient is complete (`register_post_accumulate_grad_hook`).
+pub(crate) type GradientHook<'a> = Rc<dyn Fn(&mut Tape<'a>, Leaf) + 'a>;
+
 /// A function that a checkpoint runs, and runs again in backward.
 pub(crate) type Checkpointed<'a> = Box<dyn Fn(&mut Tape<'a>) -> Tensor + 'a>;
 
@@ -74,6 +77,10 @@ pub(crate) struct Tape<'a> {
     pub(super) bias_workspaces: [Option<Tensor>; 2],
     /// What an object of the model keeps until the next forward replaces it.
     pub(super) retained: Option<Tensor>,
+    /// The script holds the graph after backward, and through it inputs and their gradients.
+    pub(crate) keeps_inputs: bool,
+    /// Those, with their blocks.
+    pub(super) kept_inputs: Vec<(Option<Block>, Rc<Storage>, Option<Tensor>)>,
     /// In the backward engine's thread.
     pub(super) in_backward: bool,
     /// Multiprocessors of the card, which decide how a sum is split.
@@ -94,15 +101,19 @@ pub(crate) struct Tape<'a> {
     pub(super) stopped: bool,
     /// Autocast's copies of trained parameters, by leaf.
     pub(super) casts: BTreeMap<Leaf, Tensor>,
+    /// Called when a leaf's gradient is complete.
+    pub(crate) gradient_hook: Option<GradientHook<'a>>,
     /// Tensors that autograd contexts hold as plain attributes, out of a checkpoint's reach, until the graph dies.
     pub(super) pins: Vec<(Option<Block>, Rc<Storage>)>,
+    /// What hooks collect in a forward pass, by block.
+    captured: Vec<(Option<Block>, Tensor)>,
 }
 
 impl<'a> Tape<'a> {
     /// An empty tape whose allocations are for `part`.
     pub(crate) fn new(part: Part) -> Self {
         Self {
-            recording: Recording::default(),
+            recording: Rc::new(RefCell::new(Trace::with_room(4096))),
             part,
             gradient_part: part,
             recompute_part: part,
@@ -110,6 +121,8 @@ impl<'a> Tape<'a> {
             workspaces: [None, None],
             bias_workspaces: [None, None],
             retained: None,
+            keeps_inputs: false,
+            kept_inputs: Vec::new(),
             in_backward: false,
             multiprocessors: 132,
             stream: 0,
@@ -123,7 +136,9 @@ impl<'a> Tape<'a> {
             recomputed: None,
             stopped: false,
             casts: BTreeMap::new(),
+            gradient_hook: None,
             pins: Vec::new(),
+            captured: Vec::new(),
         }
     }
 
@@ -175,6 +190,11 @@ impl<'a> Tape<'a> {
         self.recording.borrow_mut().push(Event::Enter(phase));
     }
 
+    /// What an operation saves lives as long as its graph: everywhere but in the first pass of a checkpoint.
+    pub(crate) fn keeps_saved(&self) -> bool {
+        self.grad_enabled && self.recorded.is_none()
+    }
+
     /// `torch.cuda.empty_cache`.
     pub(crate) fn empty_cache(&mut self) {
         self.recording.borrow_mut().push(Event::EmptyCache);
@@ -218,6 +238,13 @@ impl<'a> Tape<'a> {
         result
     }
 
+    /// Runs `f` and lets go of what it makes, its part of the graph with it.
+    pub(crate) fn tried(&mut self, f: impl FnOnce(&mut Self) -> Tensor) {
+        let before = std::mem::replace(&mut self.grad_enabled, false);
+        drop(f(self));
+        self.grad_enabled = before;
+    }
+
     /// Makes `tensor` a leaf that a gradient is asked for; `input`: it lives as long as the graph refers to it.
     pub(crate) fn leaf(&mut self, tensor: &mut Tensor, gradient: Part, input: bool) -> Leaf {
         let leaf = Leaf(self.leaves.len() as u32);
@@ -255,9 +282,30 @@ impl<'a> Tape<'a> {
         }
     }
 
+    /// A hook collects `tensor` (`transformers/utils/output_capturing.py`): in forward, not where a checkpoint runs it again.
+    pub(crate) fn capture(&mut self, tensor: &Tensor) {
+        if self.recomputed.is_none() {
+            self.captured.push((self.block, tensor.clone()));
+        }
+    }
+
+    /// What hooks collected, taken.
+    pub(crate) fn take_captured(&mut self) -> Vec<(Option<Block>, Tensor)> {
+        std::mem::take(&mut self.captured)
+    }
+
     /// Keeps `tensor` until the next call.
     pub(crate) fn retain(&mut self, tensor: &Tensor) {
         self.retained = Some(tensor.view(tensor.elements));
+    }
+
+    /// The script lets go of the graph.
+    pub(crate) fn release_inputs(&mut self) {
+        for (block, input, gradient) in std::mem::take(&mut self.kept_inputs) {
+            self.at(block);
+            drop((input, gradient));
+        }
+        self.at(None);
     }
 
     /// Autocast ends: its copies of parameters go.

@@ -73,6 +73,11 @@ pub(crate) struct Tensor {
 }
 
 impl Tensor {
+    /// A tensor over memory that a node saved.
+    pub(crate) fn of(storage: &Rc<Storage>, elements: u64, dtype: Dtype) -> Tensor {
+        Tensor { storage: Rc::clone(storage), elements, dtype, rows_first: false, is_view: false, edge: None }
+    }
+
     /// A gradient is asked for.
     pub(crate) fn requires_grad(&self) -> bool {
         self.edge.is_some()
@@ -84,11 +89,6 @@ impl Tensor {
             Some(Edge::Leaf(leaf)) => Some(leaf),
             _ => None,
         }
-    }
-
-    /// A tensor of `elements` in memory that another one had: an operation that writes over what it saved.
-    pub(crate) fn over(storage: &Rc<Storage>, elements: u64, dtype: Dtype) -> Tensor {
-        Tensor { storage: Rc::clone(storage), elements, dtype, rows_first: false, is_view: false, edge: None }
     }
 
     /// A view of the same storage without history.

@@ -100,6 +100,21 @@ impl Fields<'_> {
         number.map(Some).ok_or_else(|| refuse(key, value, "a number above 0".to_owned()))
     }
 
+    /// A number from `least` to `most`.
+    pub(super) fn number(&self, key: &str, default: f64, least: f64, most: f64) -> Result<f64, JobError> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        let number = value.as_f64().filter(|number| (least..=most).contains(number));
+        number.ok_or_else(|| refuse(key, value, format!("a number from {least} to {most}")))
+    }
+
+    /// Names.
+    pub(super) fn list(&self, key: &str) -> Result<Vec<String>, JobError> {
+        let Some(value) = self.get(key) else { return Ok(Vec::new()) };
+        let names: Option<Vec<String>> =
+            value.as_array().and_then(|all| all.iter().map(|name| name.as_str().map(str::to_owned)).collect());
+        names.ok_or_else(|| refuse(key, value, "a list of names".to_owned()))
+    }
+
     /// Text.
     pub(super) fn text(&self, key: &str) -> Result<Option<&str>, JobError> {
         let Some(value) = self.get(key) else { return Ok(None) };

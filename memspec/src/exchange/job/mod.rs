@@ -19,12 +19,12 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::device;
-use crate::model::{self, Architecture, Family, Found};
+use crate::model::{self, Architecture, Family, Found, PublishedQuantization};
 use crate::plan::{
     self, AdapterKind, Attention, Checkpointing, Choice, EngineName, Float, ImageSize, LossKind, Offload,
     OptimizerKind, Padding, ParallelKind, Plan, Precision, QuantizeKind, Storage, Targets,
 };
-use crate::quantity::{Bytes, Steps, Tokens};
+use crate::quantity::{Bytes, Percent, Steps, Tokens};
 use crate::setup::{Setup, Unresolved, resolve_found};
 use fields::{Fields, refuse};
 
@@ -59,6 +59,17 @@ pub const KEYS: &[&str] = &[
     "reshard",
     "offload",
     "storage",
+    "evaluate",
+    "save",
+    "merge",
+    "loss",
+    "packing",
+    "lengths",
+    "dropout",
+    "dora",
+    "whole",
+    "adapter_dtype",
+    "clip",
     "gb",
     "trace",
     "code",
@@ -95,6 +106,8 @@ enum Adapted {
     LanguageModel,
     QueryValue,
     Attention,
+    /// Attention, and the parameters that experts are (`target_parameters`).
+    Experts,
     Everything,
 }
 
@@ -131,17 +144,27 @@ impl Job {
         )?;
         let parallel = parallel(&fields)?;
         let quantize = quantize(&fields, engine, precision)?;
+        if fields.get("quant").is_some_and(|value| value == "mxfp4") {
+            // The script has these checkpoints unpacked on load.
+            if model.family != Family::GptOss {
+                return Err(refuse("quant", &"mxfp4".into(), format!("none, nf4 or int8 for {name}")));
+            }
+            model.published_quantization = Some(PublishedQuantization::Mxfp4Experts);
+        }
         let full = full(&fields)?;
-        let adapter = adapter(&fields, &model, engine, precision, quantize.is_some())?;
+        // A full fine-tune has no targets: the script's default may name linears that the model lacks.
+        let adapter = if full { None } else { Some(adapter(&fields, &model, engine, precision, quantize.is_some())?) };
         let plan = Plan {
             name: format!("{name} as measured"),
             model: Some(name.into()),
             engine: Some(engine.into()),
             data: Some(data(&fields, &model)?),
+            eval: Some(evaluation(&fields, engine)?),
+            save: Some(saving(&fields)?),
             train: Some(train(&fields, engine, precision, parallel.as_ref())?),
             parallel,
             quantize,
-            adapter: (!full).then_some(adapter),
+            adapter,
             ..Default::default()
         };
         Ok(Job { plan, model, allocator_limit })
@@ -174,35 +197,52 @@ fn count(fields: &Fields<'_>, key: &str, default: u64) -> Result<Option<Choice<u
     Ok(one(fields.count(key, default, 1, 1 << 20)? as u32))
 }
 
+fn shard(fields: &Fields<'_>) -> Result<ParallelKind, JobError> {
+    let words = [
+        ("ddp", ParallelKind::Ddp),
+        ("fsdp2", ParallelKind::Fsdp2),
+        ("zero1", ParallelKind::Zero1),
+        ("zero2", ParallelKind::Zero2),
+        ("zero3", ParallelKind::Zero3),
+        ("tp", ParallelKind::Tensor),
+    ];
+    fields.word("shard", &words)
+}
+
 /// Under FSDP 4-bit weights are stored as bf16 by default, since it shards floating types only.
 fn sharded(fields: &Fields<'_>) -> Result<bool, JobError> {
-    Ok(fields.word("shard", &[("ddp", ParallelKind::Ddp), ("fsdp2", ParallelKind::Fsdp2)])? == ParallelKind::Fsdp2)
+    Ok(shard(fields)? == ParallelKind::Fsdp2)
 }
 
 fn parallel(fields: &Fields<'_>) -> Result<Option<plan::Parallel>, JobError> {
     let world = fields.count("world", 1, 1, 1 << 16)?;
     let (reshard, offload) = (fields.flag("reshard", true)?, fields.flag("offload", false)?);
-    let fsdp = sharded(fields)?;
+    let kind = shard(fields)?;
     if world == 1 {
         return Ok(None);
     }
     if fields.get("shard").is_none() {
-        return Err(JobError::Missing { key: "shard", why: format!("{world} GPUs share the work by ddp or fsdp2") });
+        return Err(JobError::Missing {
+            key: "shard",
+            why: format!("{world} GPUs share the work by ddp, fsdp2, zero1, zero2, zero3 or tp"),
+        });
     }
-    let wrapped = fsdp && checkpoint(fields)? == Checkpoint::Fsdp;
+    let wrapped = kind == ParallelKind::Fsdp2 && checkpoint(fields)? == Checkpoint::Fsdp;
     Ok(Some(plan::Parallel {
-        kind: if fsdp { ParallelKind::Fsdp2 } else { ParallelKind::Ddp },
+        kind,
         gpus: one(world as u32),
         nodes: None,
         reshard: one(reshard),
-        offload: one(if offload && fsdp { Offload::Host } else { Offload::None }),
+        offload: one(if offload && kind != ParallelKind::Ddp { Offload::Host } else { Offload::None }),
         wrapped_checkpointing: one(wrapped),
     }))
 }
 
 fn quantize(fields: &Fields<'_>, engine: EngineName, precision: Precision) -> Result<Option<plan::Quantize>, JobError> {
-    let kind = fields
-        .word("quant", &[("none", None), ("nf4", Some(QuantizeKind::Nf4)), ("int8", Some(QuantizeKind::Int8))])?;
+    let kind = fields.word(
+        "quant",
+        &[("none", None), ("nf4", Some(QuantizeKind::Nf4)), ("int8", Some(QuantizeKind::Int8)), ("mxfp4", None)],
+    )?;
     let double = fields.flag("dq", true)?;
     // Half precision has bf16's size, and FSDP shards both.
     let storages =
@@ -235,17 +275,18 @@ fn adapter(
             ("all", Adapted::LanguageModel),
             ("qv", Adapted::QueryValue),
             ("attn", Adapted::Attention),
+            ("experts", Adapted::Experts),
             ("all-linear", Adapted::Everything),
         ],
     )?;
     let named: &[&str] = match adapted {
         Adapted::LanguageModel => &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
         Adapted::Attention => &["q_proj", "k_proj", "v_proj", "o_proj"],
+        Adapted::Experts => &["q_proj", "k_proj", "v_proj", "o_proj", "experts.gate_up_proj", "experts.down_proj"],
         Adapted::QueryValue | Adapted::Everything => &[],
     };
     // PEFT takes those of the names that the model has, as long as it has one.
-    let linears = model.block_linears();
-    let has = |name: &&&str| linears.iter().any(|linear| linear.leaf() == **name);
+    let has = |name: &&&str| model.has_target(name);
     let present: Vec<String> = named.iter().filter(has).map(|name| (*name).to_owned()).collect();
     let fused = model.family == Family::Phi3 && engine == EngineName::Trl;
     let targets = match adapted {
@@ -260,15 +301,24 @@ fn adapter(
         _ => Targets::Modules(present),
     };
     let rank = fields.count("rank", 16, 1, 1 << 16)? as u32;
+    let dora = fields.flag("dora", false)?;
+    let floats = [
+        ("none", None),
+        ("float32", Some(Float::F32)),
+        ("bfloat16", Some(Float::Bf16)),
+        ("float16", Some(Float::Fp16)),
+    ];
+    // TRL casts a quantized model's adapters to bf16, which its fp16 scaler cannot step: the script casts them to f32.
+    let scaled = engine == EngineName::Trl && precision == Precision::Fp16 && quantized;
     Ok(plan::Adapter {
-        kind: AdapterKind::Lora,
+        kind: if dora { AdapterKind::Dora } else { AdapterKind::Lora },
         rank: one(rank),
         alpha: one(f64::from(rank)),
         targets: one(targets),
         vision: one(adapted == Adapted::Everything && model.vision.is_some()),
-        // TRL casts a quantized model's adapters to bf16, which its fp16 scaler cannot step: the script casts them to f32.
-        dtype: (engine == EngineName::Trl && precision == Precision::Fp16 && quantized)
-            .then_some(Choice::One(Float::F32)),
+        dropout: one(Percent(100.0 * fields.number("dropout", 0.0, 0.0, 1.0)?)),
+        train_whole: one(fields.list("whole")?),
+        dtype: fields.word("adapter_dtype", &floats)?.or(scaled.then_some(Float::F32)).map(Choice::One),
         ..Default::default()
     })
 }
@@ -289,9 +339,17 @@ fn data(fields: &Fields<'_>, model: &Architecture) -> Result<plan::Data, JobErro
     }
     // Rows that were tokenized before are padded under Unsloth, too; texts it lays in one row.
     let padding = if fields.flag("text", false)? { Padding::None } else { Padding::Longest };
+    let context = fields.count("seq", 1024, 1, 1 << 26)?;
+    // Mixed samples: every second one is a token shorter, so their mean is less than the longest.
+    let shorter = fields.word("lengths", &[("full", 0), ("mixed", 1)])?;
+    let evaluates = fields.count("evaluate", 0, 0, 1 << 20)? > 0;
     Ok(plan::Data {
         padding: one(padding),
-        context: one(Tokens(fields.count("seq", 1024, 1, 1 << 26)?)),
+        eval_path: evaluates.then(|| Choice::One("made up, as its samples".into())),
+        context: one(Tokens(context)),
+        packing: one(fields.flag("packing", false)?),
+        samples: one(fields.count("batch", 1, 1, 1 << 20)? * fields.count("accum", 1, 1, 1 << 20)?),
+        mean_length: one(Tokens(context - shorter.min(context - 1))),
         images: one(images),
         image_size: size.filter(|_| images > 0).map(Choice::One),
         ..Default::default()
@@ -301,6 +359,19 @@ fn data(fields: &Fields<'_>, model: &Architecture) -> Result<plan::Data, JobErro
 /// All weights are trained.
 fn full(fields: &Fields<'_>) -> Result<bool, JobError> {
     fields.word("method", &[("lora", false), ("full", true)])
+}
+
+/// 0: no evaluation. 8 is the trainer's default, which Unsloth takes for unset.
+fn evaluation(fields: &Fields<'_>, engine: EngineName) -> Result<plan::Eval, JobError> {
+    let batch = fields.count("evaluate", 0, 0, 1 << 20)? as u32;
+    let unset = batch == 0 || (engine == EngineName::Unsloth && batch == 8);
+    Ok(plan::Eval { micro_batch: (!unset).then_some(Choice::One(batch)), ..Default::default() })
+}
+
+/// Every run's estimate has a checkpoint; whether the script wrote one decides what was measured.
+fn saving(fields: &Fields<'_>) -> Result<plan::Save, JobError> {
+    fields.flag("save", false)?;
+    Ok(plan::Save { merge: one(fields.flag("merge", false)?), ..Default::default() })
 }
 
 fn checkpoint(fields: &Fields<'_>) -> Result<Checkpoint, JobError> {
@@ -353,7 +424,9 @@ fn train(
             EngineName::Unsloth => Attention::Auto,
             _ => attention,
         }),
-        loss: one(LossKind::Auto),
+        loss: one(fields
+            .word("loss", &[("chunked", LossKind::Auto), ("whole", LossKind::Whole), ("liger", LossKind::Liger)])?),
+        clip: one(fields.number("clip", 1.0, 0.0, 1e9)?),
         liger: one(liger),
         expandable_segments: one(fields.flag("expandable", false)?),
         optimizer: one(fields.word("optim", OPTIMIZERS)?),

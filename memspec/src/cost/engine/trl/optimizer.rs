@@ -1,7 +1,7 @@
 //! Clipping, the optimizer's step and zeroing.
 
 use super::super::super::torch::{Tape, Tensor};
-use super::parallel::Wrapper;
+use super::parallel::{Sharing, Wrapper};
 use super::weights::{Model, Trained};
 use super::{OPTIMIZER_WORK, STATES, Shape};
 use crate::model::Dtype;
@@ -32,25 +32,24 @@ pub(in crate::cost::engine) fn step(
     wrapper: &Wrapper,
     states: &mut States,
 ) {
-    if wrapper.steps(tape) {
+    if wrapper.steps(tape, shape, states) {
         return;
     }
     let mut parameters: Vec<Parameter> = model.trained.iter().map(|trained| Parameter::new(tape, trained)).collect();
     // The trainer's groups: what decays, which is matrices, then norms and biases.
     parameters.sort_by_key(|parameter| parameter.trained.shape.0 == 1);
-    let mut norms = Vec::new();
-    each(tape, &parameters, |tape, _| norms.push(tape.new_as(OPTIMIZER_WORK, 1, Dtype::F32)));
-    let partial = {
-        let largest = parameters.iter().map(|parameter| parameter.elements).max().unwrap_or(0);
-        let count = shape.in_full(&parameters.iter().map(|parameter| parameter.trained.block).collect::<Vec<_>>());
-        tape.new_as(OPTIMIZER_WORK, count * largest.div_ceil(NORM_CHUNK), Dtype::F32)
-    };
-    release(tape, &parameters, norms);
-    drop(partial);
+    norms(tape, shape, &parameters);
+    update(tape, shape, &parameters, states);
+    each(tape, &parameters, |tape, parameter| drop(tape.take_gradient(parameter.trained.leaf)));
+    wrapper.zero(tape);
+}
+
+/// The optimizer's own step.
+pub(super) fn update(tape: &mut Tape<'_>, shape: &Shape, parameters: &[Parameter], states: &mut States) {
     let mut adafactor = Adafactor::default();
     let mut temporaries = Vec::new();
     let first = !std::mem::replace(&mut states.made, true);
-    each(tape, &parameters, |tape, parameter| match shape.optimizer {
+    each(tape, parameters, |tape, parameter| match shape.optimizer {
         OptimizerKind::Adafactor => {
             if first {
                 states.tensors.extend(adafactor_states(tape, parameter));
@@ -66,6 +65,16 @@ pub(in crate::cost::engine) fn step(
         }
         OptimizerKind::Lion if first => {
             states.tensors.push(tape.new_as(STATES, parameter.elements, Dtype::F32));
+        }
+        OptimizerKind::Adamw | OptimizerKind::AdamwForeach if matches!(shape.sharing, Sharing::Tensor { .. }) => {
+            // Split and whole parameters are no list for one kernel (`transformers/trainer_optimizer.py:208`): one after the other
+            // (`torch/optim/adam.py`, `_single_tensor_adam`).
+            if first {
+                states.tensors.extend([(); 2].map(|()| tape.new_as(STATES, parameter.elements, parameter.dtype)));
+            }
+            let root = tape.new_as(OPTIMIZER_WORK, parameter.elements, parameter.dtype);
+            let corrected = tape.new_as(OPTIMIZER_WORK, parameter.elements, parameter.dtype);
+            drop((root, corrected));
         }
         OptimizerKind::Adamw if first => {
             // The fused kernel's step count is on the device.
@@ -86,27 +95,54 @@ pub(in crate::cost::engine) fn step(
         states.tensors.extend([(); 2].map(|()| tape.new_as(STATES, 256, Dtype::F32)));
     }
     if !temporaries.is_empty() {
-        release(tape, &parameters, temporaries);
+        release(tape, parameters, temporaries);
     }
-    each(tape, &parameters, |tape, parameter| drop(tape.take_gradient(parameter.trained.leaf)));
-    wrapper.zero(tape);
 }
 
-struct Parameter {
+/// The norm of all gradients, clipped or not (`transformers/trainer.py:1863`; `torch/nn/utils/clip_grad.py`): one of each, over partial sums of those of
+/// one type.
+fn norms(tape: &mut Tape<'_>, shape: &Shape, parameters: &[Parameter]) {
+    let mut groups: Vec<(Dtype, Vec<&Parameter>)> = Vec::new();
+    for parameter in parameters {
+        match groups.iter_mut().find(|group| group.0 == parameter.dtype) {
+            Some(group) => group.1.push(parameter),
+            None => groups.push((parameter.dtype, vec![parameter])),
+        }
+    }
+    let mut norms = Vec::new();
+    for (_, group) in &groups {
+        let mut made = Vec::new();
+        each(tape, group.iter().copied(), |tape, _| made.push(tape.new_as(OPTIMIZER_WORK, 1, Dtype::F32)));
+        norms.push(made);
+        let largest = group.iter().map(|parameter| parameter.elements).max().unwrap_or(0);
+        let count = shape.in_full(&group.iter().map(|parameter| parameter.trained.block).collect::<Vec<_>>());
+        drop(tape.new_as(OPTIMIZER_WORK, count * largest.div_ceil(NORM_CHUNK), Dtype::F32));
+    }
+    for ((_, group), made) in groups.iter().zip(norms) {
+        release(tape, group.iter().copied(), made);
+    }
+}
+
+/// What is stepped: a parameter, or this rank's part of some.
+pub(super) struct Parameter {
     trained: Trained,
     elements: u64,
     dtype: Dtype,
 }
 
 impl Parameter {
-    fn new(tape: &Tape<'_>, trained: &Trained) -> Self {
+    pub(super) fn new(tape: &Tape<'_>, trained: &Trained) -> Self {
         let (elements, dtype) = trained.stepped.unwrap_or_else(|| tape.leaf_type(trained.leaf));
         Self { trained: *trained, elements, dtype }
     }
 }
 
 /// Runs `f` for each parameter, in its block.
-fn each<'a>(tape: &mut Tape<'a>, parameters: &[Parameter], mut f: impl FnMut(&mut Tape<'a>, &Parameter)) {
+fn each<'a, 'p>(
+    tape: &mut Tape<'a>,
+    parameters: impl IntoIterator<Item = &'p Parameter>,
+    mut f: impl FnMut(&mut Tape<'a>, &Parameter),
+) {
     for parameter in parameters {
         tape.at(parameter.trained.block);
         f(tape, parameter);
@@ -115,7 +151,7 @@ fn each<'a>(tape: &mut Tape<'a>, parameters: &[Parameter], mut f: impl FnMut(&mu
 }
 
 /// Frees one tensor of each parameter.
-fn release(tape: &mut Tape<'_>, parameters: &[Parameter], tensors: Vec<Tensor>) {
+fn release<'p>(tape: &mut Tape<'_>, parameters: impl IntoIterator<Item = &'p Parameter>, tensors: Vec<Tensor>) {
     let mut tensors = tensors.into_iter();
     each(tape, parameters, |_, _| drop(tensors.next()));
 }
@@ -140,6 +176,7 @@ fn eight_bit_states(tape: &mut Tape<'_>, parameter: &Parameter, paged: bool, mom
 fn adafactor_states(tape: &mut Tape<'_>, parameter: &Parameter) -> Vec<Tensor> {
     let (rows, columns) = parameter.trained.shape;
     let mut states = if rows > 1 {
+        let columns = columns * parameter.trained.matrices;
         vec![tape.new_as(STATES, rows, Dtype::F32), tape.new_as(STATES, columns, Dtype::F32)]
     } else {
         vec![tape.new_as(STATES, parameter.elements, Dtype::F32)]
@@ -170,7 +207,8 @@ impl Adafactor {
         drop(squares);
         let (rows, columns) = parameter.trained.shape;
         if rows > 1 {
-            drop(tape.labelled(OPTIMIZER_WORK, |tape| tape.reduction_staging(columns, rows)));
+            let matrices = parameter.trained.matrices;
+            drop(tape.labelled(OPTIMIZER_WORK, |tape| tape.reduction_staging(columns * matrices, rows / matrices)));
         }
         self.update = Some(new(tape));
         drop(new(tape));

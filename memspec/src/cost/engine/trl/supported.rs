@@ -1,13 +1,16 @@
 //! What the engine `trl` costs, and what it refuses with the setting that asks for it.
 
+use super::parallel;
 use crate::cost::CostError;
 use crate::device::DeviceKind;
-use crate::model::{Family, Norm, VisionKind};
-use crate::plan::{AdapterKind, EngineName, LossKind, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Storage};
-use crate::setup::Setup;
+use crate::model::{Architecture, Family, PublishedQuantization, VisionKind};
+use crate::plan::{AdapterKind, EngineName, LossKind, Padding, ParallelKind, Precision, QuantizeKind, Script};
+use crate::setup::{Adapter, Setup};
 
 /// Elements, of a model or of what flows through it, that are still costed: 2^48.
 const MOST_ELEMENTS: f64 = (1u64 << 48) as f64;
+/// Modules that are costed where they are trained whole.
+const WHOLE: [&str; 2] = ["embed_tokens", "lm_head"];
 /// Tokens of a micro batch that are still costed.
 const MOST_TOKENS: f64 = (1u64 << 24) as f64;
 
@@ -21,13 +24,18 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
             format!("the engine `{}` is costed on graphics cards, not on the processor", setup.engine),
         );
     }
-    let (samples, tokens) = setup.largest_batch();
+    let (mut samples, mut tokens) = setup.largest_batch();
+    if setup.data.packing {
+        // In one row.
+        (samples, tokens) = (1, samples.saturating_mul(tokens));
+    }
     let width = (model.intermediate + model.hidden + model.query_width()) as f64 * model.layers as f64;
     // Scores, and masks of all pairs, grow with the square of the context.
     let pairs = samples as f64 * tokens as f64 * tokens as f64 * model.heads as f64;
     let all = samples as f64 * tokens as f64;
     if all > MOST_TOKENS || all * width > MOST_ELEMENTS || pairs > MOST_ELEMENTS {
-        let setting = if tokens > samples { "data.context" } else { "train.micro_batch" };
+        let setting =
+            if setup.data.context > u64::from(setup.train.micro_batch) { "data.context" } else { "train.micro_batch" };
         return refuse(setting, format!("{samples} samples of {tokens} tokens are more than any machine holds"));
     }
     if model.parameters() as f64 > MOST_ELEMENTS {
@@ -36,23 +44,12 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if tokens < 2 {
         return refuse("data.context", "a sample needs two tokens to predict one".to_owned());
     }
-    let known = matches!(
-        model.family,
-        Family::Llama
-            | Family::Mistral
-            | Family::Qwen2
-            | Family::Qwen3
-            | Family::Phi3
-            | Family::Mixtral
-            | Family::Qwen3Moe
-            | Family::GptOss
-            | Family::Qwen2Vl
-    );
+    // Gemma 3 with a tower makes its masks otherwise, images or not (`modeling_gemma3.py`, `create_causal_mask_mapping`).
     let plain = model.linear_attention.is_none()
         && !model.gated_attention
-        && model.experts.as_ref().is_none_or(|experts| experts.shared_intermediate == 0 && experts.first_dense == 0)
-        && model.vision.as_ref().is_none_or(|vision| vision.kind == VisionKind::Qwen2Vl);
-    if !known || !plain || model.norm != Norm::Rms || model.parallel_residual || !model.gated_mlp {
+        && (model.vision.is_none() || has_llama_block(model.family))
+        && model.vision.as_ref().is_none_or(|vision| vision.kind == VisionKind::Qwen2Vl || setup.data.images == 0);
+    if !is_known(model) || !plain {
         return refuse(
             "model",
             format!(
@@ -61,15 +58,27 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
             ),
         );
     }
-    let special = model.experts.is_some() || model.vision.is_some();
-    if special && setup.adapter.is_none() {
-        return refuse("adapter", "training all weights of experts or a vision tower is not costed yet".to_owned());
+    if setup.train.liger && !has_llama_block(model.family) {
+        return refuse("train.liger", format!("Liger's kernels for `{}` are not costed yet", model.model_type));
     }
-    if model.experts.is_some() && setup.quantize.is_some() {
-        return refuse("quantize", "a quantized mixture of experts is not costed yet".to_owned());
+    if setup.world() > 1 && !has_llama_block(model.family) {
+        return refuse("parallel", format!("`{}` on several cards is not costed yet", model.model_type));
     }
-    if special && setup.world() > 1 {
-        return refuse("parallel", "experts and vision towers on several cards are not costed yet".to_owned());
+    let old = setup.device.compute_capability.is_some_and(|(major, _)| major < 8);
+    if model.head_dim > 128 && !has_llama_block(model.family) && (old || setup.train.precision == Precision::F32) {
+        let setting = if old { "device" } else { "train.precision" };
+        return refuse(setting, "attention with heads wider than 128 is costed in 16 bits, from Ampere on".to_owned());
+    }
+    if setup.adapter.as_ref().is_some_and(|adapter| adapter.vision)
+        && model.vision.as_ref().is_some_and(|vision| vision.kind != VisionKind::Qwen2Vl)
+    {
+        return refuse("adapter.vision", "adapters of a vision tower are costed for Qwen2-VL alone".to_owned());
+    }
+    if model.vision.is_some() && setup.adapter.is_none() {
+        return refuse("adapter", "training all weights of a vision tower is not costed yet".to_owned());
+    }
+    if model.experts.is_some() {
+        experts(setup)?;
     }
     if let (Some(vision), Some(size)) = (&model.vision, setup.data.image_size)
         && let Err(problem) = vision.patches(u64::from(size.width), u64::from(size.height))
@@ -90,58 +99,170 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
             return refuse("quantize.block", format!("blocks of 64 are costed, not of {}", quantize.block));
         }
     }
+    if setup.train.script == Script::Loop && setup.train.loss == LossKind::Chunked {
+        return refuse("train.loss", "the chunked loss is SFTTrainer's; a loop of one's own has `whole`".to_owned());
+    }
+    if setup.train.loss == LossKind::Liger && !has_llama_block(model.family) {
+        return refuse("train.loss", format!("Liger's loss for `{}` is not costed yet", model.model_type));
+    }
+    if setup.train.loss == LossKind::Liger && setup.world() > 1 {
+        return refuse("train.loss", "Liger's loss on several cards is not costed yet".to_owned());
+    }
+    if setup.data.packing && model.vision.is_some() {
+        // `trl/trainer/sft_trainer.py:760`
+        return refuse("data.packing", "TRL does not pack samples with images".to_owned());
+    }
     if let Some(adapter) = &setup.adapter {
-        if adapter.kind != AdapterKind::Lora {
-            return refuse("adapter", format!("lora adapters are costed, not {}", adapter.kind));
-        }
-        if adapter.dropout > 0.0 {
-            return refuse("adapter.dropout", "dropout of an adapter's input is not costed yet: 0%".to_owned());
-        }
-        if !adapter.train_whole.is_empty() {
-            return refuse("adapter.train_whole", "whole modules beside an adapter are not costed yet".to_owned());
-        }
+        adapted(setup, adapter)?;
     }
     if setup.data.padding == Padding::None && setup.engine == EngineName::Trl {
-        return refuse("data.padding", "TRL's batches without padding are not costed yet: `padding = longest`".to_owned());
+        return refuse(
+            "data.padding",
+            "TRL's batches without padding are not costed yet: `padding = longest`".to_owned(),
+        );
     }
-    if !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked) {
-        return refuse("train.loss", format!("TRL's own chunked loss is costed, not {}", setup.train.loss));
-    }
-    several(setup)
+    between_and_after(setup)?;
+    parallel::supported::check(setup)
 }
 
-/// Several devices: what their wrappers cannot do.
-fn several(setup: &Setup) -> Result<(), CostError> {
-    let refuse = |setting: &'static str, what: &str| Err(CostError::Unsupported { setting, what: what.to_owned() });
-    let Some(parallel) = setup.parallel.filter(|parallel| parallel.world() > 1) else { return Ok(()) };
-    match parallel.kind {
-        ParallelKind::Ddp => Ok(()),
-        ParallelKind::Fsdp2 => match setup.quantize.as_ref() {
-            Some(quantize) if quantize.kind == QuantizeKind::Int8 => {
-                refuse("quantize", "FSDP2 cannot shard int8 weights: use nf4, or `parallel ddp`")
-            }
-            Some(quantize) if quantize.storage == Storage::F32 => {
-                refuse("quantize.storage", "FSDP2's mixed precision would cast weights packed in f32: use bf16")
-            }
-            _ if parallel.offload && setup.adapter.is_some() && !setup.model.tied_embeddings => {
-                // `trl/trainer/utils.py:1626` takes the hidden states to where the head's shard is.
-                refuse("parallel.offload", "TRL's chunked loss fails on a head that FSDP2 keeps in host memory")
-            }
-            _ => Ok(()),
-        },
-        ParallelKind::Zero1 | ParallelKind::Zero2 if !matches!(setup.train.precision, Precision::Bf16) => {
-            refuse("train.precision", "ZeRO is costed with bf16 alone")
+/// Evaluation between steps, and merging after them.
+fn between_and_after(setup: &Setup) -> Result<(), CostError> {
+    let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
+    if setup.eval.is_some() {
+        if setup.train.script != Script::Sft || !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked) {
+            return refuse("data.eval_path", "evaluation is costed with SFTTrainer's chunked loss alone".to_owned());
         }
-        ParallelKind::Zero1 | ParallelKind::Zero2 if !matches!(setup.train.optimizer, OptimizerKind::Adamw) => {
-            refuse("train.optimizer", "ZeRO is costed with its own AdamW alone: `optimizer = adamw`")
+        let kind = setup.parallel.filter(|parallel| parallel.world() > 1).map(|parallel| parallel.kind);
+        if let Some(kind) = kind.filter(|kind| !matches!(kind, ParallelKind::Ddp | ParallelKind::Fsdp2)) {
+            return refuse("data.eval_path", format!("evaluation under {kind} is not costed yet"));
         }
-        ParallelKind::Zero1 | ParallelKind::Zero2 if parallel.offload => {
-            refuse("parallel.offload", "ZeRO's offload is not costed yet")
-        }
-        ParallelKind::Zero1 | ParallelKind::Zero2 => Ok(()),
-        ParallelKind::Zero3 | ParallelKind::Tensor => refuse(
-            "parallel",
-            "ZeRO 3 and tensor parallelism are not costed yet: `parallel fsdp2` shards as ZeRO 3 does",
-        ),
     }
+    let Some(adapter) = setup.adapter.as_ref().filter(|_| setup.save.merge) else { return Ok(()) };
+    if setup.model.experts.is_some() {
+        return refuse("save.merge", "merging into a mixture of experts is not costed yet".to_owned());
+    }
+    if adapter.kind == AdapterKind::Dora || !adapter.train_whole.is_empty() {
+        return refuse("save.merge", "merging dora and modules trained whole is not costed yet".to_owned());
+    }
+    if setup.world() > 1 {
+        return refuse("save.merge", "merging is costed on one card: merge in a process of its own".to_owned());
+    }
+    Ok(())
+}
+
+/// Families whose block is Llama's but for numbers, with experts or a tower where they have them.
+fn has_llama_block(family: Family) -> bool {
+    matches!(
+        family,
+        Family::Llama
+            | Family::Mistral
+            | Family::Qwen2
+            | Family::Qwen3
+            | Family::Phi3
+            | Family::Mixtral
+            | Family::Qwen2Moe
+            | Family::Qwen3Moe
+            | Family::GptOss
+            | Family::Qwen2Vl
+    )
+}
+
+/// Families whose block `form.rs` describes.
+fn is_known(model: &Architecture) -> bool {
+    has_llama_block(model.family)
+        || matches!(
+            model.family,
+            Family::Gemma
+                | Family::Gemma2
+                | Family::Gemma3
+                | Family::Phi
+                | Family::Starcoder2
+                | Family::GptNeoX
+                | Family::StableLm
+                | Family::Cohere2
+                | Family::Olmo3
+                | Family::Glm4
+                | Family::Nemotron
+                | Family::Arcee
+                | Family::Apertus
+                | Family::Hunyuan
+                | Family::Ernie45
+                | Family::SmolLm3
+        )
+}
+
+/// What transformers, bitsandbytes and PEFT cannot do with a mixture of experts.
+fn experts(setup: &Setup) -> Result<(), CostError> {
+    let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
+    let packed = matches!(setup.model.published_quantization, Some(PublishedQuantization::Mxfp4Experts));
+    if let Some(quantize) = &setup.quantize {
+        if quantize.kind == QuantizeKind::Mxfp4 {
+            // `transformers/quantizers/quantizer_mxfp4.py:287`, `is_trainable`; `transformers/trainer_utils.py:135`.
+            let what = "transformers cannot train experts packed in MXFP4: without `quantize`, a checkpoint that is published so \
+                        is unpacked to bf16 on load (`Mxfp4Config(dequantize=True)`)";
+            return refuse("quantize", what.to_owned());
+        }
+        if packed {
+            // `transformers/quantizers/auto.py:259`, `merge_quantization_configs`.
+            let what = format!(
+                "transformers quantizes no checkpoint that is published in MXFP4: take a copy of `{}` in 16 bits, or leave `quantize` out",
+                setup.model.name
+            );
+            return refuse("quantize", what);
+        }
+    }
+    let targets = setup.adapter.iter().flat_map(|adapter| &adapter.targets);
+    if setup.world() > 1 && targets.clone().any(|target| of_expert(setup, target)) {
+        return refuse("adapter.targets", "adapters of experts on several cards are not costed yet".to_owned());
+    }
+    if let Some([_, gate, up, _]) = setup.model.expert_names()
+        && targets.clone().any(|target| target == gate) != targets.clone().any(|target| target == up)
+    {
+        // `peft/utils/transformers_weight_conversion.py:465`.
+        return refuse("adapter.targets", format!("PEFT adapts {gate} and {up} of experts together or not at all"));
+    }
+    Ok(())
+}
+
+/// Whether an adapter's target is a router or a matrix of experts.
+fn of_expert(setup: &Setup, target: &str) -> bool {
+    target.starts_with("experts.") || setup.model.expert_names().is_some_and(|names| names.contains(&target))
+}
+
+/// What an adapter cannot be.
+fn adapted(setup: &Setup, adapter: &Adapter) -> Result<(), CostError> {
+    let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
+    let sharded = setup.parallel.filter(|parallel| parallel.world() > 1 && parallel.kind != ParallelKind::Ddp);
+    if adapter.targets.iter().any(|target| target == "lm_head") {
+        // `sft_trainer.py:1058`
+        return refuse(
+            "adapter.targets",
+            "TRL refuses an adapter on `lm_head`: train it whole with `train_whole = [lm_head]`".to_owned(),
+        );
+    }
+    if adapter.kind == AdapterKind::Dora
+        && let Some(parallel) = sharded
+    {
+        return refuse("adapter", format!("dora under {} is not costed yet", parallel.kind));
+    }
+    if let Some(module) = adapter.train_whole.iter().find(|module| !WHOLE.iter().any(|whole| ends(module, whole))) {
+        return refuse("adapter.train_whole", format!("`embed_tokens` and `lm_head` are costed, not `{module}`"));
+    }
+    if !adapter.train_whole.is_empty() {
+        if setup.world() > 1 {
+            return refuse("adapter.train_whole", "whole modules on several cards are not costed yet".to_owned());
+        }
+        if setup.train.precision == Precision::Fp16 && setup.quantize.is_none() {
+            return refuse(
+                "adapter.train_whole",
+                "modules trained whole are float16, whose gradients PyTorch's scaler refuses: `precision = bf16`"
+                    .to_owned(),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn ends(module: &str, leaf: &str) -> bool {
+    module.rsplit('.').next() == Some(leaf)
 }

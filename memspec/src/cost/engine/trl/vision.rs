@@ -5,9 +5,9 @@
 
 use super::super::super::torch::{AttentionShape, Saves, Tape, Tensor};
 use super::super::super::{Block, Stack};
-use super::attention::{self, Positions};
+use super::parallel::Wrapper;
 use super::weights::{Linear, Parameter};
-use super::{ACTIVATION_GRADIENTS, INPUTS, Shape, linear};
+use super::{ACTIVATION_GRADIENTS, INPUTS, Shape, linear, rotation};
 use crate::model::{Dtype, Vision};
 
 /// A block of the tower.
@@ -16,7 +16,7 @@ pub(crate) struct TowerBlock {
     pub(crate) block: Block,
     /// Query, key and value in one; projection; the MLP's two.
     pub(crate) linears: Vec<Linear>,
-    pub(crate) _norms: Vec<Parameter>,
+    pub(crate) norms: Vec<Parameter>,
 }
 
 /// The tower and the merger behind it.
@@ -24,7 +24,34 @@ pub(crate) struct TowerBlock {
 pub(crate) struct Tower {
     pub(crate) blocks: Vec<TowerBlock>,
     pub(crate) merger: Vec<Linear>,
-    pub(crate) _rest: Vec<Parameter>,
+    /// Patch embedding and the last norm.
+    pub(crate) rest: Vec<Parameter>,
+}
+
+impl Tower {
+    /// Every parameter that is not packed.
+    pub(super) fn for_each_parameter(&mut self, f: &mut impl FnMut(&mut Parameter)) {
+        for block in &mut self.blocks {
+            block.norms.iter_mut().for_each(&mut *f);
+            block.linears.iter_mut().for_each(|linear| linear.for_each_parameter(f));
+        }
+        self.merger.iter_mut().for_each(|linear| linear.for_each_parameter(f));
+        self.rest.iter_mut().for_each(f);
+    }
+
+    /// Every tensor of the state dict of a tower of `layers` blocks.
+    pub(super) fn for_each_tensor(&self, layers: u64, f: &mut impl FnMut(&Tensor)) {
+        let middle = self.blocks.len() / 2;
+        for (index, block) in self.blocks.iter().enumerate() {
+            let missing = layers.saturating_sub(self.blocks.len() as u64);
+            for _ in 0..if index == middle { 1 + missing } else { 1 } {
+                block.norms.iter().for_each(|norm| f(&norm.tensor));
+                block.linears.iter().for_each(|linear| linear.for_each_tensor(f));
+            }
+        }
+        self.merger.iter().for_each(|linear| linear.for_each_tensor(f));
+        self.rest.iter().for_each(|rest| f(&rest.tensor));
+    }
 }
 
 impl TowerBlock {
@@ -37,7 +64,7 @@ impl TowerBlock {
 pub(super) fn see<'a>(
     tape: &mut Tape<'a>,
     shape: &'a Shape,
-    tower: &'a Tower,
+    (tower, wrapper): (&'a Tower, &'a Wrapper),
     vision: &'a Vision,
     embeddings: &Tensor,
 ) -> Tensor {
@@ -48,16 +75,18 @@ pub(super) fn see<'a>(
     }
     let width = vision.hidden / vision.heads.max(1);
     let mut table = || tape.new_tensor(patches * width, Dtype::F32);
-    let positions = Positions { cos: table(), sin: table(), mask: None, _sliding: None };
-    for decoder in &tower.blocks {
+    let tables = [table(), table()];
+    for (index, decoder) in tower.blocks.iter().enumerate() {
         tape.at(Some(decoder.block));
+        x = wrapper.before_tower_block(tape, index, x);
         x = if shape.checkpointing {
-            let (input, positions) = (x.clone(), positions.clone());
+            let (input, tables) = (x.clone(), tables.clone());
             input.storage.relabel(INPUTS);
-            tape.checkpoint(Box::new(move |tape| block(tape, shape, vision, decoder, &input, &positions)))
+            tape.checkpoint(Box::new(move |tape| block(tape, shape, vision, decoder, &input, &tables)))
         } else {
-            block(tape, shape, vision, decoder, &x, &positions)
+            block(tape, shape, vision, decoder, &x, &tables)
         };
+        x = wrapper.after_tower_block(tape, index, x);
     }
     tape.at(None);
     // The tower's output object keeps its last state.
@@ -89,12 +118,12 @@ fn block(
     vision: &Vision,
     tower: &TowerBlock,
     x: &Tensor,
-    positions: &Positions,
+    tables: &[Tensor; 2],
 ) -> Tensor {
     let [qkv, projection, up, down] = tower.linears.as_slice() else { return x.clone() };
     let rows = shape.patches;
     let normed = layer_norm(tape, x, rows);
-    let attended = attend(tape, shape, vision, [qkv, projection], &normed, positions);
+    let attended = attend(tape, shape, vision, [qkv, projection], &normed, tables);
     drop(normed);
     let x = tape.add(x, &attended);
     drop(attended);
@@ -117,7 +146,7 @@ fn attend(
     vision: &Vision,
     [qkv, projection]: [&Linear; 2],
     x: &Tensor,
-    positions: &Positions,
+    tables: &[Tensor; 2],
 ) -> Tensor {
     let rows = shape.patches;
     let all = linear::forward(tape, qkv, x, rows);
@@ -127,10 +156,18 @@ fn attend(
     for part in parts.iter_mut().take(2) {
         // `apply_rotary_pos_emb_vision` computes in float32.
         let wide = tape.cast(part, Dtype::F32);
-        let rotated = attention::rotate(tape, &wide, positions, false);
+        let rotated = rotation::turn(tape, &wide, tables);
         *part = tape.cast(&rotated, dtype);
     }
-    let attention = AttentionShape { batch: 1, tokens: rows, heads: vision.heads, kv_heads: vision.heads };
+    let attention = AttentionShape {
+        batch: 1,
+        tokens: rows,
+        heads: vision.heads,
+        kv_heads: vision.heads,
+        head_dim: vision.hidden / vision.heads.max(1),
+        softcap: false,
+        kernel: shape.attention.kernel,
+    };
     let [q, k, v] = [&parts[0], &parts[1], &parts[2]];
     // Image by image, then joined.
     let out = tape.fused_attention([q, k, v], attention, None);

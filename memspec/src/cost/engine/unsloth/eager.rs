@@ -13,23 +13,21 @@ use super::super::trl::{ACTIVATION_GRADIENTS, ACTIVATIONS, INPUTS, batch, optimi
 use super::checkpoint::Staging;
 use super::fused::{self, Scratch};
 use super::sizes::Layers;
-use super::{Sizes, loss, pieces, rope, segments};
+use super::{Sizes, loss, merge, pieces, rope, segments};
 use crate::model::Dtype;
 
-/// Two optimizer steps.
+/// Two optimizer steps, evaluation between them, a checkpoint and merging.
 pub(super) fn steps<'a>(tape: &mut Tape<'a>, sizes: &'a Sizes, model: &'a Model, scratch: &'a Scratch) -> Trace {
+    let mut run = Run { sizes, model, scratch, staging: Staging::default(), tables: Vec::new() };
     let mut states = optimizer::States::default();
-    let mut staging = Staging::default();
     let mut batch = Vec::new();
-    let mut tables = Vec::new();
     for step in 0..2 {
         for micro in 0..sizes.shape.accumulate {
             tape.enter(PhaseName::Forward);
             batch = batch::make(tape, &sizes.shape, batch);
             tape.part = ACTIVATIONS;
             tape.autocast = sizes.shape.autocast;
-            let tries = step == 0 && micro == 0;
-            let hidden = forward(tape, sizes, model, scratch, step, tries, &mut staging, &mut tables);
+            let hidden = run.forward(tape, step, step == 0 && micro == 0);
             let loss = loss::node(tape, sizes, model, hidden);
             tape.end_autocast();
             if step == 0 {
@@ -40,56 +38,86 @@ pub(super) fn steps<'a>(tape: &mut Tape<'a>, sizes: &'a Sizes, model: &'a Model,
             tape.backward(loss);
             if sizes.layers == Layers::Pieces {
                 // Cosines and sines of this pass, which its checkpoints held.
-                tables.clear();
+                run.tables.clear();
             }
         }
         tape.enter(PhaseName::Optimizer);
         optimizer::step(tape, &sizes.shape, model, &Wrapper::None, &mut states);
+        if let Some(evaluation) = sizes.evaluation.as_ref().filter(|_| step == 0) {
+            tape.enter(PhaseName::Evaluate);
+            let before = batch::make(tape, &evaluation.shape, Vec::new());
+            let batch = batch::make(tape, &evaluation.shape, before);
+            run.evaluate(tape, evaluation);
+            drop(batch);
+        }
     }
-    tape.recording()
+    merge::after(tape, sizes, model, batch)
 }
 
-/// Embedding, layers and the last norm.
-fn forward<'a>(
-    tape: &mut Tape<'a>,
+/// The model, and what lives from one pass to the next.
+struct Run<'a> {
     sizes: &'a Sizes,
     model: &'a Model,
     scratch: &'a Scratch,
-    step: u32,
-    tries: bool,
-    staging: &mut Staging,
-    tables: &mut Vec<Tensor>,
-) -> Tensor {
-    let mut hidden = tape.new_tensor(sizes.hidden, sizes.dtype);
-    // A gradient is asked for with and without checkpoints (`enable_input_require_grads`).
-    tape.leaf(&mut hidden, ACTIVATION_GRADIENTS, true);
-    if sizes.layers == Layers::Pieces {
-        *tables = pieces::positions(tape, sizes);
-    } else if tables.is_empty() {
-        *tables = rope::tables(tape, sizes);
+    staging: Staging,
+    tables: Vec<Tensor>,
+}
+
+impl<'a> Run<'a> {
+    /// Embedding, layers and the last norm. `tries`: layers are run once before.
+    fn forward(&mut self, tape: &mut Tape<'a>, step: u32, tries: bool) -> Tensor {
+        let (sizes, model, scratch) = (self.sizes, self.model, self.scratch);
+        let mut hidden = tape.new_tensor(sizes.hidden, sizes.dtype);
+        // A gradient is asked for with and without checkpoints (`enable_input_require_grads`).
+        tape.leaf(&mut hidden, ACTIVATION_GRADIENTS, true);
+        if sizes.layers == Layers::Pieces {
+            self.tables = pieces::positions(tape, sizes);
+        } else if self.tables.is_empty() {
+            self.tables = rope::tables(tape, sizes);
+        }
+        for (index, block) in model.blocks.iter().enumerate() {
+            tape.at(Some(block.block));
+            let run = move |tape: &mut Tape<'a>, x: &Tensor| match sizes.layers {
+                Layers::Pieces => pieces::layer(tape, sizes, block, x),
+                _ => layer(tape, sizes, block, scratch, x),
+            };
+            hidden = if sizes.shape.checkpointing {
+                let sent = self.staging.send(tape, sizes, step, index + 1 == model.blocks.len());
+                hidden.storage.relabel(INPUTS);
+                if sizes.layers == Layers::Pieces && tries {
+                    // The first call without gradients tries the layer with gradients before (`_block_compile.py:1031`).
+                    tape.trial(&hidden, &run);
+                }
+                tape.reentrant(&hidden, !sent, Rc::new(run))
+            } else {
+                run(tape, &hidden)
+            };
+        }
+        tape.at(None);
+        match sizes.layers {
+            Layers::Pieces => pieces::norm(tape, &hidden, sizes.shape.rows),
+            _ => norm(tape, &hidden, sizes.shape.rows),
+        }
     }
-    for (index, block) in model.blocks.iter().enumerate() {
-        tape.at(Some(block.block));
-        let run = move |tape: &mut Tape<'a>, x: &Tensor| match sizes.layers {
-            Layers::Pieces => pieces::layer(tape, sizes, block, x),
-            _ => layer(tape, sizes, block, scratch, x),
-        };
-        hidden = if sizes.shape.checkpointing {
-            let sent = staging.send(tape, sizes, step, index + 1 == model.blocks.len());
-            hidden.storage.relabel(INPUTS);
-            if sizes.layers == Layers::Pieces && tries {
-                // The first call without gradients tries the layer with gradients before (`_block_compile.py:1031`).
-                tape.trial(&hidden, &run);
-            }
-            tape.reentrant(&hidden, !sent, Rc::new(run))
-        } else {
-            run(tape, &hidden)
-        };
-    }
-    tape.at(None);
-    match sizes.layers {
-        Layers::Pieces => pieces::norm(tape, &hidden, sizes.shape.rows),
-        _ => norm(tape, &hidden, sizes.shape.rows),
+
+    /// One batch of the evaluation, without gradients. `sizes`: its own.
+    fn evaluate(&self, tape: &mut Tape<'a>, sizes: &'a Sizes) {
+        tape.autocast = sizes.shape.autocast;
+        tape.grad_enabled = false;
+        let mut hidden = tape.new_tensor(sizes.hidden, sizes.dtype);
+        // A local of the model's forward.
+        let embedded = hidden.clone();
+        for block in &self.model.blocks {
+            tape.at(Some(block.block));
+            hidden = layer(tape, sizes, block, self.scratch, &hidden);
+        }
+        tape.at(None);
+        let normed = norm(tape, &hidden, sizes.shape.rows);
+        drop((hidden, embedded));
+        loss::value(tape, sizes);
+        drop(normed);
+        tape.grad_enabled = true;
+        tape.end_autocast();
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) fn projections<'a>(
             drop(dense(tape, projection, sizes.dtype));
         }
         drop(low);
-        gradients.finish(tape, Tensor::over(&saved[0], sizes.hidden, sizes.dtype))
+        gradients.finish(tape, Tensor::of(&saved[0], sizes.hidden, sizes.dtype))
     });
     let mut made = made.into_iter();
     [0; 3].map(|_| made.next().unwrap_or_else(|| x.clone()))
@@ -121,7 +121,7 @@ pub(super) fn mlp<'a>(
             drop(dense(tape, projection, sizes.dtype));
         }
         drop(inner);
-        gradients.finish(tape, Tensor::over(&saved[0], sizes.hidden, sizes.dtype))
+        gradients.finish(tape, Tensor::of(&saved[0], sizes.hidden, sizes.dtype))
     })
 }
 

@@ -17,34 +17,46 @@ const FEWEST_LOGITS: u64 = 512 * 151_936;
 /// Bytes of logits at a time (`:70`, `_CHUNK_GB`), with 2 GiB free.
 const CHUNK_BYTES: u64 = 2 << 30;
 
-/// Gradients that the forward pass made, before they are scaled.
+/// Gradients that the forward pass made, before they are scaled: of the hidden states, and of a trained head.
 #[derive(Debug)]
 pub(super) struct Made {
-    pub(super) hidden: Tensor,
+    pub(super) hidden: Option<Tensor>,
     pub(super) head: Option<Tensor>,
 }
 
 impl Made {
     /// Backward of the loss: both are scaled into new ones.
-    pub(super) fn scaled(self, tape: &mut Tape<'_>) -> Made {
-        Made {
-            hidden: tape.new_as(ACTIVATION_GRADIENTS, self.hidden.elements, self.hidden.dtype),
-            head: self.head.map(|head| tape.new_as(GRADIENTS, head.elements, head.dtype)),
-        }
+    pub(super) fn scaled(self, tape: &mut Tape<'_>, sizes: &Sizes) -> (Tensor, Option<Tensor>) {
+        let hidden =
+            tape.new_as(ACTIVATION_GRADIENTS, sizes.hidden, self.hidden.map_or(sizes.dtype, |made| made.dtype));
+        (hidden, self.head.map(|head| tape.new_as(GRADIENTS, head.elements, head.dtype)))
+    }
+}
+
+/// Forward from the last norm's output, with the gradients of a training step.
+pub(super) fn gradients(tape: &mut Tape<'_>, sizes: &Sizes, model: &Model) -> Made {
+    let head = &model.head.as_ref().unwrap_or(&model.embedding).tensor;
+    match sizes.layers {
+        Layers::Pieces | Layers::Stock => Made { hidden: stock_loss::forward(tape, sizes, true), head: None },
+        _ => forward(tape, sizes, head.requires_grad().then_some(head), true),
+    }
+}
+
+/// The same in evaluation: the loss alone.
+pub(super) fn value(tape: &mut Tape<'_>, sizes: &Sizes) {
+    match sizes.layers {
+        Layers::Pieces | Layers::Stock => drop(stock_loss::forward(tape, sizes, false)),
+        _ => drop(forward(tape, sizes, None, false)),
     }
 }
 
 /// The loss as an operation on the last norm's output: backward scales the gradients into new ones.
 pub(super) fn node<'a>(tape: &mut Tape<'a>, sizes: &Sizes, model: &Model, hidden: Tensor) -> Tensor {
     let head = &model.head.as_ref().unwrap_or(&model.embedding).tensor;
-    let made = match sizes.layers {
-        Layers::Pieces => stock_loss::forward(tape, sizes),
-        _ => forward(tape, sizes, head.requires_grad().then_some(head)),
-    };
+    let made = gradients(tape, sizes, model);
     let root = tape.new_as(LOGITS, 1, Dtype::F32);
-    let mut saved = vec![&made.hidden];
-    saved.extend(&made.head);
-    let kept = [Some(&made.hidden), made.head.as_ref()].map(|kept| kept.map(|kept| (kept.elements, kept.dtype)));
+    let saved: Vec<&Tensor> = made.hidden.iter().chain(&made.head).collect();
+    let kept = [&made.hidden, &made.head].map(|kept| kept.as_ref().map(|kept| (kept.elements, kept.dtype)));
     tape.custom(root, &[&hidden, head], &saved, move |tape, _, _| {
         let [hidden, head] = kept;
         let hidden = hidden.map(|(elements, dtype)| tape.new_tensor(elements, dtype));
@@ -52,8 +64,8 @@ pub(super) fn node<'a>(tape: &mut Tape<'a>, sizes: &Sizes, model: &Model, hidden
     })
 }
 
-/// Forward from the last norm's output; `head`: the head's weight, where it is trained.
-pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes, head: Option<&Tensor>) -> Made {
+/// `head`: the head's weight, where it is trained; `asked`: gradients are wanted.
+fn forward(tape: &mut Tape<'_>, sizes: &Sizes, head: Option<&Tensor>, asked: bool) -> Made {
     let shape = &sizes.shape;
     let (hidden, vocabulary) = (shape.model.hidden, shape.model.vocab);
     // Every sample's last token has nothing to predict.
@@ -62,7 +74,7 @@ pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes, head: Option<&Tensor>)
     let targets = new(shape.rows, Dtype::I64);
     let kept = new(scored, Dtype::I64);
     let last = sizes.last_dtype();
-    let gradient = new(sizes.hidden, last);
+    let gradient = asked.then(|| new(sizes.hidden, last));
     let head_gradient = head.map(|head| new(head.elements, head.dtype));
     let cast = head.filter(|head| head.dtype != sizes.dtype).map(|head| new(head.elements, sizes.dtype));
     let losses = new(scored, Dtype::F32);
@@ -71,8 +83,8 @@ pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes, head: Option<&Tensor>)
     if tiled {
         let log_sums = new(scored, Dtype::F32);
         let tile = new(rows * TILE_WORDS, Dtype::F32);
-        let sums = new(rows * hidden, Dtype::F32);
-        let maxima = new(rows, Dtype::F32);
+        let sums = asked.then(|| new(rows * hidden, Dtype::F32));
+        let maxima = asked.then(|| new(rows, Dtype::F32));
         let mut gathered: Option<Tensor> = None;
         let mut partial: Option<Tensor> = None;
         for first in (0..scored).step_by(rows as usize) {
@@ -90,9 +102,11 @@ pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes, head: Option<&Tensor>)
             gathered = Some(rows_of(&mut new, count * hidden, last, sizes.dtype)).or(gathered);
             let part = new(8 * vocabulary.div_ceil(TILE_WORDS) * count, Dtype::F32);
             drop(part);
-            products = Some(new(count * hidden, Dtype::F32)).or(products);
-            if last != Dtype::F32 {
-                drop(new(count * hidden, last));
+            if asked {
+                products = Some(new(count * hidden, Dtype::F32)).or(products);
+                if last != Dtype::F32 {
+                    drop(new(count * hidden, last));
+                }
             }
         }
         drop((gathered, logits, products));

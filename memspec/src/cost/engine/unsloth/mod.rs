@@ -9,15 +9,18 @@
 //! - `compile`: what exists only while a region is compiled: the first forward runs every layer with gradients on trial, and timing a kernel takes
 //!   a buffer of the L2 cache's size.
 //! - `checkpoint`: reentrant checkpoints, and inputs that go to the host through two buffers.
+//! - `evaluation`: layers outside training are not compiled.
 //! - `loss`: the head and cross entropy in chunks of rows, with the gradient made in forward.
 
 mod checkpoint;
 mod compile;
 mod eager;
+mod evaluation;
 mod fused;
 mod layer;
 mod layer_backward;
 mod loss;
+mod merge;
 mod pieces;
 mod planned;
 mod rope;
@@ -46,14 +49,21 @@ const BENCHMARK: Part = Part { what: "compiler's timing buffer", setting: "engin
 /// Pools of the compiled layer that runs without gradients.
 const POOLS: Part = Part { what: "one layer's buffers in forward", setting: "train.micro_batch" };
 
-/// The trace of loading, building the trainer and two optimizer steps: the first compiles, and in the second states and workspaces are there.
+/// The trace of loading, building the trainer and two optimizer steps (the first compiles, and in the second states and workspaces are there), with
+/// evaluation between them where the plan has it, and then saving and merging.
 ///
 /// # Errors
 /// What this engine does not cost.
 pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
+    let (few, blocks) = few(setup)?;
+    expand(&few, blocks).map_or_else(|| trace_in_full(setup), Ok)
+}
+
+/// The trace of as many blocks as stand for all, and how many they stand for.
+pub(crate) fn few(setup: &Setup) -> Result<(Trace, Blocks), CostError> {
     let sizes = Sizes::new(setup)?;
     let blocks = sizes.shape.blocks();
-    Ok(expand(&program(&sizes, blocks.few()), blocks).unwrap_or_else(|| program(&sizes, blocks)))
+    Ok((program(&sizes, blocks.few()), blocks))
 }
 
 /// The peak, without the allocator.

@@ -9,7 +9,7 @@ use super::super::trl::{
 };
 use super::checkpoint::Staging;
 use super::sizes::Layers;
-use super::{Sizes, layer, layer_backward, loss, planned, rope, stock, stock_loss, whole};
+use super::{Sizes, evaluation, layer, layer_backward, loss, merge, planned, rope, stock, whole};
 use crate::model::Dtype;
 
 /// What a layer's forward left for its backward.
@@ -26,9 +26,10 @@ enum Saved {
     Whole(whole::Saved),
 }
 
-/// Two optimizer steps. The trace ends while everything that a later step would find is alive.
+/// Two optimizer steps, evaluation between them, a checkpoint and merging. The trace ends while everything that a later step would find is alive.
 pub(super) fn steps(tape: &mut Tape<'_>, sizes: &Sizes, model: &Model) -> Trace {
     let mut run = Run { sizes, model, staging: Staging::default(), tables: Vec::new() };
+    let mut scratch = evaluation::Scratch::default();
     let mut states = optimizer::States::default();
     let mut batch = Vec::new();
     for step in 0..2 {
@@ -39,8 +40,17 @@ pub(super) fn steps(tape: &mut Tape<'_>, sizes: &Sizes, model: &Model) -> Trace 
         }
         tape.enter(PhaseName::Optimizer);
         optimizer::step(tape, &sizes.shape, model, &Wrapper::None, &mut states);
+        if let Some(evaluation) = sizes.evaluation.as_ref().filter(|_| step == 0) {
+            tape.enter(PhaseName::Evaluate);
+            let before = batch::make(tape, &evaluation.shape, Vec::new());
+            let batch = batch::make(tape, &evaluation.shape, before);
+            run.evaluate(tape, evaluation, &mut scratch);
+            drop(batch);
+        }
     }
-    tape.recording()
+    let trace = merge::after(tape, sizes, model, batch);
+    drop(scratch);
+    trace
 }
 
 struct Run<'r> {
@@ -56,7 +66,7 @@ impl Run<'_> {
         let dtype = sizes.dtype;
         // The embedding's output is a leaf that the graph refers to until its gradient comes.
         let embedded = tape.new_as(ACTIVATIONS, sizes.hidden, dtype);
-        let positions = self.positions(tape);
+        let positions = self.positions(tape, sizes);
         let mut kept: Vec<Kept> = Vec::new();
         let mut hidden = embedded.clone();
         for (index, block) in blocks.iter().enumerate() {
@@ -86,11 +96,7 @@ impl Run<'_> {
         let normed = tape.new_as(ACTIVATIONS, sizes.hidden, sizes.last_dtype());
         // A trained embedding's output is no leaf: the graph does not hold it.
         let embedded = (sizes.layers != Layers::Whole).then_some(embedded);
-        let head = &self.model.head.as_ref().unwrap_or(&self.model.embedding).tensor;
-        let made = match sizes.layers {
-            Layers::Stock => stock_loss::forward(tape, sizes),
-            _ => loss::forward(tape, sizes, head.requires_grad().then_some(head)),
-        };
+        let made = loss::gradients(tape, sizes, self.model);
         drop(normed);
         if step == 0 {
             // Unsloth's trainer empties the cache after the forward of every 250th step, the first among them
@@ -98,21 +104,19 @@ impl Run<'_> {
             tape.empty_cache();
         }
         tape.enter(PhaseName::Backward);
-        let scaled = made.scaled(tape);
+        let (scaled, head) = made.scaled(tape, sizes);
         // The last norm writes its gradient over the incoming one (`rms_layernorm.py`, `reuse_grad`), transformers' does not.
-        let mut gradient = if sizes.stock() {
-            tape.new_as(ACTIVATION_GRADIENTS, sizes.hidden, dtype)
-        } else {
-            scaled.hidden.clone()
-        };
-        drop((hidden, norms, scaled.hidden));
-        if let Some(leaf) = self.model.norm.tensor.leaf() {
-            give(tape, leaf, self.model.norm.tensor.elements);
+        let mut gradient =
+            if sizes.stock() { tape.new_as(ACTIVATION_GRADIENTS, sizes.hidden, dtype) } else { scaled.clone() };
+        drop((hidden, norms, scaled));
+        let weight = &self.model.norm.weight.tensor;
+        if let Some(leaf) = weight.leaf() {
+            give(tape, leaf, weight.elements);
         }
         gradient = tape.backward_thread(|tape| self.backward(tape, kept, gradient, first));
         tape.at(None);
         if sizes.layers == Layers::Whole {
-            self.embedding(tape, scaled.head);
+            self.embedding(tape, head);
         }
         drop((gradient, embedded, positions));
     }
@@ -143,6 +147,29 @@ impl Run<'_> {
         gradient
     }
 
+    /// One batch of the evaluation. `sizes`: its own.
+    fn evaluate(&mut self, tape: &mut Tape<'_>, sizes: &Sizes, scratch: &mut evaluation::Scratch) {
+        // A local of the model's forward.
+        let embedded = tape.new_as(ACTIVATIONS, sizes.hidden, sizes.dtype);
+        let positions = self.positions(tape, sizes);
+        let mut hidden = embedded.clone();
+        for block in &self.model.blocks {
+            tape.at(Some(block.block));
+            hidden = if sizes.stock() {
+                evaluation::stock_layer(tape, sizes, block)
+            } else {
+                evaluation::layer(tape, sizes, block, scratch)
+            };
+        }
+        tape.at(None);
+        let inverse = tape.new_as(ACTIVATIONS, sizes.shape.rows, Dtype::F32);
+        let normed = tape.new_as(ACTIVATIONS, sizes.hidden, sizes.dtype);
+        drop((hidden, embedded, inverse, positions));
+        loss::value(tape, sizes);
+        drop(normed);
+        scratch.settle(tape);
+    }
+
     /// The compiled layer with gradients.
     fn forward(&self, tape: &mut Tape<'_>, block: &DecoderBlock, part: super::Part, first: bool) -> (Tensor, Saved) {
         match self.sizes.layers {
@@ -169,17 +196,15 @@ impl Run<'_> {
         {
             tape.give_gradient(leaf, gradient.clone());
         }
-        let made = tape.labelled(GRADIENTS, |tape| {
-            decoder::embedding_gradient(tape, &self.sizes.shape, embedding.elements, embedding.dtype)
-        });
+        let made =
+            tape.labelled(GRADIENTS, |tape| decoder::embedding_gradient(tape, &self.sizes.shape, embedding.dtype));
         if let Some(leaf) = embedding.leaf() {
             tape.give_gradient(leaf, head.filter(|_| self.model.head.is_none()).unwrap_or(made));
         }
     }
 
     /// Tables that are made once, or (transformers' layer) cosines, sines and a mask of this pass.
-    fn positions(&mut self, tape: &mut Tape<'_>) -> Vec<Tensor> {
-        let sizes = self.sizes;
+    fn positions(&mut self, tape: &mut Tape<'_>, sizes: &Sizes) -> Vec<Tensor> {
         if !sizes.stock() {
             if self.tables.is_empty() {
                 self.tables = rope::tables(tape, sizes);

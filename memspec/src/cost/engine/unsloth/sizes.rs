@@ -80,6 +80,8 @@ pub(super) struct Sizes {
     pub(super) mask: Option<u64>,
     /// Bytes of the card's L2 cache.
     pub(super) l2_cache: u64,
+    /// The same for a batch of the evaluation, where there is one.
+    pub(super) evaluation: Option<Box<Sizes>>,
 }
 
 impl Sizes {
@@ -91,6 +93,11 @@ impl Sizes {
             shape.dtype = Dtype::Bf16;
             shape.autocast = None;
         }
+        let evaluation = shape.evaluation.take().map(|shape| Box::new(Self::of(setup, *shape)));
+        Ok(Self { evaluation, ..Self::of(setup, shape) })
+    }
+
+    fn of(setup: &Setup, mut shape: Shape) -> Self {
         // Unsloth keeps adapters in float32 on quantized models too.
         shape.adapter_dtypes = vec![Dtype::F32];
         if let Stored::Nf4 { .. } = shape.stored {
@@ -122,7 +129,7 @@ impl Sizes {
         let adapted = |name: &str| shape.targets.iter().any(|target| target == name);
         let separate_qkv = model.attention_linears().iter().any(|linear| linear.bias)
             || !["q_proj", "k_proj", "v_proj"].into_iter().all(adapted);
-        Ok(Self {
+        Self {
             dtype: shape.autocast.unwrap_or(shape.dtype),
             kernel,
             tiled_from: match setup.device.compute_capability {
@@ -150,8 +157,9 @@ impl Sizes {
             separate_qkv,
             mask: shape.window_mask().then(|| attention.batch * attention.tokens * attention.tokens),
             l2_cache: l2_cache(setup),
+            evaluation: None,
             shape,
-        })
+        }
     }
 
     /// The layer's linear of that name.

@@ -4,28 +4,27 @@
 use super::super::super::torch::{Tape, Tensor};
 use super::super::trl::LOGITS;
 use super::Sizes;
-use super::loss::Made;
 use crate::model::Dtype;
 
-/// Forward from the last norm's output; returns the gradient of the hidden states.
-pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes) -> Made {
+/// Forward from the last norm's output; returns the gradient of the hidden states, where it is `asked` for.
+pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes, asked: bool) -> Option<Tensor> {
     let shape = &sizes.shape;
     let mut new = |elements, dtype| tape.new_as(LOGITS, elements, dtype);
     let labels = new(shape.rows, Dtype::I64);
-    let gradient = new(sizes.hidden, sizes.dtype);
+    let gradient = asked.then(|| new(sizes.hidden, sizes.dtype));
     let chunks = chunks(shape.rows, shape.model.vocab, sizes.hidden * sizes.dtype.bytes());
     let part = shape.rows.div_ceil(chunks);
     for first in (0..shape.rows).step_by(part as usize) {
         let count = part.min(shape.rows - first);
         let logits = new(count * shape.model.vocab, sizes.dtype);
         let rows: [Tensor; 4] = [(); 4].map(|()| new(count, Dtype::F32));
-        let logit_gradients = new(count * shape.model.vocab, sizes.dtype);
+        let logit_gradients = asked.then(|| new(count * shape.model.vocab, sizes.dtype));
         drop((logits, rows));
-        let hidden = new(count * shape.model.hidden, sizes.dtype);
+        let hidden = asked.then(|| new(count * shape.model.hidden, sizes.dtype));
         drop((logit_gradients, hidden));
     }
     drop(labels);
-    Made { hidden: gradient, head: None }
+    gradient
 }
 
 /// Chunks of tokens: one, or a multiple of four, of at most 4 GiB where 8 GiB are free, at 16 bytes a logit, less what no chunk makes smaller

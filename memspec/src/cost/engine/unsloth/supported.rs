@@ -3,7 +3,7 @@
 use super::super::trl::supported as stack;
 use crate::cost::CostError;
 use crate::model::Family;
-use crate::plan::{Attention, Padding, Precision, QuantizeKind};
+use crate::plan::{AdapterKind, Attention, LossKind, Padding, Precision, QuantizeKind, Script, Upcast};
 use crate::setup::Setup;
 
 /// Says what this engine does not cost, with the setting that asks for it.
@@ -29,23 +29,51 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
     {
         return refuse("quantize", "the engine `unsloth` is costed for nf4, int8 and 16 bit weights");
     }
+    if let Some(adapter) = &setup.adapter {
+        if adapter.kind != AdapterKind::Lora {
+            return refuse("adapter", "the engine `unsloth` is costed for lora, not for dora");
+        }
+        if adapter.dropout > 0.0 {
+            return refuse("adapter.dropout", "the engine `unsloth` is costed without dropout: 0%");
+        }
+        if !adapter.train_whole.is_empty() {
+            return refuse("adapter.train_whole", "the engine `unsloth` is costed without whole modules");
+        }
+    }
+    if setup.data.packing {
+        return refuse("data.packing", "the engine `unsloth` is costed without packing");
+    }
+    if !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked) {
+        return refuse("train.loss", "Unsloth brings its own loss: `auto`");
+    }
     let int8 = setup.quantize.as_ref().is_some_and(|quantize| quantize.kind == QuantizeKind::Int8);
     if int8 && !matches!(model.family, Family::Llama | Family::Mistral) {
         return refuse("quantize", "int8 under Unsloth is costed for Llama and Mistral");
     }
-    if setup.data.padding == Padding::None
-        && (int8 || setup.adapter.is_none() || model.family == Family::Phi3)
-    {
+    if int8 && setup.train.precision == Precision::Fp16 {
+        return refuse("train.precision", "int8 under Unsloth is costed in bf16");
+    }
+    let whole_or_int8 = int8 || setup.adapter.is_none();
+    if setup.data.padding == Padding::None && (whole_or_int8 || model.family == Family::Phi3) {
         return refuse(
             "data.padding",
             "batches without padding are costed where Unsloth's own layers run: `padding = longest`",
         );
+    }
+    if setup.eval.is_some() && whole_or_int8 {
+        return refuse("data.eval_path", "evaluation under Unsloth is costed with adapters on nf4 and 16 bit weights");
     }
     if !matches!(setup.train.precision, Precision::Bf16 | Precision::Bf16Pure | Precision::Fp16) {
         return refuse("train.precision", "the engine `unsloth` is costed for bf16 and fp16");
     }
     if setup.train.attention == Attention::Eager {
         return refuse("train.attention", "Unsloth has no eager attention in training");
+    }
+    if setup.train.script != Script::Sft {
+        return refuse("train.script", "the engine `unsloth` is costed under TRL's SFTTrainer: `sft`");
+    }
+    if setup.train.upcast != Upcast::None {
+        return refuse("train.upcast", "Unsloth keeps parameters in the type that they were loaded in");
     }
     if setup.train.liger {
         return refuse("train.liger", "Unsloth brings its own kernels; Liger's are not used with them");

@@ -3,7 +3,7 @@
 
 use super::super::super::Part;
 use super::super::super::torch::{Leaf, Tape, Tensor};
-use super::super::trl::weights::{DecoderBlock, Linear, Parameter, Weight};
+use super::super::trl::weights::{DecoderBlock, Linear, Norm, Parameter, Weight};
 use super::super::trl::{ACTIVATION_GRADIENTS, GRADIENTS};
 use super::{POOLS, Sizes};
 use crate::model::Dtype;
@@ -116,7 +116,7 @@ pub(super) fn backward(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock,
     drop((from_up, from_gate));
     saved.projected = None;
     saved.inverse.pop();
-    made.parameter(tape, &block.norms[1]);
+    made.norm(tape, block.norms.before_mlp.as_ref());
     made.weight(tape, &block.output);
     saved.attended = None;
     made.weight(tape, &block.input[2]);
@@ -126,7 +126,7 @@ pub(super) fn backward(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock,
     made.weight(tape, &block.input[0]);
     drop(turned);
     saved.normed = None;
-    made.parameter(tape, &block.norms[0]);
+    made.norm(tape, block.norms.before_attention.as_ref());
     for linear in &block.input {
         if let Some(bias) = &linear.bias {
             made.parameter(tape, bias);
@@ -150,6 +150,12 @@ impl Made {
     fn weight(&mut self, tape: &mut Tape<'_>, linear: &Linear) {
         if let Weight::Dense(weight) = &linear.weight {
             self.parameter(tape, weight);
+        }
+    }
+
+    fn norm(&mut self, tape: &mut Tape<'_>, norm: Option<&Norm>) {
+        if let Some(norm) = norm {
+            self.parameter(tape, &norm.weight);
         }
     }
 

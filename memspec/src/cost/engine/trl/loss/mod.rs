@@ -1,14 +1,34 @@
 //! Forward and loss: what comes after the decoder, one way a file.
 
 mod chunked;
+mod liger;
+mod whole;
 
 use super::super::super::torch::{Tape, Tensor};
 use super::parallel::Wrapper;
 use super::weights::Model;
-use super::{GRADIENTS, LOGITS, Shape, decoder};
+use super::{GRADIENTS, LOGITS, Shape, decoder, experts};
+use crate::plan::LossKind;
 
-/// Forward and loss, a scalar.
-pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model, wrapper: &'a Wrapper) -> Tensor {
+/// What a forward pass returns.
+pub(super) struct Loss {
+    /// The loss, a scalar.
+    pub(super) loss: Tensor,
+    /// The model's outputs, where the script keeps them.
+    pub(super) outputs: Option<Tensor>,
+}
+
+/// Forward and loss.
+pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model, wrapper: &'a Wrapper) -> Loss {
     let last = decoder::forward(tape, shape, model, wrapper);
-    tape.labelled(LOGITS, |tape| chunked::loss(tape, shape, model, wrapper, last))
+    tape.labelled(LOGITS, |tape| {
+        let Loss { loss, outputs } = match shape.loss {
+            LossKind::Whole => whole::loss(tape, shape, model, wrapper, last),
+            LossKind::Liger => Loss { loss: liger::loss(tape, shape, model, last), outputs: None },
+            LossKind::Auto | LossKind::Chunked => {
+                Loss { loss: chunked::loss(tape, shape, model, wrapper, last), outputs: None }
+            }
+        };
+        Loss { loss: experts::balance::add(tape, shape, loss), outputs }
+    })
 }
