@@ -5,7 +5,8 @@ use super::super::super::{PhaseName, Trace};
 use super::super::trl::parallel::Wrapper;
 use super::super::trl::weights::{DecoderBlock, Model};
 use super::super::trl::{
-    ACTIVATION_GRADIENTS, ACTIVATIONS, GRADIENTS, INPUTS, POSITIONS, RECOMPUTED, WORKSPACE, batch, optimizer,
+    ACTIVATION_GRADIENTS, ACTIVATIONS, EVALUATION, GRADIENTS, INPUTS, POSITIONS, RECOMPUTED, WORKSPACE, batch,
+    optimizer,
 };
 use super::checkpoint::Staging;
 use super::{Sizes, evaluation, layer, layer_backward, loss, merge, planned, rope, stock, stock_loss};
@@ -145,7 +146,7 @@ impl Run<'_> {
     /// One batch of the evaluation. `sizes`: its own.
     fn evaluate(&mut self, tape: &mut Tape<'_>, sizes: &Sizes, scratch: &mut evaluation::Scratch) {
         // A local of the model's forward.
-        let embedded = tape.new_as(ACTIVATIONS, sizes.hidden, Dtype::Bf16);
+        let embedded = tape.new_as(EVALUATION, sizes.hidden, Dtype::Bf16);
         let positions = self.positions(tape, sizes);
         let mut hidden = embedded.clone();
         for block in &self.model.blocks {
@@ -157,8 +158,8 @@ impl Run<'_> {
             };
         }
         tape.at(None);
-        let inverse = tape.new_as(ACTIVATIONS, sizes.shape.rows, Dtype::F32);
-        let normed = tape.new_as(ACTIVATIONS, sizes.hidden, Dtype::Bf16);
+        let inverse = tape.new_as(EVALUATION, sizes.shape.rows, Dtype::F32);
+        let normed = tape.new_as(EVALUATION, sizes.hidden, Dtype::Bf16);
         drop((hidden, embedded, inverse, positions));
         let gradient =
             if sizes.stock { stock_loss::forward(tape, sizes, false) } else { loss::forward(tape, sizes, false) };
