@@ -160,6 +160,21 @@ fn a_plan_that_only_serves_costs_what_serving_takes() {
 }
 
 #[test]
+fn a_smaller_batch_of_the_evaluation_is_offered_where_that_is_the_peak() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = PLAN
+        .replace("engine = memspec", "engine = trl")
+        .replace("context = 1024tok", "context = 1024tok; eval_path = \"e.jsonl\" }\n  eval { micro_batch = 32");
+    fs::write(folder.path().join("eval.mem"), plan.replace("t4", "h200")).unwrap();
+    let value: Value = serde_json::from_str(&run_in(folder.path(), &["estimate", "eval.mem", "--json"]).out).unwrap();
+    let plan = &value["plans"][0];
+    assert_eq!(plan["peak"]["phase"], "evaluate");
+    assert!(plan["by_setting"].as_array().unwrap().iter().any(|part| part["setting"] == "eval.micro_batch"), "{plan}");
+    let changes = plan["changes"].as_array().unwrap();
+    assert!(changes.iter().any(|change| change["title"] == "eval.micro_batch 32 -> 2"), "{changes:?}");
+}
+
+#[test]
 fn another_engine_is_offered_where_it_was_measured() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("trl.mem"), PLAN.replace("engine = memspec", "engine = trl").replace("t4", "h200"))

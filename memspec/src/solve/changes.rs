@@ -132,7 +132,8 @@ impl Candidates<'_> {
     fn set(&mut self, path: &'static str, before: &str, value: &str, price: Price) {
         let mut changed = self.plan.clone();
         if changed.set(path, value).is_ok() {
-            let leaf = path.rsplit('.').next().unwrap_or(path);
+            // Of the two batches this is not the one that is meant by its name alone.
+            let leaf = if path == "eval.micro_batch" { path } else { path.rsplit('.').next().unwrap_or(path) };
             let title =
                 if before.is_empty() { format!("{leaf} -> {value}") } else { format!("{leaf} {before} -> {value}") };
             self.all.push((title, price, vec![(path, value.to_owned())], changed));
@@ -156,6 +157,10 @@ fn memory_savers(resolved: &Resolved) -> Vec<Candidate> {
         );
     } else if !setup.train.activation_offload {
         all.set("train.activation_offload", "", "true", Price::Speed);
+    }
+    if let Some(eval) = setup.eval.as_ref().filter(|eval| eval.micro_batch > 1) {
+        let smaller = setup.train.micro_batch.min(eval.micro_batch / 2).to_string();
+        all.set("eval.micro_batch", &eval.micro_batch.to_string(), &smaller, Price::Memory);
     }
     step(&mut all, setup);
     weights(&mut all, setup);

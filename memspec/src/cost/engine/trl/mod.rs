@@ -71,6 +71,8 @@ pub(crate) const WORKSPACE: Part = Part { what: "cuBLAS workspaces", setting: "d
 /// Attention scores that exist as tensors.
 pub(crate) const SCORES: Part = Part { what: "attention scores", setting: "train.attention" };
 
+/// Activations of an evaluation.
+pub(crate) const EVALUATION: Part = Part { what: "activations of the evaluation", setting: "eval.micro_batch" };
 /// What an adapter adds to a weight, and the sum, while it is merged.
 pub(crate) const MERGED: Part = Part { what: "merged weights", setting: "save.merge" };
 
@@ -212,7 +214,7 @@ fn evaluate<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a weights::Model
     let before = batch::make(tape, shape, Vec::new());
     let batch = batch::make(tape, shape, before);
     tape.grad_enabled = false;
-    tape.part = ACTIVATIONS;
+    tape.part = EVALUATION;
     tape.autocast = shape.autocast;
     let loss = loss::forward(tape, shape, model, wrapper);
     drop(wrapper.end_forward(tape, loss.loss));

@@ -9,7 +9,7 @@ use super::super::super::torch::{Tape, Tensor};
 use super::super::super::{PhaseName, Trace};
 use super::super::trl::parallel::Wrapper;
 use super::super::trl::weights::{DecoderBlock, Model};
-use super::super::trl::{ACTIVATION_GRADIENTS, ACTIVATIONS, INPUTS, batch, optimizer};
+use super::super::trl::{ACTIVATION_GRADIENTS, ACTIVATIONS, EVALUATION, INPUTS, batch, optimizer};
 use super::checkpoint::Staging;
 use super::fused::{self, Scratch};
 use super::sizes::Layers;
@@ -104,6 +104,7 @@ impl<'a> Run<'a> {
     fn evaluate(&self, tape: &mut Tape<'a>, sizes: &'a Sizes) {
         tape.autocast = sizes.shape.autocast;
         tape.grad_enabled = false;
+        tape.part = EVALUATION;
         let mut hidden = tape.new_tensor(sizes.hidden, sizes.dtype);
         // A local of the model's forward.
         let embedded = hidden.clone();

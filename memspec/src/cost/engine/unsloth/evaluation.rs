@@ -4,7 +4,7 @@
 use super::super::super::Block;
 use super::super::super::torch::{Tape, Tensor};
 use super::super::trl::weights::DecoderBlock;
-use super::super::trl::{ACTIVATIONS, DENSE, POSITIONS};
+use super::super::trl::{DENSE, EVALUATION, POSITIONS};
 use super::sizes::Kernel;
 use super::{ADAPTER_COPIES, Sizes};
 use crate::model::Dtype;
@@ -47,9 +47,9 @@ impl Scratch {
 /// A layer of Llama's kind (`unsloth/models/llama.py:1163`); returns its output.
 pub(super) fn layer(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, scratch: &mut Scratch) -> Tensor {
     let (new, rows) =
-        (|tape: &mut Tape<'_>, elements| tape.new_as(ACTIVATIONS, elements, sizes.dtype), sizes.shape.rows);
+        (|tape: &mut Tape<'_>, elements| tape.new_as(EVALUATION, elements, sizes.dtype), sizes.shape.rows);
     let residual = {
-        let (normed, inverse) = (new(tape, sizes.hidden), tape.new_as(ACTIVATIONS, rows, Dtype::F32));
+        let (normed, inverse) = (new(tape, sizes.hidden), tape.new_as(EVALUATION, rows, Dtype::F32));
         let project = |tape: &mut Tape<'_>, scratch: &mut Scratch, name, elements| {
             if sizes.separate_qkv {
                 through_peft(tape, sizes, block, scratch, name, elements)
@@ -80,7 +80,7 @@ pub(super) fn layer(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, sc
         drop(projected);
         sum
     };
-    let (normed, inverse) = (new(tape, sizes.hidden), tape.new_as(ACTIVATIONS, rows, Dtype::F32));
+    let (normed, inverse) = (new(tape, sizes.hidden), tape.new_as(EVALUATION, rows, Dtype::F32));
     let gate = product(tape, sizes, block, scratch, "gate_proj", sizes.inner);
     let up = product(tape, sizes, block, scratch, "up_proj", sizes.inner);
     let active = new(tape, sizes.inner);
@@ -101,10 +101,10 @@ fn product(
     elements: u64,
 ) -> Tensor {
     scratch.unpack(tape, sizes.unpacked(block, name), sizes.dtype);
-    let output = tape.new_as(ACTIVATIONS, elements, sizes.dtype);
+    let output = tape.new_as(EVALUATION, elements, sizes.dtype);
     if let Some(linear) = sizes.linear(block, name).filter(|_| sizes.adapted(name)) {
         let down = tape.new_as(ADAPTER_COPIES, sizes.shape.rank * linear.in_features, sizes.dtype);
-        let low = tape.new_as(ACTIVATIONS, sizes.low(), sizes.dtype);
+        let low = tape.new_as(EVALUATION, sizes.low(), sizes.dtype);
         drop(down);
         drop(tape.new_as(ADAPTER_COPIES, sizes.shape.rank * linear.out_features, sizes.dtype));
         drop(low);
@@ -121,14 +121,14 @@ fn through_peft(
     name: &str,
     elements: u64,
 ) -> Tensor {
-    let new = |tape: &mut Tape<'_>, elements| tape.new_as(ACTIVATIONS, elements, sizes.dtype);
+    let new = |tape: &mut Tape<'_>, elements| tape.new_as(EVALUATION, elements, sizes.dtype);
     let packed = sizes.unpacked(block, name);
     let product = packed_product(tape, sizes, packed, elements);
     let Some(linear) = sizes.linear(block, name).filter(|_| sizes.adapted(name)) else { return product };
     // PEFT clones a packed linear's (`peft/tuners/lora/bnb.py:533`).
     let product = if packed.is_some() { new(tape, elements) } else { product };
     // A 16 bit model's input is widened (`peft/tuners/lora/layer.py:1100`), and narrowed again by autocast.
-    let _wide = packed.is_none().then(|| tape.new_as(ACTIVATIONS, sizes.hidden, Dtype::F32));
+    let _wide = packed.is_none().then(|| tape.new_as(EVALUATION, sizes.hidden, Dtype::F32));
     let cast = |tape: &mut Tape<'_>, scratch: &mut Scratch, width| {
         let copy = tape.new_as(ADAPTER_COPIES, sizes.shape.rank * width, sizes.dtype);
         scratch.casts.push((tape.block(), copy));
@@ -153,12 +153,12 @@ fn packed_product(tape: &mut Tape<'_>, sizes: &Sizes, packed: Option<u64>, eleme
         let maxima = [(); 2].map(|()| tape.new_as(DENSE, weights / 64, Dtype::F32));
         (tape.new_as(DENSE, weights, sizes.dtype), maxima)
     });
-    tape.new_as(ACTIVATIONS, elements, sizes.dtype)
+    tape.new_as(EVALUATION, elements, sizes.dtype)
 }
 
 /// Phi-3's layer (`transformers/models/phi3/modeling_phi3.py:300`), whose modules are compiled one by one.
 pub(super) fn stock_layer(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock) -> Tensor {
-    let new = |tape: &mut Tape<'_>, elements| tape.new_as(ACTIVATIONS, elements, sizes.dtype);
+    let new = |tape: &mut Tape<'_>, elements| tape.new_as(EVALUATION, elements, sizes.dtype);
     let linear = |tape: &mut Tape<'_>, name: &str, elements| {
         let output = packed_product(tape, sizes, sizes.unpacked(block, name), elements);
         if !sizes.adapted(name) {

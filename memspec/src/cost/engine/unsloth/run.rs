@@ -5,7 +5,7 @@ use super::super::super::{PhaseName, Trace};
 use super::super::trl::parallel::Wrapper;
 use super::super::trl::weights::{DecoderBlock, Model};
 use super::super::trl::{
-    ACTIVATION_GRADIENTS, ACTIVATIONS, GRADIENTS, INPUTS, POSITIONS, RECOMPUTED, batch, decoder, optimizer,
+    ACTIVATION_GRADIENTS, ACTIVATIONS, EVALUATION, GRADIENTS, INPUTS, POSITIONS, RECOMPUTED, batch, decoder, optimizer,
 };
 use super::checkpoint::Staging;
 use super::sizes::Layers;
@@ -150,7 +150,7 @@ impl Run<'_> {
     /// One batch of the evaluation. `sizes`: its own.
     fn evaluate(&mut self, tape: &mut Tape<'_>, sizes: &Sizes, scratch: &mut evaluation::Scratch) {
         // A local of the model's forward.
-        let embedded = tape.new_as(ACTIVATIONS, sizes.hidden, sizes.dtype);
+        let embedded = tape.new_as(EVALUATION, sizes.hidden, sizes.dtype);
         let positions = self.positions(tape, sizes);
         let mut hidden = embedded.clone();
         for block in &self.model.blocks {
@@ -162,8 +162,8 @@ impl Run<'_> {
             };
         }
         tape.at(None);
-        let inverse = tape.new_as(ACTIVATIONS, sizes.shape.rows, Dtype::F32);
-        let normed = tape.new_as(ACTIVATIONS, sizes.hidden, sizes.dtype);
+        let inverse = tape.new_as(EVALUATION, sizes.shape.rows, Dtype::F32);
+        let normed = tape.new_as(EVALUATION, sizes.hidden, sizes.dtype);
         drop((hidden, embedded, inverse, positions));
         loss::value(tape, sizes);
         drop(normed);
