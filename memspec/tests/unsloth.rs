@@ -38,7 +38,12 @@ fn a_trace_from_few_blocks_is_that_of_all() {
         for settings in [
             &[][..],
             &[("quantize.kind", "nf4")],
-            &[("quantize.kind", "nf4"), ("train.activation_offload", "true"), ("train.micro_batch", "4")],
+            &[
+                ("quantize.kind", "nf4"),
+                ("train.checkpointing", "block"),
+                ("train.activation_offload", "true"),
+                ("train.micro_batch", "4"),
+            ],
             &[("train.checkpointing", "none")],
             &[("quantize.kind", "nf4"), ("data.eval_path", "eval.jsonl"), ("save.merge", "true")],
             &[("data.eval_path", "eval.jsonl"), ("eval.micro_batch", "8"), ("adapter.targets", "query_value")],
@@ -50,10 +55,10 @@ fn a_trace_from_few_blocks_is_that_of_all() {
         }
     }
     for settings in [
-        &[("adapter", "none")][..],
+        &[("adapter", "none"), ("train.checkpointing", "block")][..],
         &[("adapter", "none"), ("train.checkpointing", "none"), ("train.accumulate", "2")],
         &[("quantize.kind", "int8")],
-        &[("quantize.kind", "int8"), ("train.activation_offload", "true"), ("train.micro_batch", "4")],
+        &[("quantize.kind", "int8"), ("train.checkpointing", "block"), ("train.activation_offload", "true")],
     ] {
         is_that_of_all(&setup(settings), &settings);
     }
@@ -83,7 +88,8 @@ fn batches_are_without_padding_where_unsloth_makes_them_so() {
 #[test]
 fn inputs_of_short_contexts_stay_on_the_card() {
     let inputs = |context, offload| {
-        peak(&[("data.context", context), ("train.activation_offload", offload), ("train.micro_batch", "16")])
+        let settings = [("data.context", context), ("train.activation_offload", offload)];
+        peak(&[&settings[..], &[("train.micro_batch", "16"), ("train.checkpointing", "block")]].concat())
     };
     assert_eq!(inputs("511", "true"), inputs("511", "false"));
     assert!(inputs("512", "true") < inputs("512", "false"));

@@ -5,7 +5,9 @@
 //! of three generated functions: without gradients, with, and backward. The files `layer` and `layer_backward` (and `stock` for Phi-3) follow their
 //! allocations in order; `planned` the function without gradients, whose buffers Inductor cuts from a few pools.
 //!
+//! - `whole`: the same of a full fine-tune, whose layers are transformers' (`FastModel`).
 //! - `eager`, `fused`, `segments`: layers that are not compiled, since their batches have no padding.
+//! - `pieces`: layers of int8 weights, compiled between their products.
 //! - `compile`: what exists only while a region is compiled: the first forward runs every layer with gradients on trial, and timing a kernel takes
 //!   a buffer of the L2 cache's size.
 //! - `checkpoint`: reentrant checkpoints, and inputs that go to the host through two buffers.
