@@ -153,7 +153,8 @@ pub fn sampler(setup: &Setup, train: &Dataset) -> Sampler {
 
 fn padding(setup: &Setup) -> Padding {
     match setup.data.padding {
-        plan::Padding::Longest => Padding::Longest,
+        // The engine `memspec` refuses batches without padding.
+        plan::Padding::Longest | plan::Padding::None => Padding::Longest,
         plan::Padding::Max => Padding::Max,
     }
 }

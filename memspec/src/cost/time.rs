@@ -184,6 +184,7 @@ fn batch(setup: &Setup) -> (Padded, f64) {
     }
     let columns = match data.padding {
         Padding::Max => full,
+        Padding::None => Padded { value: lengths.mean(), low: lengths.mean(), high: lengths.mean() },
         Padding::Longest => lengths.longest_of(setup.train.micro_batch, data.context),
     };
     (columns, lengths.mean())

@@ -125,7 +125,7 @@ block! {
         /// Join short samples into one sequence; they never attend to each other.
         packing: bool = "false";
         /// To what length the samples of a batch are filled.
-        padding: Padding = "longest";
+        padding: Padding = "longest; none under unsloth with adapters, but for int8 and Phi-3";
         /// How many samples there are.
         samples: u64 = "counted, when the file is local";
         /// How long they are on average. A batch of several whose samples may differ in length is padded, and needs the mask for it.

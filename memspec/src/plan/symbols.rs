@@ -164,6 +164,8 @@ symbols! {
         Longest = "longest",
         /// the context
         Max = "max",
+        /// none: the samples of a batch lie in one row
+        None = "none",
     }
 }
 

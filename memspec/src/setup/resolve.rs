@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Adapter, Budget, Data, Eval, Length, Lengths, Parallel, Quantize, Save, Serve, Setup, Train, Warmup};
 use crate::device::{self, Device, DeviceError, DeviceKind};
-use crate::model::{self, Architecture, Environment, Found, Measure, ModelError};
+use crate::model::{self, Architecture, Environment, Family, Found, Measure, ModelError};
 use crate::plan::{
     self, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, Headroom, LossKind, LossOn,
     Offload, OptimizerKind, Padding, Plan, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage, Targets,
@@ -216,12 +216,23 @@ fn data(plan: &Plan, base: &Path, model: &Architecture) -> Data {
         loss_on: one(&block.loss_on).unwrap_or(LossOn::All),
         context,
         packing: one(&block.packing).unwrap_or(false),
-        padding: one(&block.padding).unwrap_or(Padding::Longest),
+        padding: one(&block.padding).unwrap_or_else(|| padding(plan, model)),
         images: one(&block.images).unwrap_or(0),
         image_size: one(&block.image_size),
         drawn: None,
         lengths: declared.map(|(samples, mean)| Lengths::declared(samples, mean.0, context)),
         uncounted: None,
+    }
+}
+
+/// Unsloth lays the samples of a batch in one row unless it is told not to (`unsloth/utils/padding_choice.py`); costed where its own layers run.
+fn padding(plan: &Plan, model: &Architecture) -> Padding {
+    let own = matches!(model.family, Family::Llama | Family::Mistral | Family::Qwen2 | Family::Qwen3);
+    let quantized = plan.quantize.as_ref().is_none_or(|quantize| quantize.kind != QuantizeKind::Int8);
+    if one(&plan.engine) == Some(EngineName::Unsloth) && plan.adapter.is_some() && quantized && own {
+        Padding::None
+    } else {
+        Padding::Longest
     }
 }
 

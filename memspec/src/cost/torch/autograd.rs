@@ -19,6 +19,39 @@ impl<'a> Tape<'a> {
     pub(crate) fn backward(&mut self, root: Tensor) {
         let Some(Edge::Node(first, _)) = root.edge else { return };
         self.in_backward = true;
+        let one = self.new_as(self.gradient_part, 1, Dtype::F32);
+        drop(root);
+        self.run_from(first, 0, one);
+        self.in_backward = false;
+        self.at(None);
+        self.nodes.clear();
+        for leaf in 0..self.leaves.len() {
+            if let Some(input) = self.leaves[leaf].input.take() {
+                self.at(self.leaves[leaf].block);
+                let gradient = self.leaves[leaf].gradient.take();
+                if self.keeps_inputs {
+                    self.kept_inputs.push((self.block, input, gradient));
+                } else {
+                    drop((input, gradient));
+                }
+            }
+        }
+        self.at(None);
+        for (block, storage) in std::mem::take(&mut self.pins) {
+            self.at(block);
+            drop(storage);
+        }
+        self.at(None);
+    }
+
+    /// Backward from a tensor whose gradient is known, within another backward pass.
+    pub(super) fn backward_through(&mut self, root: &Tensor, gradient: Tensor) {
+        if let Some(Edge::Node(first, output)) = root.edge {
+            self.run_from(first, output, gradient);
+        }
+    }
+
+    fn run_from(&mut self, first: u32, output: u8, gradient: Tensor) {
         let mut nodes = self.count(first);
         let mut leaves: Vec<Waiting> = Vec::new();
         leaves.resize_with(self.leaves.len(), Waiting::default);
@@ -29,8 +62,8 @@ impl<'a> Tape<'a> {
                 }
             }
         }
-        nodes[first as usize].gradients = vec![Some(self.new_as(self.gradient_part, 1, Dtype::F32))];
-        drop(root);
+        nodes[first as usize].gradients.resize(usize::from(output) + 1, None);
+        nodes[first as usize].gradients[usize::from(output)] = Some(gradient);
         let mut ready = BinaryHeap::from([first]);
         while let Some(at) = ready.pop() {
             let Some(mut node) = self.nodes[at as usize].take() else { continue };
@@ -84,26 +117,6 @@ impl<'a> Tape<'a> {
                 }
             }
         }
-        self.in_backward = false;
-        self.at(None);
-        self.nodes.clear();
-        for leaf in 0..self.leaves.len() {
-            if let Some(input) = self.leaves[leaf].input.take() {
-                self.at(self.leaves[leaf].block);
-                let gradient = self.leaves[leaf].gradient.take();
-                if self.keeps_inputs {
-                    self.kept_inputs.push((self.block, input, gradient));
-                } else {
-                    drop((input, gradient));
-                }
-            }
-        }
-        self.at(None);
-        for (block, storage) in std::mem::take(&mut self.pins) {
-            self.at(block);
-            drop(storage);
-        }
-        self.at(None);
     }
 
     /// How many gradients each node that `first` reaches waits for.

@@ -10,6 +10,7 @@ mod functions;
 mod grouped;
 mod kernels;
 mod ops;
+mod reentrant;
 mod tape;
 mod tensor;
 

@@ -171,6 +171,19 @@ impl<'a> Tape<'a> {
         made_by(output, node, 0)
     }
 
+    /// The same for an operation with several outputs.
+    pub(crate) fn custom_many(
+        &mut self,
+        outputs: Vec<Tensor>,
+        inputs: &[&Tensor],
+        saved: &[&Tensor],
+        backward: impl FnOnce(&mut Tape<'a>, &Saved, &Gradients) -> Gradients + 'a,
+    ) -> Vec<Tensor> {
+        let inputs: Vec<Option<&Tensor>> = inputs.iter().copied().map(Some).collect();
+        let node = self.node(&inputs, outputs.len(), saved, backward);
+        (0..).zip(outputs).map(|(place, output)| made_by(output, node, place)).collect()
+    }
+
     /// A phase begins.
     pub(crate) fn enter(&mut self, phase: PhaseName) {
         self.at(None);
@@ -369,6 +382,14 @@ impl<'a> Tape<'a> {
         }
         let (bytes, part) = self.workspace;
         self.workspaces[thread] = Some(self.new_as(part, bytes, Dtype::U8));
+    }
+
+    /// Runs a part of a backward pass that is written out, in the backward engine's thread, whose cuBLAS handles are its own.
+    pub(crate) fn backward_thread<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> R {
+        let before = std::mem::replace(&mut self.in_backward, true);
+        let result = run(self);
+        self.in_backward = before;
+        result
     }
 
     /// A product with a bias ran: it goes through cuBLASLt, which has a workspace of 1 MiB a thread

@@ -22,7 +22,7 @@ use crate::device;
 use crate::model::{self, Architecture, Family, Found, PublishedQuantization};
 use crate::plan::{
     self, AdapterKind, Attention, Checkpointing, Choice, EngineName, Float, ImageSize, LossKind, Offload,
-    OptimizerKind, ParallelKind, Plan, Precision, QuantizeKind, Storage, Targets,
+    OptimizerKind, Padding, ParallelKind, Plan, Precision, QuantizeKind, Storage, Targets,
 };
 use crate::quantity::{Bytes, Percent, Steps, Tokens};
 use crate::setup::{Setup, Unresolved, resolve_found};
@@ -31,7 +31,7 @@ use fields::{Fields, refuse};
 pub use fields::JobError;
 pub use models::names as measured_models;
 
-/// Every key of a job. `gb`, `steps` and `trace` say how it was measured, and change nothing of what was.
+/// Every key of a job. `gb`, `steps`, `trace` and `code` say how it was measured, and change nothing of what was.
 pub const KEYS: &[&str] = &[
     "stack",
     "model",
@@ -72,6 +72,9 @@ pub const KEYS: &[&str] = &[
     "clip",
     "gb",
     "trace",
+    "code",
+    "text",
+    "without",
 ];
 
 /// Blocks that a job may ask for: far more than any model has, few enough to replay at once.
@@ -148,7 +151,7 @@ impl Job {
             }
             model.published_quantization = Some(PublishedQuantization::Mxfp4Experts);
         }
-        let full = fields.word("method", &[("lora", false), ("full", true)])?;
+        let full = full(&fields)?;
         // A full fine-tune has no targets: the script's default may name linears that the model lacks.
         let adapter = if full { None } else { Some(adapter(&fields, &model, engine, precision, quantize.is_some())?) };
         let plan = Plan {
@@ -334,11 +337,14 @@ fn data(fields: &Fields<'_>, model: &Architecture) -> Result<plan::Data, JobErro
     if images > 0 && size.is_none() {
         return Err(JobError::Missing { key: "image_px", why: "the images' size, such as \"1344x896\"".to_owned() });
     }
+    // Rows that were tokenized before are padded under Unsloth, too; texts it lays in one row.
+    let padding = if fields.flag("text", false)? { Padding::None } else { Padding::Longest };
     let context = fields.count("seq", 1024, 1, 1 << 26)?;
     // Mixed samples: every second one is a token shorter, so their mean is less than the longest.
     let shorter = fields.word("lengths", &[("full", 0), ("mixed", 1)])?;
     let evaluates = fields.count("evaluate", 0, 0, 1 << 20)? > 0;
     Ok(plan::Data {
+        padding: one(padding),
         eval_path: evaluates.then(|| Choice::One("made up, as its samples".into())),
         context: one(Tokens(context)),
         packing: one(fields.flag("packing", false)?),
@@ -348,6 +354,11 @@ fn data(fields: &Fields<'_>, model: &Architecture) -> Result<plan::Data, JobErro
         image_size: size.filter(|_| images > 0).map(Choice::One),
         ..Default::default()
     })
+}
+
+/// All weights are trained.
+fn full(fields: &Fields<'_>) -> Result<bool, JobError> {
+    fields.word("method", &[("lora", false), ("full", true)])
 }
 
 /// 0: no evaluation. 8 is the trainer's default, which Unsloth takes for unset.
@@ -381,7 +392,11 @@ fn train(
     precision: Precision,
     parallel: Option<&plan::Parallel>,
 ) -> Result<plan::Train, JobError> {
-    let checkpoint = checkpoint(fields)?;
+    let checkpoint = match checkpoint(fields)? {
+        // The script gives `ckpt` to Unsloth's `get_peft_model`; without adapters its default stays, which is its own checkpoints.
+        _ if engine == EngineName::Unsloth && full(fields)? => Checkpoint::Unsloth,
+        checkpoint => checkpoint,
+    };
     let wrapped = parallel.is_some_and(|parallel| parallel.wrapped_checkpointing == one(true));
     // "fsdp" turns the trainer's own off.
     let recomputed = matches!(checkpoint, Checkpoint::Trainer | Checkpoint::Unsloth) || wrapped;
@@ -403,8 +418,12 @@ fn train(
         accumulate: count(fields, "accum", 1)?,
         checkpointing: one(if recomputed { Checkpointing::Block } else { Checkpointing::None }),
         activation_offload: one(engine == EngineName::Unsloth && checkpoint == Checkpoint::Unsloth),
-        // The script gives `attn` to TRL alone; Unsloth takes its own.
-        attention: one(if engine == EngineName::Trl { attention } else { Attention::Auto }),
+        // The script gives `attn` to TRL alone; Unsloth takes PyTorch's, of which kernels may be switched off.
+        attention: one(match engine {
+            EngineName::Unsloth if without_cudnn(fields)? => Attention::Flash2,
+            EngineName::Unsloth => Attention::Auto,
+            _ => attention,
+        }),
         loss: one(fields
             .word("loss", &[("chunked", LossKind::Auto), ("whole", LossKind::Whole), ("liger", LossKind::Liger)])?),
         clip: one(fields.number("clip", 1.0, 0.0, 1e9)?),
@@ -414,6 +433,15 @@ fn train(
         steps: one(Steps(fields.count("steps", 3, 1, 1 << 32)?)),
         ..Default::default()
     })
+}
+
+/// cuDNN's attention is switched off, which leaves FlashAttention.
+fn without_cudnn(fields: &Fields<'_>) -> Result<bool, JobError> {
+    match fields.get("without") {
+        None => Ok(false),
+        Some(kernels) if *kernels == serde_json::json!(["cudnn"]) => Ok(true),
+        Some(kernels) => Err(refuse("without", kernels, "[\"cudnn\"]".to_owned())),
+    }
 }
 
 /// Hugging Face's names (`transformers.training_args.OptimizerNames`) of the optimizers that are known.

@@ -3,7 +3,9 @@
 use crate::cost::CostError;
 use crate::device::DeviceKind;
 use crate::model::{Activation, Family, Norm, RopeScaling};
-use crate::plan::{AdapterKind, Attention, Float, LossKind, OptimizerKind, Precision, QuantizeKind, Script, Upcast};
+use crate::plan::{
+    AdapterKind, Attention, Float, LossKind, OptimizerKind, Padding, Precision, QuantizeKind, Script, Upcast,
+};
 use crate::setup::Setup;
 
 /// Elements, of a model or of what flows through it, that are still costed: 2^54.
@@ -107,6 +109,9 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
     }
     if setup.data.packing {
         return refuse("data.packing", "the engine `memspec` does not pack samples in this version".to_owned());
+    }
+    if setup.data.padding == Padding::None {
+        return refuse("data.padding", "the engine `memspec` fills the samples of a batch to one length".to_owned());
     }
     match of_other_engines(setup) {
         Some((setting, what)) => refuse(setting, what.to_owned()),

@@ -114,13 +114,7 @@ fn embed<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model) -> Tensor 
         let (weights, dtype) = (shape.model.vocab * shape.model.hidden, x.dtype);
         let words = Some(table.elements).filter(|&words| words < weights);
         x = tape.custom(x, &[table], &[], move |tape, _, _| {
-            let gradient = tape.new_tensor(weights, dtype);
-            if shape.rows > SORTED_EMBEDDING {
-                // One partial sum a segment, in float32, and what the sort needs.
-                let segments = shape.rows / 10 + shape.rows.min(shape.model.vocab);
-                let _sums = tape.new_tensor(segments * shape.model.hidden, Dtype::F32);
-                let _sort: Vec<Tensor> = (0..6).map(|_| tape.new_tensor(shape.rows, Dtype::I64)).collect();
-            }
+            let gradient = embedding_gradient(tape, shape, dtype);
             vec![Some(match words {
                 Some(words) => Split::embedding_gradient(tape, gradient, words),
                 None => gradient,
@@ -135,6 +129,18 @@ fn embed<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model) -> Tensor 
         tape.leaf(&mut x, ACTIVATION_GRADIENTS, true);
     }
     x
+}
+
+/// The gradient of the whole embedding.
+pub(in crate::cost::engine) fn embedding_gradient(tape: &mut Tape<'_>, shape: &Shape, dtype: Dtype) -> Tensor {
+    let gradient = tape.new_tensor(shape.model.vocab * shape.model.hidden, dtype);
+    if shape.rows > SORTED_EMBEDDING {
+        // One partial sum a segment, in float32, and what the sort needs.
+        let segments = shape.rows / 10 + shape.rows.min(shape.model.vocab);
+        let _sums = tape.new_tensor(segments * shape.model.hidden, Dtype::F32);
+        let _sort: Vec<Tensor> = (0..6).map(|_| tape.new_tensor(shape.rows, Dtype::I64)).collect();
+    }
+    gradient
 }
 
 /// What blocks find of positions: those that see all, and those that slide where they find something else.

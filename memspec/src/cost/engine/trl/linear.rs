@@ -7,7 +7,7 @@ use super::{DENSE, INT8_INPUTS, dora};
 use crate::model::Dtype;
 
 /// `module(x)` on `rows` rows.
-pub(super) fn forward<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, rows: u64) -> Tensor {
+pub(in crate::cost::engine) fn forward<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, rows: u64) -> Tensor {
     tensor::forward(tape, linear, x, |tape, x| adapted(tape, linear, x, rows))
 }
 
@@ -107,7 +107,7 @@ fn nf4<'a>(
 
 /// LLM.int8 (`bitsandbytes/autograd/_functions.py:187`): the context keeps the input as a plain attribute, out of checkpointing's reach, until the graph
 /// dies.
-fn int8<'a>(tape: &mut Tape<'a>, x: &Tensor, elements: u64, out: u64, rows: u64) -> Tensor {
+pub(in crate::cost::engine) fn int8<'a>(tape: &mut Tape<'a>, x: &Tensor, elements: u64, out: u64, rows: u64) -> Tensor {
     let (inputs, dtype, outputs) = (x.elements, x.dtype, out * rows);
     let half = (dtype != Dtype::F16).then(|| tape.new_tensor(inputs, Dtype::F16));
     let statistics = tape.new_tensor(rows, Dtype::F32);

@@ -4,7 +4,7 @@ use super::parallel;
 use crate::cost::CostError;
 use crate::device::DeviceKind;
 use crate::model::{Architecture, Family, PublishedQuantization, VisionKind};
-use crate::plan::{AdapterKind, LossKind, ParallelKind, Precision, QuantizeKind, Script};
+use crate::plan::{AdapterKind, EngineName, LossKind, Padding, ParallelKind, Precision, QuantizeKind, Script};
 use crate::setup::{Adapter, Setup};
 
 /// Elements, of a model or of what flows through it, that are still costed: 2^48.
@@ -114,6 +114,12 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     }
     if let Some(adapter) = &setup.adapter {
         adapted(setup, adapter)?;
+    }
+    if setup.data.padding == Padding::None && setup.engine == EngineName::Trl {
+        return refuse(
+            "data.padding",
+            "TRL's batches without padding are not costed yet: `padding = longest`".to_owned(),
+        );
     }
     between_and_after(setup)?;
     parallel::supported::check(setup)

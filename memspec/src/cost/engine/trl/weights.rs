@@ -10,7 +10,7 @@ use super::parallel::tensor::Axis;
 use super::parallel::{self, Sharing};
 use super::shape::Stored;
 use super::vision::{Tower, TowerBlock};
-use super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS};
+use super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS, adapter};
 use crate::model::{
     Activation, Dtype, Linear as LinearShape, Norm as NormOf, NormModule, StreamNorms, Vision, VisionKind,
 };
@@ -220,6 +220,16 @@ pub(crate) struct Copies {
 }
 
 impl Model {
+    /// Casts the norms' weights to float32, one after the other.
+    pub(in crate::cost::engine) fn widen_norms(&mut self, tape: &mut Tape<'_>) {
+        for block in &mut self.blocks {
+            tape.at(Some(block.block));
+            block.small_mut().for_each(|parameter| adapter::cast(tape, parameter, Dtype::F32, WEIGHTS));
+        }
+        tape.at(None);
+        self.norm.parameters_mut().for_each(|parameter| adapter::cast(tape, parameter, Dtype::F32, WEIGHTS));
+    }
+
     /// The embedding that tokens are looked up in.
     pub(super) fn lookup(&self) -> &Parameter {
         self.copies.embedding.as_ref().unwrap_or(&self.embedding)

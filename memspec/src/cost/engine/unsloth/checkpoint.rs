@@ -2,7 +2,6 @@
 
 use super::super::super::torch::{Tape, Tensor};
 use super::{STAGING, Sizes};
-use crate::model::Dtype;
 
 /// Smaller inputs stay (`gradient_checkpointing.py:1306`, `MINIMUM_SIZE`).
 const MINIMUM_BYTES: u64 = 2 << 20;
@@ -23,12 +22,12 @@ impl Staging {
             return false;
         }
         if self.buffers.is_empty() {
-            self.buffers = (0..2).map(|_| tape.new_as(STAGING, INITIAL_ELEMENTS, Dtype::Bf16)).collect();
+            self.buffers = (0..2).map(|_| tape.new_as(STAGING, INITIAL_ELEMENTS, sizes.dtype)).collect();
         }
         let grown = if step > 0 { 2 } else { 1 };
         for buffer in &mut self.buffers[..grown] {
             if buffer.elements < sizes.hidden {
-                *buffer = tape.new_as(STAGING, sizes.hidden, Dtype::Bf16);
+                *buffer = tape.new_as(STAGING, sizes.hidden, sizes.dtype);
             }
         }
         true

@@ -5,10 +5,9 @@ use super::super::super::Block;
 use super::super::super::torch::{Tape, Tensor};
 use super::super::trl::weights::DecoderBlock;
 use super::super::trl::{DENSE, EVALUATION, POSITIONS};
+use super::sizes::Kernel;
 use super::{ADAPTER_COPIES, Sizes};
 use crate::model::Dtype;
-
-const BF16: Dtype = Dtype::Bf16;
 
 /// What lives beyond a layer.
 #[derive(Debug, Default)]
@@ -23,12 +22,12 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    fn unpack(&mut self, tape: &mut Tape<'_>, elements: Option<u64>) {
+    fn unpack(&mut self, tape: &mut Tape<'_>, elements: Option<u64>, dtype: Dtype) {
         let Some(elements) = elements else { return };
         if self.buffer.as_ref().is_none_or(|buffer| buffer.elements < elements) {
             let block = tape.block();
             tape.at(None);
-            let buffer = tape.new_as(DENSE, elements, BF16);
+            let buffer = tape.new_as(DENSE, elements, dtype);
             self.outgrown.extend(self.buffer.replace(buffer));
             tape.at(block);
         }
@@ -47,7 +46,8 @@ impl Scratch {
 
 /// A layer of Llama's kind (`unsloth/models/llama.py:1163`); returns its output.
 pub(super) fn layer(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, scratch: &mut Scratch) -> Tensor {
-    let (new, rows) = (|tape: &mut Tape<'_>, elements| tape.new_as(EVALUATION, elements, BF16), sizes.shape.rows);
+    let (new, rows) =
+        (|tape: &mut Tape<'_>, elements| tape.new_as(EVALUATION, elements, sizes.dtype), sizes.shape.rows);
     let residual = {
         let (normed, inverse) = (new(tape, sizes.hidden), tape.new_as(EVALUATION, rows, Dtype::F32));
         let project = |tape: &mut Tape<'_>, scratch: &mut Scratch, name, elements| {
@@ -64,11 +64,16 @@ pub(super) fn layer(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock, sc
             queries = new(tape, sizes.query);
             keys = new(tape, sizes.key);
         }
-        // Rotated in place. Samples are padded for cuDNN (`utils/attention_dispatch.py:235`).
-        let padded = [sizes.query_padded, sizes.key_padded, sizes.key_padded].map(|elements| new(tape, elements));
-        let output = new(tape, sizes.query_padded);
-        drop(padded);
-        let attended = new(tape, sizes.query);
+        // Rotated in place. Samples are padded for cuDNN (`utils/attention_dispatch.py:235`); key heads are repeated where the kernel shares none.
+        let copied = match sizes.kernel {
+            Kernel::Cudnn => vec![sizes.query_padded, sizes.key_padded, sizes.key_padded],
+            Kernel::Efficient if sizes.query != sizes.key => vec![sizes.query; 2],
+            Kernel::Flash | Kernel::Efficient => Vec::new(),
+        };
+        let copies: Vec<Tensor> = copied.into_iter().map(|elements| new(tape, elements)).collect();
+        let output = new(tape, if sizes.kernel == Kernel::Cudnn { sizes.query_padded } else { sizes.query });
+        drop(copies);
+        let attended = (sizes.kernel == Kernel::Cudnn).then(|| new(tape, sizes.query));
         let projected = product(tape, sizes, block, scratch, "o_proj", sizes.hidden);
         drop((attended, queries, keys, values, output, normed, inverse));
         let sum = new(tape, sizes.hidden);
@@ -95,13 +100,13 @@ fn product(
     name: &str,
     elements: u64,
 ) -> Tensor {
-    scratch.unpack(tape, sizes.unpacked(block, name));
-    let output = tape.new_as(EVALUATION, elements, BF16);
+    scratch.unpack(tape, sizes.unpacked(block, name), sizes.dtype);
+    let output = tape.new_as(EVALUATION, elements, sizes.dtype);
     if let Some(linear) = sizes.linear(block, name).filter(|_| sizes.adapted(name)) {
-        let down = tape.new_as(ADAPTER_COPIES, sizes.shape.rank * linear.in_features, BF16);
-        let low = tape.new_as(EVALUATION, sizes.low(), BF16);
+        let down = tape.new_as(ADAPTER_COPIES, sizes.shape.rank * linear.in_features, sizes.dtype);
+        let low = tape.new_as(EVALUATION, sizes.low(), sizes.dtype);
         drop(down);
-        drop(tape.new_as(ADAPTER_COPIES, sizes.shape.rank * linear.out_features, BF16));
+        drop(tape.new_as(ADAPTER_COPIES, sizes.shape.rank * linear.out_features, sizes.dtype));
         drop(low);
     }
     output
@@ -116,16 +121,16 @@ fn through_peft(
     name: &str,
     elements: u64,
 ) -> Tensor {
-    let new = |tape: &mut Tape<'_>, elements| tape.new_as(EVALUATION, elements, BF16);
+    let new = |tape: &mut Tape<'_>, elements| tape.new_as(EVALUATION, elements, sizes.dtype);
     let packed = sizes.unpacked(block, name);
-    let product = packed_product(tape, packed, elements);
+    let product = packed_product(tape, sizes, packed, elements);
     let Some(linear) = sizes.linear(block, name).filter(|_| sizes.adapted(name)) else { return product };
     // PEFT clones a packed linear's (`peft/tuners/lora/bnb.py:533`).
     let product = if packed.is_some() { new(tape, elements) } else { product };
     // A 16 bit model's input is widened (`peft/tuners/lora/layer.py:1100`), and narrowed again by autocast.
     let _wide = packed.is_none().then(|| tape.new_as(EVALUATION, sizes.hidden, Dtype::F32));
     let cast = |tape: &mut Tape<'_>, scratch: &mut Scratch, width| {
-        let copy = tape.new_as(ADAPTER_COPIES, sizes.shape.rank * width, BF16);
+        let copy = tape.new_as(ADAPTER_COPIES, sizes.shape.rank * width, sizes.dtype);
         scratch.casts.push((tape.block(), copy));
     };
     cast(tape, scratch, linear.in_features);
@@ -143,19 +148,19 @@ fn through_peft(
     output
 }
 
-fn packed_product(tape: &mut Tape<'_>, packed: Option<u64>, elements: u64) -> Tensor {
+fn packed_product(tape: &mut Tape<'_>, sizes: &Sizes, packed: Option<u64>, elements: u64) -> Tensor {
     let _unpacked = packed.map(|weights| {
         let maxima = [(); 2].map(|()| tape.new_as(DENSE, weights / 64, Dtype::F32));
-        (tape.new_as(DENSE, weights, BF16), maxima)
+        (tape.new_as(DENSE, weights, sizes.dtype), maxima)
     });
-    tape.new_as(EVALUATION, elements, BF16)
+    tape.new_as(EVALUATION, elements, sizes.dtype)
 }
 
 /// Phi-3's layer (`transformers/models/phi3/modeling_phi3.py:300`), whose modules are compiled one by one.
 pub(super) fn stock_layer(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlock) -> Tensor {
-    let new = |tape: &mut Tape<'_>, elements| tape.new_as(EVALUATION, elements, BF16);
+    let new = |tape: &mut Tape<'_>, elements| tape.new_as(EVALUATION, elements, sizes.dtype);
     let linear = |tape: &mut Tape<'_>, name: &str, elements| {
-        let output = packed_product(tape, sizes.unpacked(block, name), elements);
+        let output = packed_product(tape, sizes, sizes.unpacked(block, name), elements);
         if !sizes.adapted(name) {
             return output;
         }
@@ -167,7 +172,7 @@ pub(super) fn stock_layer(tape: &mut Tape<'_>, sizes: &Sizes, block: &DecoderBlo
         let normed = new(tape, sizes.hidden);
         let joint = linear(tape, "qkv_proj", sizes.query + 2 * sizes.key);
         let rotated = [sizes.query, sizes.key].map(|elements| new(tape, elements));
-        let _mask = sizes.mask.map(|elements| tape.new_as(POSITIONS, elements, BF16));
+        let _mask = sizes.mask.map(|elements| tape.new_as(POSITIONS, elements, sizes.dtype));
         let attended = new(tape, sizes.query);
         let projected = linear(tape, "o_proj", sizes.hidden);
         drop((attended, rotated, joint, normed));

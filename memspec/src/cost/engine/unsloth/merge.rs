@@ -1,14 +1,28 @@
 //! Merging an adapter into a 16 bit checkpoint (`unsloth_zoo/saving_utils.py:1059`, `_merge_and_overwrite_lora`): the base weights are read from the
 //! files that the model was loaded from, so the weights on the card stay as they are.
 
-use super::super::super::torch::Tape;
+use super::super::super::torch::{Tape, Tensor};
+use super::super::super::{PhaseName, Trace};
 use super::super::trl::MERGED;
 use super::super::trl::weights::{Linear, Model};
 use super::Sizes;
 use crate::model::Dtype;
 
+/// What follows the last step: a checkpoint, and merging where it is asked for.
+pub(super) fn after(tape: &mut Tape<'_>, sizes: &Sizes, model: &Model, batch: Vec<Tensor>) -> Trace {
+    // Adapters and states go to the host one by one, which allocates nothing here.
+    tape.enter(PhaseName::Save);
+    if !sizes.shape.merge {
+        return tape.recording();
+    }
+    tape.enter(PhaseName::Merge);
+    drop(batch);
+    into_files(tape, sizes, model);
+    tape.recording()
+}
+
 /// Merges every adapted linear and writes it, one after the other.
-pub(super) fn into_files(tape: &mut Tape<'_>, sizes: &Sizes, model: &Model) {
+fn into_files(tape: &mut Tape<'_>, sizes: &Sizes, model: &Model) {
     for block in &model.blocks {
         tape.at(Some(block.block));
         let linears = block.input.iter().chain(std::iter::once(&block.output)).chain(&block.mlp);

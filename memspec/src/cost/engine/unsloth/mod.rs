@@ -5,6 +5,9 @@
 //! of three generated functions: without gradients, with, and backward. The files `layer` and `layer_backward` (and `stock` for Phi-3) follow their
 //! allocations in order; `planned` the function without gradients, whose buffers Inductor cuts from a few pools.
 //!
+//! - `whole`: the same of a full fine-tune, whose layers are transformers' (`FastModel`).
+//! - `eager`, `fused`, `segments`: layers that are not compiled, since their batches have no padding.
+//! - `pieces`: layers of int8 weights, compiled between their products.
 //! - `compile`: what exists only while a region is compiled: the first forward runs every layer with gradients on trial, and timing a kernel takes
 //!   a buffer of the L2 cache's size.
 //! - `checkpoint`: reentrant checkpoints, and inputs that go to the host through two buffers.
@@ -13,18 +16,23 @@
 
 mod checkpoint;
 mod compile;
+mod eager;
 mod evaluation;
+mod fused;
 mod layer;
 mod layer_backward;
 mod loss;
 mod merge;
+mod pieces;
 mod planned;
 mod rope;
 mod run;
+mod segments;
 mod sizes;
 mod stock;
 mod stock_loss;
 mod supported;
+mod whole;
 
 use super::super::expand::{self, Blocks, expand};
 use super::super::torch::Tape;
@@ -32,7 +40,7 @@ use super::super::{CostError, Part, PhaseName, Trace, replay};
 use super::trl::{ACTIVATION_GRADIENTS, RECOMPUTED, WEIGHTS, WORKSPACE, adapter, weights};
 use crate::model::Dtype;
 use crate::setup::Setup;
-use sizes::Sizes;
+use sizes::{Layers, Sizes};
 
 /// Copies of the adapters' matrices in the type of the activations, and gradients before they get the parameters' layout.
 const ADAPTER_COPIES: Part = Part { what: "16 bit copies of adapters", setting: "adapter.rank" };
@@ -79,20 +87,31 @@ pub fn trace_in_full(setup: &Setup) -> Result<Trace, CostError> {
 }
 
 fn program(sizes: &Sizes, blocks: Blocks) -> Trace {
+    let mut model;
+    let scratch = fused::Scratch::default();
     let mut tape = Tape::new(WEIGHTS);
     tape.gradient_part = ACTIVATION_GRADIENTS;
     tape.recompute_part = RECOMPUTED;
+    tape.workspace = (sizes.shape.workspace, WORKSPACE);
+    tape.multiprocessors = sizes.shape.multiprocessors;
     tape.enter(PhaseName::Load);
     // Unsloth's import multiplies once (`unsloth/__init__.py`), which makes this thread's cuBLAS handle and its workspace.
-    let workspace = tape.new_as(WORKSPACE, sizes.shape.workspace, Dtype::U8);
-    let mut model = weights::load(&mut tape, &sizes.shape, blocks);
+    tape.product();
+    model = weights::load(&mut tape, &sizes.shape, blocks);
+    if sizes.shape.full {
+        // Norms are trained in float32.
+        model.widen_norms(&mut tape);
+    }
     // `LlamaRotaryEmbedding` keeps two tensors of one element (`unsloth/models/llama.py:2613`).
-    let placeholders = [(); 2].map(|()| tape.new_as(WEIGHTS, 1, Dtype::F32));
+    let placeholders = (!sizes.stock()).then(|| [(); 2].map(|()| tape.new_as(WEIGHTS, 1, Dtype::F32)));
     tape.enter(PhaseName::Init);
     adapter::add(&mut tape, &sizes.shape, &mut model);
     // `get_peft_model` ends with `clean_gpu_cache` (`unsloth/models/llama.py:5214`), and so does the trainer's start.
     tape.empty_cache();
-    let trace = run::steps(&mut tape, sizes, &model, workspace);
+    let trace = match sizes.layers {
+        Layers::Eager | Layers::Pieces => eager::steps(&mut tape, sizes, &model, &scratch),
+        Layers::Fast | Layers::Stock | Layers::Whole => run::steps(&mut tape, sizes, &model),
+    };
     drop(placeholders);
     trace
 }

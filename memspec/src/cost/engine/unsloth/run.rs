@@ -5,11 +5,11 @@ use super::super::super::{PhaseName, Trace};
 use super::super::trl::parallel::Wrapper;
 use super::super::trl::weights::{DecoderBlock, Model};
 use super::super::trl::{
-    ACTIVATION_GRADIENTS, ACTIVATIONS, EVALUATION, GRADIENTS, INPUTS, POSITIONS, RECOMPUTED, WORKSPACE, batch,
-    optimizer,
+    ACTIVATION_GRADIENTS, ACTIVATIONS, EVALUATION, GRADIENTS, INPUTS, POSITIONS, RECOMPUTED, batch, decoder, optimizer,
 };
 use super::checkpoint::Staging;
-use super::{Sizes, evaluation, layer, layer_backward, loss, merge, planned, rope, stock, stock_loss};
+use super::sizes::Layers;
+use super::{Sizes, evaluation, layer, layer_backward, loss, merge, planned, rope, stock, whole};
 use crate::model::Dtype;
 
 /// What a layer's forward left for its backward.
@@ -23,11 +23,12 @@ enum Kept {
 enum Saved {
     Fast(layer::Saved),
     Stock(stock::Saved),
+    Whole(whole::Saved),
 }
 
 /// Two optimizer steps, evaluation between them, a checkpoint and merging. The trace ends while everything that a later step would find is alive.
-pub(super) fn steps(tape: &mut Tape<'_>, sizes: &Sizes, model: &Model, workspace: Tensor) -> Trace {
-    let mut run = Run { sizes, model, staging: Staging::default(), tables: Vec::new(), workspaces: vec![workspace] };
+pub(super) fn steps(tape: &mut Tape<'_>, sizes: &Sizes, model: &Model) -> Trace {
+    let mut run = Run { sizes, model, staging: Staging::default(), tables: Vec::new() };
     let mut scratch = evaluation::Scratch::default();
     let mut states = optimizer::States::default();
     let mut batch = Vec::new();
@@ -47,14 +48,7 @@ pub(super) fn steps(tape: &mut Tape<'_>, sizes: &Sizes, model: &Model, workspace
             drop(batch);
         }
     }
-    // Adapters and states go to the host one by one, which allocates nothing here.
-    tape.enter(PhaseName::Save);
-    if sizes.shape.merge {
-        tape.enter(PhaseName::Merge);
-        drop(batch);
-        merge::into_files(tape, sizes, model);
-    }
-    let trace = tape.recording();
+    let trace = merge::after(tape, sizes, model, batch);
     drop(scratch);
     trace
 }
@@ -64,15 +58,14 @@ struct Run<'r> {
     model: &'r Model,
     staging: Staging,
     tables: Vec<Tensor>,
-    workspaces: Vec<Tensor>,
 }
 
 impl Run<'_> {
     fn micro_batch(&mut self, tape: &mut Tape<'_>, step: u32, first: bool) {
         let (sizes, blocks) = (self.sizes, &self.model.blocks);
-        let bf16 = Dtype::Bf16;
+        let dtype = sizes.dtype;
         // The embedding's output is a leaf that the graph refers to until its gradient comes.
-        let embedded = tape.new_as(ACTIVATIONS, sizes.hidden, bf16);
+        let embedded = tape.new_as(ACTIVATIONS, sizes.hidden, dtype);
         let positions = self.positions(tape, sizes);
         let mut kept: Vec<Kept> = Vec::new();
         let mut hidden = embedded.clone();
@@ -85,7 +78,10 @@ impl Run<'_> {
                     // The first call without gradients tries the layer with gradients before (`_block_compile.py:1031`).
                     drop(self.forward(tape, block, RECOMPUTED, index == 0));
                 }
-                let output = planned::forward(tape, sizes, block, first && index == 0);
+                let output = match sizes.layers {
+                    Layers::Whole => whole::planned(tape, sizes),
+                    _ => planned::forward(tape, sizes, block, first && index == 0),
+                };
                 input.storage.relabel(INPUTS);
                 kept.push(Kept::Input((!sent).then_some(input)));
                 output
@@ -97,9 +93,10 @@ impl Run<'_> {
         }
         tape.at(None);
         let norms = tape.new_as(ACTIVATIONS, sizes.shape.rows, Dtype::F32);
-        let normed = tape.new_as(ACTIVATIONS, sizes.hidden, bf16);
-        let gradient =
-            if sizes.stock { stock_loss::forward(tape, sizes, true) } else { loss::forward(tape, sizes, true) };
+        let normed = tape.new_as(ACTIVATIONS, sizes.hidden, sizes.last_dtype());
+        // A trained embedding's output is no leaf: the graph does not hold it.
+        let embedded = (sizes.layers != Layers::Whole).then_some(embedded);
+        let made = loss::gradients(tape, sizes, self.model);
         drop(normed);
         if step == 0 {
             // Unsloth's trainer empties the cache after the forward of every 250th step, the first among them
@@ -107,16 +104,26 @@ impl Run<'_> {
             tape.empty_cache();
         }
         tape.enter(PhaseName::Backward);
-        // The loss is scaled; the last norm writes its gradient over the incoming one (`rms_layernorm.py`, `reuse_grad`), transformers' does not.
-        let mut gradient = {
-            let scaled = tape.new_as(ACTIVATION_GRADIENTS, sizes.hidden, bf16);
-            drop(gradient);
-            scaled
-        };
-        drop((hidden, norms));
-        if sizes.stock {
-            gradient = tape.new_as(ACTIVATION_GRADIENTS, sizes.hidden, bf16);
+        let (scaled, head) = made.scaled(tape, sizes);
+        // The last norm writes its gradient over the incoming one (`rms_layernorm.py`, `reuse_grad`), transformers' does not.
+        let mut gradient =
+            if sizes.stock() { tape.new_as(ACTIVATION_GRADIENTS, sizes.hidden, dtype) } else { scaled.clone() };
+        drop((hidden, norms, scaled));
+        let weight = &self.model.norm.weight.tensor;
+        if let Some(leaf) = weight.leaf() {
+            give(tape, leaf, weight.elements);
         }
+        gradient = tape.backward_thread(|tape| self.backward(tape, kept, gradient, first));
+        tape.at(None);
+        if sizes.layers == Layers::Whole {
+            self.embedding(tape, head);
+        }
+        drop((gradient, embedded, positions));
+    }
+
+    /// Backward through the layers, the last first; returns the gradient of the first's input.
+    fn backward(&self, tape: &mut Tape<'_>, mut kept: Vec<Kept>, mut gradient: Tensor, first: bool) -> Tensor {
+        let (sizes, blocks) = (self.sizes, &self.model.blocks);
         for (index, block) in blocks.iter().enumerate().rev() {
             tape.at(Some(block.block));
             let timed = first && index + 1 == blocks.len();
@@ -128,30 +135,27 @@ impl Run<'_> {
                 }
                 Kept::Saved(input, saved) => (None, Some(input), *saved),
             };
-            if self.workspaces.len() == 1 {
-                // The backward engine's thread has a cuBLAS handle of its own.
-                self.workspaces.push(tape.new_as(WORKSPACE, sizes.shape.workspace, Dtype::U8));
-            }
+            tape.product();
             let before = gradient;
             gradient = match saved {
                 Saved::Fast(saved) => layer_backward::run(tape, sizes, block, saved, timed),
                 Saved::Stock(saved) => stock::backward(tape, sizes, block, saved, timed),
+                Saved::Whole(saved) => whole::backward(tape, sizes, block, saved),
             };
             drop((output, before, input));
         }
-        tape.at(None);
-        drop((gradient, embedded, positions));
+        gradient
     }
 
     /// One batch of the evaluation. `sizes`: its own.
     fn evaluate(&mut self, tape: &mut Tape<'_>, sizes: &Sizes, scratch: &mut evaluation::Scratch) {
         // A local of the model's forward.
-        let embedded = tape.new_as(EVALUATION, sizes.hidden, Dtype::Bf16);
+        let embedded = tape.new_as(EVALUATION, sizes.hidden, sizes.dtype);
         let positions = self.positions(tape, sizes);
         let mut hidden = embedded.clone();
         for block in &self.model.blocks {
             tape.at(Some(block.block));
-            hidden = if sizes.stock {
+            hidden = if sizes.stock() {
                 evaluation::stock_layer(tape, sizes, block)
             } else {
                 evaluation::layer(tape, sizes, block, scratch)
@@ -159,28 +163,49 @@ impl Run<'_> {
         }
         tape.at(None);
         let inverse = tape.new_as(EVALUATION, sizes.shape.rows, Dtype::F32);
-        let normed = tape.new_as(EVALUATION, sizes.hidden, Dtype::Bf16);
+        let normed = tape.new_as(EVALUATION, sizes.hidden, sizes.dtype);
         drop((hidden, embedded, inverse, positions));
-        let gradient =
-            if sizes.stock { stock_loss::forward(tape, sizes, false) } else { loss::forward(tape, sizes, false) };
-        drop((normed, gradient));
+        loss::value(tape, sizes);
+        drop(normed);
         scratch.settle(tape);
     }
 
     /// The compiled layer with gradients.
     fn forward(&self, tape: &mut Tape<'_>, block: &DecoderBlock, part: super::Part, first: bool) -> (Tensor, Saved) {
-        if self.sizes.stock {
-            let (output, saved) = stock::forward(tape, self.sizes, block, part, first);
-            (output, Saved::Stock(saved))
-        } else {
-            let (output, saved) = layer::forward(tape, self.sizes, block, part, first);
-            (output, Saved::Fast(saved))
+        match self.sizes.layers {
+            Layers::Whole => {
+                let (output, saved) = whole::forward(tape, self.sizes, block, part);
+                (output, Saved::Whole(saved))
+            }
+            Layers::Stock => {
+                let (output, saved) = stock::forward(tape, self.sizes, block, part, first);
+                (output, Saved::Stock(saved))
+            }
+            Layers::Fast | Layers::Eager | Layers::Pieces => {
+                let (output, saved) = layer::forward(tape, self.sizes, block, part, first);
+                (output, Saved::Fast(saved))
+            }
+        }
+    }
+
+    /// The embedding's backward; the gradient of a head of its own was taken over at once, that of a tied one waits for the embedding's.
+    fn embedding(&self, tape: &mut Tape<'_>, head: Option<Tensor>) {
+        let embedding = &self.model.embedding.tensor;
+        if let (Some(own), Some(gradient)) = (&self.model.head, &head)
+            && let Some(leaf) = own.tensor.leaf()
+        {
+            tape.give_gradient(leaf, gradient.clone());
+        }
+        let made =
+            tape.labelled(GRADIENTS, |tape| decoder::embedding_gradient(tape, &self.sizes.shape, embedding.dtype));
+        if let Some(leaf) = embedding.leaf() {
+            tape.give_gradient(leaf, head.filter(|_| self.model.head.is_none()).unwrap_or(made));
         }
     }
 
     /// Tables that are made once, or (transformers' layer) cosines, sines and a mask of this pass.
     fn positions(&mut self, tape: &mut Tape<'_>, sizes: &Sizes) -> Vec<Tensor> {
-        if !sizes.stock {
+        if !sizes.stock() {
             if self.tables.is_empty() {
                 self.tables = rope::tables(tape, sizes);
             }
@@ -189,7 +214,7 @@ impl Run<'_> {
         let angles = sizes.shape.attention.tokens * sizes.shape.model.head_dim;
         let mut positions: Vec<Tensor> =
             sizes.mask.map(|elements| tape.new_as(POSITIONS, elements, Dtype::Bool)).into_iter().collect();
-        positions.extend((0..2).map(|_| tape.new_as(POSITIONS, angles, Dtype::Bf16)));
+        positions.extend((0..2).map(|_| tape.new_as(POSITIONS, angles, sizes.dtype)));
         positions
     }
 }

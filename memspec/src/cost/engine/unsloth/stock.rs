@@ -29,39 +29,39 @@ pub(super) fn forward(
     part: Part,
     first: bool,
 ) -> (Tensor, Saved) {
-    let (shape, bf16) = (&sizes.shape, Dtype::Bf16);
+    let (shape, dtype) = (&sizes.shape, sizes.dtype);
     let mut saved = Saved::default();
     let dense = |tape: &mut Tape<'_>, name: &str| {
-        sizes.unpacked(block, name).map(|elements| tape.new_as(DENSE, elements, bf16))
+        sizes.unpacked(block, name).map(|elements| tape.new_as(DENSE, elements, dtype))
     };
     saved.norms.push(tape.new_as(part, shape.rows, Dtype::F32));
-    let queries = tape.new_as(part, sizes.query, bf16);
+    let queries = tape.new_as(part, sizes.query, dtype);
     let unpacked = dense(tape, "qkv_proj");
-    let joint = tape.new_as(part, sizes.query + 2 * sizes.key, bf16);
+    let joint = tape.new_as(part, sizes.query + 2 * sizes.key, dtype);
     compile::time_a_kernel(tape, sizes, first);
     drop(unpacked);
-    let keys = tape.new_as(part, sizes.key, bf16);
-    let mask = sizes.mask.map(|elements| tape.new_as(POSITIONS, elements, bf16));
-    let output = tape.new_as(part, sizes.query, bf16);
+    let keys = tape.new_as(part, sizes.key, dtype);
+    let mask = sizes.mask.map(|elements| tape.new_as(POSITIONS, elements, dtype));
+    let output = tape.new_as(part, sizes.query, dtype);
     let log_sums = tape.new_as(part, sizes.log_sums, Dtype::F32);
     saved.attention.extend([queries, joint, keys, output, log_sums]);
     saved.attention.extend(mask);
     let unpacked = dense(tape, "o_proj");
-    let projected = tape.new_as(part, sizes.hidden, bf16);
+    let projected = tape.new_as(part, sizes.hidden, dtype);
     drop(unpacked);
     saved.adapters.extend(layer::lower(tape, sizes, block, "o_proj", part));
-    saved.residual = Some(tape.new_as(part, sizes.hidden, bf16));
+    saved.residual = Some(tape.new_as(part, sizes.hidden, dtype));
     saved.norms.push(tape.new_as(part, shape.rows, Dtype::F32));
     let unpacked = dense(tape, "gate_up_proj");
-    saved.gate_up = Some(tape.new_as(part, 2 * sizes.inner, bf16));
+    saved.gate_up = Some(tape.new_as(part, 2 * sizes.inner, dtype));
     drop(unpacked);
     let unpacked = dense(tape, "down_proj");
-    let product = tape.new_as(part, sizes.inner, bf16);
+    let product = tape.new_as(part, sizes.inner, dtype);
     compile::time_a_kernel(tape, sizes, first);
     drop(unpacked);
     saved.adapters.extend(layer::lower(tape, sizes, block, "down_proj", part));
     saved.product = sizes.adapted("down_proj").then_some(product);
-    let result = tape.new_as(part, sizes.hidden, bf16);
+    let result = tape.new_as(part, sizes.hidden, dtype);
     drop(projected);
     (result, saved)
 }
@@ -74,36 +74,36 @@ pub(super) fn backward(
     mut saved: Saved,
     first: bool,
 ) -> Tensor {
-    let (part, bf16) = (ACTIVATION_GRADIENTS, Dtype::Bf16);
+    let (part, dtype) = (ACTIVATION_GRADIENTS, sizes.dtype);
     let dense = |tape: &mut Tape<'_>, name: &str| {
-        sizes.unpacked(block, name).map(|elements| tape.new_as(DENSE, elements, bf16))
+        sizes.unpacked(block, name).map(|elements| tape.new_as(DENSE, elements, dtype))
     };
     adapter_gradients(tape, sizes, block, "down_proj");
     saved.product = None;
-    let from_adapter = tape.new_as(part, sizes.inner, bf16);
+    let from_adapter = tape.new_as(part, sizes.inner, dtype);
     let unpacked = dense(tape, "down_proj");
-    let from_base = tape.new_as(part, sizes.inner, bf16);
+    let from_base = tape.new_as(part, sizes.inner, dtype);
     drop(unpacked);
-    let gate_up = tape.new_as(part, 2 * sizes.inner, bf16);
+    let gate_up = tape.new_as(part, 2 * sizes.inner, dtype);
     compile::time_a_kernel(tape, sizes, first);
     drop((from_adapter, from_base));
     saved.gate_up = None;
     let unpacked = dense(tape, "gate_up_proj");
-    let input = tape.new_as(part, sizes.hidden, bf16);
+    let input = tape.new_as(part, sizes.hidden, dtype);
     drop((unpacked, gate_up));
     saved.residual = None;
     saved.norms.pop();
-    let attended = tape.new_as(part, sizes.query, bf16);
+    let attended = tape.new_as(part, sizes.query, dtype);
     adapter_gradients(tape, sizes, block, "o_proj");
     let unpacked = dense(tape, "o_proj");
-    let from_base = tape.new_as(part, sizes.query, bf16);
+    let from_base = tape.new_as(part, sizes.query, dtype);
     drop((unpacked, from_base));
-    let [queries, keys] = [sizes.query, sizes.key].map(|elements| tape.new_as(part, elements, bf16));
-    let values = tape.new_as(part, sizes.key, bf16);
+    let [queries, keys] = [sizes.query, sizes.key].map(|elements| tape.new_as(part, elements, dtype));
+    let values = tape.new_as(part, sizes.key, dtype);
     let workspace = tape.new_as(part, sizes.attention_workspace, Dtype::U8);
     drop((workspace, attended));
     saved.attention.clear();
-    let joint = tape.new_as(part, sizes.query + 2 * sizes.key, bf16);
+    let joint = tape.new_as(part, sizes.query + 2 * sizes.key, dtype);
     drop((queries, keys));
     let unpacked = dense(tape, "qkv_proj");
     drop((unpacked, joint, values));

@@ -3,7 +3,7 @@
 use super::super::trl::supported as stack;
 use crate::cost::CostError;
 use crate::model::Family;
-use crate::plan::{AdapterKind, Attention, LossKind, Precision, QuantizeKind, Script, Upcast};
+use crate::plan::{AdapterKind, Attention, LossKind, Padding, Precision, QuantizeKind, Script, Upcast};
 use crate::setup::Setup;
 
 /// Says what this engine does not cost, with the setting that asks for it.
@@ -22,13 +22,12 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
         });
     }
     if setup.adapter.is_none() {
-        return refuse("adapter", "the engine `unsloth` is costed for LoRA: add `adapter lora { }`");
+        whole(setup)?;
     }
-    if let Some(quantize) = setup.quantize.as_ref().filter(|quantize| quantize.kind != QuantizeKind::Nf4) {
-        return Err(CostError::Unsupported {
-            setting: "quantize",
-            what: format!("the engine `unsloth` is costed for nf4 and for 16 bit weights, not for {}", quantize.kind),
-        });
+    if let Some(quantize) = &setup.quantize
+        && !matches!(quantize.kind, QuantizeKind::Nf4 | QuantizeKind::Int8)
+    {
+        return refuse("quantize", "the engine `unsloth` is costed for nf4, int8 and 16 bit weights");
     }
     if let Some(adapter) = &setup.adapter {
         if adapter.kind != AdapterKind::Lora {
@@ -47,8 +46,25 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
     if !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked) {
         return refuse("train.loss", "Unsloth brings its own loss: `auto`");
     }
-    if setup.train.precision != Precision::Bf16 {
-        return refuse("train.precision", "the engine `unsloth` is costed for bf16");
+    let int8 = setup.quantize.as_ref().is_some_and(|quantize| quantize.kind == QuantizeKind::Int8);
+    if int8 && !matches!(model.family, Family::Llama | Family::Mistral) {
+        return refuse("quantize", "int8 under Unsloth is costed for Llama and Mistral");
+    }
+    if int8 && setup.train.precision == Precision::Fp16 {
+        return refuse("train.precision", "int8 under Unsloth is costed in bf16");
+    }
+    let whole_or_int8 = int8 || setup.adapter.is_none();
+    if setup.data.padding == Padding::None && (whole_or_int8 || model.family == Family::Phi3) {
+        return refuse(
+            "data.padding",
+            "batches without padding are costed where Unsloth's own layers run: `padding = longest`",
+        );
+    }
+    if setup.eval.is_some() && whole_or_int8 {
+        return refuse("data.eval_path", "evaluation under Unsloth is costed with adapters on nf4 and 16 bit weights");
+    }
+    if !matches!(setup.train.precision, Precision::Bf16 | Precision::Bf16Pure | Precision::Fp16) {
+        return refuse("train.precision", "the engine `unsloth` is costed for bf16 and fp16");
     }
     if setup.train.attention == Attention::Eager {
         return refuse("train.attention", "Unsloth has no eager attention in training");
@@ -68,6 +84,21 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
     }
     if setup.parallel.is_some() {
         return refuse("parallel", "the engine `unsloth` is costed on one GPU");
+    }
+    Ok(())
+}
+
+/// All weights: what is costed of `full_finetuning`.
+fn whole(setup: &Setup) -> Result<(), CostError> {
+    let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
+    if !matches!(setup.model.family, Family::Llama | Family::Mistral | Family::Qwen2) {
+        return refuse(
+            "adapter",
+            format!("the engine `unsloth` does not know how all weights of `{}` are trained yet", setup.model.name),
+        );
+    }
+    if !matches!(setup.train.precision, Precision::Bf16 | Precision::Bf16Pure) {
+        return refuse("train.precision", "training all weights is costed under Unsloth in bf16".to_owned());
     }
     Ok(())
 }
