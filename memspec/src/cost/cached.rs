@@ -2,6 +2,7 @@
 
 use super::allocator::caching::{BlockId, Caching};
 use super::estimate::{OutOfMemory, Phase};
+use super::expand::{self, Blocks, Sink};
 use super::trace::{Event, Part, PhaseName, Trace};
 
 /// How the allocator is set.
@@ -39,96 +40,163 @@ pub struct CachedReplay {
 
 /// Replays `trace`.
 pub fn replay_cached(trace: &Trace, pool: Pool) -> CachedReplay {
-    let mut memory = Caching::new(pool.limit, pool.expandable);
-    let mut blocks: Vec<Option<BlockId>> = vec![None; trace.tensors()];
-    // A block's bytes, for the parts at the peak.
-    let mut sizes: Vec<u64> = vec![0; trace.tensors()];
-    let mut figures: [Option<(u64, u64)>; PhaseName::ALL.len()] = [None; PhaseName::ALL.len()];
-    let mut phase = PhaseName::Load;
-    let (mut peak, mut peak_phase, mut peak_at) = (0, phase, 0);
-    let mut highest = 0;
-    let mut failure = None;
-    let close = |figures: &mut [Option<(u64, u64)>], phase: PhaseName, highest: u64, now: u64| {
-        let figure = figures[phase as usize].get_or_insert((0, 0));
-        *figure = (figure.0.max(highest), now);
-    };
-    for (at, event) in trace.events().iter().enumerate() {
+    let mut run = Run::new(trace, trace.tensors(), pool);
+    for event in trace.events() {
         match *event {
-            Event::Enter(next) => {
-                if at > 0 {
-                    close(&mut figures, phase, highest, memory.allocated());
-                }
-                phase = next;
-                highest = memory.allocated();
+            Event::Allocate(tensor) => {
+                run.allocate(tensor);
             }
-            Event::Allocate(index) => {
-                let entry = trace.tensor(index);
-                match memory.allocate(entry.bytes, entry.stream) {
-                    Ok(block) => {
-                        blocks[index as usize] = Some(block);
-                        sizes[index as usize] = memory.size(block);
-                    }
-                    Err(refused) => {
-                        failure = Some(OutOfMemory {
-                            phase,
-                            tried_bytes: refused.tried,
-                            allocated_bytes: refused.allocated,
-                            reserved_bytes: refused.reserved,
-                        });
-                        break;
-                    }
-                }
-                let now = memory.allocated();
-                highest = highest.max(now);
-                if now > peak {
-                    (peak, peak_phase, peak_at) = (now, phase, at);
-                }
-            }
-            Event::Free(index) => {
-                if let Some(block) = blocks[index as usize].take() {
-                    memory.release(block);
-                }
-            }
-            Event::EmptyCache => memory.empty_cache(),
-            Event::Block(_) => {}
+            event => run.push(event),
         }
     }
-    close(&mut figures, phase, highest, memory.allocated());
-    let phases = PhaseName::ALL
-        .into_iter()
-        .filter_map(|name| {
-            figures[name as usize].map(|(peak, after)| Phase { name, allocated_bytes: peak, after_bytes: after })
-        })
-        .collect();
-    CachedReplay {
-        phases,
-        peak_phase,
-        peak,
-        reserved: memory.peak_reserved(),
-        retries: memory.retries(),
-        at_peak: parts(trace, peak_at, &sizes),
-        failure,
+    run.end()
+}
+
+/// Replays the trace of `to` blocks that `short` stands for, without writing it out; `None` where it has to be.
+pub(super) fn replay_repeated(short: &Trace, to: Blocks, pool: Pool) -> Option<CachedReplay> {
+    let mut run = Run::new(short, short.tensors() * to.times(), pool);
+    expand::write(short, to, &mut run)?;
+    Some(run.end())
+}
+
+/// A replay on its way.
+struct Run<'t> {
+    trace: &'t Trace,
+    memory: Caching,
+    /// Of each tensor, while it is alive.
+    blocks: Vec<Option<(BlockId, u32)>>,
+    phase: PhaseName,
+    /// Something came before: a phase that was entered, or a tensor.
+    begun: bool,
+    /// The most bytes in blocks since the phase began.
+    highest: u64,
+    /// Of each phase: the peak, and what is alive at its end.
+    figures: [Option<(u64, u64)>; PhaseName::ALL.len()],
+    peak: u64,
+    peak_phase: PhaseName,
+    parts: Parts,
+    failure: Option<OutOfMemory>,
+}
+
+/// Bytes in blocks by the number of their part.
+struct Parts {
+    now: Vec<u64>,
+    at_peak: Vec<u64>,
+    /// This is a peak; what is there is noted before something is freed.
+    is_peak: bool,
+}
+
+impl<'t> Run<'t> {
+    fn new(trace: &'t Trace, tensors: usize, pool: Pool) -> Self {
+        let none = vec![0; trace.parts().len()];
+        Self {
+            trace,
+            memory: Caching::new(pool.limit, pool.expandable),
+            blocks: Vec::with_capacity(tensors),
+            phase: PhaseName::Load,
+            begun: false,
+            highest: 0,
+            figures: [None; PhaseName::ALL.len()],
+            peak: 0,
+            peak_phase: PhaseName::Load,
+            parts: Parts { now: none.clone(), at_peak: none, is_peak: false },
+            failure: None,
+        }
+    }
+
+    /// A phase begins.
+    fn enter(&mut self, phase: PhaseName) {
+        if self.begun || !self.blocks.is_empty() {
+            self.close();
+        }
+        self.begun = true;
+        self.phase = phase;
+        self.highest = self.memory.allocated();
+    }
+
+    /// The phase ends.
+    fn close(&mut self) {
+        let figure = self.figures[self.phase as usize].get_or_insert((0, 0));
+        *figure = (figure.0.max(self.highest), self.memory.allocated());
+    }
+
+    fn free(&mut self, tensor: u32) {
+        let Some((block, part)) = self.blocks[tensor as usize].take() else { return };
+        if self.parts.is_peak {
+            self.parts.at_peak.copy_from_slice(&self.parts.now);
+            self.parts.is_peak = false;
+        }
+        self.parts.now[part as usize] -= self.memory.size(block);
+        self.memory.release(block);
+    }
+
+    fn end(mut self) -> CachedReplay {
+        self.close();
+        let bytes = if self.parts.is_peak { self.parts.now } else { self.parts.at_peak };
+        let mut at_peak: Vec<(Part, u64)> =
+            self.trace.parts().iter().copied().zip(bytes).filter(|(_, bytes)| *bytes > 0).collect();
+        at_peak.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        let phases = PhaseName::ALL.into_iter().filter_map(|name| {
+            let (allocated_bytes, after_bytes) = self.figures[name as usize]?;
+            Some(Phase { name, allocated_bytes, after_bytes })
+        });
+        CachedReplay {
+            phases: phases.collect(),
+            peak_phase: self.peak_phase,
+            peak: self.peak,
+            reserved: self.memory.peak_reserved(),
+            retries: self.memory.retries(),
+            at_peak,
+            failure: self.failure,
+        }
     }
 }
 
-/// Bytes in blocks by part after the event at `at`.
-fn parts(trace: &Trace, at: usize, sizes: &[u64]) -> Vec<(Part, u64)> {
-    let mut alive = vec![false; trace.tensors()];
-    for event in trace.events().iter().take(at + 1) {
-        match *event {
-            Event::Allocate(index) => alive[index as usize] = true,
-            Event::Free(index) => alive[index as usize] = false,
-            _ => {}
+impl Sink for Run<'_> {
+    fn tensors(&self) -> u32 {
+        self.blocks.len() as u32
+    }
+
+    fn allocate(&mut self, like: u32) -> u32 {
+        let index = self.tensors();
+        if self.failure.is_some() {
+            self.blocks.push(None);
+            return index;
+        }
+        let request = self.trace.request(like);
+        match self.memory.allocate(request.bytes, request.stream) {
+            Ok(block) => {
+                self.blocks.push(Some((block, u32::from(request.part))));
+                self.parts.now[usize::from(request.part)] += self.memory.size(block);
+                let now = self.memory.allocated();
+                self.highest = self.highest.max(now);
+                if now > self.peak {
+                    (self.peak, self.peak_phase, self.parts.is_peak) = (now, self.phase, true);
+                }
+            }
+            Err(refused) => {
+                self.blocks.push(None);
+                self.failure = Some(OutOfMemory {
+                    phase: self.phase,
+                    tried_bytes: refused.tried,
+                    allocated_bytes: refused.allocated,
+                    reserved_bytes: refused.reserved,
+                });
+            }
+        }
+        index
+    }
+
+    fn push(&mut self, event: Event) {
+        // The run ends where it fails.
+        if self.failure.is_some() {
+            return;
+        }
+        match event {
+            Event::Enter(phase) => self.enter(phase),
+            Event::Free(tensor) => self.free(tensor),
+            Event::EmptyCache => self.memory.empty_cache(),
+            Event::Allocate(_) | Event::Block(_) => {}
         }
     }
-    let mut parts: Vec<(Part, u64)> = Vec::new();
-    for (index, _) in alive.iter().enumerate().filter(|(_, alive)| **alive) {
-        let part = trace.tensor(index as u32).part;
-        match parts.iter_mut().find(|(known, _)| *known == part) {
-            Some((_, bytes)) => *bytes += sizes[index],
-            None => parts.push((part, sizes[index])),
-        }
-    }
-    parts.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-    parts
 }

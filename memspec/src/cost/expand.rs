@@ -9,7 +9,7 @@ use super::trace::{Block, Event, Stack, Trace};
 /// Blocks of a stack that stand for any larger number: the first and last two, which may differ, and one between.
 pub const FEW: u64 = 5;
 /// The one between.
-const MIDDLE: u16 = 2;
+const MIDDLE: u64 = 2;
 
 /// How many blocks each stack has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,11 @@ impl Blocks {
         Self { text: self.text.min(FEW), vision: self.vision.min(FEW) }
     }
 
+    /// How many times longer a trace of so many may be than that of few.
+    pub(crate) fn times(self) -> usize {
+        (self.text.div_ceil(self.few().text.max(1)) + 1) as usize
+    }
+
     fn of(self, stack: Stack) -> u64 {
         match stack {
             Stack::Text => self.text,
@@ -36,11 +41,11 @@ impl Blocks {
 
 /// Where a tensor of the short trace was allocated.
 #[derive(Clone, Copy)]
-struct Origin {
-    /// The run of blocks, or `None` outside any.
-    run: Option<(u32, Block)>,
-    /// Its place among those allocated there.
-    place: u32,
+enum Origin {
+    /// Outside of any run of blocks: its index in the long trace.
+    Outside(u32),
+    /// In a run: which, the block there, and its place among those allocated in that block.
+    Run { run: u32, block: u16, place: u32 },
 }
 
 /// Consecutive segments of one stack's blocks, each once, up or down.
@@ -53,17 +58,53 @@ struct Run {
     bases: Vec<u32>,
 }
 
+/// What a trace is written into, event by event.
+pub(crate) trait Sink {
+    /// How many tensors there were.
+    fn tensors(&self) -> u32;
+    /// A tensor like this one of the short trace is allocated; returns its index in the long one.
+    fn allocate(&mut self, like: u32) -> u32;
+    /// Anything else happens.
+    fn push(&mut self, event: Event);
+}
+
+impl Sink for Trace {
+    fn tensors(&self) -> u32 {
+        self.tensors() as u32
+    }
+
+    fn allocate(&mut self, like: u32) -> u32 {
+        self.add_like(like)
+    }
+
+    fn push(&mut self, event: Event) {
+        self.push(event);
+    }
+}
+
 /// The trace of `to` blocks from `short`, which was recorded with `to.few()`; `None` where the trace cannot be repeated.
 pub fn expand(short: &Trace, to: Blocks) -> Option<Trace> {
-    if to == to.few() {
-        return Some(short.clone());
-    }
+    let mut long = Trace::like(short, to.times());
+    write(short, to, &mut long)?;
+    Some(long)
+}
+
+/// Writes the trace of `to` blocks into `long`; `None` as for [`expand`], and what was written until then is of no use.
+pub(crate) fn write(short: &Trace, to: Blocks, long: &mut impl Sink) -> Option<()> {
     let few = to.few();
     let events = short.events();
-    let mut origins = vec![Origin { run: None, place: 0 }; short.tensors()];
-    // Index in the long trace of tensors outside runs.
-    let mut outside: Vec<u32> = vec![0; short.tensors()];
-    let mut long = Trace::with_capacity(events.len() * (to.text / few.text.max(1) + 1) as usize);
+    if to == few {
+        for event in events {
+            match *event {
+                Event::Allocate(tensor) => {
+                    long.allocate(tensor);
+                }
+                event => long.push(event),
+            }
+        }
+        return Some(());
+    }
+    let mut origins = vec![Origin::Outside(u32::MAX); short.tensors()];
     let mut runs: Vec<Run> = Vec::new();
     let mut at = 0;
     while at < events.len() {
@@ -72,46 +113,33 @@ pub fn expand(short: &Trace, to: Blocks) -> Option<Trace> {
                 let run = read_run(events, at, first, few)?;
                 let end = run.segments.iter().map(|segment| segment.1).max()?;
                 let number = runs.len() as u32;
-                for (index, &(from, until)) in run.segments.iter().enumerate() {
-                    let block = Block { stack: run.stack, index: index as u16 };
+                for (block, &(from, until)) in run.segments.iter().enumerate() {
                     let mut place = 0;
                     for event in &events[from..until] {
                         if let Event::Allocate(tensor) = *event {
-                            origins[tensor as usize] = Origin { run: Some((number, block)), place };
+                            origins[tensor as usize] = Origin::Run { run: number, block: block as u16, place };
                             place += 1;
                         }
                     }
                 }
                 runs.push(run);
-                write_run(short, &mut long, &mut runs, &origins, &outside, to)?;
+                write_run(short, long, &mut runs, &origins, to)?;
                 at = end;
+                continue;
             }
-            Event::Allocate(tensor) => {
-                outside[tensor as usize] = long.add(short.tensor(tensor));
-                at += 1;
-            }
+            Event::Allocate(tensor) => origins[tensor as usize] = Origin::Outside(long.allocate(tensor)),
             Event::Free(tensor) => {
-                let index = match origins[tensor as usize].run {
-                    None => outside[tensor as usize],
-                    // Freed outside its run: that is sure only of the blocks at the ends.
-                    Some((run, block)) => {
-                        let long_block = match block.index {
-                            MIDDLE if to.of(block.stack) > FEW => return None,
-                            index => widen(index, block.stack, to),
-                        };
-                        *runs[run as usize].bases.get(long_block as usize)? + origins[tensor as usize].place
-                    }
+                let index = match origins[tensor as usize] {
+                    Origin::Outside(index) => index,
+                    Origin::Run { run, block, place } => runs[run as usize].widen(block, to)? + place,
                 };
                 long.push(Event::Free(index));
-                at += 1;
             }
-            event => {
-                long.push(event);
-                at += 1;
-            }
+            event => long.push(event),
         }
+        at += 1;
     }
-    Some(long)
+    Some(())
 }
 
 /// The peak of what is alive in the trace of `to` blocks, each tensor rounded up to 512 bytes, without writing it out: a repeated block adds what it keeps
@@ -150,7 +178,7 @@ pub fn peak(short: &Trace, to: Blocks) -> Option<u64> {
         for index in order {
             let (from, until) = run.segments[index];
             let (kept, high) = walk(&events[from..until]);
-            let times = if index == usize::from(MIDDLE) && more > 0 { 1 + more } else { 1 };
+            let times = if index == MIDDLE as usize && more > 0 { 1 + more } else { 1 };
             highest = highest.max(live + high).max(live + (times - 1) * kept + high);
             live += times * kept;
         }
@@ -159,11 +187,18 @@ pub fn peak(short: &Trace, to: Blocks) -> Option<u64> {
     u64::try_from(highest).ok()
 }
 
-/// The long trace's index of a short block: counted from the nearer end.
-fn widen(index: u16, stack: Stack, to: Blocks) -> u64 {
-    let (index, to) = (u64::from(index), to.of(stack));
-    let few = to.min(FEW);
-    if index <= u64::from(MIDDLE) { index } else { to - (few - index) }
+impl Run {
+    /// The index of a short block's first tensor in the long trace, where the block is named from elsewhere: that is sure only of those at the ends,
+    /// counted from the nearer one.
+    fn widen(&self, block: u16, to: Blocks) -> Option<u32> {
+        let (block, to) = (u64::from(block), to.of(self.stack));
+        if block == MIDDLE && to > FEW {
+            return None;
+        }
+        let few = to.min(FEW);
+        let index = if block <= MIDDLE { block } else { to - (few - block) };
+        self.bases.get(index as usize).copied()
+    }
 }
 
 fn read_run(events: &[Event], start: usize, first: Block, few: Blocks) -> Option<Run> {
@@ -194,57 +229,48 @@ fn read_run(events: &[Event], start: usize, first: Block, few: Blocks) -> Option
 }
 
 /// Writes the newest of `runs` out.
-fn write_run(
-    short: &Trace,
-    long: &mut Trace,
-    runs: &mut [Run],
-    origins: &[Origin],
-    outside: &[u32],
-    to: Blocks,
-) -> Option<()> {
+fn write_run(short: &Trace, long: &mut impl Sink, runs: &mut [Run], origins: &[Origin], to: Blocks) -> Option<()> {
     let number = runs.len() - 1;
     let (stack, descending) = (runs[number].stack, runs[number].descending);
     let count = to.of(stack);
-    runs[number].bases = vec![u32::MAX; count as usize];
     let few = count.min(FEW);
+    runs[number].bases = vec![u32::MAX; count as usize];
     for place in 0..count {
         let index = if descending { count - 1 - place } else { place };
         let from_end = count - 1 - index;
-        let template = if index < u64::from(MIDDLE) {
+        let template = if index < MIDDLE {
             index
-        } else if from_end < few - 1 - u64::from(MIDDLE) {
+        } else if from_end < few - 1 - MIDDLE {
             few - 1 - from_end
         } else {
-            u64::from(MIDDLE)
+            MIDDLE
         };
-        runs[number].bases[index as usize] = long.tensors() as u32;
+        runs[number].bases[index as usize] = long.tensors();
         long.push(Event::Block(Some(Block { stack, index: index as u16 })));
         let (from, until) = runs[number].segments[template as usize];
         for event in &short.events()[from..until] {
             match *event {
                 Event::Allocate(tensor) => {
-                    long.add(short.tensor(tensor));
+                    long.allocate(tensor);
                 }
                 Event::Free(tensor) => {
-                    let origin = origins[tensor as usize];
-                    let tensor = match origin.run {
-                        None => outside[tensor as usize],
-                        // A neighbour; what is farther is named from its end of the stack.
-                        Some((run, block))
-                            if block.stack == stack && u64::from(block.index).abs_diff(template) <= 2 =>
-                        {
-                            let there = index as i64 + i64::from(block.index) - template as i64;
-                            *runs[run as usize].bases.get(usize::try_from(there).ok()?)? + origin.place
-                        }
-                        Some((run, block)) => {
-                            if block.index == MIDDLE && to.of(block.stack) > FEW || template == u64::from(MIDDLE) {
+                    let index = match origins[tensor as usize] {
+                        Origin::Outside(index) => index,
+                        Origin::Run { run, block, place } => {
+                            let run = &runs[run as usize];
+                            // A neighbour; what is farther is named from its end of the stack.
+                            let base = if run.stack == stack && u64::from(block).abs_diff(template) <= 2 {
+                                let there = index as i64 + i64::from(block) - template as i64;
+                                *run.bases.get(usize::try_from(there).ok()?)?
+                            } else if template == MIDDLE {
                                 return None;
-                            }
-                            let there = widen(block.index, block.stack, to);
-                            *runs[run as usize].bases.get(there as usize)? + origin.place
+                            } else {
+                                run.widen(block, to)?
+                            };
+                            base + place
                         }
                     };
-                    long.push(Event::Free(tensor));
+                    long.push(Event::Free(index));
                 }
                 event => long.push(event),
             }

@@ -1,6 +1,8 @@
 //! Estimates of engines on PyTorch: the trace through the caching allocator, and what a process holds beside it.
 
+use super::cached::replay_repeated;
 use super::estimate::{AtPeak, Estimate, Host, Interval, Peak};
+use super::expand::Blocks;
 use super::{CachedReplay, CostError, Pool, Trace, engine, replay_cached};
 use crate::plan::{EngineName, ParallelKind, QuantizeKind};
 use crate::setup::{Parallel, Setup};
@@ -16,9 +18,17 @@ const MIB: u64 = 1 << 20;
 
 /// Estimates a setup of the engines `trl` and `unsloth`.
 pub(super) fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
-    let trace = trace(setup)?;
-    let pool = |limit| Pool { limit, expandable: setup.train.expandable_segments };
-    let free = replay_cached(&trace, pool(u64::MAX));
+    let (few, blocks) = few(setup)?;
+    let replayed = |limit| {
+        let pool = Pool { limit, expandable: setup.train.expandable_segments };
+        match blocks {
+            None => Ok(replay_cached(&few, pool)),
+            Some(blocks) => {
+                replay_repeated(&few, blocks, pool).map_or_else(|| Ok(replay_cached(&in_full(setup)?, pool)), Ok)
+            }
+        }
+    };
+    let free = replayed(u64::MAX)?;
     let beside = beside_pool(setup);
     let budget = setup.budget.device_memory.0;
     // A plan has to fit on every rank, also where NCCL takes most.
@@ -29,8 +39,8 @@ pub(super) fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
     let held = if free.reserved <= safe {
         None
     } else {
-        let held = replay_cached(&trace, pool(limit));
-        Some(if held.failure.is_some() { held } else { replay_cached(&trace, pool(safe)) })
+        let held = replayed(limit)?;
+        Some(if held.failure.is_some() { held } else { replayed(safe)? })
     };
     Ok(made(setup, &free, held.as_ref(), beside))
 }
@@ -48,15 +58,27 @@ pub fn peak_allocated(setup: &Setup) -> Result<u64, CostError> {
     }
 }
 
-fn trace(setup: &Setup) -> Result<Trace, CostError> {
+/// The trace of few blocks, and how many they stand for; `None`: it is that of all.
+fn few(setup: &Setup) -> Result<(Trace, Option<Blocks>), CostError> {
     match setup.engine {
-        EngineName::Trl => engine::trl::trace(setup),
-        EngineName::Unsloth => engine::unsloth::trace(setup),
-        EngineName::Memspec => Err(CostError::Unsupported {
-            setting: "engine",
-            what: format!("the engine `{}` is not costed on PyTorch", setup.engine),
-        }),
+        EngineName::Trl => engine::trl::few(setup),
+        EngineName::Unsloth => engine::unsloth::few(setup).map(|(few, blocks)| (few, Some(blocks))),
+        EngineName::Memspec => Err(not_on_torch(setup)),
     }
+}
+
+/// The trace of all blocks: where few do not stand for them.
+fn in_full(setup: &Setup) -> Result<Trace, CostError> {
+    match setup.engine {
+        EngineName::Trl => engine::trl::trace_in_full(setup),
+        EngineName::Unsloth => engine::unsloth::trace_in_full(setup),
+        EngineName::Memspec => Err(not_on_torch(setup)),
+    }
+}
+
+fn not_on_torch(setup: &Setup) -> CostError {
+    let what = format!("the engine `{}` is not costed on PyTorch", setup.engine);
+    CostError::Unsupported { setting: "engine", what }
 }
 
 /// Half the widths around allocated and reserved bytes on several GPUs. What was measured often is known well; ZeRO and tensor parallelism in a few runs on two
@@ -96,11 +118,16 @@ fn made(setup: &Setup, free: &CachedReplay, held: Option<&CachedReplay>, beside:
     }
 }
 
-/// Bytes that the process holds on the card beside the allocator's segments, measured one by one on an H200 with CUDA 13.0.
+/// Bytes that the process holds on the card beside the allocator's segments: what was measured on the card, else what was measured one by one on an
+/// H200 with CUDA 13.0.
 ///
 /// The context is there before anything else. Each thread that multiplies makes a cuBLAS handle (64 MiB; forward and backward: two). Kernels with
 /// local memory take 8 MiB when they are first launched: fused attention forward, and backward. Modules of kernels that are loaded late take 2 MiB.
 fn beside_pool(setup: &Setup) -> Interval {
+    if setup.device.kernels_bytes.is_some() {
+        let fixed = setup.device.occupied().0;
+        return nccl(setup).plus(Interval { bytes: fixed, low: fixed, high: fixed });
+    }
     let fused = !matches!(setup.train.attention, crate::plan::Attention::Eager)
         && setup.train.precision != crate::plan::Precision::F32;
     let handles = 2 * 64 * MIB;

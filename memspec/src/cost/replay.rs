@@ -1,7 +1,7 @@
 //! Replaying a trace: live bytes, their peak, and what is alive then.
 
 use super::estimate::Phase;
-use super::trace::{Entry, Event, Part, PhaseName, Trace};
+use super::trace::{Event, Part, PhaseName, Trace};
 
 /// What a replay finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,23 +49,19 @@ pub fn replay(trace: &Trace) -> Replay {
 
 /// Live bytes by part after the event at `at`.
 fn live_parts(trace: &Trace, at: usize) -> Vec<(Part, u64)> {
-    let mut parts: Vec<(Part, u64)> = Vec::new();
+    let mut parts: Vec<(Part, u64)> = trace.parts().iter().map(|&part| (part, 0)).collect();
     for event in trace.events().iter().take(at + 1) {
-        let (index, allocated) = match *event {
-            Event::Enter(_) | Event::Block(_) | Event::EmptyCache => continue,
-            Event::Allocate(index) => (index, true),
-            Event::Free(index) => (index, false),
-        };
-        let Entry { part, bytes, .. } = trace.tensor(index);
-        let slot = match parts.iter().position(|(known, _)| *known == part) {
-            Some(slot) => slot,
-            None => {
-                parts.push((part, 0));
-                parts.len() - 1
+        match *event {
+            Event::Enter(_) | Event::Block(_) | Event::EmptyCache => {}
+            Event::Allocate(index) => {
+                let request = trace.request(index);
+                parts[usize::from(request.part)].1 += request.bytes;
             }
-        };
-        let live = &mut parts[slot].1;
-        *live = if allocated { *live + bytes } else { *live - bytes };
+            Event::Free(index) => {
+                let request = trace.request(index);
+                parts[usize::from(request.part)].1 -= request.bytes;
+            }
+        }
     }
     parts.retain(|(_, bytes)| *bytes > 0);
     parts.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));

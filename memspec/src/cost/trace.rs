@@ -133,14 +133,40 @@ pub struct Entry {
 /// Tensors and events of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
-    tensors: Vec<Entry>,
+    /// Of each tensor, what it is by its place in `entries`: tensors of repeated blocks share theirs.
+    tensors: Vec<u32>,
+    entries: Vec<Request>,
+    parts: Vec<Part>,
     events: Vec<Event>,
 }
 
+/// An [`Entry`] with its part by number, which is its place in [`Trace::parts`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    pub(crate) bytes: u64,
+    pub(crate) part: u16,
+    pub(crate) stream: u8,
+}
+
 impl Trace {
-    /// An empty trace with room for `events`.
-    pub(crate) fn with_capacity(events: usize) -> Self {
-        Self { tensors: Vec::with_capacity(events / 2), events: Vec::with_capacity(events) }
+    /// An empty trace with room for `tensors`.
+    pub(crate) fn with_room(tensors: usize) -> Self {
+        Self {
+            tensors: Vec::with_capacity(tensors),
+            entries: Vec::with_capacity(tensors),
+            parts: Vec::with_capacity(32),
+            events: Vec::with_capacity(2 * tensors),
+        }
+    }
+
+    /// An empty trace of tensors that are like those of `other`, with room for `times` as many.
+    pub(crate) fn like(other: &Self, times: usize) -> Self {
+        Self {
+            tensors: Vec::with_capacity(other.tensors.len() * times),
+            entries: other.entries.clone(),
+            parts: other.parts.clone(),
+            events: Vec::with_capacity(other.events.len() * times),
+        }
     }
 
     /// The phase `name` begins.
@@ -155,15 +181,35 @@ impl Trace {
 
     /// A tensor is allocated; returns its index.
     pub(crate) fn add(&mut self, entry: Entry) -> u32 {
+        let Entry { part, bytes, stream } = entry;
+        let part = self.number(part);
+        self.entries.push(Request { bytes, part, stream });
+        self.add_like((self.entries.len() - 1) as u32)
+    }
+
+    /// A tensor like the one that was added as number `entry` is allocated; returns its index.
+    pub(crate) fn add_like(&mut self, entry: u32) -> u32 {
         let index = self.tensors.len() as u32;
         self.tensors.push(entry);
         self.events.push(Event::Allocate(index));
         index
     }
 
+    /// The number of a part.
+    fn number(&mut self, part: Part) -> u16 {
+        // Nearly always the very constant is there already.
+        let same = |known: &Part| std::ptr::eq(known.what, part.what) && std::ptr::eq(known.setting, part.setting);
+        let number = self.parts.iter().position(same).or_else(|| self.parts.iter().position(|known| *known == part));
+        number.unwrap_or_else(|| {
+            self.parts.push(part);
+            self.parts.len() - 1
+        }) as u16
+    }
+
     /// Says what a tensor is for, now that it is known.
     pub(crate) fn relabel(&mut self, index: u32, part: Part) {
-        self.tensors[index as usize].part = part;
+        let part = self.number(part);
+        self.entries[self.tensors[index as usize] as usize].part = part;
     }
 
     /// Something happens that allocates nothing.
@@ -196,11 +242,22 @@ impl Trace {
 
     /// What a tensor is for, and its bytes.
     pub fn tensor(&self, index: u32) -> Entry {
-        self.tensors[index as usize]
+        let Request { bytes, part, stream } = self.request(index);
+        Entry { part: self.parts[usize::from(part)], bytes, stream }
     }
 
     /// How many tensors there are.
     pub fn tensors(&self) -> usize {
         self.tensors.len()
+    }
+
+    /// What tensors are for.
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// A tensor, with its part by number.
+    pub(crate) fn request(&self, index: u32) -> Request {
+        self.entries[self.tensors[index as usize] as usize]
     }
 }

@@ -1,113 +1,165 @@
 //! Free blocks, by size and then address: what best fit looks through.
 
-/// Sizes are multiples of this.
-const GRAIN: u64 = 512;
-/// Largest block of the small pool, a whole segment, in grains.
-const SMALL_CLASSES: usize = (2 << 20) / GRAIN as usize;
+/// Sizes and addresses are multiples of 2 to this.
+const GRAIN_BITS: u32 = 9;
+/// Sizes share a bucket with those that begin with the same four binary digits.
+const DIGITS: u32 = 3;
+const BUCKETS: usize = ((u64::BITS - GRAIN_BITS) << DIGITS) as usize;
 
-/// A block's address and its place in the allocator.
-pub(super) type Place = (i64, u32);
+/// A free block as one number: its size, its address, then its place among the allocator's blocks. Best fit takes the lowest that is large enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key(u128);
+
+impl Key {
+    const PLACE_BITS: u32 = 26;
+
+    /// The key of a block, one of at most 64 million. Only the order of addresses that are less than 128 TiB apart is right.
+    #[inline]
+    pub(super) fn new(size: u64, address: u64, place: u32) -> Self {
+        let address = address << (Self::PLACE_BITS - GRAIN_BITS);
+        Self(u128::from(size) << u64::BITS | u128::from(address | u64::from(place)))
+    }
+
+    /// The block's place among the allocator's blocks.
+    #[inline]
+    pub(super) fn place(self) -> u32 {
+        self.0 as u32 & ((1 << Self::PLACE_BITS) - 1)
+    }
+
+    /// The bucket of its size; larger sizes have no lower one.
+    #[inline]
+    fn bucket(self) -> usize {
+        let size = (self.0 >> u64::BITS) as u64;
+        let exponent = size.ilog2();
+        let digits = (size >> (exponent - DIGITS)) as usize - (1 << DIGITS);
+        ((exponent - GRAIN_BITS) as usize) << DIGITS | digits
+    }
+}
 
 /// The free blocks of a pool.
 #[derive(Clone, Debug)]
-pub(super) enum Free {
-    /// The small pool's: many blocks of few sizes. One list a size, and a bit for each that is not empty.
-    Small {
-        /// By size in grains.
-        classes: Vec<Vec<Place>>,
-        /// A bit a class.
-        filled: Box<[u64; SMALL_CLASSES / 64 + 1]>,
-    },
-    /// The large pool's: few blocks of any size.
-    Large(Vec<(u64, Place)>),
+pub(super) struct Free {
+    /// The lowest key last.
+    buckets: Vec<Vec<Key>>,
+    /// A bit for each bucket that has blocks.
+    filled: [u64; BUCKETS.div_ceil(64)],
 }
 
 impl Free {
     /// None.
-    pub(super) fn new(small: bool) -> Self {
-        if small {
-            Self::Small { classes: vec![Vec::new(); SMALL_CLASSES + 1], filled: Box::new([0; SMALL_CLASSES / 64 + 1]) }
-        } else {
-            Self::Large(Vec::new())
-        }
+    pub(super) fn new() -> Self {
+        Self { buckets: vec![Vec::new(); BUCKETS], filled: [0; BUCKETS.div_ceil(64)] }
     }
 
     /// Takes the smallest block of at least `size`; of several the one with the lowest address.
+    #[inline]
     pub(super) fn best_fit(&mut self, size: u64) -> Option<u32> {
-        match self {
-            Self::Small { classes, filled } => {
-                let class = next(filled.as_slice(), (size / GRAIN) as usize)?;
-                // The lowest address stands last.
-                let place = classes[class].pop()?;
-                if classes[class].is_empty() {
-                    filled[class / 64] &= !(1 << (class % 64));
-                }
-                Some(place.1)
+        let lowest = Key::new(size, 0, 0);
+        let bucket = lowest.bucket();
+        let key = match self.buckets[bucket].iter().rposition(|key| *key >= lowest) {
+            Some(at) => self.take(bucket, at),
+            None => {
+                let bucket = self.next(bucket + 1)?;
+                self.take(bucket, self.buckets[bucket].len() - 1)
             }
-            Self::Large(blocks) => {
-                let at = blocks.partition_point(|block| block.0 < size);
-                (at < blocks.len()).then(|| blocks.remove(at).1.1)
-            }
-        }
+        };
+        Some(key.place())
+    }
+
+    /// The smallest block of at least `size`, as [`Free::best_fit`], which stays.
+    pub(super) fn first(&self, size: u64) -> Option<Key> {
+        self.from(Key::new(size, 0, 0))
+    }
+
+    /// The block that is next in size and address.
+    pub(super) fn after(&self, key: Key) -> Option<Key> {
+        self.from(Key(key.0 + 1))
+    }
+
+    fn from(&self, lowest: Key) -> Option<Key> {
+        let bucket = lowest.bucket();
+        let same = self.buckets[bucket].iter().rfind(|key| **key >= lowest);
+        same.or_else(|| self.buckets[self.next(bucket + 1)?].last()).copied()
     }
 
     /// Adds a block.
-    pub(super) fn insert(&mut self, size: u64, place: Place) {
-        match self {
-            Self::Small { classes, filled } => {
-                let class = (size / GRAIN) as usize;
-                let places = &mut classes[class];
-                let at = places.partition_point(|other| *other > place);
-                places.insert(at, place);
-                filled[class / 64] |= 1 << (class % 64);
-            }
-            Self::Large(blocks) => {
-                let at = blocks.partition_point(|block| *block < (size, place));
-                blocks.insert(at, (size, place));
-            }
+    #[inline]
+    pub(super) fn insert(&mut self, key: Key) {
+        let bucket = key.bucket();
+        let keys = &mut self.buckets[bucket];
+        if keys.last().is_none_or(|lowest| *lowest > key) {
+            keys.push(key);
+        } else {
+            keys.insert(keys.partition_point(|other| *other > key), key);
         }
+        self.filled[bucket / 64] |= 1 << (bucket % 64);
     }
 
     /// Takes a block that is there.
-    pub(super) fn remove(&mut self, size: u64, place: Place) {
-        match self {
-            Self::Small { classes, filled } => {
-                let class = (size / GRAIN) as usize;
-                let places = &mut classes[class];
-                let at = places.partition_point(|other| *other > place);
-                places.remove(at);
-                if places.is_empty() {
-                    filled[class / 64] &= !(1 << (class % 64));
-                }
-            }
-            Self::Large(blocks) => {
-                let at = blocks.partition_point(|block| *block < (size, place));
-                blocks.remove(at);
-            }
-        }
+    #[inline]
+    pub(super) fn remove(&mut self, key: Key) {
+        let bucket = key.bucket();
+        self.take(bucket, self.buckets[bucket].partition_point(|other| *other > key));
     }
 
-    /// All blocks with their sizes.
-    pub(super) fn blocks(&self) -> Vec<(u64, Place)> {
-        match self {
-            Self::Small { classes, .. } => {
-                let sized = classes.iter().enumerate();
-                sized
-                    .flat_map(|(class, places)| places.iter().map(move |&place| (class as u64 * GRAIN, place)))
-                    .collect()
-            }
-            Self::Large(blocks) => blocks.clone(),
+    /// All blocks, taken.
+    pub(super) fn drain(&mut self) -> Vec<Key> {
+        self.filled.fill(0);
+        self.buckets.iter_mut().flat_map(std::mem::take).collect()
+    }
+
+    #[inline]
+    fn take(&mut self, bucket: usize, at: usize) -> Key {
+        let keys = &mut self.buckets[bucket];
+        let key = keys[at];
+        keys.copy_within(at + 1.., at);
+        keys.pop();
+        if keys.is_empty() {
+            self.filled[bucket / 64] &= !(1 << (bucket % 64));
         }
+        key
+    }
+
+    /// The first bucket from `from` on that has blocks.
+    #[inline]
+    fn next(&self, from: usize) -> Option<usize> {
+        let mut word = from / 64;
+        let mut bits = *self.filled.get(word)? & (u64::MAX << (from % 64));
+        while bits == 0 {
+            word += 1;
+            bits = *self.filled.get(word)?;
+        }
+        Some(word * 64 + bits.trailing_zeros() as usize)
     }
 }
 
-/// The first class from `from` on whose bit is set.
-fn next(filled: &[u64], from: usize) -> Option<usize> {
-    let mut word = from / 64;
-    let mut bits = *filled.get(word)? & (u64::MAX << (from % 64));
-    while bits == 0 {
-        word += 1;
-        bits = *filled.get(word)?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// A list in order does the same.
+        #[test]
+        fn best_fit_is_the_lowest_that_is_large_enough(
+            steps in prop::collection::vec((1..1u64 << 20, 0..64u64, any::<bool>()), 0..200),
+        ) {
+            let (mut free, mut list) = (Free::new(), Vec::<(u64, u64, u32)>::new());
+            for (place, (grains, address, take)) in steps.into_iter().enumerate() {
+                let (size, address) = (grains << GRAIN_BITS, address << GRAIN_BITS);
+                if take {
+                    list.sort();
+                    let best = list.iter().position(|&(other, ..)| other >= size);
+                    prop_assert_eq!(free.best_fit(size), best.map(|at| list.remove(at).2));
+                } else {
+                    free.insert(Key::new(size, address, place as u32));
+                    list.push((size, address, place as u32));
+                }
+            }
+            for (size, address, place) in list {
+                free.remove(Key::new(size, address, place));
+            }
+            prop_assert_eq!(free.drain(), []);
+        }
     }
-    Some(word * 64 + bits.trailing_zeros() as usize)
 }

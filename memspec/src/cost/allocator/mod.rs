@@ -1,4 +1,5 @@
 //! Models of the allocators that engines take memory from.
 
 pub mod caching;
+mod expandable;
 mod free;

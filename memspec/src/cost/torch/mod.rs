@@ -11,7 +11,7 @@ mod ops;
 mod tape;
 mod tensor;
 
-pub(crate) use attention::AttentionShape;
+pub(crate) use attention::{AttentionShape, Kernel};
 pub(crate) use grouped::GroupedProduct;
 pub(crate) use ops::Saves;
 pub(crate) use tape::Tape;
