@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::cost::{Estimate, estimate, time};
+use crate::device::DeviceKind;
 use crate::model::Environment;
 use crate::plan::{
     self, AdapterKind, Attention, Checkpointing, Choice, EngineName, LossKind, OptimizerKind, Plan, Precision,
@@ -82,6 +83,10 @@ pub fn what_if(resolved: &Resolved, base: &Path, environment: &Environment) -> V
 
 /// The candidates that can be costed, as changes.
 fn evaluated(resolved: &Resolved, candidates: Vec<Candidate>, base: &Path, environment: &Environment) -> Vec<Change> {
+    if !resolved.setup.trains {
+        // All of them are about training, which the plan does not do.
+        return Vec::new();
+    }
     let Ok(before) = estimate(&resolved.setup) else { return Vec::new() };
     let pace = pace(&resolved.setup);
     candidates
@@ -305,7 +310,9 @@ fn others(resolved: &Resolved) -> Vec<Candidate> {
     if context.saturating_mul(2) <= setup.model.max_positions {
         all.set("data.context", &context.to_string(), &format!("{}tok", 2 * context), Price::Meaning);
     }
-    for engine in EngineName::ALL.iter().filter(|engine| **engine != setup.engine) {
+    // The executor has not been measured on graphics cards, so its figure there is no figure to change for.
+    let offered = |engine: EngineName| engine != EngineName::Memspec || setup.device.kind == DeviceKind::Cpu;
+    for engine in EngineName::ALL.iter().filter(|engine| **engine != setup.engine && offered(**engine)) {
         all.set("engine", setup.engine.name(), engine.name(), Price::Meaning);
     }
     all.all

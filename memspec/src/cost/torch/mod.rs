@@ -6,7 +6,9 @@
 
 mod attention;
 mod autograd;
+mod functions;
 mod grouped;
+mod kernels;
 mod ops;
 mod tape;
 mod tensor;

@@ -59,6 +59,9 @@ pub const KEYS: &[&str] = &[
     "reshard",
     "offload",
     "storage",
+    "evaluate",
+    "save",
+    "merge",
     "loss",
     "packing",
     "lengths",
@@ -146,16 +149,19 @@ impl Job {
             model.published_quantization = Some(PublishedQuantization::Mxfp4Experts);
         }
         let full = fields.word("method", &[("lora", false), ("full", true)])?;
-        let adapter = adapter(&fields, &model, engine, precision, quantize.is_some())?;
+        // A full fine-tune has no targets: the script's default may name linears that the model lacks.
+        let adapter = if full { None } else { Some(adapter(&fields, &model, engine, precision, quantize.is_some())?) };
         let plan = Plan {
             name: format!("{name} as measured"),
             model: Some(name.into()),
             engine: Some(engine.into()),
             data: Some(data(&fields, &model)?),
+            eval: Some(evaluation(&fields, engine)?),
+            save: Some(saving(&fields)?),
             train: Some(train(&fields, engine, precision, parallel.as_ref())?),
             parallel,
             quantize,
-            adapter: (!full).then_some(adapter),
+            adapter,
             ..Default::default()
         };
         Ok(Job { plan, model, allocator_limit })
@@ -331,7 +337,9 @@ fn data(fields: &Fields<'_>, model: &Architecture) -> Result<plan::Data, JobErro
     let context = fields.count("seq", 1024, 1, 1 << 26)?;
     // Mixed samples: every second one is a token shorter, so their mean is less than the longest.
     let shorter = fields.word("lengths", &[("full", 0), ("mixed", 1)])?;
+    let evaluates = fields.count("evaluate", 0, 0, 1 << 20)? > 0;
     Ok(plan::Data {
+        eval_path: evaluates.then(|| Choice::One("made up, as its samples".into())),
         context: one(Tokens(context)),
         packing: one(fields.flag("packing", false)?),
         samples: one(fields.count("batch", 1, 1, 1 << 20)? * fields.count("accum", 1, 1, 1 << 20)?),
@@ -340,6 +348,19 @@ fn data(fields: &Fields<'_>, model: &Architecture) -> Result<plan::Data, JobErro
         image_size: size.filter(|_| images > 0).map(Choice::One),
         ..Default::default()
     })
+}
+
+/// 0: no evaluation. 8 is the trainer's default, which Unsloth takes for unset.
+fn evaluation(fields: &Fields<'_>, engine: EngineName) -> Result<plan::Eval, JobError> {
+    let batch = fields.count("evaluate", 0, 0, 1 << 20)? as u32;
+    let unset = batch == 0 || (engine == EngineName::Unsloth && batch == 8);
+    Ok(plan::Eval { micro_batch: (!unset).then_some(Choice::One(batch)), ..Default::default() })
+}
+
+/// Every run's estimate has a checkpoint; whether the script wrote one decides what was measured.
+fn saving(fields: &Fields<'_>) -> Result<plan::Save, JobError> {
+    fields.flag("save", false)?;
+    Ok(plan::Save { merge: one(fields.flag("merge", false)?), ..Default::default() })
 }
 
 fn checkpoint(fields: &Fields<'_>) -> Result<Checkpoint, JobError> {

@@ -94,6 +94,10 @@ mod tests {
             ("gpt-oss-20b", "gpt-oss-20b"),
             ("phi3-mini", "phi-3-mini-4k-instruct"),
             ("smollm2-135m", "smollm2-135m"),
+            ("gemma2-2b", "gemma-2-2b"),
+            ("phi-2", "phi-2"),
+            ("falcon-7b", "falcon-7b"),
+            ("apertus-8b", "apertus-8b-instruct-2509"),
         ] {
             assert_eq!(find(name).unwrap().parameters(), catalog::get(hub).unwrap().parameters(), "{name}");
         }

@@ -3,6 +3,7 @@
 use super::super::super::expand::Blocks;
 use super::super::super::torch::{AttentionShape, GroupedProduct, Kernel};
 use super::super::super::{Block, Stack};
+use super::form::Form;
 use super::parallel::{Sharing, tensor};
 use super::script::Differences;
 use super::supported;
@@ -39,6 +40,8 @@ pub(crate) struct Whole {
 pub(crate) struct Shape {
     /// The model.
     pub(crate) model: Architecture,
+    /// How its blocks are put together.
+    pub(crate) form: Form,
     /// One attention call.
     pub(crate) attention: AttentionShape,
     /// Tokens of a micro batch.
@@ -103,6 +106,10 @@ pub(crate) struct Shape {
     pub(crate) patches: u64,
     /// How devices share the run.
     pub(crate) sharing: Sharing,
+    /// The same for a batch of the evaluation, where there is one.
+    pub(crate) evaluation: Option<Box<Shape>>,
+    /// The adapter is merged into the base when training is over.
+    pub(crate) merge: bool,
     /// Who computes the experts' products.
     pub(crate) grouped: GroupedProduct,
     /// The routers' logits are collected for an auxiliary loss.
@@ -165,14 +172,17 @@ impl Shape {
         let script = Differences::from(setup.train.script);
         let loss = if setup.train.loss == LossKind::Auto { script.loss } else { setup.train.loss };
         let zero = matches!(sharing, Sharing::Zero(_));
-        Ok(Self {
+        let training = Self {
             attention: AttentionShape {
                 batch,
                 tokens,
                 heads: model.heads,
                 kv_heads: model.kv_heads,
+                head_dim: model.head_dim,
+                softcap: model.attention_softcap.is_some(),
                 kernel: kernel(setup),
             },
+            form: Form::of(&model),
             rows: batch * tokens,
             // The first micro batch makes the gradients, the last one ends the step; all between are alike.
             accumulate: setup.train.accumulate.min(3),
@@ -223,8 +233,28 @@ impl Shape {
             multiprocessors: multiprocessors(setup),
             patches: patches(setup, batch),
             sharing,
+            evaluation: None,
+            merge: setup.save.merge && setup.adapter.is_some(),
             model,
-        })
+        };
+        let evaluation =
+            setup.evaluation_batch().map(|(samples, tokens)| Box::new(training.evaluating(samples, tokens, setup)));
+        Ok(Self { evaluation, ..training })
+    }
+
+    /// This run's evaluation: a batch of its own, and no checkpoints, which are for training (`transformers/modeling_layers.py`,
+    /// `GradientCheckpointingLayer.__call__`).
+    fn evaluating(&self, samples: u64, tokens: u64, setup: &Setup) -> Self {
+        let (batch, length) = if self.packed { (1, samples * tokens) } else { (samples, tokens) };
+        Self {
+            attention: AttentionShape { batch, tokens: length, ..self.attention },
+            rows: samples * tokens,
+            padded: setup.fills_batch(samples),
+            dropout: false,
+            checkpointing: false,
+            patches: patches(setup, samples),
+            ..self.clone()
+        }
     }
 
     /// Linears are packed.
@@ -250,8 +280,8 @@ impl Shape {
         outside + widen(Stack::Text, all.text) + widen(Stack::Vision, all.vision)
     }
 
-    /// Queries, keys and values of the decoder need one bool mask of all pairs: a sliding window that the samples reach
-    /// (`transformers/masking_utils.py`: the causal shortcut is lost).
+    /// Sliding layers need a bool mask of all pairs: a window that the samples reach (`transformers/masking_utils.py:262`: the causal shortcut is
+    /// lost).
     pub(crate) fn window_mask(&self) -> bool {
         self.model.family != Family::GptOss
             && self.model.sliding_window.is_some_and(|window| self.attention.tokens >= window)
@@ -262,6 +292,37 @@ impl Shape {
     pub(crate) fn sample_mask(&self) -> bool {
         (self.packed || self.padded) && !self.flash
     }
+
+    /// Which layers slide.
+    pub(crate) fn slides(&self) -> Slides {
+        let sliding = (0..self.model.layers).filter(|layer| self.model.slides(*layer)).count() as u64;
+        match sliding {
+            0 => Slides::None,
+            all if all == self.model.layers => Slides::All,
+            _ => Slides::Some,
+        }
+    }
+
+    /// All blocks allocate alike and hold the same tables, so that few stand for all.
+    pub(crate) fn repeats(&self) -> bool {
+        let kind = |layer| {
+            let slides = self.model.slides(layer);
+            let masked = !self.eager && !self.sample_mask() && self.window_mask() && slides;
+            (self.form.rotates(&self.model, layer), masked, self.form.own_tables && slides)
+        };
+        self.sharing.repeats() && (1..self.model.layers).all(|layer| kind(layer) == kind(0))
+    }
+}
+
+/// Which layers see only a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slides {
+    /// None.
+    None,
+    /// Some.
+    Some,
+    /// All.
+    All,
 }
 
 /// `_can_use_grouped_mm` (`transformers/integrations/moe.py:262`), and below it whether PyTorch's kernel takes the weights.

@@ -22,8 +22,10 @@ pub(super) fn forward(
             tape.heads(&y)
         })
         .collect();
-    heads[0] = rotate(tape, &heads[0], positions);
-    heads[1] = rotate(tape, &heads[1], positions);
+    if let Some(tables) = &positions.tables {
+        heads[0] = rotate(tape, &heads[0], tables);
+        heads[1] = rotate(tape, &heads[1], tables);
+    }
     let (out, weights) = tape.labelled(SCORES, |tape| weigh(tape, shape, block, &heads, positions.mask.as_ref()));
     drop(heads);
     (linear::forward(tape, &block.output, &out, shape.rows), Some(weights))
@@ -75,10 +77,10 @@ fn expand(tape: &mut Tape<'_>, sinks: &Tensor, elements: u64) -> Tensor {
 }
 
 /// Both halves of each head, rotated and joined again.
-fn rotate(tape: &mut Tape<'_>, q: &Tensor, positions: &Positions) -> Tensor {
+fn rotate(tape: &mut Tape<'_>, q: &Tensor, [cos, sin]: &[Tensor; 2]) -> Tensor {
     let halves = tape.halves(q);
     let turned = |tape: &mut Tape<'_>, a: &Tensor, b: &Tensor| {
-        let (near, far) = (tape.multiply(a, &positions.cos), tape.multiply(b, &positions.sin));
+        let (near, far) = (tape.multiply(a, cos), tape.multiply(b, sin));
         tape.add(&near, &far)
     };
     let first = turned(tape, &halves[0], &halves[1]);

@@ -3,7 +3,7 @@
 use super::parallel;
 use crate::cost::CostError;
 use crate::device::DeviceKind;
-use crate::model::{Family, Norm, PublishedQuantization, VisionKind};
+use crate::model::{Architecture, Family, PublishedQuantization, VisionKind};
 use crate::plan::{AdapterKind, LossKind, ParallelKind, Precision, QuantizeKind, Script, Upcast};
 use crate::setup::{Adapter, Setup};
 
@@ -44,23 +44,12 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if tokens < 2 {
         return refuse("data.context", "a sample needs two tokens to predict one".to_owned());
     }
-    let known = matches!(
-        model.family,
-        Family::Llama
-            | Family::Mistral
-            | Family::Qwen2
-            | Family::Qwen3
-            | Family::Phi3
-            | Family::Mixtral
-            | Family::Qwen2Moe
-            | Family::Qwen3Moe
-            | Family::GptOss
-            | Family::Qwen2Vl
-    );
+    // Gemma 3 with a tower makes its masks otherwise, images or not (`modeling_gemma3.py`, `create_causal_mask_mapping`).
     let plain = model.linear_attention.is_none()
         && !model.gated_attention
+        && (model.vision.is_none() || has_llama_block(model.family))
         && model.vision.as_ref().is_none_or(|vision| vision.kind == VisionKind::Qwen2Vl || setup.data.images == 0);
-    if !known || !plain || model.norm != Norm::Rms || model.parallel_residual || !model.gated_mlp {
+    if !is_known(model) || !plain {
         return refuse(
             "model",
             format!(
@@ -68,6 +57,17 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
                 setup.engine, model.name, model.model_type
             ),
         );
+    }
+    if setup.train.liger && !has_llama_block(model.family) {
+        return refuse("train.liger", format!("Liger's kernels for `{}` are not costed yet", model.model_type));
+    }
+    if setup.world() > 1 && !has_llama_block(model.family) {
+        return refuse("parallel", format!("`{}` on several cards is not costed yet", model.model_type));
+    }
+    let old = setup.device.compute_capability.is_some_and(|(major, _)| major < 8);
+    if model.head_dim > 128 && !has_llama_block(model.family) && (old || setup.train.precision == Precision::F32) {
+        let setting = if old { "device" } else { "train.precision" };
+        return refuse(setting, "attention with heads wider than 128 is costed in 16 bits, from Ampere on".to_owned());
     }
     if setup.adapter.as_ref().is_some_and(|adapter| adapter.vision)
         && model.vision.as_ref().is_some_and(|vision| vision.kind != VisionKind::Qwen2Vl)
@@ -102,6 +102,9 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if setup.train.script == Script::Loop && setup.train.loss == LossKind::Chunked {
         return refuse("train.loss", "the chunked loss is SFTTrainer's; a loop of one's own has `whole`".to_owned());
     }
+    if setup.train.loss == LossKind::Liger && !has_llama_block(model.family) {
+        return refuse("train.loss", format!("Liger's loss for `{}` is not costed yet", model.model_type));
+    }
     if setup.train.loss == LossKind::Liger && setup.world() > 1 {
         return refuse("train.loss", "Liger's loss on several cards is not costed yet".to_owned());
     }
@@ -112,7 +115,74 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if let Some(adapter) = &setup.adapter {
         adapted(setup, adapter)?;
     }
+    between_and_after(setup)?;
     parallel::supported::check(setup)
+}
+
+/// Evaluation between steps, and merging after them.
+fn between_and_after(setup: &Setup) -> Result<(), CostError> {
+    let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
+    if setup.eval.is_some() {
+        if setup.train.script != Script::Sft || !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked) {
+            return refuse("data.eval_path", "evaluation is costed with SFTTrainer's chunked loss alone".to_owned());
+        }
+        let kind = setup.parallel.filter(|parallel| parallel.world() > 1).map(|parallel| parallel.kind);
+        if let Some(kind) = kind.filter(|kind| !matches!(kind, ParallelKind::Ddp | ParallelKind::Fsdp2)) {
+            return refuse("data.eval_path", format!("evaluation under {kind} is not costed yet"));
+        }
+    }
+    let Some(adapter) = setup.adapter.as_ref().filter(|_| setup.save.merge) else { return Ok(()) };
+    if setup.model.experts.is_some() {
+        return refuse("save.merge", "merging into a mixture of experts is not costed yet".to_owned());
+    }
+    if adapter.kind == AdapterKind::Dora || !adapter.train_whole.is_empty() {
+        return refuse("save.merge", "merging dora and modules trained whole is not costed yet".to_owned());
+    }
+    if setup.world() > 1 {
+        return refuse("save.merge", "merging is costed on one card: merge in a process of its own".to_owned());
+    }
+    Ok(())
+}
+
+/// Families whose block is Llama's but for numbers, with experts or a tower where they have them.
+fn has_llama_block(family: Family) -> bool {
+    matches!(
+        family,
+        Family::Llama
+            | Family::Mistral
+            | Family::Qwen2
+            | Family::Qwen3
+            | Family::Phi3
+            | Family::Mixtral
+            | Family::Qwen2Moe
+            | Family::Qwen3Moe
+            | Family::GptOss
+            | Family::Qwen2Vl
+    )
+}
+
+/// Families whose block `form.rs` describes.
+fn is_known(model: &Architecture) -> bool {
+    has_llama_block(model.family)
+        || matches!(
+            model.family,
+            Family::Gemma
+                | Family::Gemma2
+                | Family::Gemma3
+                | Family::Phi
+                | Family::Starcoder2
+                | Family::GptNeoX
+                | Family::StableLm
+                | Family::Cohere2
+                | Family::Olmo3
+                | Family::Glm4
+                | Family::Nemotron
+                | Family::Arcee
+                | Family::Apertus
+                | Family::Hunyuan
+                | Family::Ernie45
+                | Family::SmolLm3
+        )
 }
 
 /// What transformers, bitsandbytes and PEFT cannot do with a mixture of experts.
