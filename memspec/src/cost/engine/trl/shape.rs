@@ -9,7 +9,7 @@ use super::script::Differences;
 use super::supported;
 use crate::cost::CostError;
 use crate::model::{Architecture, Dtype, Family};
-use crate::plan::{AdapterKind, Attention, Float, LossKind, OptimizerKind, Precision, QuantizeKind, Upcast};
+use crate::plan::{AdapterKind, Attention, Float, LossKind, OptimizerKind, Precision, QuantizeKind, Script, Upcast};
 use crate::setup::Setup;
 
 /// How linears of blocks are stored.
@@ -213,7 +213,7 @@ impl Shape {
                 .as_ref()
                 .map_or_else(ExpertTargets::default, |adapter| ExpertTargets::new(&model, &adapter.targets)),
             grouped: grouped(setup),
-            balanced: balanced(&model),
+            balanced: balanced(&model) && setup.train.script == Script::Sft,
             rank: setup.adapter.as_ref().map_or(0, |adapter| u64::from(adapter.rank)),
             targets: setup.adapter.as_ref().map_or_else(Vec::new, |adapter| adapter.targets.clone()),
             adapt_vision: setup.adapter.as_ref().is_some_and(|adapter| adapter.vision),

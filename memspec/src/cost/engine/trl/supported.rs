@@ -4,7 +4,7 @@ use super::parallel;
 use crate::cost::CostError;
 use crate::device::DeviceKind;
 use crate::model::{Architecture, Family, PublishedQuantization, VisionKind};
-use crate::plan::{AdapterKind, EngineName, LossKind, Padding, ParallelKind, Precision, QuantizeKind, Script};
+use crate::plan::{AdapterKind, EngineName, LossKind, Padding, ParallelKind, Precision, QuantizeKind, Script, Upcast};
 use crate::setup::{Adapter, Setup};
 
 /// Elements, of a model or of what flows through it, that are still costed: 2^48.
@@ -194,6 +194,9 @@ fn is_known(model: &Architecture) -> bool {
 /// What transformers, bitsandbytes and PEFT cannot do with a mixture of experts.
 fn experts(setup: &Setup) -> Result<(), CostError> {
     let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
+    if setup.train.upcast == Upcast::Unpacked {
+        return refuse("train.upcast", "experts in float32 on a quantized model are not costed yet".to_owned());
+    }
     let packed = matches!(setup.model.published_quantization, Some(PublishedQuantization::Mxfp4Experts));
     if let Some(quantize) = &setup.quantize {
         if quantize.kind == QuantizeKind::Mxfp4 {
