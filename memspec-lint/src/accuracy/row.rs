@@ -79,11 +79,14 @@ impl Measured {
             Value::Null => None,
             other => return Err(format!("`outcome` is {other}; it takes fits or oom")),
         };
-        // The script writes what the driver says as `nvml_end`.
-        let process = match bytes("process_bytes")? {
-            None => row["nvml_end"]["proc"].as_u64(),
+        // The script writes what the driver says as `nvml_end`. A plan has to fit on every rank, so the one that holds most counts.
+        let of_rank = |rank: &Value| match rank["process_bytes"].as_u64() {
+            None => rank["nvml_end"]["proc"].as_u64(),
             process => process,
         };
+        let ranks = row["ranks"].as_array().into_iter().flatten().filter_map(of_rank);
+        bytes("process_bytes")?;
+        let process = ranks.chain(of_rank(row)).max();
         Ok(Measured { allocated: bytes("peak")?, reserved: bytes("reserved_peak")?, process, phases, fate })
     }
 }

@@ -15,8 +15,8 @@ use serde::Serialize;
 
 use super::CostError;
 use crate::device::{DeviceKind, HourlyPrice, PriceKind};
-use crate::plan::{EngineName, Padding, ParallelKind, Precision};
-use crate::setup::{Length, Lengths, Padded, Setup};
+use crate::plan::{EngineName, Padding, ParallelKind, Precision, Storage};
+use crate::setup::{Length, Lengths, Padded, Parallel, Setup};
 use rates::{Rates, Spread};
 
 use work::Work;
@@ -212,7 +212,7 @@ fn steps(setup: &Setup) -> Option<u64> {
     }
 }
 
-/// Seconds that devices exchange gradients (DDP, ZeRO 1 and 2) or weights and gradients (FSDP, ZeRO 3), not hidden behind compute.
+/// Seconds that devices exchange gradients and weights, not hidden behind compute; no run on several devices has been timed.
 ///
 /// A ring moves 2 (n-1)/n of the bytes through each device for an all-reduce, and half of that for a gather or a scatter. Between
 /// 25 GB/s (PCIe 4.0 with sixteen lanes) and 450 GB/s (NVLink 4 one way), as the catalog does not know how cards are joined.
@@ -220,20 +220,43 @@ fn exchange(setup: &Setup) -> Range {
     let none = Range { value: 0.0, low: 0.0, high: 0.0 };
     let Some(parallel) = setup.parallel.filter(|parallel| parallel.world() > 1) else { return none };
     let share = (parallel.world() - 1) as f64 / parallel.world() as f64;
-    let weights = setup.model.parameters() as f64 * 2.0;
-    let trained = if setup.adapter.is_some() { 0.02 * weights } else { weights };
-    let accumulate = f64::from(setup.train.accumulate);
-    let gathers = if parallel.reshard { 2.0 } else { 1.0 };
-    let bytes = match parallel.kind {
-        ParallelKind::Ddp | ParallelKind::Zero1 | ParallelKind::Zero2 => 2.0 * share * trained,
-        ParallelKind::Fsdp2 | ParallelKind::Zero3 => share * accumulate * (gathers * weights + trained),
-        ParallelKind::Tensor => {
-            let tokens = f64::from(setup.train.micro_batch) * setup.data.context as f64;
-            8.0 * share * accumulate * tokens * (setup.model.hidden * setup.model.layers) as f64
-        }
-    };
+    let bytes = share * exchanged(setup, parallel);
     let (slow, fast): (f64, f64) = (25e9, 450e9);
     Range { value: bytes / (slow * fast).sqrt(), low: 0.0, high: bytes / slow }
+}
+
+/// Bytes of a step that are gathered or scattered; what is all-reduced counts twice.
+fn exchanged(setup: &Setup, parallel: Parallel) -> f64 {
+    const HALF: f64 = 2.0;
+    let weights = HALF * setup.model.parameters() as f64;
+    let (trained, _) = work::trained(setup);
+    let accumulate = f64::from(setup.train.accumulate);
+    let gathers = if parallel.reshard { 2.0 } else { 1.0 };
+    match parallel.kind {
+        // Gradients have their parameters' type: float32 but for a model in 16 bits and for adapters that TRL casts.
+        ParallelKind::Ddp => {
+            let wide = setup.train.precision != Precision::Bf16Pure && setup.quantize.is_none();
+            2.0 * trained * if wide { 4.0 } else { HALF }
+        }
+        // Gradients are summed after the last micro batch, at stage 2 after each; stepped parameters are gathered.
+        ParallelKind::Zero1 => HALF * trained * 3.0,
+        ParallelKind::Zero2 => HALF * trained * (2.0 * accumulate + 1.0),
+        // Forward and backward of every micro batch gather what is in parts; packed weights that are no floats are whole everywhere.
+        ParallelKind::Fsdp2 => {
+            let gathered = match &setup.quantize {
+                Some(quantize) if quantize.storage == Storage::Uint8 => 0.0,
+                Some(_) => weights / 4.0,
+                None => weights,
+            };
+            accumulate * gathers * gathered + HALF * trained
+        }
+        ParallelKind::Zero3 => accumulate * (2.0 * weights + HALF * trained),
+        // Two sums of the hidden states a block forward; backward one for each linear that reads them.
+        ParallelKind::Tensor => {
+            let tokens = f64::from(setup.train.micro_batch) * setup.data.context as f64;
+            2.0 * HALF * 7.0 * accumulate * tokens * (setup.model.hidden * setup.model.layers) as f64
+        }
+    }
 }
 
 fn bound(work: &Work, rates: &Rates, network: f64, accumulate: f64) -> Bound {

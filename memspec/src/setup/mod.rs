@@ -86,6 +86,11 @@ impl Parallel {
     pub fn world(&self) -> u64 {
         u64::from(self.gpus) * u64::from(self.nodes)
     }
+
+    /// Runs shared like this were measured: on two cards of one machine.
+    pub(crate) fn is_measured(self) -> bool {
+        matches!(self.kind, ParallelKind::Ddp | ParallelKind::Fsdp2) && (self.gpus, self.nodes) == (2, 1)
+    }
 }
 
 /// Packed base weights.

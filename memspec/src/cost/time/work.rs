@@ -7,7 +7,7 @@
 
 use crate::device::DeviceKind;
 use crate::model::{Architecture, Linear, Norm, Vision};
-use crate::plan::{Attention, EngineName, Float, LossKind, OptimizerKind, Precision, QuantizeKind};
+use crate::plan::{Attention, EngineName, Float, LossKind, OptimizerKind, ParallelKind, Precision, QuantizeKind};
 use crate::setup::Setup;
 
 use super::operators::{
@@ -31,6 +31,17 @@ pub(super) struct Pass {
 }
 
 impl Pass {
+    /// The share of one of `world` devices, which launches as many operators.
+    fn shared(self, world: f64) -> Self {
+        Self {
+            matmul_flops: self.matmul_flops / world,
+            matmul_bytes: self.matmul_bytes / world,
+            attention_flops: self.attention_flops / world,
+            bytes: self.bytes / world,
+            ..self
+        }
+    }
+
     fn add(&mut self, other: Pass, times: f64) {
         self.matmul_flops += other.matmul_flops * times;
         self.matmul_bytes += other.matmul_bytes * times;
@@ -88,6 +99,10 @@ pub(super) fn work(setup: &Setup, columns: f64) -> Work {
     };
     let mut work = Work::default();
     let (forward, backward) = counter.blocks();
+    // Tensor parallelism splits linears and heads; norms and residual sums stay whole, which this leaves out.
+    let split = setup.parallel.filter(|parallel| parallel.kind == ParallelKind::Tensor);
+    let split = split.map_or(1.0, |parallel| parallel.world() as f64);
+    let (forward, backward) = (forward.shared(split), backward.shared(split));
     work.forward.add(forward, 1.0);
     work.backward.add(backward, 1.0);
     let recomputed = setup.recomputed_blocks() as f64 / setup.model.layers.max(1) as f64;
@@ -99,8 +114,25 @@ pub(super) fn work(setup: &Setup, columns: f64) -> Work {
         work.backward.add(backward, 1.0);
         work.backward.add(forward, if recomputed > 0.0 { 1.0 } else { 0.0 });
     }
-    work.optimizer = counter.optimizer();
+    // All but DDP step a part each.
+    let parts = setup.parallel.filter(|parallel| parallel.kind != ParallelKind::Ddp);
+    work.optimizer = counter.optimizer().shared(parts.map_or(1.0, |parallel| parallel.world() as f64));
     work
+}
+
+/// Trained elements, and the tensors they are in.
+pub(super) fn trained(setup: &Setup) -> (f64, f64) {
+    let model = &setup.model;
+    let Some(adapter) = &setup.adapter else { return (model.parameters() as f64, model.layers as f64 * 9.0) };
+    let mut trained = (0.0, 0.0);
+    for linear in model.block_linears() {
+        if adapter.targets.iter().any(|target| target == linear.leaf()) {
+            let layers = model.layers as f64;
+            let low = f64::from(adapter.rank) * (linear.in_features + linear.out_features) as f64;
+            trained = (trained.0 + layers * low, trained.1 + 2.0 * layers);
+        }
+    }
+    trained
 }
 
 impl Counter<'_> {
@@ -338,21 +370,7 @@ impl Counter<'_> {
 
     /// Clipping reads every gradient and scales it; the optimizer reads weights, gradients and states, and writes weights and states.
     fn optimizer(&self) -> Pass {
-        let model = self.model;
-        let (trained, tensors) = match &self.setup.adapter {
-            None => (model.parameters() as f64, model.layers as f64 * 9.0),
-            Some(adapter) => {
-                let mut passes = (0.0, 0.0);
-                for linear in model.block_linears() {
-                    if adapter.targets.iter().any(|target| target == linear.leaf()) {
-                        let layers = model.layers as f64;
-                        let low = f64::from(adapter.rank) * (linear.in_features + linear.out_features) as f64;
-                        passes = (passes.0 + layers * low, passes.1 + 2.0 * layers);
-                    }
-                }
-                passes
-            }
-        };
+        let (trained, tensors) = trained(self.setup);
         let element = if self.setup.train.precision == Precision::Bf16Pure { 2.0 } else { 4.0 };
         let (states, per_tensor) = match self.setup.train.optimizer {
             OptimizerKind::Adamw | OptimizerKind::PagedAdamw => (4.0 * element, 0.0),

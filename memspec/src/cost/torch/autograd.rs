@@ -168,6 +168,13 @@ impl<'a> Tape<'a> {
 
     /// A leaf's gradient: the first is taken over, later ones are added in place (`AccumulateGrad`).
     fn accumulate(&mut self, leaf: Leaf, gradient: Tensor) {
+        self.add_gradient(leaf, gradient);
+        if let Some(hook) = self.gradient_hook.clone() {
+            hook(self, leaf);
+        }
+    }
+
+    fn add_gradient(&mut self, leaf: Leaf, gradient: Tensor) {
         let state = &self.leaves[leaf.0 as usize];
         if state.gradient.is_some() {
             return;

@@ -13,6 +13,9 @@ pub(crate) type Gradients = Vec<Option<Tensor>>;
 type Finish<'a> = Box<dyn FnOnce(&mut Tape<'a>, &mut Gradients) + 'a>;
 type Backward<'a> = Box<dyn FnOnce(&mut Tape<'a>, &Saved, &Gradients) -> Gradients + 'a>;
 
+/// What is called with each leaf whose gradient is complete (`register_post_accumulate_grad_hook`).
+pub(crate) type GradientHook<'a> = Rc<dyn Fn(&mut Tape<'a>, Leaf) + 'a>;
+
 /// A function that a checkpoint runs, and runs again in backward.
 pub(crate) type Checkpointed<'a> = Box<dyn Fn(&mut Tape<'a>) -> Tensor + 'a>;
 
@@ -94,6 +97,8 @@ pub(crate) struct Tape<'a> {
     pub(super) stopped: bool,
     /// Autocast's copies of trained parameters, by leaf.
     pub(super) casts: BTreeMap<Leaf, Tensor>,
+    /// Called when a leaf's gradient is complete.
+    pub(crate) gradient_hook: Option<GradientHook<'a>>,
     /// Tensors that autograd contexts hold as plain attributes, out of a checkpoint's reach, until the graph dies.
     pub(super) pins: Vec<(Option<Block>, Rc<Storage>)>,
 }
@@ -123,6 +128,7 @@ impl<'a> Tape<'a> {
             recomputed: None,
             stopped: false,
             casts: BTreeMap::new(),
+            gradient_hook: None,
             pins: Vec::new(),
         }
     }

@@ -179,28 +179,43 @@ fn count(fields: &Fields<'_>, key: &str, default: u64) -> Result<Option<Choice<u
     Ok(one(fields.count(key, default, 1, 1 << 20)? as u32))
 }
 
+fn shard(fields: &Fields<'_>) -> Result<ParallelKind, JobError> {
+    let words = [
+        ("ddp", ParallelKind::Ddp),
+        ("fsdp2", ParallelKind::Fsdp2),
+        ("zero1", ParallelKind::Zero1),
+        ("zero2", ParallelKind::Zero2),
+        ("zero3", ParallelKind::Zero3),
+        ("tp", ParallelKind::Tensor),
+    ];
+    fields.word("shard", &words)
+}
+
 /// Under FSDP 4-bit weights are stored as bf16 by default, since it shards floating types only.
 fn sharded(fields: &Fields<'_>) -> Result<bool, JobError> {
-    Ok(fields.word("shard", &[("ddp", ParallelKind::Ddp), ("fsdp2", ParallelKind::Fsdp2)])? == ParallelKind::Fsdp2)
+    Ok(shard(fields)? == ParallelKind::Fsdp2)
 }
 
 fn parallel(fields: &Fields<'_>) -> Result<Option<plan::Parallel>, JobError> {
     let world = fields.count("world", 1, 1, 1 << 16)?;
     let (reshard, offload) = (fields.flag("reshard", true)?, fields.flag("offload", false)?);
-    let fsdp = sharded(fields)?;
+    let kind = shard(fields)?;
     if world == 1 {
         return Ok(None);
     }
     if fields.get("shard").is_none() {
-        return Err(JobError::Missing { key: "shard", why: format!("{world} GPUs share the work by ddp or fsdp2") });
+        return Err(JobError::Missing {
+            key: "shard",
+            why: format!("{world} GPUs share the work by ddp, fsdp2, zero1, zero2, zero3 or tp"),
+        });
     }
-    let wrapped = fsdp && checkpoint(fields)? == Checkpoint::Fsdp;
+    let wrapped = kind == ParallelKind::Fsdp2 && checkpoint(fields)? == Checkpoint::Fsdp;
     Ok(Some(plan::Parallel {
-        kind: if fsdp { ParallelKind::Fsdp2 } else { ParallelKind::Ddp },
+        kind,
         gpus: one(world as u32),
         nodes: None,
         reshard: one(reshard),
-        offload: one(if offload && fsdp { Offload::Host } else { Offload::None }),
+        offload: one(if offload && kind != ParallelKind::Ddp { Offload::Host } else { Offload::None }),
         wrapped_checkpointing: one(wrapped),
     }))
 }

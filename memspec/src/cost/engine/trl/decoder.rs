@@ -3,6 +3,7 @@
 use super::super::super::torch::{Tape, Tensor};
 use super::attention::{self, Positions};
 use super::parallel::Wrapper;
+use super::parallel::tensor::Split;
 use super::weights::{DecoderBlock, Model};
 use super::{ACTIVATION_GRADIENTS, INPUTS, POSITIONS, Shape, experts, mlp, norm, sinks, vision};
 use crate::model::{Dtype, Family};
@@ -18,7 +19,7 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
     if let (Some(tower), Some(vision)) = (&model.tower, &shape.model.vision)
         && shape.patches > 0
     {
-        x = vision::see(tape, shape, tower, vision, &x);
+        x = vision::see(tape, shape, (tower, wrapper), vision, &x);
     }
     // `inputs_embeds`, a local of the model's forward.
     let _embeddings = x.clone();
@@ -66,7 +67,8 @@ fn embed<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model) -> Tensor 
     let table = &model.lookup().tensor;
     let mut x = tape.new_tensor(elements, table.dtype);
     if table.requires_grad() {
-        let (weights, dtype) = (table.elements, x.dtype);
+        let (weights, dtype) = (shape.model.vocab * shape.model.hidden, x.dtype);
+        let words = Some(table.elements).filter(|&words| words < weights);
         return tape.custom(x, &[table], &[], move |tape, _, _| {
             let gradient = tape.new_tensor(weights, dtype);
             if shape.rows > SORTED_EMBEDDING {
@@ -75,7 +77,10 @@ fn embed<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model) -> Tensor 
                 let _sums = tape.new_tensor(segments * shape.model.hidden, Dtype::F32);
                 let _sort: Vec<Tensor> = (0..6).map(|_| tape.new_tensor(shape.rows, Dtype::I64)).collect();
             }
-            vec![Some(gradient)]
+            vec![Some(match words {
+                Some(words) => Split::embedding_gradient(tape, gradient, words),
+                None => gradient,
+            })]
         });
     }
     if shape.checkpointing {

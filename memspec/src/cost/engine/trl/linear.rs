@@ -1,12 +1,18 @@
 //! A linear and its adapter: the base product in its storage's way, and what LoRA adds.
 
 use super::super::super::torch::{Tape, Tensor};
+use super::parallel::tensor;
 use super::weights::{Linear, Weight};
 use super::{DENSE, INT8_INPUTS, dora};
 use crate::model::Dtype;
 
-/// `module(x)` on `rows` rows (`peft/tuners/lora/layer.py:1100`, `lora/bnb.py:533`).
+/// `module(x)` on `rows` rows.
 pub(super) fn forward<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, rows: u64) -> Tensor {
+    tensor::forward(tape, linear, x, |tape, x| adapted(tape, linear, x, rows))
+}
+
+/// The linear and its adapter (`peft/tuners/lora/layer.py:1100`, `lora/bnb.py:533`).
+fn adapted<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, rows: u64) -> Tensor {
     let (mut y, input) = match &linear.weight {
         Weight::Dense(weight) => {
             let bias = linear.bias.as_ref().map(|bias| &bias.tensor);

@@ -70,23 +70,30 @@ pub(crate) const SCORES: Part = Part { what: "attention scores", setting: "train
 /// # Errors
 /// What this engine does not cost.
 pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
-    let (few, blocks) = few(setup)?;
-    expand(&few, blocks).map_or_else(|| trace_in_full(setup), Ok)
+    match few(setup)? {
+        (few, Some(blocks)) => expand(&few, blocks).map_or_else(|| trace_in_full(setup), Ok),
+        (all, None) => Ok(all),
+    }
 }
 
-/// The trace of as many blocks as stand for all, and how many they stand for.
-pub(crate) fn few(setup: &Setup) -> Result<(Trace, Blocks), CostError> {
+/// The trace of as many blocks as stand for all, and how many they stand for; `None`: for no more than there are.
+pub(crate) fn few(setup: &Setup) -> Result<(Trace, Option<Blocks>), CostError> {
     let shape = Shape::new(setup)?;
     let blocks = shape.blocks();
-    Ok((program(&shape, blocks.few(), Steps::Two), blocks))
+    Ok(if shape.sharing.repeats() {
+        (program(&shape, blocks.few(), Steps::Two), Some(blocks))
+    } else {
+        (program(&shape, blocks, Steps::Two), None)
+    })
 }
 
 /// The peak of one step that finds the optimizer's states, without the allocator.
 pub(crate) fn peak(setup: &Setup) -> Result<u64, CostError> {
     let shape = Shape::new(setup)?;
     let blocks = shape.blocks();
-    let short = expand::peak(&program(&shape, blocks.few(), Steps::Steady), blocks);
-    Ok(short.unwrap_or_else(|| replay(&program(&shape, blocks, Steps::Steady)).peak))
+    let short = shape.sharing.repeats().then(|| program(&shape, blocks.few(), Steps::Steady));
+    let peak = short.and_then(|short| expand::peak(&short, blocks));
+    Ok(peak.unwrap_or_else(|| replay(&program(&shape, blocks, Steps::Steady)).peak))
 }
 
 /// Which steps a program has.
@@ -140,6 +147,7 @@ fn train<'a>(
 ) -> Trace {
     let mut states = optimizer::States::default();
     let mut batch = Vec::new();
+    wrapper.watch(tape);
     if steps == Steps::Steady {
         optimizer::step(tape, shape, model, wrapper, &mut states);
     }
@@ -155,10 +163,15 @@ fn train<'a>(
             tape.end_autocast();
             tape.enter(PhaseName::Backward);
             tape.backward(loss);
-            wrapper.end_backward(tape);
+            wrapper.end_backward(tape, micro == shape.accumulate);
         }
-        tape.enter(PhaseName::Optimizer);
+        if !shape.sharing.steps_in_backward() {
+            tape.enter(PhaseName::Optimizer);
+        }
         optimizer::step(tape, shape, model, wrapper, &mut states);
+        if shape.sharing.steps_in_backward() {
+            tape.enter(PhaseName::Optimizer);
+        }
     }
     tape.recording()
 }

@@ -1,7 +1,7 @@
 //! Clipping, the optimizer's step and zeroing.
 
 use super::super::super::torch::{Tape, Tensor};
-use super::parallel::Wrapper;
+use super::parallel::{Sharing, Wrapper};
 use super::weights::{Model, Trained};
 use super::{OPTIMIZER_WORK, STATES, Shape};
 use crate::model::Dtype;
@@ -32,17 +32,24 @@ pub(in crate::cost::engine) fn step(
     wrapper: &Wrapper,
     states: &mut States,
 ) {
-    if wrapper.steps(tape) {
+    if wrapper.steps(tape, shape, states) {
         return;
     }
     let mut parameters: Vec<Parameter> = model.trained.iter().map(|trained| Parameter::new(tape, trained)).collect();
     // The trainer's groups: what decays, which is matrices, then norms and biases.
     parameters.sort_by_key(|parameter| parameter.trained.shape.0 == 1);
     norms(tape, shape, &parameters);
+    update(tape, shape, &parameters, states);
+    each(tape, &parameters, |tape, parameter| drop(tape.take_gradient(parameter.trained.leaf)));
+    wrapper.zero(tape);
+}
+
+/// The optimizer's own step.
+pub(super) fn update(tape: &mut Tape<'_>, shape: &Shape, parameters: &[Parameter], states: &mut States) {
     let mut adafactor = Adafactor::default();
     let mut temporaries = Vec::new();
     let first = !std::mem::replace(&mut states.made, true);
-    each(tape, &parameters, |tape, parameter| match shape.optimizer {
+    each(tape, parameters, |tape, parameter| match shape.optimizer {
         OptimizerKind::Adafactor => {
             if first {
                 states.tensors.extend(adafactor_states(tape, parameter));
@@ -58,6 +65,16 @@ pub(in crate::cost::engine) fn step(
         }
         OptimizerKind::Lion if first => {
             states.tensors.push(tape.new_as(STATES, parameter.elements, Dtype::F32));
+        }
+        OptimizerKind::Adamw | OptimizerKind::AdamwForeach if matches!(shape.sharing, Sharing::Tensor { .. }) => {
+            // Split and whole parameters are no list for one kernel (`transformers/trainer_optimizer.py:208`): one after the other
+            // (`torch/optim/adam.py`, `_single_tensor_adam`).
+            if first {
+                states.tensors.extend([(); 2].map(|()| tape.new_as(STATES, parameter.elements, parameter.dtype)));
+            }
+            let root = tape.new_as(OPTIMIZER_WORK, parameter.elements, parameter.dtype);
+            let corrected = tape.new_as(OPTIMIZER_WORK, parameter.elements, parameter.dtype);
+            drop((root, corrected));
         }
         OptimizerKind::Adamw if first => {
             // The fused kernel's step count is on the device.
@@ -78,10 +95,8 @@ pub(in crate::cost::engine) fn step(
         states.tensors.extend([(); 2].map(|()| tape.new_as(STATES, 256, Dtype::F32)));
     }
     if !temporaries.is_empty() {
-        release(tape, &parameters, temporaries);
+        release(tape, parameters, temporaries);
     }
-    each(tape, &parameters, |tape, parameter| drop(tape.take_gradient(parameter.trained.leaf)));
-    wrapper.zero(tape);
 }
 
 /// The norm of all gradients, clipped or not (`transformers/trainer.py:1863`; `torch/nn/utils/clip_grad.py`): one of each, over partial sums of those of
@@ -108,14 +123,15 @@ fn norms(tape: &mut Tape<'_>, shape: &Shape, parameters: &[Parameter]) {
     }
 }
 
-struct Parameter {
+/// What is stepped: a parameter, or this rank's part of some.
+pub(super) struct Parameter {
     trained: Trained,
     elements: u64,
     dtype: Dtype,
 }
 
 impl Parameter {
-    fn new(tape: &Tape<'_>, trained: &Trained) -> Self {
+    pub(super) fn new(tape: &Tape<'_>, trained: &Trained) -> Self {
         let (elements, dtype) = trained.stepped.unwrap_or_else(|| tape.leaf_type(trained.leaf));
         Self { trained: *trained, elements, dtype }
     }

@@ -3,7 +3,7 @@
 use super::super::super::expand::Blocks;
 use super::super::super::torch::AttentionShape;
 use super::super::super::{Block, Stack};
-use super::parallel::Sharing;
+use super::parallel::{Sharing, tensor};
 use super::supported;
 use crate::cost::CostError;
 use crate::model::{Architecture, Dtype, Family};
@@ -101,7 +101,11 @@ impl Shape {
     /// What the engine does not cost.
     pub(crate) fn new(setup: &Setup) -> Result<Self, CostError> {
         supported::check(setup)?;
-        let model = setup.model.clone();
+        let sharing = Sharing::new(setup);
+        let model = match sharing {
+            Sharing::Tensor { world } => tensor::local(&setup.model, world),
+            _ => setup.model.clone(),
+        };
         let (samples, length) = setup.largest_batch();
         // Packed samples lie in one row (`trl/trainer/sft_trainer.py:190`, `padding_free`).
         let packed = setup.data.packing;
@@ -113,7 +117,7 @@ impl Shape {
             Some((_, double)) => Stored::Nf4 { double },
             None => Stored::Dense,
         };
-        let zero = matches!(Sharing::new(setup), Sharing::Zero { .. });
+        let zero = matches!(sharing, Sharing::Zero(_));
         Ok(Self {
             attention: AttentionShape { batch, tokens, heads: model.heads, kv_heads: model.kv_heads },
             rows: batch * tokens,
@@ -121,6 +125,8 @@ impl Shape {
             accumulate: setup.train.accumulate.min(3),
             full,
             dtype: match precision {
+                // `zero.Init` makes parameters in DeepSpeed's type.
+                _ if let Some(zero) = sharing.loads_in_parts() => zero.half,
                 // A full fine-tune holds float32 weights, under autocast too.
                 Precision::Bf16 | Precision::Fp16 | Precision::F32 if full => Dtype::F32,
                 Precision::Fp16 => Dtype::F16,
@@ -153,7 +159,7 @@ impl Shape {
             workspace: setup.device.workspace_bytes(),
             multiprocessors: multiprocessors(setup),
             patches: patches(setup, batch),
-            sharing: Sharing::new(setup),
+            sharing,
             model,
         })
     }

@@ -1,9 +1,10 @@
 //! What the engine `trl` costs, and what it refuses with the setting that asks for it.
 
+use super::parallel;
 use crate::cost::CostError;
 use crate::device::DeviceKind;
 use crate::model::{Family, Norm, VisionKind};
-use crate::plan::{AdapterKind, LossKind, OptimizerKind, ParallelKind, Precision, QuantizeKind, Storage};
+use crate::plan::{AdapterKind, LossKind, ParallelKind, Precision, QuantizeKind};
 use crate::setup::{Adapter, Setup};
 
 /// Elements, of a model or of what flows through it, that are still costed: 2^48.
@@ -75,9 +76,6 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if model.experts.is_some() && setup.quantize.is_some() {
         return refuse("quantize", "a quantized mixture of experts is not costed yet".to_owned());
     }
-    if special && setup.world() > 1 {
-        return refuse("parallel", "experts and vision towers on several cards are not costed yet".to_owned());
-    }
     if let (Some(vision), Some(size)) = (&model.vision, setup.data.image_size)
         && let Err(problem) = vision.patches(u64::from(size.width), u64::from(size.height))
     {
@@ -113,7 +111,7 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if let Some(adapter) = &setup.adapter {
         adapted(setup, adapter)?;
     }
-    several(setup)
+    parallel::supported::check(setup)
 }
 
 /// What an adapter cannot be.
@@ -152,40 +150,4 @@ fn adapted(setup: &Setup, adapter: &Adapter) -> Result<(), CostError> {
 
 fn ends(module: &str, leaf: &str) -> bool {
     module.rsplit('.').next() == Some(leaf)
-}
-
-/// Several devices: what their wrappers cannot do.
-fn several(setup: &Setup) -> Result<(), CostError> {
-    let refuse = |setting: &'static str, what: &str| Err(CostError::Unsupported { setting, what: what.to_owned() });
-    let Some(parallel) = setup.parallel.filter(|parallel| parallel.world() > 1) else { return Ok(()) };
-    match parallel.kind {
-        ParallelKind::Ddp => Ok(()),
-        ParallelKind::Fsdp2 => match setup.quantize.as_ref() {
-            Some(quantize) if quantize.kind == QuantizeKind::Int8 => {
-                refuse("quantize", "FSDP2 cannot shard int8 weights: use nf4, or `parallel ddp`")
-            }
-            Some(quantize) if quantize.storage == Storage::F32 => {
-                refuse("quantize.storage", "FSDP2's mixed precision would cast weights packed in f32: use bf16")
-            }
-            _ if parallel.offload && setup.adapter.is_some() && !setup.model.tied_embeddings => {
-                // `trl/trainer/utils.py:1626` takes the hidden states to where the head's shard is.
-                refuse("parallel.offload", "TRL's chunked loss fails on a head that FSDP2 keeps in host memory")
-            }
-            _ => Ok(()),
-        },
-        ParallelKind::Zero1 | ParallelKind::Zero2 if !matches!(setup.train.precision, Precision::Bf16) => {
-            refuse("train.precision", "ZeRO is costed with bf16 alone")
-        }
-        ParallelKind::Zero1 | ParallelKind::Zero2 if !matches!(setup.train.optimizer, OptimizerKind::Adamw) => {
-            refuse("train.optimizer", "ZeRO is costed with its own AdamW alone: `optimizer = adamw`")
-        }
-        ParallelKind::Zero1 | ParallelKind::Zero2 if parallel.offload => {
-            refuse("parallel.offload", "ZeRO's offload is not costed yet")
-        }
-        ParallelKind::Zero1 | ParallelKind::Zero2 => Ok(()),
-        ParallelKind::Zero3 | ParallelKind::Tensor => refuse(
-            "parallel",
-            "ZeRO 3 and tensor parallelism are not costed yet: `parallel fsdp2` shards as ZeRO 3 does",
-        ),
-    }
 }

@@ -6,6 +6,7 @@
 use super::super::super::torch::{AttentionShape, Saves, Tape, Tensor};
 use super::super::super::{Block, Stack};
 use super::attention::{self, Positions};
+use super::parallel::Wrapper;
 use super::weights::{Linear, Parameter};
 use super::{ACTIVATION_GRADIENTS, INPUTS, Shape, linear};
 use crate::model::{Dtype, Vision};
@@ -16,7 +17,7 @@ pub(crate) struct TowerBlock {
     pub(crate) block: Block,
     /// Query, key and value in one; projection; the MLP's two.
     pub(crate) linears: Vec<Linear>,
-    pub(crate) _norms: Vec<Parameter>,
+    pub(crate) norms: Vec<Parameter>,
 }
 
 /// The tower and the merger behind it.
@@ -24,7 +25,34 @@ pub(crate) struct TowerBlock {
 pub(crate) struct Tower {
     pub(crate) blocks: Vec<TowerBlock>,
     pub(crate) merger: Vec<Linear>,
-    pub(crate) _rest: Vec<Parameter>,
+    /// Patch embedding and the last norm.
+    pub(crate) rest: Vec<Parameter>,
+}
+
+impl Tower {
+    /// Every parameter that is not packed.
+    pub(super) fn for_each_parameter(&mut self, f: &mut impl FnMut(&mut Parameter)) {
+        for block in &mut self.blocks {
+            block.norms.iter_mut().for_each(&mut *f);
+            block.linears.iter_mut().for_each(|linear| linear.for_each_parameter(f));
+        }
+        self.merger.iter_mut().for_each(|linear| linear.for_each_parameter(f));
+        self.rest.iter_mut().for_each(f);
+    }
+
+    /// Every tensor of the state dict of a tower of `layers` blocks.
+    pub(super) fn for_each_tensor(&self, layers: u64, f: &mut impl FnMut(&Tensor)) {
+        let middle = self.blocks.len() / 2;
+        for (index, block) in self.blocks.iter().enumerate() {
+            let missing = layers.saturating_sub(self.blocks.len() as u64);
+            for _ in 0..if index == middle { 1 + missing } else { 1 } {
+                block.norms.iter().for_each(|norm| f(&norm.tensor));
+                block.linears.iter().for_each(|linear| linear.for_each_tensor(f));
+            }
+        }
+        self.merger.iter().for_each(|linear| linear.for_each_tensor(f));
+        self.rest.iter().for_each(|rest| f(&rest.tensor));
+    }
 }
 
 impl TowerBlock {
@@ -37,7 +65,7 @@ impl TowerBlock {
 pub(super) fn see<'a>(
     tape: &mut Tape<'a>,
     shape: &'a Shape,
-    tower: &'a Tower,
+    (tower, wrapper): (&'a Tower, &'a Wrapper),
     vision: &'a Vision,
     embeddings: &Tensor,
 ) -> Tensor {
@@ -49,8 +77,9 @@ pub(super) fn see<'a>(
     let width = vision.hidden / vision.heads.max(1);
     let mut table = || tape.new_tensor(patches * width, Dtype::F32);
     let positions = Positions { cos: table(), sin: table(), mask: None, _sliding: None };
-    for decoder in &tower.blocks {
+    for (index, decoder) in tower.blocks.iter().enumerate() {
         tape.at(Some(decoder.block));
+        x = wrapper.before_tower_block(tape, index, x);
         x = if shape.checkpointing {
             let (input, positions) = (x.clone(), positions.clone());
             input.storage.relabel(INPUTS);
@@ -58,6 +87,7 @@ pub(super) fn see<'a>(
         } else {
             block(tape, shape, vision, decoder, &x, &positions)
         };
+        x = wrapper.after_tower_block(tape, index, x);
     }
     tape.at(None);
     // The tower's output object keeps its last state.

@@ -3,6 +3,8 @@
 use super::super::super::expand::Blocks;
 use super::super::super::torch::{Leaf, Tape, Tensor};
 use super::super::super::{Block, Part, Stack};
+use super::parallel::tensor::Axis;
+use super::parallel::{self, Sharing};
 use super::shape::Stored;
 use super::vision::{Tower, TowerBlock};
 use super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS};
@@ -53,6 +55,8 @@ pub(crate) struct Linear {
     pub(crate) bias: Option<Parameter>,
     /// The matrices A and B.
     pub(crate) adapter: Option<[Parameter; 2]>,
+    /// Set where ranks have parts of it.
+    pub(crate) split: Option<Axis>,
     /// DoRA's magnitude of each output.
     pub(crate) magnitude: Option<Parameter>,
     /// A part of the adapter's input is dropped.
@@ -68,6 +72,7 @@ impl Linear {
             weight,
             bias,
             adapter: None,
+            split: None,
             magnitude: None,
             dropout: false,
         }
@@ -76,6 +81,29 @@ impl Linear {
     /// What is trained beside the weight: A, B and the magnitude.
     pub(super) fn trained_parts(&mut self) -> impl Iterator<Item = &mut Parameter> {
         self.adapter.iter_mut().flatten().chain(&mut self.magnitude)
+    }
+}
+
+impl Linear {
+    /// What of it is not packed.
+    pub(super) fn for_each_parameter(&mut self, f: &mut impl FnMut(&mut Parameter)) {
+        if let Weight::Dense(weight) = &mut self.weight {
+            f(weight);
+        }
+        self.bias.iter_mut().for_each(&mut *f);
+        self.trained_parts().for_each(&mut *f);
+    }
+
+    /// Every tensor that the state dict has of it.
+    pub(super) fn for_each_tensor(&self, f: &mut impl FnMut(&Tensor)) {
+        match &self.weight {
+            Weight::Dense(weight) => f(&weight.tensor),
+            Weight::Nf4 { _parts: parts, .. } | Weight::Int8 { _parts: parts, .. } => {
+                parts.first().into_iter().for_each(&mut *f);
+            }
+        }
+        self.bias.iter().for_each(|bias| f(&bias.tensor));
+        self.adapter.iter().flatten().chain(&self.magnitude).for_each(|part| f(&part.tensor));
     }
 }
 
@@ -93,7 +121,7 @@ pub(crate) struct DecoderBlock {
     /// Norms before attention and before the MLP.
     pub(crate) norms: [Parameter; 2],
     /// Router, experts and sinks.
-    _others: Vec<Parameter>,
+    others: Vec<Parameter>,
 }
 
 /// All weights.
@@ -134,17 +162,9 @@ impl Model {
 
     /// Every parameter that is not packed, in the model's order.
     pub(super) fn for_each_parameter(&mut self, mut f: impl FnMut(&mut Parameter)) {
+        self.tower.iter_mut().for_each(|tower| tower.for_each_parameter(&mut f));
         f(&mut self.embedding);
-        for block in &mut self.blocks {
-            for linear in block.input.iter_mut().chain(std::iter::once(&mut block.output)).chain(&mut block.mlp) {
-                if let Weight::Dense(weight) = &mut linear.weight {
-                    f(weight);
-                }
-                linear.bias.iter_mut().for_each(&mut f);
-                linear.trained_parts().for_each(&mut f);
-            }
-            block.head_norms.iter_mut().flatten().chain(&mut block.norms).for_each(&mut f);
-        }
+        self.blocks.iter_mut().for_each(|block| block.for_each_parameter(&mut f));
         f(&mut self.norm);
         self.head.iter_mut().for_each(f);
     }
@@ -155,22 +175,28 @@ impl Model {
         if index == self.blocks.len() / 2 { 1 + missing } else { 1 }
     }
 
-    /// Elements and type of every tensor of the state dict of `layers` blocks, in its order.
-    pub(super) fn for_each_tensor(&self, layers: u64, mut f: impl FnMut(u64, Dtype)) {
+    /// How many blocks of its stack a block stands for.
+    pub(super) fn stands_for_block(&self, block: Block, all: Blocks) -> u64 {
+        match block.stack {
+            Stack::Text => self.stands_for(usize::from(block.index), all.text),
+            Stack::Vision => {
+                let few = self.tower.as_ref().map_or(0, |tower| tower.blocks.len());
+                if usize::from(block.index) == few / 2 { 1 + all.vision - few as u64 } else { 1 }
+            }
+        }
+    }
+
+    /// Elements and type of every tensor of the state dict of `all` blocks, in its order.
+    pub(super) fn for_each_tensor(&self, all: Blocks, mut f: impl FnMut(u64, Dtype)) {
         let mut tensor = |tensor: &Tensor| f(tensor.elements, tensor.dtype);
+        self.tower.iter().for_each(|tower| tower.for_each_tensor(all.vision, &mut tensor));
         tensor(&self.embedding.tensor);
         let blocks = self.blocks.iter().enumerate();
-        for block in blocks.flat_map(|(index, block)| (0..self.stands_for(index, layers)).map(move |_| block)) {
+        for block in blocks.flat_map(|(index, block)| (0..self.stands_for(index, all.text)).map(move |_| block)) {
             for linear in block.input.iter().chain(std::iter::once(&block.output)).chain(&block.mlp) {
-                match &linear.weight {
-                    Weight::Dense(weight) => tensor(&weight.tensor),
-                    Weight::Nf4 { _parts: parts, .. } | Weight::Int8 { _parts: parts, .. } => {
-                        parts.first().into_iter().for_each(&mut tensor);
-                    }
-                }
-                linear.bias.iter().for_each(|bias| tensor(&bias.tensor));
-                linear.adapter.iter().flatten().chain(&linear.magnitude).for_each(|part| tensor(&part.tensor));
+                linear.for_each_tensor(&mut tensor);
             }
+            block.others.iter().for_each(|other| tensor(&other.tensor));
             block.head_norms.iter().flatten().chain(&block.norms).for_each(|norm| tensor(&norm.tensor));
         }
         tensor(&self.norm.tensor);
@@ -184,14 +210,18 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
     let model = &shape.model;
     let mut loader = Loader { tape, shape, code_map: false };
     loader.warm_up();
-    let matrix = (model.vocab, model.hidden);
-    let head = (!model.tied_embeddings).then(|| loader.parameter(EMBEDDING, matrix, false));
-    let embedding = loader.parameter(EMBEDDING, matrix, true);
+    let words = shape.sharing.words(model.vocab);
+    let head = (!model.tied_embeddings).then(|| loader.parameter(EMBEDDING, (words, model.hidden), false));
+    let words = if model.tied_embeddings { words } else { model.vocab };
+    let embedding = loader.parameter(EMBEDDING, (words, model.hidden), true);
     let blocks_of_tower = blocks.vision;
     let blocks: Vec<DecoderBlock> = (0..blocks.text).map(|index| loader.decoder_block(index as u16)).collect();
     loader.tape.at(None);
     let norm = loader.parameter(WEIGHTS, (1, model.hidden), false);
     let tower = model.vision.as_ref().map(|vision| loader.tower(vision, blocks_of_tower));
+    if let Some(zero) = shape.sharing.loads_in_parts() {
+        parallel::fill(loader.tape, zero, model.vocab * model.hidden, shape.full);
+    }
     let frequencies = [(); 2].map(|()| loader.tape.new_as(WEIGHTS, model.head_dim / 2, Dtype::F32));
     let mut trained = Vec::new();
     trained.extend(embedding.trained);
@@ -203,6 +233,19 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
 }
 
 impl DecoderBlock {
+    /// Every parameter that is not packed, in the module's order.
+    pub(super) fn for_each_parameter(&mut self, f: &mut impl FnMut(&mut Parameter)) {
+        let linears = self.input.iter_mut().chain(std::iter::once(&mut self.output)).chain(&mut self.mlp);
+        linears.for_each(|linear| linear.for_each_parameter(f));
+        self.others_mut().for_each(&mut *f);
+        self.head_norms.iter_mut().flatten().chain(&mut self.norms).for_each(f);
+    }
+
+    /// What is neither a linear nor a norm.
+    pub(super) fn others_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        self.others.iter_mut()
+    }
+
     /// What is trained, in the order of the module's parameters.
     fn trained(&self) -> Vec<Trained> {
         let linears = self.input.iter().chain([&self.output]).chain(&self.mlp);
@@ -274,8 +317,10 @@ impl Loader<'_, '_, '_> {
         let rest = model.parameters() - linears;
         // With a process group, what the tensor-parallel plan names counts once for all ranks (`modeling_utils.py:4967`), even where nothing is split.
         let world = self.shape.sharing.world();
-        let head = if model.tied_embeddings { 0 } else { model.vocab * model.hidden };
-        let (linears, rest) = (linears / world, rest - head + head / world);
+        // A head is in the plan, and so is a tied embedding (`transformers/configuration_utils.py:353`).
+        let head = model.vocab * model.hidden;
+        let split = matches!(self.shape.sharing, Sharing::Tensor { .. });
+        let (linears, rest) = (if split { linears } else { linears / world }, rest - head + head / world);
         let linear_bytes = match self.shape.stored {
             Stored::Dense => linears * element,
             Stored::Nf4 { .. } => linears / 2,
@@ -326,6 +371,9 @@ impl Loader<'_, '_, '_> {
             .zip(biases)
             .map(|((shape, weight), bias)| Linear::new(shape, weight, bias))
             .collect();
+        if matches!(self.shape.sharing, Sharing::Tensor { .. }) {
+            linears.iter_mut().for_each(|linear| linear.split = Some(Axis::of(&linear.name)));
+        }
         let mlp = linears.split_off(count);
         // Every architecture's attention ends with its output projection.
         let output = linears.remove(count - 1);
@@ -334,7 +382,7 @@ impl Loader<'_, '_, '_> {
         let around = pair();
         let head_norms = pair();
         let norms = around.unwrap_or_else(|| [(); 2].map(|()| self.parameter(WEIGHTS, (1, model.hidden), false)));
-        DecoderBlock { block, input: linears, output, mlp, head_norms, norms, _others: others }
+        DecoderBlock { block, input: linears, output, mlp, head_norms, norms, others }
     }
 
     /// The tower's blocks, merger and patch embedding, in the order of their names.
@@ -353,14 +401,14 @@ impl Loader<'_, '_, '_> {
                 }
                 linears.sort_by_key(|linear| linear.0);
                 let norms = (0..4).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
-                TowerBlock { block, linears: linears.into_iter().map(|linear| linear.1).collect(), _norms: norms }
+                TowerBlock { block, linears: linears.into_iter().map(|linear| linear.1).collect(), norms }
             })
             .collect();
         self.tape.at(None);
         let mut rest: Vec<Parameter> = (0..2).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
         let merger = vision.merger_linears(self.shape.model.hidden).iter().map(|linear| self.biased(linear)).collect();
         rest.push(self.parameter(WEIGHTS, (vision.hidden, vision.patch_width()), false));
-        Tower { blocks, merger, _rest: rest }
+        Tower { blocks, merger, rest }
     }
 
     /// A linear whose bias, which is named before its weight, is loaded first.
@@ -423,6 +471,9 @@ impl Loader<'_, '_, '_> {
 
     fn parameter(&mut self, part: Part, shape: (u64, u64), embedding: bool) -> Parameter {
         let mut tensor = self.tape.new_as(part, shape.0 * shape.1, self.shape.dtype);
+        if let Some(zero) = self.shape.sharing.loads_in_parts() {
+            tensor = parallel::partition(self.tape, zero, tensor);
+        }
         let trained = self.shape.full.then(|| {
             let leaf = self.tape.leaf(&mut tensor, GRADIENTS, false);
             Trained { leaf, shape, embedding, block: self.tape.block(), stepped: None }

@@ -33,7 +33,8 @@ pub(super) fn loss<'a>(
             vec![Some(gradient)]
         })
     };
-    let whole = wrapper.whole_head(tape);
+    let whole = wrapper.whole_head(tape, model);
+    let gathered = wrapper.gathered_head(tape);
     let head = whole.as_ref().unwrap_or(&model.projection().tensor);
     let tile = scored.min(TILE_TOKENS);
     let vocab = shape.model.vocab;
@@ -48,11 +49,12 @@ pub(super) fn loss<'a>(
     let log_probability = tape.new_tensor(scored, Dtype::F32);
     let entropy = tape.new_tensor(scored, Dtype::F32);
     let _correct = tape.new_tensor(scored, Dtype::Bool);
-    drop(statistics);
+    drop((statistics, gathered));
     let (rows, trained) = (hidden.elements, head.requires_grad());
     let words = head.elements;
     let saved = [&hidden, head, &log_z, &entropy];
     let log_probability = tape.custom(log_probability, &[&hidden, head], &saved, move |tape, _, _| {
+        let _gathered = wrapper.gathered_head(tape);
         let wide = tape.new_tensor(rows, Dtype::F32);
         let wide_head = trained.then(|| tape.new_as(GRADIENTS, words, Dtype::F32));
         let _tile = tape.new_as(LOGITS, tile * TILE_WORDS, compute);

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use super::super::super::super::Part;
+use super::super::super::super::expand::Blocks;
 use super::super::super::super::torch::{Tape, Tensor};
 use super::super::weights::Model;
 use crate::model::Dtype;
@@ -27,10 +28,10 @@ pub(crate) struct Reducer {
 }
 
 impl Reducer {
-    pub(super) fn new(tape: &mut Tape<'_>, model: &Model, layers: u64) -> Self {
+    pub(super) fn new(tape: &mut Tape<'_>, model: &Model, all: Blocks) -> Self {
         tape.at(None);
-        broadcast(tape, model, layers);
-        let sizes = sizes(tape, model, layers);
+        broadcast(tape, model, all);
+        let sizes = sizes(tape, model, all);
         let first = assign(sizes.iter().copied());
         let rebuilt = assign(sizes.iter().rev().copied());
         // The assignment's result is reversed: the last bucket is ready first.
@@ -47,11 +48,11 @@ impl Reducer {
     }
 }
 
-/// Elements and type of each trained parameter of all `layers` blocks, in the model's order.
-pub(super) fn sizes(tape: &Tape<'_>, model: &Model, layers: u64) -> Vec<(u64, Dtype)> {
+/// Elements and type of each trained parameter of `all` blocks, in the model's order.
+pub(super) fn sizes(tape: &Tape<'_>, model: &Model, all: Blocks) -> Vec<(u64, Dtype)> {
     let mut sizes = Vec::new();
     for trained in model.trained.chunk_by(|a, b| a.block == b.block) {
-        let times = trained[0].block.map_or(1, |block| model.stands_for(usize::from(block.index), layers));
+        let times = trained[0].block.map_or(1, |block| model.stands_for_block(block, all));
         for _ in 0..times {
             sizes.extend(trained.iter().map(|trained| tape.leaf_type(trained.leaf)));
         }
@@ -76,10 +77,10 @@ fn assign(sizes: impl Iterator<Item = (u64, Dtype)>) -> Vec<(u64, Dtype)> {
 
 /// The first rank's parameters go to the others in buckets by type, two at a time; a bucket of one tensor is no copy
 /// (`torch/csrc/distributed/c10d/comm.cpp`, `broadcast_coalesced`; `flatten_dense_tensors`).
-fn broadcast(tape: &mut Tape<'_>, model: &Model, layers: u64) {
+fn broadcast(tape: &mut Tape<'_>, model: &Model, all: Blocks) {
     let mut open: Vec<(Dtype, u64, u32)> = Vec::new();
     let mut closed: Vec<(Dtype, u64, u32)> = Vec::new();
-    model.for_each_tensor(layers, |elements, dtype| {
+    model.for_each_tensor(all, |elements, dtype| {
         let at = match open.iter().position(|bucket| bucket.0 == dtype) {
             Some(at) => at,
             None => {

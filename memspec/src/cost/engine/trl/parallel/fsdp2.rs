@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 
 use super::super::super::super::torch::{Leaf, Tape, Tensor};
 use super::super::super::super::{Block, Part};
+use super::super::vision::Tower;
 use super::super::weights::{Linear, Model, Parameter, Weight};
 use super::super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS};
 use super::Sharing;
@@ -56,6 +57,8 @@ struct Group {
     gradient: RefCell<Option<Tensor>>,
     /// Its backward is over.
     reduced: Cell<bool>,
+    /// It is a block of a tower that saw an image.
+    used: Cell<bool>,
 }
 
 impl Group {
@@ -68,6 +71,7 @@ impl Group {
             pending: RefCell::default(),
             gradient: RefCell::default(),
             reduced: Cell::new(false),
+            used: Cell::new(false),
         }
     }
 
@@ -90,6 +94,8 @@ pub(crate) struct Groups {
     root: Option<Group>,
     /// The embedding's.
     embedding: Group,
+    /// The vision tower's blocks'.
+    tower: Vec<Group>,
     /// The blocks'.
     blocks: Vec<Group>,
     /// The final norm's and the head's.
@@ -118,6 +124,7 @@ impl Groups {
         let model_shape = &shape.model;
         let (hidden, vocab) = (model_shape.hidden, model_shape.vocab);
         let tied = model.head.is_none();
+        let (tower, outside) = sharder.tower(model.tower.as_mut(), reshard);
         // `load_state_dict` in the model's order; a quantized model is sharded group by group, which are the same tensors.
         let embedding = sharder.shard(&mut model.embedding, vocab, hidden, EMBEDDING);
         let mut blocks = Vec::with_capacity(model.blocks.len());
@@ -130,6 +137,7 @@ impl Groups {
                 members.extend(norms.iter_mut().map(|norm| sharder.shard(norm, model_shape.head_dim, 1, WEIGHTS)));
             }
             decoder.mlp.iter_mut().for_each(|linear| sharder.linear(linear, &mut members));
+            members.extend(decoder.others_mut().map(|other| sharder.flat(other)));
             members.extend(decoder.norms.iter_mut().map(|norm| sharder.shard(norm, hidden, 1, WEIGHTS)));
             blocks.push(Group::new(Some(decoder.block), members, reshard));
         }
@@ -158,13 +166,17 @@ impl Groups {
             (true, Some(head)) => tail.extend([norm, head]),
             (true, None) => embedding.insert(0, norm),
             (false, head) => {
+                root.extend(outside);
                 root.push(norm);
                 gathered_head = head.map(|head| (head.local * world, head.stored));
             }
         }
         for trained in &mut model.trained {
-            let members =
-                root.iter().chain(&embedding).chain(blocks.iter().flat_map(|group| &group.members)).chain(&tail);
+            let members = root
+                .iter()
+                .chain(&embedding)
+                .chain(tower.iter().chain(&blocks).flat_map(|group| &group.members))
+                .chain(&tail);
             trained.stepped = members
                 .clone()
                 .find(|member| member.leaf == Some(trained.leaf))
@@ -175,6 +187,7 @@ impl Groups {
             offload,
             root: (!root.is_empty()).then(|| Group::new(None, root, false)),
             embedding: Group::new(None, embedding, reshard && !tied),
+            tower,
             blocks,
             tail: (!tail.is_empty()).then(|| Group::new(None, tail, false)),
             head: gathered_head,
@@ -218,7 +231,24 @@ impl Groups {
         if group.reshard {
             group.shard();
         }
-        let previous = if index == 0 { &self.embedding } else { &self.blocks[index - 1] };
+        let before = self.tower.last().filter(|group| group.used.get()).unwrap_or(&self.embedding);
+        let previous = if index == 0 { before } else { &self.blocks[index - 1] };
+        self.before_backward(tape, x, group, Some(previous))
+    }
+
+    pub(super) fn before_tower_block<'a>(&'a self, tape: &mut Tape<'a>, index: usize, x: Tensor) -> Tensor {
+        let group = &self.tower[index];
+        group.used.set(true);
+        self.unshard_forward(tape, group);
+        self.after_backward(tape, x, group)
+    }
+
+    pub(super) fn after_tower_block<'a>(&'a self, tape: &mut Tape<'a>, index: usize, x: Tensor) -> Tensor {
+        let group = &self.tower[index];
+        if group.reshard {
+            group.shard();
+        }
+        let previous = if index == 0 { &self.embedding } else { &self.tower[index - 1] };
         self.before_backward(tape, x, group, Some(previous))
     }
 
@@ -273,7 +303,8 @@ impl Groups {
 
     /// In the order of the model's modules.
     fn all(&self) -> impl Iterator<Item = &Group> {
-        self.root.iter().chain(std::iter::once(&self.embedding)).chain(&self.blocks).chain(&self.tail)
+        let blocks = self.tower.iter().chain(&self.blocks);
+        self.root.iter().chain(std::iter::once(&self.embedding)).chain(blocks).chain(&self.tail)
     }
 
     /// Before a module's forward: all-gather, then copies into each parameter. The output of the all-gather before goes only now, so that
@@ -424,6 +455,28 @@ impl Sharder<'_, '_> {
         Member { leaf, local, stored, compute }
     }
 
+    /// A parameter whose first dimension the ranks share evenly, or nearly.
+    fn flat(&mut self, parameter: &mut Parameter) -> Member {
+        let elements = parameter.tensor.elements;
+        self.shard(parameter, elements, 1, WEIGHTS)
+    }
+
+    /// Each block of the tower is a group; the rest of it is the root's.
+    fn tower(&mut self, tower: Option<&mut Tower>, reshard: bool) -> (Vec<Group>, Vec<Member>) {
+        let (mut groups, mut outside) = (Vec::new(), Vec::new());
+        let Some(tower) = tower else { return (groups, outside) };
+        for block in &mut tower.blocks {
+            self.tape.at(Some(block.block));
+            let mut members: Vec<Member> = block.norms.iter_mut().map(|norm| self.flat(norm)).collect();
+            block.linears.iter_mut().for_each(|linear| self.linear(linear, &mut members));
+            groups.push(Group::new(Some(block.block), members, reshard));
+        }
+        self.tape.at(None);
+        tower.merger.iter_mut().for_each(|linear| self.linear(linear, &mut outside));
+        outside.extend(tower.rest.iter_mut().map(|rest| self.flat(rest)));
+        (groups, outside)
+    }
+
     fn hand_out(&mut self, elements: u64, local: u64, dtype: Dtype, part: Part) -> (Option<Tensor>, Tensor) {
         let whole = self.on_host.then(|| self.tape.new_as(WHOLE, elements, dtype));
         (whole, self.tape.new_as(part, local, dtype))
@@ -455,11 +508,16 @@ impl Sharder<'_, '_> {
 fn release_originals(tape: &mut Tape<'_>, model: &mut Model, packed: bool) {
     for decoder in model.blocks.iter_mut().filter(|_| packed) {
         let linears = decoder.input.iter_mut().chain(std::iter::once(&mut decoder.output)).chain(&mut decoder.mlp);
-        for linear in linears {
-            if let Weight::Nf4 { _parts: parts, .. } = &mut linear.weight {
-                drop(parts.remove(0));
-            }
-        }
+        linears.for_each(release_packed);
+    }
+    for tower in model.tower.iter_mut().filter(|_| packed) {
+        tower.blocks.iter_mut().flat_map(|block| &mut block.linears).chain(&mut tower.merger).for_each(release_packed);
     }
     model.for_each_parameter(|parameter| parameter.tensor.storage = tape.elsewhere());
+}
+
+fn release_packed(linear: &mut Linear) {
+    if let Weight::Nf4 { _parts: parts, .. } = &mut linear.weight {
+        drop(parts.remove(0));
+    }
 }
