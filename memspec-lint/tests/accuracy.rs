@@ -5,22 +5,54 @@ mod common;
 use std::path::Path;
 
 use common::fresh;
-use memspec_lint::accuracy::{Report, assess, bars, page};
+use memspec_lint::accuracy::page::{self, Public};
+use memspec_lint::accuracy::public::{assess_longest, assess_public, assess_verdicts};
+use memspec_lint::accuracy::{Bar, Report, assess, bars, public_bars};
 
-fn data(name: &str) -> Report {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data").join(name);
-    assess(&std::fs::read_to_string(path).unwrap())
+fn text(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../data").join(name)).unwrap()
 }
 
-#[test]
-fn predictions_reach_their_bars() {
-    let bars = bars(&data("measured.jsonl"), &data("limits.jsonl"));
+fn data(name: &str) -> Report {
+    assess(&text(name))
+}
+
+fn published() -> Public {
+    Public {
+        figures: assess_public(&text("measured_public.csv")).unwrap(),
+        verdicts: assess_verdicts(&text("verdicts_public.csv")).unwrap(),
+        longest: assess_longest(&text("max_context_public.csv")).unwrap(),
+    }
+}
+
+fn held(bars: &[Bar]) {
     let missed: Vec<String> = bars
         .iter()
         .filter(|bar| !bar.held)
         .map(|bar| format!("{}: {}, reached {}", bar.figure, bar.bar, bar.reached))
         .collect();
     assert!(missed.is_empty(), "missed:\n{}", missed.join("\n"));
+}
+
+#[test]
+fn predictions_reach_their_bars() {
+    held(&bars(&data("measured.jsonl"), &data("limits.jsonl")));
+}
+
+#[test]
+fn published_figures_reach_their_bars() {
+    let published = published();
+    held(&public_bars(&published.figures, &published.verdicts));
+
+    // A T4 under a script that says everything: each phase, and what the allocator reserves.
+    let rows = published.figures.rows.iter().filter(|row| row.source_set == "fitcheck");
+    let phases: Vec<f64> = rows
+        .flat_map(|row| &row.prediction().unwrap_or_else(|| panic!("{}: {:?}", row.id, row.skipped())).phases)
+        .filter(|(name, _)| !matches!(*name, "reserved" | "process"))
+        .map(|(_, figure)| figure.error().unwrap().abs())
+        .collect();
+    assert_eq!(phases.len(), 4 * 69);
+    assert!(phases.iter().sum::<f64>() / phases.len() as f64 <= 0.005, "{phases:?}");
 }
 
 #[test]
@@ -40,6 +72,6 @@ fn configurations_measured_later_are_predicted_as_well() {
 #[test]
 fn generated_files_are_fresh() {
     let (holdout, holdout_limits) = (data("holdout.jsonl"), data("holdout_limits.jsonl"));
-    let page = page::page(&data("measured.jsonl"), &data("limits.jsonl"), &holdout, &holdout_limits);
+    let page = page::page(&data("measured.jsonl"), &data("limits.jsonl"), &holdout, &holdout_limits, &published());
     fresh("docs/accuracy.md", &page);
 }

@@ -38,6 +38,8 @@ fn settings_of_other_engines_are_refused_by_the_engine_memspec_alone() {
         ("train.activation_offload", "true"),
         ("train.attention", "sdpa"),
         ("train.loss", "whole"),
+        ("train.script", "loop"),
+        ("train.upcast", "norms"),
         ("train.liger", "true"),
         ("train.expandable_segments", "true"),
         ("save.merge", "true"),
@@ -56,4 +58,62 @@ fn defaults_are_those_of_the_engine() {
     let quantize = trl.quantize.unwrap();
     assert_eq!((quantize.double, quantize.compute), (false, Float::Bf16));
     assert_eq!(setup(EngineName::Memspec, |_| ()).train.attention, Attention::Auto);
+}
+
+fn allocated(change: impl Fn(&mut Plan)) -> u64 {
+    estimate(&setup(EngineName::Trl, change)).unwrap().peak.allocated.bytes
+}
+
+#[test]
+fn all_logits_at_once_take_their_bytes() {
+    let long = |plan: &mut Plan| {
+        plan.set("data.context", "4096tok").unwrap();
+        plan.set("train.checkpointing", "block").unwrap();
+    };
+    let whole = |plan: &mut Plan| {
+        long(plan);
+        plan.set("train.loss", "whole").unwrap();
+    };
+    let kept = |plan: &mut Plan| {
+        whole(plan);
+        plan.set("train.script", "loop").unwrap();
+        plan.set("train.precision", "bf16_pure").unwrap();
+    };
+    // Log-probabilities and two gradients of them, in float32; a loop's own logits, in bf16, stay.
+    let logits = 4096 * 49152;
+    let (chunked, whole, kept) = (allocated(long), allocated(whole), allocated(kept));
+    assert!(whole > chunked && whole > 3 * 4 * logits, "{whole} {chunked}");
+    assert!(kept > 3 * 4 * logits + 2 * logits, "{kept}");
+}
+
+#[test]
+fn upcasting_doubles_what_is_not_packed() {
+    let loaded = |upcast: &'static str| {
+        let setup = setup(EngineName::Trl, |plan| {
+            plan.quantize = Some(plan::Quantize::default());
+            plan.set("train.upcast", upcast).unwrap();
+        });
+        let estimate = estimate(&setup).unwrap();
+        estimate.phases.iter().find(|phase| phase.name == memspec::cost::PhaseName::Init).unwrap().after_bytes
+    };
+    // The embedding, which is the head too: 16 bits more for each weight.
+    let more = loaded("unpacked") - loaded("none");
+    assert!((2 * 49152 * 576..2 * 49152 * 576 + (1 << 20)).contains(&more), "{more}");
+    assert!(loaded("norms") - loaded("none") < 1 << 20);
+}
+
+#[test]
+fn before_ampere_grouped_heads_have_scores_unless_they_are_repeated() {
+    let on_t4 = |attention: &'static str| {
+        allocated(|plan| {
+            plan.device = Some("t4".into());
+            plan.set("data.context", "4096tok").unwrap();
+            plan.set("train.checkpointing", "block").unwrap();
+            plan.set("train.attention", attention).unwrap();
+        })
+    };
+    // 9 heads of 4096 x 4096 scores in float32
+    let scores = 9 * 4096 * 4096 * 4;
+    assert!(on_t4("sdpa") > on_t4("efficient") + scores, "{} {}", on_t4("sdpa"), on_t4("efficient"));
+    assert!(on_t4("efficient") < on_t4("eager"));
 }

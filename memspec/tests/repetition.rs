@@ -3,6 +3,7 @@
 use memspec::cost::engine::trl;
 use memspec::cost::{Event, Trace, estimate, peak_allocated};
 use memspec::exchange::job::Job;
+use memspec::plan::{Attention, LossKind, Precision, Script, Upcast};
 use memspec::setup::Setup;
 use serde_json::{Value, json};
 
@@ -16,6 +17,8 @@ fn jobs() -> Vec<Value> {
         json!({"model": "llama3-8b", "quant": "nf4", "batch": 2, "accum": 2}),
         json!({"model": "llama3-8b", "quant": "int8"}),
         json!({"model": "qwen2.5-3b", "method": "full"}),
+        json!({"model": "qwen2.5-3b", "quant": "nf4", "loss": "whole", "accum": 2}),
+        json!({"model": "llama3.2-1b", "loss": "whole", "precision": "fp16", "attn": "eager", "batch": 2}),
         json!({"model": "llama3.2-1b", "method": "full", "precision": "bf16-pure", "optim": "adafactor"}),
         json!({"model": "llama3.2-1b", "method": "full", "optim": "adamw_8bit", "accum": 2}),
         json!({"model": "qwen3-8b", "ckpt": false, "targets": "qv"}),
@@ -54,6 +57,31 @@ fn events(trace: &Trace) -> Vec<String> {
             other => format!("{other:?}"),
         })
         .collect()
+}
+
+/// A loop of one's own on a T4: all logits, float32 beside packed weights, no autocast, attention of older cards.
+fn loops() -> Vec<Setup> {
+    let job = json!({"model": "qwen2.5-3b", "quant": "nf4", "precision": "fp16", "batch": 2, "accum": 2, "optim": "adamw_torch"});
+    [Attention::Sdpa, Attention::Efficient, Attention::Eager]
+        .map(|attention| {
+            let mut setup = Job::read(&job).unwrap().setup("t4").unwrap();
+            setup.train.attention = attention;
+            setup.train.precision = Precision::Fp16Pure;
+            setup.train.script = Script::Loop;
+            setup.train.loss = LossKind::Whole;
+            setup.train.upcast = Upcast::Unpacked;
+            setup
+        })
+        .into()
+}
+
+#[test]
+fn a_loop_written_out_is_the_trace_of_all_blocks() {
+    for setup in loops() {
+        let (short, full) = (events(&trl::trace(&setup).unwrap()), events(&trl::trace_in_full(&setup).unwrap()));
+        let differs = short.iter().zip(&full).position(|(a, b)| a != b);
+        assert_eq!((differs, short.len()), (None, full.len()), "{}", setup.train.attention);
+    }
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn what_trl_refuses_is_refused_by_its_setting() {
         &[("adapter.targets", "lm_head")][..],
         &[("adapter.train_whole", "norm")],
         &[("adapter.train_whole", "lm_head"), ("train.precision", "fp16")],
-        &[("train.loss", "whole")],
+        &[("train.loss", "chunked"), ("train.script", "loop")],
     ] {
         match planned(settings) {
             Err(CostError::Unsupported { setting, .. }) => assert_eq!(setting, settings[0].0),

@@ -1,5 +1,6 @@
 //! What the predictions must reach.
 
+use super::public::{PublicGroup, PublicReport, VerdictRow, Verdicts};
 use super::{Errors, Group, Report};
 
 /// A figure, what it must reach, and what it does.
@@ -43,6 +44,40 @@ pub fn bars(measured: &Report, limits: &Report) -> Vec<Bar> {
         held: summary.failed == 0 && limits.summary.failed == 0,
     });
     bars
+}
+
+/// The bars over published figures and fates.
+pub fn public_bars(figures: &PublicReport, verdicts: &[VerdictRow]) -> Vec<Bar> {
+    const MEDIAN: f64 = 0.06;
+    const RIGHT: f64 = 0.95;
+    let best = PublicGroup::of(figures.rows.iter().filter(|row| row.grade == "A"));
+    let fates = Verdicts::of(verdicts);
+    vec![
+        Bar {
+            figure: "published figures of grade A".to_owned(),
+            bar: format!("median error at most {}", percent(MEDIAN)),
+            reached: format!("{}, {} of {} rows", percent(of(best.median)), best.figures, best.rows),
+            held: of(best.median) <= MEDIAN,
+        },
+        Bar {
+            figure: "published runs that fit or died".to_owned(),
+            bar: format!(
+                "right on {} of rows further than 2 % from the edge; never a \"fits\" that dies",
+                percent(RIGHT)
+            ),
+            reached: format!(
+                "{} of {} right ({} of {} of all, {} of {} rows say enough); {} \"fits\" died",
+                fates.clear_right,
+                fates.clear,
+                fates.right,
+                fates.specific,
+                fates.specific,
+                fates.rows,
+                fates.wrong_fits
+            ),
+            held: fates.specific > 0 && fates.clear_right as f64 >= RIGHT * fates.clear as f64 && fates.wrong_fits == 0,
+        },
+    ]
 }
 
 fn percent(share: f64) -> String {

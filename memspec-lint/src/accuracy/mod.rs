@@ -8,6 +8,7 @@
 mod bars;
 pub mod page;
 mod predict;
+pub mod public;
 mod row;
 mod summary;
 mod text;
@@ -16,7 +17,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-pub use bars::{Bar, bars};
+pub use bars::{Bar, bars, public_bars};
 pub use predict::predict;
 pub use row::{Measured, ReadRow};
 pub use summary::{Errors, Group, Outcomes, PhaseErrors, Summary};

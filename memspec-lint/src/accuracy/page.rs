@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::public::{LongestRow, PublicReport, VerdictRow};
 use super::text::signed;
-use super::{Errors, Fate, Figure, Group, PHASES, Report, Row, bars};
+use super::{Errors, Fate, Figure, Group, PHASES, Report, Row, bars, public_bars};
+
+mod public;
 
 /// Rows that are shown as the worst.
 const WORST: usize = 12;
@@ -57,19 +60,43 @@ const CONSTANTS: &[(&str, &str, &str)] = &[
     ("3,072 tokens", "embedding: from here on its backward sorts", "`aten/src/ATen/native/cuda/Embedding.cu`"),
     ("4,096 tokens by 32,768 words", "TRL's chunked loss: a tile", "`trl`, `chunked_logprob.py`"),
     (
+        "36 MiB",
+        "outside the allocator on a T4: handles and kernels together, beside its context",
+        "fitcheck-llm 0.3.1, 69 rows: memory in use less reserved, before loading and after training",
+    ),
+    (
         "context",
         "what a process holds on the GPU before its first tensor; depends on the card and on CUDA's version",
         "`context` of a device in `memspec/catalog/devices.json`, with its source",
     ),
 ];
 
-/// The page, from `data/measured.jsonl` and `data/limits.jsonl`, and from `data/holdout.jsonl` and `data/holdout_limits.jsonl`.
-pub fn page(measured: &Report, limits: &Report, holdout: &Report, holdout_limits: &Report) -> String {
+/// What others published, predicted.
+#[derive(Clone, Debug)]
+pub struct Public {
+    /// `data/measured_public.csv`
+    pub figures: PublicReport,
+    /// `data/verdicts_public.csv`
+    pub verdicts: Vec<VerdictRow>,
+    /// `data/max_context_public.csv`
+    pub longest: Vec<LongestRow>,
+}
+
+/// The page, from `data/measured.jsonl` and `data/limits.jsonl`, from `data/holdout.jsonl` and `data/holdout_limits.jsonl`, and from what others
+/// published.
+pub fn page(
+    measured: &Report,
+    limits: &Report,
+    holdout: &Report,
+    holdout_limits: &Report,
+    published: &Public,
+) -> String {
     let mut text = String::from(HEAD);
-    claims(&mut text, measured, limits);
+    claims(&mut text, measured, limits, published);
     groups(&mut text, measured);
     phases(&mut text, &measured.summary.one_gpu, &measured.summary.several_gpus);
     held_out(&mut text, holdout, holdout_limits);
+    public::section(&mut text, published);
     left_out(&mut text, measured);
     weak(&mut text, measured);
     limited(&mut text, limits);
@@ -90,17 +117,18 @@ To reproduce:
 ```sh
 memspec-lint accuracy data/measured.jsonl            # this page's figures; --json for programs
 memspec-lint accuracy data/limits.jsonl
+memspec-lint accuracy data/measured_public.csv       # what others published; verdicts_public.csv, max_context_public.csv
 python3 data/measure/measure.py '{\"model\": \"llama3-8b\", \"quant\": \"nf4\", \"batch\": 2, \"seq\": 2048}'   # a row of your own, on a GPU
 ```
 
 ";
 
-fn claims(text: &mut String, measured: &Report, limits: &Report) {
+fn claims(text: &mut String, measured: &Report, limits: &Report, published: &Public) {
     text.push_str(
         "## What is claimed\n\nA test (`memspec-lint/tests/accuracy.rs`) fails when one of these does not hold.\n\n",
     );
     text.push_str("| figure | bar | reached | |\n| --- | --- | --- | --- |\n");
-    for bar in bars(measured, limits) {
+    for bar in bars(measured, limits).into_iter().chain(public_bars(&published.figures, &published.verdicts)) {
         let held = if bar.held { "holds" } else { "**missed**" };
         let _ = writeln!(text, "| {} | {} | {} | {held} |", bar.figure, bar.bar, bar.reached);
     }

@@ -168,7 +168,7 @@ fn own(setup: &Setup) -> Result<Estimate, CostError> {
         let allocated = Interval::around(replay.peak, 0.05);
         let reserved =
             Interval { bytes: replay.peak + replay.peak / 20, low: replay.peak, high: replay.peak + replay.peak / 8 };
-        let context = setup.device.context_bytes.0;
+        let context = setup.device.occupied().0;
         (allocated, reserved, reserved.plus(Interval { bytes: context, low: context, high: context }))
     };
     let limit = setup.budget.device_memory.0;

@@ -68,7 +68,7 @@ pub fn inference(model: &Architecture, serve: &Serve, device: &Device) -> Result
         low: workspace(serve.context.min(LEAST_CHUNK)),
         high: workspace(together),
     };
-    let context = exactly(device.context_bytes.0);
+    let context = exactly(device.occupied().0);
     let parts = [weights, cache, workspace, context];
     let sum = |each: fn(&Interval) -> u64| parts.iter().map(each).sum();
     let total = Interval { bytes: sum(|part| part.bytes), low: sum(|part| part.low), high: sum(|part| part.high) };

@@ -21,11 +21,12 @@ pub(super) fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
     let (few, blocks) = few(setup)?;
     let replayed = |limit| {
         let pool = Pool { limit, expandable: setup.train.expandable_segments };
-        let repeated = match blocks {
-            Some(blocks) => replay_repeated(&few, blocks, pool),
-            None => Some(replay_cached(&few, pool)),
-        };
-        repeated.map_or_else(|| Ok(replay_cached(&in_full(setup)?, pool)), Ok)
+        match blocks {
+            None => Ok(replay_cached(&few, pool)),
+            Some(blocks) => {
+                replay_repeated(&few, blocks, pool).map_or_else(|| Ok(replay_cached(&in_full(setup)?, pool)), Ok)
+            }
+        }
     };
     let free = replayed(u64::MAX)?;
     let beside = beside_pool(setup);
@@ -57,11 +58,11 @@ pub fn peak_allocated(setup: &Setup) -> Result<u64, CostError> {
     }
 }
 
-/// The trace of few blocks, and how many they stand for.
+/// The trace of few blocks, and how many they stand for; `None`: it is that of all.
 fn few(setup: &Setup) -> Result<(Trace, Option<Blocks>), CostError> {
     match setup.engine {
         EngineName::Trl => engine::trl::few(setup),
-        EngineName::Unsloth => engine::unsloth::few(setup),
+        EngineName::Unsloth => engine::unsloth::few(setup).map(|(few, blocks)| (few, Some(blocks))),
         EngineName::Memspec => Err(not_on_torch(setup)),
     }
 }
@@ -117,11 +118,16 @@ fn made(setup: &Setup, free: &CachedReplay, held: Option<&CachedReplay>, beside:
     }
 }
 
-/// Bytes that the process holds on the card beside the allocator's segments, measured one by one on an H200 with CUDA 13.0.
+/// Bytes that the process holds on the card beside the allocator's segments: what was measured on the card, else what was measured one by one on an
+/// H200 with CUDA 13.0.
 ///
 /// The context is there before anything else. Each thread that multiplies makes a cuBLAS handle (64 MiB; forward and backward: two). Kernels with
 /// local memory take 8 MiB when they are first launched: fused attention forward, and backward. Modules of kernels that are loaded late take 2 MiB.
 fn beside_pool(setup: &Setup) -> Interval {
+    if setup.device.kernels_bytes.is_some() {
+        let fixed = setup.device.occupied().0;
+        return nccl(setup).plus(Interval { bytes: fixed, low: fixed, high: fixed });
+    }
     let fused = !matches!(setup.train.attention, crate::plan::Attention::Eager)
         && setup.train.precision != crate::plan::Precision::F32;
     let handles = 2 * 64 * MIB;

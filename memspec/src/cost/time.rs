@@ -283,7 +283,9 @@ fn peak(setup: &Setup) -> Result<f64, CostError> {
             "train.precision",
             format!("the rate of f32 products on `{}` is not known; use bf16 or fp16", device.name),
         )),
-        Precision::Fp16 | Precision::F32 => device.tflops_fp16.map(|tflops| tflops * 1e12).ok_or_else(unknown),
+        Precision::Fp16 | Precision::Fp16Pure | Precision::F32 => {
+            device.tflops_fp16.map(|tflops| tflops * 1e12).ok_or_else(unknown)
+        }
         Precision::Bf16 | Precision::Bf16Pure => device.tflops_16bit().map(|tflops| tflops * 1e12).ok_or_else(unknown),
     }
 }

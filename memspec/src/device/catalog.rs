@@ -34,6 +34,7 @@ struct Entry {
     tflops_fp16: f64,
     tflops_measured: Option<f64>,
     context_mib: Option<f64>,
+    kernels_mib: Option<f64>,
     sources: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -51,8 +52,12 @@ impl Entry {
             (Some(_), Some(source)) => text(source),
             _ => DEFAULT_CONTEXT_SOURCE.to_owned(),
         };
-        let sources: Vec<String> =
-            self.sources.iter().filter(|(k, _)| *k != "context").map(|(k, v)| format!("{k}: {}", text(v))).collect();
+        let sources: Vec<String> = self
+            .sources
+            .iter()
+            .filter(|(k, _)| *k != "context" && *k != "kernels")
+            .map(|(k, v)| format!("{k}: {}", text(v)))
+            .collect();
         Device {
             kind: match self.kind {
                 Kind::Cuda => DeviceKind::Cuda,
@@ -69,8 +74,9 @@ impl Entry {
             tflops_bf16: self.bf16.then_some(self.tflops_fp16),
             tflops_fp16: Some(self.tflops_fp16),
             tflops_measured: self.tflops_measured,
-            context_bytes: self.context_mib.map_or(DEFAULT_CONTEXT, |m| Bytes((m * MIB as f64) as u64)),
+            context_bytes: self.context_mib.map_or(DEFAULT_CONTEXT, mib),
             context_source,
+            kernels_bytes: self.kernels_mib.map(mib),
             cores: None,
             machine: None,
             source: sources.join("; "),
@@ -78,6 +84,10 @@ impl Entry {
             title: self.title,
         }
     }
+}
+
+fn mib(count: f64) -> Bytes {
+    Bytes((count * MIB as f64) as u64)
 }
 
 fn text(value: &serde_json::Value) -> String {
@@ -142,7 +152,7 @@ mod tests {
         assert_eq!(t4.memory, Bytes(15_360 * MIB));
         assert!(t4.usable.0 > 14_909 * MIB && t4.usable.0 <= 14_912 * MIB, "{:?}", t4.usable);
         assert_eq!((t4.compute_capability, t4.bf16, t4.tflops_bf16), (Some((7, 5)), false, None));
-        assert_eq!(t4.context_bytes, Bytes(147_718_144));
+        assert_eq!((t4.context_bytes.0, t4.kernels_bytes), (109_969_408, Some(Bytes(37_748_736))));
         assert_eq!(get("h200").unwrap().context_bytes, Bytes(641_728_512));
         assert_eq!(get("l4").unwrap().context_bytes, DEFAULT_CONTEXT);
     }

@@ -89,6 +89,7 @@ pub fn cpu() -> Result<Device, DeviceError> {
         tflops_fp16: None,
         tflops_measured: None,
         context_bytes: Bytes(0),
+        kernels_bytes: None,
         context_source: "a processor has no context".to_owned(),
         cores: std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok()),
         machine: None,

@@ -48,6 +48,8 @@ pub struct Device {
     pub context_bytes: Bytes,
     /// Where `context_bytes` comes from.
     pub context_source: String,
+    /// What PyTorch's library handles and loaded kernels take beside the context once a fine-tune has run; `None`: not measured on this card.
+    pub kernels_bytes: Option<Bytes>,
     /// Processor cores; `cpu` only.
     pub cores: Option<u32>,
     /// Where the other facts come from.
@@ -57,6 +59,11 @@ pub struct Device {
 }
 
 impl Device {
+    /// What a process holds beside its tensors once kernels have run, as far as it was measured.
+    pub fn occupied(&self) -> Bytes {
+        Bytes(self.context_bytes.0 + self.kernels_bytes.map_or(0, |bytes| bytes.0))
+    }
+
     /// Bytes of the workspace that PyTorch takes from its caching allocator for cuBLAS, once for each stream that multiplies.
     ///
     /// `parseChosenWorkspaceSize` of PyTorch's `aten/src/ATen/cuda/CublasHandlePool.cpp`: `:4096:2:16:8`, which is 8 MiB + 128

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::limit::{Headroom, Limit};
 use super::{
     AdapterKind, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, ImageSize, LossKind,
-    LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, ServePrecision,
-    Storage, Targets, Warmup,
+    LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script,
+    ServePrecision, Storage, Targets, Upcast, Warmup,
 };
 use crate::quantity::{Bytes, Money, Percent, Seconds, Steps, Tokens};
 
@@ -142,6 +142,10 @@ block! {
     pub struct Train: "train" of Choice {
         /// The types a step computes in.
         precision: Precision = "bf16, where the device has it";
+        /// The script around the model, with the engine trl.
+        script: Script = "sft";
+        /// Which parameters that are not packed are cast to float32 before training.
+        upcast: Upcast = "none";
         /// Samples in one forward pass on one device.
         micro_batch: u32 = "1", least 1;
         /// Forward and backward passes whose gradients are summed before the optimizer steps.

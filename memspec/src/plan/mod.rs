@@ -51,7 +51,7 @@ pub use settings::{Checkpointing, ImageSize, Name, NotASize, Targets, Warmup};
 pub use spec::{Block, Kind, Setting, Symbol, UnknownSymbol, nearest};
 pub use symbols::{
     AdapterKind, Attention, CachePrecision, DataFormat, EngineName, Float, LossKind, LossOn, Offload, OptimizerKind,
-    Padding, ParallelKind, Precision, QuantizeKind, Schedule, ServePrecision, Storage,
+    Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage, Upcast,
 };
 
 #[cfg(any(feature = "lang", feature = "yaml"))]

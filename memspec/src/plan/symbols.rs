@@ -178,6 +178,30 @@ symbols! {
         F32 = "f32",
         /// bfloat16 throughout, weights and optimizer states too
         Bf16Pure = "bf16_pure",
+        /// float16 throughout: no autocast, no loss scaling
+        Fp16Pure = "fp16_pure",
+    }
+}
+
+symbols! {
+    /// The script around the model, with the engine trl.
+    pub enum Script {
+        /// TRL's SFTTrainer
+        Sft = "sft",
+        /// transformers and PEFT in a loop of one's own: no cast of adapters, the outputs live until the next step
+        Loop = "loop",
+    }
+}
+
+symbols! {
+    /// Which parameters that are not packed are cast to float32 before training.
+    pub enum Upcast {
+        /// none
+        None = "none",
+        /// the norms
+        Norms = "norms",
+        /// every one (PEFT's prepare_model_for_kbit_training)
+        Unpacked = "unpacked",
     }
 }
 
@@ -190,6 +214,8 @@ symbols! {
         Eager = "eager",
         /// PyTorch's fused attention
         Sdpa = "sdpa",
+        /// PyTorch's memory-efficient kernel, with grouped keys and values repeated for it
+        Efficient = "efficient",
         /// FlashAttention 2
         Flash2 = "flash2",
         /// FlashAttention 3

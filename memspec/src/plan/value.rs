@@ -10,8 +10,8 @@ use super::section::Held;
 use super::spec::{Kind, Symbol, UnknownSymbol};
 use super::{
     AdapterKind, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, ImageSize, LossKind,
-    LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, ServePrecision,
-    Storage, Targets, Warmup,
+    LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script,
+    ServePrecision, Storage, Targets, Upcast, Warmup,
 };
 use crate::quantity::{Bytes, Dimension, Money, Percent, Quantity, QuantityError, Seconds, Steps, Tokens};
 
@@ -246,6 +246,8 @@ reads_symbols!(
     Precision,
     QuantizeKind,
     Schedule,
+    Script,
+    Upcast,
     ServePrecision,
     Storage,
 );

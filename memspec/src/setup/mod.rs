@@ -12,7 +12,7 @@ use crate::device::Device;
 use crate::model::Architecture;
 use crate::plan::{
     AdapterKind, Attention, CachePrecision, DataFormat, EngineName, Float, ImageSize, LossKind, LossOn, OptimizerKind,
-    Padding, ParallelKind, Precision, QuantizeKind, Schedule, ServePrecision, Storage,
+    Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage, Upcast,
 };
 use crate::quantity::{Bytes, Money};
 
@@ -188,6 +188,10 @@ pub struct Drawn {
 pub struct Train {
     /// Number format of compute.
     pub precision: Precision,
+    /// The script around the model.
+    pub script: Script,
+    /// Which parameters that are not packed are cast to float32.
+    pub upcast: Upcast,
     /// Samples that go through the network together.
     pub micro_batch: u32,
     /// Micro batches to one optimizer step.

@@ -7,7 +7,8 @@ use crate::device::{self, Device, DeviceError, DeviceKind};
 use crate::model::{self, Architecture, Environment, Found, Measure, ModelError};
 use crate::plan::{
     self, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, Headroom, LossKind, LossOn,
-    Offload, OptimizerKind, Padding, Plan, Precision, QuantizeKind, Schedule, ServePrecision, Storage, Targets,
+    Offload, OptimizerKind, Padding, Plan, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage, Targets,
+    Upcast,
 };
 use crate::quantity::Bytes;
 
@@ -173,7 +174,7 @@ fn quantize(block: &plan::Quantize, engine: EngineName, precision: Precision) ->
         skip: one(&block.skip).unwrap_or_else(|| vec!["lm_head".to_owned()]),
         compute: one(&block.compute).unwrap_or(match precision {
             Precision::Bf16 | Precision::Bf16Pure => Float::Bf16,
-            Precision::Fp16 => Float::Fp16,
+            Precision::Fp16 | Precision::Fp16Pure => Float::Fp16,
             Precision::F32 => Float::F32,
         }),
         storage: one(&block.storage).unwrap_or(Storage::Uint8),
@@ -254,6 +255,8 @@ fn train(block: &plan::Train, engine: EngineName, precision: Precision, layers: 
     let [beta1, beta2] = one(&block.betas).unwrap_or([0.9, 0.999]);
     Train {
         precision,
+        script: one(&block.script).unwrap_or(Script::Sft),
+        upcast: one(&block.upcast).unwrap_or(Upcast::None),
         micro_batch: one(&block.micro_batch).unwrap_or(1),
         accumulate: one(&block.accumulate).unwrap_or(1),
         recomputed_blocks: match one(&block.checkpointing).unwrap_or(Checkpointing::None) {

@@ -290,7 +290,7 @@ impl Counter<'_> {
         passes.1.elementwise(scale * (cost.backward.0 * input + cost.backward.1 * output), cost.backward.2);
         // TRL casts the adapters of a quantized model to bf16; the others stay f32
         let f32 = adapter.dtype.map_or(packed.is_none(), |dtype| dtype == Float::F32);
-        if f32 && !self.unsloth && self.element == 2.0 && self.setup.train.precision != Precision::Bf16Pure {
+        if f32 && !self.unsloth && self.element == 2.0 && !pure(self.setup) {
             passes.0.elementwise(scale * ADAPTER_CASTS.0 * input, ADAPTER_CASTS.1);
             passes.1.elementwise(scale * ADAPTER_CASTS.0 * input, ADAPTER_CASTS.2);
         }
@@ -371,7 +371,7 @@ impl Counter<'_> {
     /// Clipping reads every gradient and scales it; the optimizer reads weights, gradients and states, and writes weights and states.
     fn optimizer(&self) -> Pass {
         let (trained, tensors) = trained(self.setup);
-        let element = if self.setup.train.precision == Precision::Bf16Pure { 2.0 } else { 4.0 };
+        let element = if pure(self.setup) { 2.0 } else { 4.0 };
         let (states, per_tensor) = match self.setup.train.optimizer {
             OptimizerKind::Adamw | OptimizerKind::PagedAdamw => (4.0 * element, 0.0),
             OptimizerKind::AdamwForeach => (14.0 * element, 0.0),
@@ -384,4 +384,9 @@ impl Counter<'_> {
         let bytes = trained * (3.0 * element + states + clipping);
         Pass { bytes, operators: tensors * per_tensor, ..Pass::default() }
     }
+}
+
+/// Parameters that are trained have 16 bits.
+fn pure(setup: &Setup) -> bool {
+    matches!(setup.train.precision, Precision::Bf16Pure | Precision::Fp16Pure)
 }

@@ -1,4 +1,4 @@
-//! Attention: PyTorch's fused kernel, its math path, and transformers' eager one.
+//! Attention: PyTorch's fused kernels, its math path, and transformers' eager one.
 
 use super::tape::{Tape, made_by};
 use super::tensor::Tensor;
@@ -15,6 +15,19 @@ pub(crate) struct AttentionShape {
     pub(crate) heads: u64,
     /// Key and value heads.
     pub(crate) kv_heads: u64,
+    /// Which kernel `scaled_dot_product_attention` takes.
+    pub(crate) kernel: Kernel,
+}
+
+/// A fused kernel of `scaled_dot_product_attention`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kernel {
+    /// What PyTorch takes from Ampere on, costed as cuDNN's on Hopper.
+    Ampere,
+    /// The memory-efficient one, the only one before Ampere; it takes no grouped heads.
+    Efficient,
+    /// The same, where the caller repeats grouped keys and values for it.
+    EfficientRepeated,
 }
 
 impl AttentionShape {
@@ -30,8 +43,8 @@ impl AttentionShape {
 }
 
 impl<'a> Tape<'a> {
-    /// `scaled_dot_product_attention` by cuDNN's kernel, as PyTorch picks on Hopper. Saves queries, keys, values, output, logsumexp and two words of the random generator's
-    /// state; a boolean mask is turned into a floating one and saved. In float32 no fused kernel takes grouped heads: scores exist then.
+    /// `scaled_dot_product_attention`. PyTorch's memory-efficient kernel takes no grouped heads
+    /// (`aten/src/ATen/native/transformers/cuda/sdp_utils.cpp`): scores exist then. In float32 no other fused kernel is there.
     pub(crate) fn fused_attention(
         &mut self,
         [q, k, v]: [&Tensor; 3],
@@ -41,19 +54,38 @@ impl<'a> Tape<'a> {
         let v = self.autocast_operand(v);
         let k = self.autocast_operand(k);
         let q = self.autocast_operand(q);
-        if q.dtype == Dtype::F32 {
-            return self.math_attention(q, k, v, shape);
+        let grouped = shape.heads > shape.kv_heads;
+        match shape.kernel {
+            Kernel::Ampere if q.dtype != Dtype::F32 => self.cudnn_attention(&q, &k, &v, shape, mask),
+            Kernel::Ampere | Kernel::Efficient if grouped => self.math_attention(q, k, v, shape),
+            _ if grouped => {
+                let (k, v) = (self.repeat(&k, q.elements), self.repeat(&v, q.elements));
+                self.efficient_attention(&q, &k, &v, shape, mask)
+            }
+            _ => self.efficient_attention(&q, &k, &v, shape, mask),
         }
+    }
+
+    /// cuDNN's kernel, as PyTorch picks on Hopper. Saves queries, keys, values, output, logsumexp and two words of the random generator's state; a
+    /// boolean mask is turned into a floating one and saved.
+    fn cudnn_attention(
+        &mut self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        shape: AttentionShape,
+        mask: Option<&Tensor>,
+    ) -> Tensor {
         let bias = mask.map(|mask| self.new_tensor(mask.elements, q.dtype));
         let out = self.new_tensor(q.elements, q.dtype).rows_first(q.rows_first);
         let statistics = shape.rows() * shape.heads;
         let logsumexp = self.new_tensor(statistics, Dtype::F32);
         let (seed, offset) = (self.new_tensor(1, Dtype::I64), self.new_tensor(1, Dtype::I64));
-        let mut saved = vec![&q, &k, &v, &out, &logsumexp, &seed, &offset];
+        let mut saved = vec![q, k, v, &out, &logsumexp, &seed, &offset];
         saved.extend(&bias);
         let (queries, keys, dtype, rows_first) = (q.elements, k.elements, q.dtype, q.rows_first);
         let grouped = shape.heads > shape.kv_heads;
-        let node = self.node(&[Some(&q), Some(&k), Some(&v)], 1, &saved, move |tape, _, _| {
+        let node = self.node(&[Some(q), Some(k), Some(v)], 1, &saved, move |tape, _, _| {
             let dq = tape.new_tensor(queries, dtype).rows_first(rows_first);
             let dk = tape.new_tensor(keys, dtype).rows_first(true);
             let dv = tape.new_tensor(keys, dtype).rows_first(true);
@@ -66,9 +98,50 @@ impl<'a> Tape<'a> {
         made_by(out, node, 0)
     }
 
-    /// The math path of `scaled_dot_product_attention`.
-    fn math_attention(&mut self, q: Tensor, mut k: Tensor, mut v: Tensor, shape: AttentionShape) -> Tensor {
-        let queries = q.elements;
+    /// The memory-efficient kernel (`aten/src/ATen/native/transformers/cuda/attention.cu`, `attention_backward.cu`), for equal heads of at most 128.
+    /// Saves queries, keys, values, output and a logsumexp of whole 32 rows.
+    fn efficient_attention(
+        &mut self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        shape: AttentionShape,
+        mask: Option<&Tensor>,
+    ) -> Tensor {
+        let bias = mask.map(|mask| self.new_tensor(mask.elements, q.dtype));
+        let out = self.new_tensor(q.elements, q.dtype).rows_first(true);
+        let heads = shape.batch * shape.heads;
+        let logsumexp = self.new_tensor(heads * shape.tokens.next_multiple_of(32), Dtype::F32);
+        let mut saved = vec![q, k, v, &out, &logsumexp];
+        saved.extend(&bias);
+        let (elements, dtype, statistics) = (q.elements, q.dtype, heads * shape.tokens);
+        // One tile of 64 by 64 sums and 16 bytes of locks for each part of the queries' gradient (`kernel_backward.h`, `GradQTempStorage`).
+        let width = elements / statistics.max(1);
+        let tiles = heads * shape.tokens.div_ceil(64) * width.div_ceil(64);
+        let node = self.node(&[Some(q), Some(k), Some(v)], 1, &saved, move |tape, _, _| {
+            let gradients = [(); 3].map(|()| Some(tape.new_tensor(elements, dtype).rows_first(true)));
+            let delta = if dtype == Dtype::F32 {
+                // `(grad_out * out).sum(-1).transpose(-2, -1).contiguous()`
+                let products = tape.new_tensor(elements, dtype);
+                let sums = tape.new_tensor(statistics, dtype);
+                drop(products);
+                let delta = tape.new_tensor(statistics, dtype);
+                drop(sums);
+                delta
+            } else {
+                tape.new_tensor(statistics, Dtype::F32)
+            };
+            drop(tape.new_tensor(tiles * (64 * 64 * 4 + 16), Dtype::U8));
+            drop(delta);
+            gradients.into()
+        });
+        made_by(out, node, 0)
+    }
+
+    /// The math path of `scaled_dot_product_attention` (`aten/src/ATen/native/transformers/attention.cpp`): in float32, whatever comes in.
+    fn math_attention(&mut self, q: Tensor, k: Tensor, v: Tensor, shape: AttentionShape) -> Tensor {
+        let (queries, dtype) = (q.elements, q.dtype);
+        let [q, mut k, mut v] = [q, k, v].map(|x| self.cast(&x, Dtype::F32));
         if shape.heads != shape.kv_heads {
             k = self.repeat(&k, queries);
             v = self.repeat(&v, queries);
@@ -79,7 +152,13 @@ impl<'a> Tape<'a> {
         drop(scaled);
         let weights = self.softmax(&scores);
         drop(scores);
-        self.batched_product(&weights, &v, queries)
+        let out = self.batched_product(&weights, &v, queries);
+        let out = self.cast(&out, dtype);
+        // The weights are an output too, which nobody takes.
+        if dtype != Dtype::F32 {
+            drop(self.new_tensor(weights.elements, dtype));
+        }
+        out
     }
 
     /// transformers' `eager_attention_forward`: output and weights, which the layer keeps in a local until it returns.
@@ -90,25 +169,18 @@ impl<'a> Tape<'a> {
         mask: Option<&Tensor>,
     ) -> (Tensor, Tensor) {
         let (queries, dtype) = (q.elements, q.dtype);
-        let (mut q, mut k, mut v) = (q.clone(), k.clone(), v.clone());
+        let (mut k, mut v) = (k.clone(), v.clone());
         if shape.heads != shape.kv_heads {
             k = self.repeat(&k, queries);
             v = self.repeat(&v, queries);
         }
-        if shape.batch > 1 {
-            q = self.copy(&q);
-        }
-        let mut weights = self.batched_product(&q, &k, shape.scores());
+        let mut weights = self.heads_product(q, &k, shape.batch, shape.scores());
         weights = self.scale(&weights);
         if let Some(mask) = mask {
             weights = self.add(&weights, mask);
         }
-        let wide = self.cast(&weights, Dtype::F32);
-        let probabilities = self.softmax(&wide);
-        drop(wide);
-        weights = self.cast(&probabilities, dtype);
-        drop(probabilities);
-        let out = self.batched_product(&weights, &v, queries);
+        weights = self.softmax_in_f32(&weights);
+        let out = self.heads_product(&weights, &v, shape.batch, queries);
         let seen = out.view(queries);
         let seen = self.custom(seen, &[&out], &[], move |tape, _, _| {
             // The product's gradient is copied heads first before its backward.
@@ -117,5 +189,29 @@ impl<'a> Tape<'a> {
         drop(out);
         let out = self.copy(&seen);
         (out.rows_first(true), weights)
+    }
+
+    /// `softmax(weights, dim=-1, dtype=torch.float32).to(weights.dtype)`. From float16 the kernel converts itself (`aten/src/ATen/native/SoftMax.cpp`,
+    /// `half_to_float`); of other types a float32 copy is made first.
+    fn softmax_in_f32(&mut self, weights: &Tensor) -> Tensor {
+        let (elements, dtype) = (weights.elements, weights.dtype);
+        let probabilities = if dtype == Dtype::F16 {
+            let y = self.new_tensor(elements, Dtype::F32);
+            let node = self.node(&[Some(weights)], 1, &[&y], move |tape, _, _| {
+                let _product = tape.new_tensor(elements, Dtype::F32);
+                vec![Some(tape.new_tensor(elements, dtype))]
+            });
+            made_by(y, node, 0)
+        } else {
+            let wide = self.cast(weights, Dtype::F32);
+            self.softmax(&wide)
+        };
+        self.cast(&probabilities, dtype)
+    }
+
+    /// `torch.matmul` of four axes, which reshapes what is stored rows first: without a graph the copies live as long as the product.
+    fn heads_product(&mut self, a: &Tensor, b: &Tensor, batch: u64, elements: u64) -> Tensor {
+        let [a, b] = [a, b].map(|x| if batch > 1 && x.rows_first { self.copy(x) } else { x.clone() });
+        self.batched_product(&a, &b, elements)
     }
 }

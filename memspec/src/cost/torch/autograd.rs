@@ -90,7 +90,12 @@ impl<'a> Tape<'a> {
         for leaf in 0..self.leaves.len() {
             if let Some(input) = self.leaves[leaf].input.take() {
                 self.at(self.leaves[leaf].block);
-                drop((input, self.leaves[leaf].gradient.take()));
+                let gradient = self.leaves[leaf].gradient.take();
+                if self.keeps_inputs {
+                    self.kept_inputs.push((self.block, input, gradient));
+                } else {
+                    drop((input, gradient));
+                }
             }
         }
         self.at(None);

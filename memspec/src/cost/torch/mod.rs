@@ -10,7 +10,7 @@ mod ops;
 mod tape;
 mod tensor;
 
-pub(crate) use attention::AttentionShape;
+pub(crate) use attention::{AttentionShape, Kernel};
 pub(crate) use ops::Saves;
 pub(crate) use tape::Tape;
 pub(crate) use tensor::{Leaf, Tensor};

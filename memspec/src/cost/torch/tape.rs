@@ -77,6 +77,10 @@ pub(crate) struct Tape<'a> {
     pub(super) bias_workspaces: [Option<Tensor>; 2],
     /// What an object of the model keeps until the next forward replaces it.
     pub(super) retained: Option<Tensor>,
+    /// The script holds the graph after backward, and through it inputs and their gradients.
+    pub(crate) keeps_inputs: bool,
+    /// Those, with their blocks.
+    pub(super) kept_inputs: Vec<(Option<Block>, Rc<Storage>, Option<Tensor>)>,
     /// In the backward engine's thread.
     pub(super) in_backward: bool,
     /// Multiprocessors of the card, which decide how a sum is split.
@@ -115,6 +119,8 @@ impl<'a> Tape<'a> {
             workspaces: [None, None],
             bias_workspaces: [None, None],
             retained: None,
+            keeps_inputs: false,
+            kept_inputs: Vec::new(),
             in_backward: false,
             multiprocessors: 132,
             stream: 0,
@@ -256,6 +262,15 @@ impl<'a> Tape<'a> {
     /// Keeps `tensor` until the next call.
     pub(crate) fn retain(&mut self, tensor: &Tensor) {
         self.retained = Some(tensor.view(tensor.elements));
+    }
+
+    /// The script lets go of the graph.
+    pub(crate) fn release_inputs(&mut self) {
+        for (block, input, gradient) in std::mem::take(&mut self.kept_inputs) {
+            self.at(block);
+            drop((input, gradient));
+        }
+        self.at(None);
     }
 
     /// Autocast ends: its copies of parameters go.

@@ -3,7 +3,7 @@
 use crate::cost::CostError;
 use crate::device::DeviceKind;
 use crate::model::{Activation, Family, Norm, RopeScaling};
-use crate::plan::{AdapterKind, Attention, Float, LossKind, OptimizerKind, Precision, QuantizeKind};
+use crate::plan::{AdapterKind, Attention, Float, LossKind, OptimizerKind, Precision, QuantizeKind, Script, Upcast};
 use crate::setup::Setup;
 
 /// Elements, of a model or of what flows through it, that are still costed: 2^54.
@@ -133,6 +133,12 @@ fn of_other_engines(setup: &Setup) -> Option<(&'static str, &'static str)> {
             !matches!(train.loss, LossKind::Auto | LossKind::Chunked),
             "train.loss",
             "the engine `memspec` always computes the loss in chunks: `auto` or `chunked`",
+        ),
+        (train.script != Script::Sft, "train.script", "the engine `memspec` is its own script"),
+        (
+            train.upcast != Upcast::None,
+            "train.upcast",
+            "the engine `memspec` keeps parameters in the type it computes in",
         ),
         (train.liger, "train.liger", "the engine `memspec` has kernels of its own, not Liger's"),
         (train.expandable_segments, "train.expandable_segments", "the engine `memspec` does not allocate with PyTorch"),

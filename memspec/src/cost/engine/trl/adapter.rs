@@ -74,7 +74,7 @@ fn parameter(tape: &mut Tape<'_>, part: Part, shape: (u64, u64), dtype: Dtype, e
 }
 
 /// Replaces a parameter's data (`param.data = param.data.to(dtype)`).
-fn cast(tape: &mut Tape<'_>, parameter: &mut Parameter, dtype: Dtype, part: Part) {
+pub(super) fn cast(tape: &mut Tape<'_>, parameter: &mut Parameter, dtype: Dtype, part: Part) {
     if parameter.tensor.dtype == dtype {
         return;
     }

@@ -18,23 +18,19 @@ fn adapted<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, rows: u64) -> T
             let bias = linear.bias.as_ref().map(|bias| &bias.tensor);
             let y = tape.linear(x, &weight.tensor, bias, rows);
             let Some([a, _]) = &linear.adapter else { return y };
-            // To the adapter's type; autocast then makes its own copy of that for each adapted module.
+            // `_cast_input_dtype`: to the adapter's type; autocast then makes its own copy of that for each adapted module.
             (y, tape.cast(x, a.tensor.dtype))
         }
-        Weight::Nf4 { elements, double, .. } => {
-            let y = nf4(tape, x, *elements, *double, linear.bias.is_some(), rows);
-            if linear.adapter.is_none() {
-                return y;
-            }
+        Weight::Nf4 { elements, double, compute, .. } => {
+            let y = nf4(tape, x, (*elements, *double), *compute, linear.bias.is_some(), rows);
+            let Some([a, _]) = &linear.adapter else { return y };
             // "as the output may be a view": PEFT clones it.
-            (tape.copy(&y), packed_input(tape, linear, x))
+            (tape.copy(&y), without_autocast(tape, x, a.tensor.dtype))
         }
         Weight::Int8 { elements, rows: out, .. } => {
             let y = int8(tape, x, *elements, *out, rows);
-            if linear.adapter.is_none() {
-                return y;
-            }
-            (y, packed_input(tape, linear, x))
+            let Some([a, _]) = &linear.adapter else { return y };
+            (y, without_autocast(tape, x, a.tensor.dtype))
         }
     };
     let Some([a, b]) = &linear.adapter else { return y };
@@ -53,25 +49,34 @@ fn adapted<'a>(tape: &mut Tape<'a>, linear: &Linear, x: &Tensor, rows: u64) -> T
     };
     let outer = tape.linear(&inner, &b.tensor, None, rows);
     drop(inner);
-    let scaled = tape.scale(&outer);
+    let mut scaled = tape.scale(&outer);
     drop(outer);
+    if !matches!(linear.weight, Weight::Dense(_)) {
+        scaled = without_autocast(tape, &scaled, own);
+    }
     y = tape.add(&y, &scaled);
+    drop(scaled);
     if converts { tape.cast(&y, own) } else { y }
 }
 
-/// The adapter's input beside a packed weight: autocast sees to its type, else PEFT casts it (`lora/bnb.py:587`).
-fn packed_input(tape: &mut Tape<'_>, linear: &Linear, x: &Tensor) -> Tensor {
-    match &linear.adapter {
-        Some([a, _]) if tape.autocast.is_none() => tape.cast(x, a.tensor.dtype),
-        _ => x.clone(),
-    }
+/// What PEFT casts itself where autocast does not (`lora/bnb.py:552`, `requires_conversion`).
+fn without_autocast(tape: &mut Tape<'_>, x: &Tensor, dtype: Dtype) -> Tensor {
+    if tape.autocast.is_some() { x.clone() } else { tape.cast(x, dtype) }
 }
 
 /// A 4 bit product (`bitsandbytes/backends/cuda/ops.py:904`, `autograd/_functions.py:384`): the weight is unpacked, forward and backward; nothing is
 /// saved.
-fn nf4<'a>(tape: &mut Tape<'a>, x: &Tensor, elements: u64, double: bool, biased: bool, rows: u64) -> Tensor {
+fn nf4<'a>(
+    tape: &mut Tape<'a>,
+    x: &Tensor,
+    (elements, double): (u64, bool),
+    compute: Dtype,
+    biased: bool,
+    rows: u64,
+) -> Tensor {
     let want = x.dtype;
-    let x = tape.autocast_operand(x);
+    // `bitsandbytes/nn/modules.py:628`
+    let x = tape.cast(x, compute);
     let (dtype, inputs) = (x.dtype, x.elements);
     let maxima = elements / 64;
     let (decoded, offset, dense) = tape.labelled(DENSE, |tape| {

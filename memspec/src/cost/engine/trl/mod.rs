@@ -15,9 +15,11 @@ mod mlp;
 mod norm;
 pub(super) mod optimizer;
 pub(super) mod parallel;
+mod script;
 pub(super) mod shape;
 mod sinks;
 pub(super) mod supported;
+mod upcast;
 mod vision;
 pub(super) mod weights;
 
@@ -70,20 +72,18 @@ pub(crate) const SCORES: Part = Part { what: "attention scores", setting: "train
 /// # Errors
 /// What this engine does not cost.
 pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
-    match few(setup)? {
-        (few, Some(blocks)) => expand(&few, blocks).map_or_else(|| trace_in_full(setup), Ok),
-        (all, None) => Ok(all),
-    }
+    let (few, blocks) = few(setup)?;
+    let Some(blocks) = blocks else { return Ok(few) };
+    expand(&few, blocks).map_or_else(|| trace_in_full(setup), Ok)
 }
 
-/// The trace of as many blocks as stand for all, and how many they stand for; `None`: for no more than there are.
+/// The trace of as many blocks as stand for all, and how many they stand for; `None`: all of them are there, since they are not alike.
 pub(crate) fn few(setup: &Setup) -> Result<(Trace, Option<Blocks>), CostError> {
     let shape = Shape::new(setup)?;
     let blocks = shape.blocks();
-    Ok(if shape.sharing.repeats() {
-        (program(&shape, blocks.few(), Steps::Two), Some(blocks))
-    } else {
-        (program(&shape, blocks, Steps::Two), None)
+    Ok(match shape.sharing.repeats() {
+        true => (program(&shape, blocks.few(), Steps::Two), Some(blocks)),
+        false => (program(&shape, blocks, Steps::Two), None),
     })
 }
 
@@ -126,10 +126,13 @@ fn program(shape: &Shape, blocks: Blocks, steps: Steps) -> Trace {
     tape.enter(PhaseName::Load);
     model = weights::load(&mut tape, shape, blocks);
     tape.enter(PhaseName::Init);
+    upcast::cast(&mut tape, shape, &mut model);
     adapter::add(&mut tape, shape, &mut model);
     tape.on_host = false;
-    // When training starts (`transformers/trainer.py`, `_inner_training_loop`: `accelerator.free_memory()`).
-    tape.empty_cache();
+    if shape.script.frees_cache {
+        tape.empty_cache();
+    }
+    tape.keeps_inputs = shape.script.keeps_outputs;
     if shape.sharing != parallel::Sharing::Alone {
         tape.enter(PhaseName::Prepare);
     }
@@ -147,23 +150,28 @@ fn train<'a>(
 ) -> Trace {
     let mut states = optimizer::States::default();
     let mut batch = Vec::new();
+    // What the script's loop still refers to.
+    let mut kept = None;
     wrapper.watch(tape);
     if steps == Steps::Steady {
         optimizer::step(tape, shape, model, wrapper, &mut states);
     }
     for _ in 0..if steps == Steps::Two { 2 } else { 1 } {
         for micro in 1..=shape.accumulate {
+            drop(kept.take());
+            tape.release_inputs();
             wrapper.begin(micro == shape.accumulate);
             tape.enter(PhaseName::Forward);
             batch = batch::make(tape, shape, batch);
             tape.part = ACTIVATIONS;
             tape.autocast = shape.autocast;
-            let loss = loss::forward(tape, shape, model, wrapper);
+            let loss::Loss { loss, outputs } = loss::forward(tape, shape, model, wrapper);
             let loss = wrapper.end_forward(tape, loss);
             tape.end_autocast();
             tape.enter(PhaseName::Backward);
             tape.backward(loss);
             wrapper.end_backward(tape, micro == shape.accumulate);
+            kept = outputs;
         }
         if !shape.sharing.steps_in_backward() {
             tape.enter(PhaseName::Optimizer);

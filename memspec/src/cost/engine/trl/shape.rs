@@ -1,13 +1,14 @@
 //! The numbers that the program needs, read off a setup once.
 
 use super::super::super::expand::Blocks;
-use super::super::super::torch::AttentionShape;
+use super::super::super::torch::{AttentionShape, Kernel};
 use super::super::super::{Block, Stack};
 use super::parallel::{Sharing, tensor};
+use super::script::Differences;
 use super::supported;
 use crate::cost::CostError;
 use crate::model::{Architecture, Dtype, Family};
-use crate::plan::{AdapterKind, Attention, LossKind, OptimizerKind, Precision, QuantizeKind};
+use crate::plan::{AdapterKind, Attention, Float, LossKind, OptimizerKind, Precision, QuantizeKind, Upcast};
 use crate::setup::Setup;
 
 /// How linears of blocks are stored.
@@ -52,6 +53,12 @@ pub(crate) struct Shape {
     pub(crate) autocast: Option<Dtype>,
     /// How linears are stored.
     pub(crate) stored: Stored,
+    /// Type that 4 bit weights are unpacked to.
+    pub(crate) compute: Dtype,
+    /// What is cast to float32 once the model is loaded.
+    pub(crate) upcast: Upcast,
+    /// What the script around the model does differently.
+    pub(crate) script: Differences,
     /// Leaf names of linears that are not packed.
     pub(crate) skip: Vec<String>,
     /// Inner dimension of adapters.
@@ -117,9 +124,17 @@ impl Shape {
             Some((_, double)) => Stored::Nf4 { double },
             None => Stored::Dense,
         };
+        let script = Differences::from(setup.train.script);
+        let loss = if setup.train.loss == LossKind::Auto { script.loss } else { setup.train.loss };
         let zero = matches!(sharing, Sharing::Zero(_));
         Ok(Self {
-            attention: AttentionShape { batch, tokens, heads: model.heads, kv_heads: model.kv_heads },
+            attention: AttentionShape {
+                batch,
+                tokens,
+                heads: model.heads,
+                kv_heads: model.kv_heads,
+                kernel: kernel(setup),
+            },
             rows: batch * tokens,
             // The first micro batch makes the gradients, the last one ends the step; all between are alike.
             accumulate: setup.train.accumulate.min(3),
@@ -129,7 +144,7 @@ impl Shape {
                 _ if let Some(zero) = sharing.loads_in_parts() => zero.half,
                 // A full fine-tune holds float32 weights, under autocast too.
                 Precision::Bf16 | Precision::Fp16 | Precision::F32 if full => Dtype::F32,
-                Precision::Fp16 => Dtype::F16,
+                Precision::Fp16 | Precision::Fp16Pure => Dtype::F16,
                 _ => Dtype::Bf16,
             },
             autocast: match precision {
@@ -137,14 +152,17 @@ impl Shape {
                 _ if zero => None,
                 Precision::Bf16 => Some(Dtype::Bf16),
                 Precision::Fp16 => Some(Dtype::F16),
-                Precision::F32 | Precision::Bf16Pure => None,
+                Precision::F32 | Precision::Bf16Pure | Precision::Fp16Pure => None,
             },
             stored,
+            compute: setup.quantize.as_ref().map_or(Dtype::Bf16, |quantize| float(quantize.compute)),
+            upcast: setup.train.upcast,
+            script,
             skip: setup.quantize.as_ref().map_or_else(Vec::new, |quantize| quantize.skip.clone()),
             rank: setup.adapter.as_ref().map_or(0, |adapter| u64::from(adapter.rank)),
             targets: setup.adapter.as_ref().map_or_else(Vec::new, |adapter| adapter.targets.clone()),
             adapt_vision: setup.adapter.as_ref().is_some_and(|adapter| adapter.vision),
-            adapter_dtypes: adapter_dtypes(setup, stored),
+            adapter_dtypes: adapter_dtypes(setup, stored, script),
             dropout: setup.adapter.as_ref().is_some_and(|adapter| adapter.dropout > 0.0),
             dora: setup.adapter.as_ref().is_some_and(|adapter| adapter.kind == AdapterKind::Dora),
             whole: Whole { embedding: setup.trains_whole("embed_tokens"), head: setup.trains_whole("lm_head") },
@@ -154,7 +172,7 @@ impl Shape {
             eager: setup.train.attention == Attention::Eager,
             flash: matches!(setup.train.attention, Attention::Flash2 | Attention::Flash3),
             liger: setup.train.liger,
-            loss: setup.train.loss,
+            loss,
             optimizer: setup.train.optimizer,
             workspace: setup.device.workspace_bytes(),
             multiprocessors: multiprocessors(setup),
@@ -198,23 +216,36 @@ impl Shape {
 
 /// The types that adapters take one after the other: PEFT makes them float32 (`peft/tuners/tuners_utils.py`, `autocast_adapter_dtype`); on a
 /// quantized model TRL casts them to bf16 (`trl/trainer/sft_trainer.py:880`), which a float16 run has to undo for its gradient scaler.
-fn adapter_dtypes(setup: &Setup, stored: Stored) -> Vec<Dtype> {
+fn adapter_dtypes(setup: &Setup, stored: Stored, script: Differences) -> Vec<Dtype> {
     let mut dtypes = vec![Dtype::F32];
-    if stored != Stored::Dense {
+    if stored != Stored::Dense && script.casts_adapters {
         dtypes.push(Dtype::Bf16);
         if setup.train.precision == Precision::Fp16 {
             dtypes.push(Dtype::F32);
         }
     }
-    let wished = setup.adapter.as_ref().and_then(|adapter| adapter.dtype).map(|dtype| match dtype {
-        crate::plan::Float::F32 => Dtype::F32,
-        crate::plan::Float::Bf16 => Dtype::Bf16,
-        crate::plan::Float::Fp16 => Dtype::F16,
-    });
+    let wished = setup.adapter.as_ref().and_then(|adapter| adapter.dtype).map(float);
     if let Some(wished) = wished.filter(|wished| dtypes.last() != Some(wished)) {
         dtypes.push(wished);
     }
     dtypes
+}
+
+fn float(float: Float) -> Dtype {
+    match float {
+        Float::F32 => Dtype::F32,
+        Float::Bf16 => Dtype::Bf16,
+        Float::Fp16 => Dtype::F16,
+    }
+}
+
+/// The fused attention of the card.
+fn kernel(setup: &Setup) -> Kernel {
+    match (setup.train.attention, setup.device.compute_capability) {
+        (Attention::Efficient, _) => Kernel::EfficientRepeated,
+        (_, Some(level)) if level < (8, 0) => Kernel::Efficient,
+        _ => Kernel::Ampere,
+    }
 }
 
 /// Multiprocessors of the largest card of a generation (NVIDIA's architecture papers); how large a sum's staging buffer is hangs on it.

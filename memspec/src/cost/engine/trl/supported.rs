@@ -4,7 +4,7 @@ use super::parallel;
 use crate::cost::CostError;
 use crate::device::DeviceKind;
 use crate::model::{Family, Norm, VisionKind};
-use crate::plan::{AdapterKind, LossKind, ParallelKind, Precision, QuantizeKind};
+use crate::plan::{AdapterKind, LossKind, ParallelKind, Precision, QuantizeKind, Script};
 use crate::setup::{Adapter, Setup};
 
 /// Elements, of a model or of what flows through it, that are still costed: 2^48.
@@ -95,11 +95,8 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
             return refuse("quantize.block", format!("blocks of 64 are costed, not of {}", quantize.block));
         }
     }
-    if !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked | LossKind::Liger) {
-        return refuse(
-            "train.loss",
-            format!("TRL's own chunked loss and Liger's are costed, not {}", setup.train.loss),
-        );
+    if setup.train.script == Script::Loop && setup.train.loss == LossKind::Chunked {
+        return refuse("train.loss", "the chunked loss is SFTTrainer's; a loop of one's own has `whole`".to_owned());
     }
     if setup.train.loss == LossKind::Liger && setup.world() > 1 {
         return refuse("train.loss", "Liger's loss on several cards is not costed yet".to_owned());

@@ -160,7 +160,13 @@ fn attend(
         let rotated = attention::rotate(tape, &wide, positions, false);
         *part = tape.cast(&rotated, dtype);
     }
-    let attention = AttentionShape { batch: 1, tokens: rows, heads: vision.heads, kv_heads: vision.heads };
+    let attention = AttentionShape {
+        batch: 1,
+        tokens: rows,
+        heads: vision.heads,
+        kv_heads: vision.heads,
+        kernel: shape.attention.kernel,
+    };
     let [q, k, v] = [&parts[0], &parts[1], &parts[2]];
     // Image by image, then joined.
     let out = tape.fused_attention([q, k, v], attention, None);

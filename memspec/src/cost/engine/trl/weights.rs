@@ -40,7 +40,7 @@ pub(crate) enum Weight {
     /// As it is.
     Dense(Parameter),
     /// Packed in 4 bits; elements, the type it is unpacked to, and the tensors it is made of.
-    Nf4 { elements: u64, double: bool, _parts: Vec<Tensor> },
+    Nf4 { elements: u64, double: bool, compute: Dtype, _parts: Vec<Tensor> },
     /// 8 bit codes and one scale a row.
     Int8 { elements: u64, rows: u64, _parts: Vec<Tensor> },
 }
@@ -456,7 +456,7 @@ impl Loader<'_, '_, '_> {
             parts.push(maxima);
         }
         drop(dense);
-        Weight::Nf4 { elements, double, _parts: parts }
+        Weight::Nf4 { elements, double, compute: self.shape.compute, _parts: parts }
     }
 
     /// LLM.int8: codes and one float32 scale a row, made from a float16 copy.

@@ -45,17 +45,15 @@ const POOLS: Part = Part { what: "one layer's buffers in forward", setting: "tra
 /// # Errors
 /// What this engine does not cost.
 pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
-    match few(setup)? {
-        (few, Some(blocks)) => expand(&few, blocks).map_or_else(|| trace_in_full(setup), Ok),
-        (all, None) => Ok(all),
-    }
+    let (few, blocks) = few(setup)?;
+    expand(&few, blocks).map_or_else(|| trace_in_full(setup), Ok)
 }
 
 /// The trace of as many blocks as stand for all, and how many they stand for.
-pub(crate) fn few(setup: &Setup) -> Result<(Trace, Option<Blocks>), CostError> {
+pub(crate) fn few(setup: &Setup) -> Result<(Trace, Blocks), CostError> {
     let sizes = Sizes::new(setup)?;
     let blocks = sizes.shape.blocks();
-    Ok((program(&sizes, blocks.few()), Some(blocks)))
+    Ok((program(&sizes, blocks.few()), blocks))
 }
 
 /// The peak, without the allocator.

@@ -3,7 +3,7 @@
 use super::super::trl::supported as stack;
 use crate::cost::CostError;
 use crate::model::Family;
-use crate::plan::{AdapterKind, Attention, LossKind, Precision, QuantizeKind};
+use crate::plan::{AdapterKind, Attention, LossKind, Precision, QuantizeKind, Script, Upcast};
 use crate::setup::Setup;
 
 /// Says what this engine does not cost, with the setting that asks for it.
@@ -52,6 +52,12 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
     }
     if setup.train.attention == Attention::Eager {
         return refuse("train.attention", "Unsloth has no eager attention in training");
+    }
+    if setup.train.script != Script::Sft {
+        return refuse("train.script", "the engine `unsloth` is costed under TRL's SFTTrainer: `sft`");
+    }
+    if setup.train.upcast != Upcast::None {
+        return refuse("train.upcast", "Unsloth keeps parameters in the type that they were loaded in");
     }
     if setup.train.liger {
         return refuse("train.liger", "Unsloth brings its own kernels; Liger's are not used with them");

@@ -2,6 +2,7 @@
 
 mod chunked;
 mod liger;
+mod whole;
 
 use super::super::super::torch::{Tape, Tensor};
 use super::parallel::Wrapper;
@@ -9,11 +10,22 @@ use super::weights::Model;
 use super::{GRADIENTS, LOGITS, Shape, decoder};
 use crate::plan::LossKind;
 
-/// Forward and loss, a scalar.
-pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model, wrapper: &'a Wrapper) -> Tensor {
+/// What a forward pass returns.
+pub(super) struct Loss {
+    /// The loss, a scalar.
+    pub(super) loss: Tensor,
+    /// The model's outputs, where the script keeps them.
+    pub(super) outputs: Option<Tensor>,
+}
+
+/// Forward and loss.
+pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model, wrapper: &'a Wrapper) -> Loss {
     let last = decoder::forward(tape, shape, model, wrapper);
     tape.labelled(LOGITS, |tape| match shape.loss {
-        LossKind::Liger => liger::loss(tape, shape, model, last),
-        LossKind::Auto | LossKind::Chunked | LossKind::Whole => chunked::loss(tape, shape, model, wrapper, last),
+        LossKind::Whole => whole::loss(tape, shape, model, wrapper, last),
+        LossKind::Liger => Loss { loss: liger::loss(tape, shape, model, last), outputs: None },
+        LossKind::Auto | LossKind::Chunked => {
+            Loss { loss: chunked::loss(tape, shape, model, wrapper, last), outputs: None }
+        }
     })
 }

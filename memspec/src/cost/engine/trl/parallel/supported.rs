@@ -2,7 +2,7 @@
 
 use crate::cost::CostError;
 use crate::model::Family;
-use crate::plan::{LossKind, OptimizerKind, ParallelKind, Precision, QuantizeKind, Storage};
+use crate::plan::{LossKind, OptimizerKind, ParallelKind, Precision, QuantizeKind, Script, Storage};
 use crate::setup::{Parallel, Setup};
 
 /// Says what the plan's way to share the work refuses, or what is not costed of it.
@@ -41,7 +41,12 @@ fn fsdp2(setup: &Setup, parallel: Parallel) -> Result<(), CostError> {
         Some(quantize) if quantize.storage == Storage::F32 => {
             refuse("quantize.storage", "FSDP2's mixed precision would cast weights packed in f32: use bf16")
         }
-        _ if parallel.offload && setup.adapter.is_some() && !setup.model.tied_embeddings => {
+        _ if parallel.offload
+            && setup.adapter.is_some()
+            && !setup.model.tied_embeddings
+            && setup.train.script == Script::Sft
+            && setup.train.loss != LossKind::Whole =>
+        {
             // `trl/trainer/utils.py:1626` takes the hidden states to where the head's shard is.
             refuse("parallel.offload", "TRL's chunked loss fails on a head that FSDP2 keeps in host memory")
         }
@@ -99,6 +104,9 @@ fn tensor(setup: &Setup, parallel: Parallel) -> Result<(), CostError> {
     }
     if parallel.offload {
         return refuse("parallel.offload", "tensor parallelism has no offload");
+    }
+    if !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked) || setup.train.script != Script::Sft {
+        return refuse("train.loss", "under tensor parallelism TRL's chunked loss is costed");
     }
     if !matches!(setup.train.optimizer, OptimizerKind::Adamw | OptimizerKind::AdamwForeach) {
         return refuse("train.optimizer", "tensor parallelism is costed with AdamW alone: `optimizer = adamw`");
