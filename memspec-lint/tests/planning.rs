@@ -1,10 +1,12 @@
 //! The commands that plan: what-if, max, suggest, tables, and serving in an estimate.
 
-use std::fs;
-use std::path::Path;
+mod common;
 
-use assert_cmd::Command;
+use std::fs;
+
 use serde_json::Value;
+
+use common::command::{self, Ran};
 
 const PLAN: &str = r#"plan "planned" {
   model  = "meta-llama/Meta-Llama-3-8B"
@@ -19,31 +21,13 @@ const PLAN: &str = r#"plan "planned" {
 }
 "#;
 
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
 /// Runs the command in a folder with that plan, without this machine's models.
 fn run(arguments: &[&str]) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.mem"), PLAN).unwrap();
     fs::write(folder.path().join("big.mem"), PLAN.replace("8B", "70B")).unwrap();
     fs::write(folder.path().join("bad.json"), "{\"engine\": \"trl\"}").unwrap();
-    run_in(folder.path(), arguments)
-}
-
-fn run_in(folder: &Path, arguments: &[&str]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_memspec-lint"))
-        .current_dir(folder)
-        .env("HF_HOME", folder.join("no-cache"))
-        .env_remove("HF_HUB_CACHE")
-        .args(arguments)
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    command::run(folder.path(), arguments)
 }
 
 fn json(arguments: &[&str]) -> Value {
@@ -83,7 +67,7 @@ fn suggestions_are_plans_that_check_and_fit() {
     insta::assert_snapshot!(ran.out);
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("s.mem"), &ran.out).unwrap();
-    let estimate = run_in(folder.path(), &["estimate", "s.mem"]);
+    let estimate = command::run(folder.path(), &["estimate", "s.mem"]);
     assert!(estimate.code == 0 && estimate.out.contains(": fits"), "{}{}", estimate.out, estimate.err);
 
     let spent = json(&["suggest", "--model", "HuggingFaceTB/SmolLM2-135M", "--spend", "10usd/month", "--json"]);
