@@ -64,6 +64,11 @@ fn configurations_measured_later_are_predicted_as_well() {
     for errors in [group.reserved, group.process] {
         assert!(errors.mean.unwrap() <= 0.02 && errors.inside.unwrap() >= 0.95, "{errors:?}");
     }
+    // Evaluation, saving and merging.
+    for (name, rows) in [("eval_peak", 25), ("save_peak", 25), ("merge_peak", 15)] {
+        let errors = group.phases[name];
+        assert!(errors.rows >= rows && errors.mean.unwrap() <= 0.003, "{name}: {errors:?}");
+    }
     let outcomes = data("holdout_limits.jsonl").summary.outcomes;
     assert_eq!(outcomes.wrong_fits, 0);
     assert!(outcomes.clear_right as f64 >= 0.95 * outcomes.clear as f64, "{outcomes:?}");

@@ -70,6 +70,18 @@ fn suggestions_are_plans_that_check_and_fit() {
     let estimate = command::run(folder.path(), &["estimate", "s.mem"]);
     assert!(estimate.code == 0 && estimate.out.contains(": fits"), "{}{}", estimate.out, estimate.err);
 
+    for (model, device, engine) in [
+        ("HuggingFaceTB/SmolLM2-135M", "cpu", "memspec"),
+        ("meta-llama/Meta-Llama-3-8B", "rtx4090", "trl"),
+        ("Qwen/Qwen2.5-0.5B", "t4", "trl"),
+        ("Qwen/Qwen2.5-3B", "l4", "unsloth"),
+    ] {
+        let ran = run(&["suggest", "--model", model, "--device", device, "--engine", engine, "--plan"]);
+        fs::write(folder.path().join("clean.mem"), &ran.out).unwrap();
+        let check = run_in(folder.path(), &["check", "clean.mem"]);
+        assert_eq!(check.code, 0, "{model} on {device}: {}{}{}", ran.out, check.out, check.err);
+    }
+
     let spent = json(&["suggest", "--model", "HuggingFaceTB/SmolLM2-135M", "--spend", "10usd/month", "--json"]);
     let first = &spent["suggestions"][0];
     assert_eq!(first["method"], "full");
@@ -82,7 +94,7 @@ fn what_cannot_be_suggested_says_why() {
         (
             &["suggest", "--model", "meta-llama/Meta-Llama-3-70B", "--device", "t4", "--engine", "memspec"][..],
             1,
-            "nothing that is costed",
+            "nothing fits with room to spare: even LoRA on 4 bits",
         ),
         (&["suggest", "--model", "meta-llama/Meta-Llama-3-8", "--device", "t4"], 2, "did you mean"),
         (&["suggest", "--model", "x"], 2, "--device"),
@@ -114,6 +126,45 @@ fn an_estimate_says_what_serving_takes() {
     assert_eq!(serve["total"]["bytes"], parts);
     let text = run(&["estimate", "a.mem"]).out;
     assert!(text.contains("\nserving\n  weights        4.6 GiB"), "{text}");
+}
+
+#[test]
+fn a_plan_that_only_serves_costs_what_serving_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan =
+        PLAN.split("  quantize").next().unwrap().to_owned() + "  serve { precision = q4_k_m; context = 8192tok }\n}\n";
+    fs::write(folder.path().join("serve.mem"), plan).unwrap();
+    let value: Value = serde_json::from_str(&run_in(folder.path(), &["estimate", "serve.mem", "--json"]).out).unwrap();
+    let plan = &value["plans"][0];
+    assert_eq!((&plan["peak"]["phase"], &plan["peak"]["process"]), (&"serve".into(), &plan["serve"]["total"]));
+    assert_eq!(plan["changes"], Value::Array(Vec::new()));
+    let check = run_in(folder.path(), &["check", "serve.mem"]);
+    assert_eq!(check.code, 0, "{}{}", check.out, check.err);
+    insta::assert_snapshot!(run_in(folder.path(), &["estimate", "serve.mem"]).out);
+}
+
+#[test]
+fn a_smaller_batch_of_the_evaluation_is_offered_where_that_is_the_peak() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = PLAN
+        .replace("engine = memspec", "engine = trl")
+        .replace("context = 1024tok", "context = 1024tok; eval_path = \"e.jsonl\" }\n  eval { micro_batch = 32");
+    fs::write(folder.path().join("eval.mem"), plan.replace("t4", "h200")).unwrap();
+    let value: Value = serde_json::from_str(&run_in(folder.path(), &["estimate", "eval.mem", "--json"]).out).unwrap();
+    let plan = &value["plans"][0];
+    assert_eq!(plan["peak"]["phase"], "evaluate");
+    assert!(plan["by_setting"].as_array().unwrap().iter().any(|part| part["setting"] == "eval.micro_batch"), "{plan}");
+    let changes = plan["changes"].as_array().unwrap();
+    assert!(changes.iter().any(|change| change["title"] == "eval.micro_batch 32 -> 2"), "{changes:?}");
+}
+
+#[test]
+fn another_engine_is_offered_where_it_was_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("trl.mem"), PLAN.replace("engine = memspec", "engine = trl").replace("t4", "h200"))
+        .unwrap();
+    let text = run_in(folder.path(), &["what-if", "trl.mem"]).out;
+    assert!(text.contains("engine trl -> unsloth") && !text.contains("-> memspec"), "{text}");
 }
 
 #[test]

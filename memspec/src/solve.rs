@@ -16,7 +16,7 @@ use crate::setup::{Setup, Unresolved, resolve};
 
 pub use changes::{Change, Price, changes, what_if};
 pub use largest::{Growing, Largest, largest, with};
-pub use suggest::{Bits, Method, Place, Suggested, Suggestion, Wish, suggest};
+pub use suggest::{Bits, Method, Place, ROOM, Suggested, Suggestion, Wish, suggest};
 
 /// Combinations of `fit` and `sweep` values that are tried at most.
 pub const MOST_CANDIDATES: usize = 10_000;

@@ -99,7 +99,7 @@ fn suggestions_fit_are_ordered_and_read_back() {
 fn a_wish_is_kept_to() {
     let found = suggested(&Wish { context: Some(777), method: Some(Method::Lora), ..wish(SMALL, "t4") }, true);
     assert!(found.plans.iter().all(|one| one.context == 777 && one.method == Method::Lora));
-    let refused = suggested(&wish("microsoft/phi-2", "t4"), false);
+    let refused = suggested(&wish("Qwen/Qwen-7B", "t4"), false);
     assert!(refused.plans.is_empty() && refused.refused.len() == 1, "{:?}", refused.refused);
     assert!(suggest(&wish("no/such-model", "t4"), false, Path::new("."), &Environment::default()).is_err());
     assert!(suggest(&wish(SMALL, "t5"), false, Path::new("."), &Environment::default()).is_err());

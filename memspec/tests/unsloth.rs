@@ -35,6 +35,8 @@ fn a_trace_from_few_blocks_is_that_of_all() {
         &[("quantize.kind", "nf4")],
         &[("quantize.kind", "nf4"), ("train.activation_offload", "true"), ("train.micro_batch", "4")],
         &[("train.checkpointing", "none")],
+        &[("quantize.kind", "nf4"), ("data.eval_path", "eval.jsonl"), ("save.merge", "true")],
+        &[("data.eval_path", "eval.jsonl"), ("eval.micro_batch", "8"), ("adapter.targets", "query_value")],
         &[("train.accumulate", "3"), ("train.activation_offload", "true")],
     ] {
         let setup = setup(settings);

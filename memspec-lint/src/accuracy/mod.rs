@@ -24,7 +24,7 @@ pub use summary::{Errors, Group, Outcomes, PhaseErrors, Summary};
 pub use text::table;
 
 /// The fields of a row that say what was allocated in a phase or after it, in the order of a run.
-pub const PHASES: [&str; 12] = [
+pub const PHASES: [&str; 18] = [
     "load_alloc",
     "load_peak",
     "ready_alloc",
@@ -37,6 +37,12 @@ pub const PHASES: [&str; 12] = [
     "after_bwd",
     "opt_peak",
     "after_opt",
+    "eval_peak",
+    "after_eval",
+    "save_peak",
+    "after_save",
+    "merge_peak",
+    "after_merge",
 ];
 
 /// What `accuracy --json` prints.

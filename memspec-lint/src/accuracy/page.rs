@@ -175,7 +175,7 @@ fn groups(text: &mut String, report: &Report) {
 fn phases(text: &mut String, one: &Group, several: &Group) {
     text.push_str("## By phase\n\nLive tensors in (`peak`) and after each phase.\n\n");
     text.push_str("| | one GPU mean | worst | several mean | worst |\n| --- | --: | --: | --: | --: |\n");
-    for name in PHASES {
+    for name in PHASES.iter().filter(|name| one.phases.contains_key(*name) || several.phases.contains_key(*name)) {
         let of = |group: &Group| {
             let errors = group.phases.get(name).copied().unwrap_or_default();
             format!("{} | {}", percent(errors.mean), percent(errors.worst))
@@ -207,6 +207,17 @@ fn held_out(text: &mut String, report: &Report, limits: &Report) {
             percent(group.reserved.worst),
             percent(group.process.mean)
         );
+    }
+    text.push_str(
+        "\nEvaluation between steps, writing a checkpoint and merging the adapter, in the rows that did them:\n\n\
+         | | rows | one GPU mean | worst | rows | several mean | worst |\n| --- | --: | --: | --: | --: | --: | --: |\n",
+    );
+    for name in ["eval_peak", "after_eval", "save_peak", "merge_peak", "after_merge"] {
+        let of = |group: &Group| {
+            let errors = group.phases.get(name).copied().unwrap_or_default();
+            format!("{} | {} | {}", errors.rows, percent(errors.mean), percent(errors.worst))
+        };
+        let _ = writeln!(text, "| `{name}` | {} | {} |", of(&summary.one_gpu), of(&summary.several_gpus));
     }
     let outcomes = limits.summary.outcomes;
     let _ = writeln!(

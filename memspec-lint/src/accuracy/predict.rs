@@ -125,6 +125,12 @@ fn phases(estimate: &Estimate) -> [Option<u64>; PHASES.len()] {
         after(PhaseName::Backward),
         peak(PhaseName::Optimizer),
         after(PhaseName::Optimizer),
+        peak(PhaseName::Evaluate),
+        after(PhaseName::Evaluate),
+        peak(PhaseName::Save),
+        after(PhaseName::Save),
+        peak(PhaseName::Merge),
+        after(PhaseName::Merge),
     ]
 }
 
@@ -163,7 +169,7 @@ mod tests {
             [(Load, 900, 100), (Init, 120, 110), (Forward, 300, 250), (Backward, 400, 130), (Optimizer, 150, 140)];
         let measured = Measured { allocated: Some(500), process: Some(800), ..Measured::default() };
         let prediction = prediction(&estimate_of(&phases, Load), &measured);
-        let predicted: Vec<u64> = prediction.phases.iter().map(|(_, figure)| figure.predicted.unwrap()).collect();
+        let predicted: Vec<u64> = prediction.phases.iter().filter_map(|(_, figure)| figure.predicted).collect();
         assert_eq!(predicted, [100, 900, 110, 900, 110, 110, 300, 250, 400, 130, 150, 140]);
 
         // What loading took is no part of a row's peak, and of what was reserved it is.

@@ -196,18 +196,39 @@ fn engine(one: &Suggestion) -> String {
     one.plan.engine.as_ref().and_then(|engine| engine.one()).map(ToString::to_string).unwrap_or_default()
 }
 
+fn method(one: &Suggestion) -> &'static str {
+    match (one.method, one.bits) {
+        (Method::Full, _) => "full fine-tuning",
+        (Method::Lora, Bits::Sixteen) => "LoRA on 16 bits",
+        (Method::Lora, Bits::Eight) => "LoRA on 8 bits",
+        (Method::Lora, Bits::Four) => "LoRA on 4 bits",
+    }
+}
+
+/// Why nothing is suggested: what came nearest, or that no engine costs it.
+fn nothing(found: &Suggested, arguments: &Arguments) -> String {
+    let Some(nearest) = &found.nearest else {
+        return format!("no engine costs training `{}` as asked", arguments.model);
+    };
+    let rank = nearest.rank.map(|rank| format!(" of rank {rank}")).unwrap_or_default();
+    format!(
+        "nothing fits with room to spare: even {}{rank} with {} tokens takes up to {} of the {} that {} has (engine {})",
+        method(nearest),
+        nearest.context,
+        nearest.estimate.needs(),
+        Bytes(nearest.estimate.limit_bytes),
+        nearest.place.device,
+        engine(nearest),
+    )
+}
+
 fn as_text(found: &Suggested, arguments: &Arguments, style: Style) -> String {
     let mut text = String::new();
     if found.plans.is_empty() {
-        let _ = writeln!(text, "{}", style.bad(&format!("nothing that is costed trains `{}` there", arguments.model)));
+        let _ = writeln!(text, "{}", style.bad(&nothing(found, arguments)));
     }
     for one in &found.plans {
-        let method = match (one.method, one.bits) {
-            (Method::Full, _) => "full fine-tuning",
-            (Method::Lora, Bits::Sixteen) => "LoRA on 16 bits",
-            (Method::Lora, Bits::Eight) => "LoRA on 8 bits",
-            (Method::Lora, Bits::Four) => "LoRA on 4 bits",
-        };
+        let method = method(one);
         let rank = one.rank.map(|rank| format!(", rank {rank}")).unwrap_or_default();
         let speed = one.time.as_ref().map_or_else(
             || "speed not known".to_owned(),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{CostError, PhaseName, engine, on_torch, replay};
+use super::{CostError, Inference, PhaseName, engine, inference, on_torch, replay};
 use crate::device::DeviceKind;
 use crate::plan::EngineName;
 use crate::quantity::Bytes;
@@ -141,14 +141,46 @@ impl Estimate {
     }
 }
 
-/// Estimates a setup: its engine's trace, replayed.
+/// Estimates a setup: its engine's trace, replayed; where it only serves, the sums of [`inference`].
 ///
 /// # Errors
 /// A setup that its engine does not run.
 pub fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
+    if let Some(serve) = setup.serve.as_ref().filter(|_| !setup.trains) {
+        return Ok(served(setup, &inference(&setup.model, serve, &setup.device)?));
+    }
     match setup.engine {
         EngineName::Memspec => own(setup),
         EngineName::Trl | EngineName::Unsloth => on_torch::estimate(setup),
+    }
+}
+
+/// What serving takes, as an estimate of its one phase.
+fn served(setup: &Setup, takes: &Inference) -> Estimate {
+    let allocated = takes.weights.plus(takes.cache).plus(takes.workspace);
+    let part = |what, setting, interval: Interval| AtPeak { what, setting, bytes: interval.bytes };
+    let mut at_peak = vec![
+        part("weights", "serve.precision", takes.weights),
+        part("keys and values of conversations", "serve.concurrency", takes.cache),
+        part("workspace of a prompt", "serve.context", takes.workspace),
+    ];
+    at_peak.sort_by_key(|part| std::cmp::Reverse(part.bytes));
+    let limit = setup.budget.device_memory.0;
+    Estimate {
+        name: setup.name.clone(),
+        fits: takes.fits(limit),
+        oom: None,
+        limit_bytes: limit,
+        device: setup.device.name.clone(),
+        measured: false,
+        peak: Peak { phase: PhaseName::Serve, allocated, reserved: allocated, process: takes.total },
+        phases: vec![Phase {
+            name: PhaseName::Serve,
+            allocated_bytes: allocated.bytes,
+            after_bytes: takes.weights.bytes + takes.cache.bytes,
+        }],
+        at_peak,
+        host: Host { tokenizer_bytes: 0, data_bytes: 0, program_bytes: 0 },
     }
 }
 

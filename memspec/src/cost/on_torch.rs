@@ -52,6 +52,7 @@ pub(super) fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
 /// A setup that its engine does not cost.
 pub fn peak_allocated(setup: &Setup) -> Result<u64, CostError> {
     match setup.engine {
+        _ if !setup.trains => Ok(super::estimate(setup)?.peak.allocated.bytes),
         EngineName::Trl => engine::trl::peak(setup),
         EngineName::Unsloth => engine::unsloth::peak(setup),
         EngineName::Memspec => Ok(super::estimate(setup)?.peak.allocated.bytes),

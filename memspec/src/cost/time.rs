@@ -98,6 +98,9 @@ pub struct Spending {
 /// # Errors
 /// A device whose rates are not known, or a precision or engine that has no measured rate on it.
 pub fn time(setup: &Setup) -> Result<Time, CostError> {
+    if !setup.trains {
+        return Err(CostError::Unsupported { setting: "serve", what: "the plan trains nothing, it serves".to_owned() });
+    }
     let world = setup.world();
     let machine = setup.device.rented(world);
     time_with(setup, &rates::of(setup)?).map(|time| match (setup.hourly_price, machine) {

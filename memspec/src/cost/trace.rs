@@ -27,11 +27,13 @@ pub enum PhaseName {
     Save,
     /// Merging the adapter into the base.
     Merge,
+    /// Answering conversations: the one phase of a plan that only serves.
+    Serve,
 }
 
 impl PhaseName {
     /// All, in the order of a run.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Load,
         Self::Init,
         Self::Prepare,
@@ -42,6 +44,7 @@ impl PhaseName {
         Self::Evaluate,
         Self::Save,
         Self::Merge,
+        Self::Serve,
     ];
 
     /// As it is written in reports.
@@ -57,6 +60,7 @@ impl PhaseName {
             Self::Evaluate => "evaluate",
             Self::Save => "save",
             Self::Merge => "merge",
+            Self::Serve => "serve",
         }
     }
 }

@@ -173,6 +173,10 @@ pub enum Family {
     Mpt,
     /// DBRX.
     Dbrx,
+    /// ERNIE 4.5, dense.
+    Ernie45,
+    /// SmolLM 3.
+    SmolLm3,
     /// Another `model_type` whose `config.json` has Llama's keys; taken to be built like Llama.
     Other,
 }
@@ -292,14 +296,18 @@ pub enum SlidingLayers {
 pub enum Activation {
     /// x * sigmoid(x).
     Silu,
-    /// GELU by its tanh approximation (`gelu_new`, `gelu_pytorch_tanh`).
+    /// GELU by its tanh approximation (`gelu_pytorch_tanh`).
     GeluTanh,
+    /// The same, which transformers computes step by step (`gelu_new`).
+    GeluNew,
     /// GELU by the error function.
     Gelu,
     /// max(x, 0).
     Relu,
     /// max(x, 0) squared.
     ReluSquared,
+    /// xIELU: two polynomials with learned factors (Apertus).
+    Xielu,
     /// Another one.
     Other,
 }

@@ -256,4 +256,22 @@ mod tests {
         println!("{} of {} are known; missing: {}", named.len() - missing.len(), named.len(), missing.join(" "));
         assert!(named.len() - missing.len() >= 100, "{missing:#?}");
     }
+
+    /// What transformers' own modules count to: `tests/fixtures/parameters.py`.
+    #[test]
+    fn parameters_are_those_of_transformers_modules() {
+        use crate::exchange::job::Job;
+        let counts: std::collections::BTreeMap<String, u64> =
+            serde_json::from_str(include_str!("../../tests/fixtures/parameters.json")).unwrap();
+        assert!(counts.len() > 130);
+        for (name, count) in counts {
+            let model = match name.strip_prefix("measured ") {
+                Some(name) => {
+                    Job::read(&serde_json::json!({"model": name, "targets": "all-linear"})).map(|job| job.model).ok()
+                }
+                None => get(&name),
+            };
+            assert_eq!(model.map(|model| model.parameters()), Some(count), "{name}");
+        }
+    }
 }

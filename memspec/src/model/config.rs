@@ -321,10 +321,12 @@ fn activation(keys: &Keys, defaults: &Defaults) -> Result<Activation, ConfigErro
     let name = gemma.or(keys.text("hidden_act")?).or(keys.text("activation")?).unwrap_or(defaults.activation);
     Ok(match name {
         "silu" | "swish" => Activation::Silu,
-        "gelu_pytorch_tanh" | "gelu_new" | "gelu_fast" => Activation::GeluTanh,
+        "gelu_pytorch_tanh" => Activation::GeluTanh,
+        "gelu_new" => Activation::GeluNew,
         "gelu" => Activation::Gelu,
         "relu" => Activation::Relu,
         "relu2" => Activation::ReluSquared,
+        "xielu" => Activation::Xielu,
         _ => Activation::Other,
     })
 }

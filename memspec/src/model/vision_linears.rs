@@ -88,6 +88,29 @@ impl Vision {
         [self.channels, self.temporal_patch, self.patch, self.patch].into_iter().fold(1, u64::saturating_mul)
     }
 
+    /// Tensors that the norms of one block are.
+    pub(crate) fn norm_tensors(&self) -> u64 {
+        match self.kind {
+            VisionKind::Qwen25Vl { .. } | VisionKind::Pixtral { .. } => 2,
+            _ => 4,
+        }
+    }
+
+    /// Projectors: Qwen3-VL has one for each of its depths.
+    pub(crate) fn mergers(&self) -> u64 {
+        match self.kind {
+            VisionKind::Qwen3Vl { deepstack, .. } => 1 + deepstack,
+            _ => 1,
+        }
+    }
+
+    /// Parameters outside the blocks that are in no linear: patch embedding, learned positions, norms.
+    pub(crate) fn other_parameters(&self, text_hidden: u64) -> u64 {
+        let linears: u64 = sum(self.merger_linears(text_hidden).iter().map(Linear::parameters));
+        let outside = sum([self.embedding_parameters(), self.projector_parameters(text_hidden)]);
+        outside.saturating_sub(self.mergers().saturating_mul(linears))
+    }
+
     /// Parameters of the tower with its projector.
     pub fn parameters(&self, text_hidden: u64) -> u64 {
         let block = sum(self.block_linears().iter().map(Linear::parameters));

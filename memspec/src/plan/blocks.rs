@@ -112,7 +112,7 @@ block! {
     pub struct Data: "data" of Choice {
         /// The training samples: JSONL, JSON or Parquet; a hub name for costing only.
         path: PathBuf;
-        /// The evaluation samples.
+        /// The evaluation samples. With them there is evaluation, as the block `eval` says.
         eval_path: PathBuf;
         /// What a record is.
         format: DataFormat = "auto";
@@ -189,8 +189,8 @@ block! {
     pub struct Eval: "eval" of Choice {
         /// Steps from one evaluation to the next.
         every: Steps, least 1;
-        /// Samples in one forward pass.
-        micro_batch: u32 = "that of train", least 1;
+        /// Samples in one forward pass, each as long as `context` of data allows.
+        micro_batch: u32 = "that of train; 8 with the engine trl, at most 8 with unsloth", least 1;
         /// A prompt that the model answers at each evaluation.
         generate: String;
     }
@@ -203,7 +203,8 @@ block! {
         every: Steps = "500", least 1;
         /// How many checkpoints stay on disk.
         keep: u32 = "2", least 1;
-        /// Save the adapter merged into the base, too.
+        /// Save the adapter merged into the base, too. With the engines trl and unsloth that happens in the same process when training
+        /// is over: PEFT's `merge_and_unload`, Unsloth's `save_pretrained_merged` with 16 bit weights.
         merge: bool = "false";
     }
 }

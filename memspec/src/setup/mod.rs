@@ -42,6 +42,8 @@ pub struct Setup {
     pub output: Option<PathBuf>,
     /// Seed of initial adapters and of the order of samples.
     pub seed: u64,
+    /// It trains. A plan that has a `serve` block and nothing about training only serves, and that is what it costs.
+    pub trains: bool,
     /// The devices that share the work; `None`: one does it.
     pub parallel: Option<Parallel>,
     /// How the base weights are packed; `None`: not.
@@ -304,9 +306,19 @@ impl Setup {
         self.data.drawn.map_or((u64::from(self.train.micro_batch), self.data.context), |drawn| drawn.largest)
     }
 
+    /// Samples and tokens of a batch of the evaluation, where there is one. How long its samples are is not counted: as long as is kept.
+    pub fn evaluation_batch(&self) -> Option<(u64, u64)> {
+        self.eval.as_ref().map(|eval| (u64::from(eval.micro_batch), self.data.context))
+    }
+
     /// Samples of a micro batch may differ in length, so that some are filled up: unless they are packed, or known to be all as long as the longest.
     pub fn fills_samples(&self) -> bool {
-        let alone = self.largest_batch().0 == 1 && self.data.padding == Padding::Longest;
+        self.fills_batch(self.largest_batch().0)
+    }
+
+    /// The same of a batch of so many samples.
+    pub fn fills_batch(&self, samples: u64) -> bool {
+        let alone = samples == 1 && self.data.padding == Padding::Longest;
         let equal = || self.data.lengths.as_ref().is_some_and(|lengths| lengths.all_have(self.longest_sample()));
         !self.data.packing && !alone && !equal()
     }

@@ -14,6 +14,8 @@ use crate::quantity::Bytes;
 
 /// Context when a plan does not say: this, or the model's positions when they are fewer.
 const DEFAULT_CONTEXT: u64 = 2048;
+/// Samples that transformers' trainer evaluates together when it is not told.
+const TRAINER_EVAL_BATCH: u32 = 8;
 
 /// A setting that cannot be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,10 +90,11 @@ pub(crate) fn resolve_found(
         engine,
         output: one(&plan.output).map(|path| base.join(path)),
         seed: one(&plan.seed).unwrap_or(42),
+        trains: trains(plan),
         parallel: plan.parallel.as_ref().map(parallel),
         quantize: plan.quantize.as_ref().map(|block| quantize(block, engine, precision)),
         adapter,
-        eval: eval(plan, base),
+        eval: eval(plan, base, engine),
         train: train(&train_block, engine, precision, model.layers),
         save: Save {
             every: plan.save.as_ref().and_then(|save| one(&save.every)).map_or(500, |steps| steps.0),
@@ -222,15 +225,34 @@ fn data(plan: &Plan, base: &Path, model: &Architecture) -> Data {
     }
 }
 
-fn eval(plan: &Plan, base: &Path) -> Option<Eval> {
+fn eval(plan: &Plan, base: &Path, engine: EngineName) -> Option<Eval> {
     let path = plan.data.as_ref().and_then(|data| one(&data.eval_path))?;
     let block = plan.eval.clone().unwrap_or_default();
-    let train = plan.train.as_ref().and_then(|train| one(&train.micro_batch));
+    let train = plan.train.as_ref().and_then(|train| one(&train.micro_batch)).unwrap_or(1);
+    let default = match engine {
+        EngineName::Memspec => train,
+        // `per_device_eval_batch_size` (`transformers/training_args.py`).
+        EngineName::Trl => TRAINER_EVAL_BATCH,
+        // Lowered to what training has (`unsloth/models/rl.py:2724`).
+        EngineName::Unsloth => train.min(TRAINER_EVAL_BATCH),
+    };
     Some(Eval {
         path: base.join::<PathBuf>(path),
         every: one(&block.every).map(|steps| steps.0),
-        micro_batch: one(&block.micro_batch).or(train).unwrap_or(1),
+        micro_batch: one(&block.micro_batch).unwrap_or(default),
     })
+}
+
+/// Anything about training, or nothing about serving either.
+fn trains(plan: &Plan) -> bool {
+    let training = plan.parallel.is_some()
+        || plan.quantize.is_some()
+        || plan.adapter.is_some()
+        || plan.data.is_some()
+        || plan.train.is_some()
+        || plan.eval.is_some()
+        || plan.save.is_some();
+    training || plan.serve.is_none()
 }
 
 fn serve(block: &plan::Serve, context: u64) -> Serve {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::cost::{Estimate, estimate, time};
+use crate::device::DeviceKind;
 use crate::model::Environment;
 use crate::plan::{
     self, AdapterKind, Attention, Checkpointing, Choice, EngineName, LossKind, OptimizerKind, Plan, Precision,
@@ -82,6 +83,10 @@ pub fn what_if(resolved: &Resolved, base: &Path, environment: &Environment) -> V
 
 /// The candidates that can be costed, as changes.
 fn evaluated(resolved: &Resolved, candidates: Vec<Candidate>, base: &Path, environment: &Environment) -> Vec<Change> {
+    if !resolved.setup.trains {
+        // All of them are about training, which the plan does not do.
+        return Vec::new();
+    }
     let Ok(before) = estimate(&resolved.setup) else { return Vec::new() };
     let pace = pace(&resolved.setup);
     candidates
@@ -127,7 +132,8 @@ impl Candidates<'_> {
     fn set(&mut self, path: &'static str, before: &str, value: &str, price: Price) {
         let mut changed = self.plan.clone();
         if changed.set(path, value).is_ok() {
-            let leaf = path.rsplit('.').next().unwrap_or(path);
+            // Of the two batches this is not the one that is meant by its name alone.
+            let leaf = if path == "eval.micro_batch" { path } else { path.rsplit('.').next().unwrap_or(path) };
             let title =
                 if before.is_empty() { format!("{leaf} -> {value}") } else { format!("{leaf} {before} -> {value}") };
             self.all.push((title, price, vec![(path, value.to_owned())], changed));
@@ -151,6 +157,10 @@ fn memory_savers(resolved: &Resolved) -> Vec<Candidate> {
         );
     } else if !setup.train.activation_offload {
         all.set("train.activation_offload", "", "true", Price::Speed);
+    }
+    if let Some(eval) = setup.eval.as_ref().filter(|eval| eval.micro_batch > 1) {
+        let smaller = setup.train.micro_batch.min(eval.micro_batch / 2).to_string();
+        all.set("eval.micro_batch", &eval.micro_batch.to_string(), &smaller, Price::Memory);
     }
     step(&mut all, setup);
     weights(&mut all, setup);
@@ -305,7 +315,9 @@ fn others(resolved: &Resolved) -> Vec<Candidate> {
     if context.saturating_mul(2) <= setup.model.max_positions {
         all.set("data.context", &context.to_string(), &format!("{}tok", 2 * context), Price::Meaning);
     }
-    for engine in EngineName::ALL.iter().filter(|engine| **engine != setup.engine) {
+    // The executor has not been measured on graphics cards, so its figure there is no figure to change for.
+    let offered = |engine: EngineName| engine != EngineName::Memspec || setup.device.kind == DeviceKind::Cpu;
+    for engine in EngineName::ALL.iter().filter(|engine| **engine != setup.engine && offered(**engine)) {
         all.set("engine", setup.engine.name(), engine.name(), Price::Meaning);
     }
     all.all

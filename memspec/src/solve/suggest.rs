@@ -89,7 +89,12 @@ pub struct Suggestion {
     pub estimate: Estimate,
     /// How fast it is, where that is known.
     pub time: Option<Time>,
+    /// It fits and leaves some of the device free ([`ROOM`]).
+    pub roomy: bool,
 }
+
+/// The part of a device's memory that a comfortable plan takes at most, at the upper end of its estimate.
+pub const ROOM: f64 = 0.92;
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -98,6 +103,8 @@ pub struct Suggested {
     pub plans: Vec<Suggestion>,
     /// Engines that refused, each once, and why.
     pub refused: Vec<(EngineName, String)>,
+    /// Of the plans that do not fit the one that takes the least.
+    pub nearest: Option<Box<Suggestion>>,
 }
 
 /// The plans that fit, the best first: by method, bits, rank and context in this order, each the more the better, then by speed. No
@@ -123,7 +130,7 @@ pub fn suggest(wish: &Wish, all: bool, base: &Path, environment: &Environment) -
             'class: for rank in ranks(method) {
                 for context in contexts(wish) {
                     let search = Search { wish, place, method, bits, rank, context, base, environment };
-                    if let Some(best) = search.best(&mut found.refused)? {
+                    if let Some(best) = search.best(&mut found)? {
                         found.plans.push(best);
                         if !all {
                             break 'class;
@@ -175,20 +182,28 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// The fastest plan that fits.
-    fn best(&self, refused: &mut Vec<(EngineName, String)>) -> Result<Option<Suggestion>, Vec<Unresolved>> {
+    fn best(&self, found: &mut Suggested) -> Result<Option<Suggestion>, Vec<Unresolved>> {
         let mut best: Option<Suggestion> = None;
         for &engine in &self.wish.engines {
             // what takes the least: where that does not fit, nothing does
             let least = |optimizer| self.cost(engine, 1, Checkpointing::Block, optimizer);
             match least(OptimizerKind::Adamw8bit).or_else(|_| least(OptimizerKind::Adamw)) {
                 Ok(least) => {
-                    if !least?.fits() {
+                    let least = least?;
+                    if !least.roomy {
+                        if found
+                            .nearest
+                            .as_ref()
+                            .is_none_or(|nearest| least.estimate.needs() < nearest.estimate.needs())
+                        {
+                            found.nearest = Some(Box::new(least));
+                        }
                         continue;
                     }
                 }
                 Err(error) => {
-                    if refused.iter().all(|(known, _)| *known != engine) {
-                        refused.push((engine, error.to_string()));
+                    if found.refused.iter().all(|(known, _)| *known != engine) {
+                        found.refused.push((engine, error.to_string()));
                     }
                     continue;
                 }
@@ -198,7 +213,7 @@ impl Search<'_> {
                 for checkpointing in [Checkpointing::None, Checkpointing::Block] {
                     for &micro_batch in MICRO_BATCHES {
                         if let Ok(one) = self.cost(engine, micro_batch, checkpointing, optimizer) {
-                            fits.extend(Some(one?).filter(|one| one.fits()));
+                            fits.extend(Some(one?).filter(|one| one.roomy));
                         }
                     }
                 }
@@ -245,6 +260,7 @@ impl Search<'_> {
             context: self.context,
             place: self.place.clone(),
             time: time(setup).ok(),
+            roomy: estimate.fits && estimate.needs().0 as f64 <= ROOM * setup.device.usable.0 as f64,
             estimate,
         }
     }
@@ -313,11 +329,5 @@ impl Search<'_> {
             (Method::Lora, Bits::Four) => "lora-4bit",
         };
         format!("{model}-{method}-{}", self.place.device)
-    }
-}
-
-impl Suggestion {
-    fn fits(&self) -> bool {
-        self.estimate.fits
     }
 }

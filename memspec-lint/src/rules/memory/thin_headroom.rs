@@ -30,15 +30,13 @@ use memspec::cost::Estimate;
 use memspec::plan::Written;
 use memspec::quantity::Bytes;
 use memspec::setup::Setup;
-use memspec::solve::changes;
+use memspec::solve::{ROOM, changes};
 
 use crate::context::Context;
 use crate::diagnostic::Finding;
 use crate::registry::Rule;
 use crate::repair;
 
-/// Part of the device's memory above which headroom is thin.
-const THICK: f64 = 0.92;
 /// Changes that are suggested.
 const SUGGESTIONS: usize = 3;
 
@@ -72,7 +70,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
 
 /// Whether less than 8 % of the device's memory is left.
 pub(crate) fn is_thin(setup: &Setup, estimate: &Estimate) -> bool {
-    estimate.needs().0 as f64 > THICK * setup.device.usable.0 as f64
+    estimate.needs().0 as f64 > ROOM * setup.device.usable.0 as f64
 }
 
 fn keeps_free(written: &Written) -> bool {

@@ -1,5 +1,7 @@
 //! Attention: PyTorch's fused kernels, its math path, and transformers' eager one.
 
+use super::kernels::CUDNN_WIDEST;
+use super::ops::Saves;
 use super::tape::{Tape, made_by};
 use super::tensor::Tensor;
 use crate::model::Dtype;
@@ -15,6 +17,10 @@ pub(crate) struct AttentionShape {
     pub(crate) heads: u64,
     /// Key and value heads.
     pub(crate) kv_heads: u64,
+    /// Columns of a head.
+    pub(crate) head_dim: u64,
+    /// Scores are squashed (eager attention alone does it).
+    pub(crate) softcap: bool,
     /// Which kernel `scaled_dot_product_attention` takes.
     pub(crate) kernel: Kernel,
 }
@@ -56,6 +62,10 @@ impl<'a> Tape<'a> {
         let q = self.autocast_operand(q);
         let grouped = shape.heads > shape.kv_heads;
         match shape.kernel {
+            Kernel::Ampere if q.dtype != Dtype::F32 && shape.head_dim > CUDNN_WIDEST => match mask {
+                None => self.flash_attention([&q, &k, &v], shape),
+                Some(mask) => self.wide_efficient_attention([&q, &k, &v], shape, mask),
+            },
             Kernel::Ampere if q.dtype != Dtype::F32 => self.cudnn_attention(&q, &k, &v, shape, mask),
             Kernel::Ampere | Kernel::Efficient if grouped => self.math_attention(q, k, v, shape),
             _ if grouped => {
@@ -79,7 +89,9 @@ impl<'a> Tape<'a> {
         let bias = mask.map(|mask| self.new_tensor(mask.elements, q.dtype));
         let out = self.new_tensor(q.elements, q.dtype).rows_first(q.rows_first);
         let statistics = shape.rows() * shape.heads;
-        let logsumexp = self.new_tensor(statistics, Dtype::F32);
+        // Asked for only where a gradient is (`_scaled_dot_product_cudnn_attention`, `compute_log_sumexp`).
+        let differentiated = self.grad_enabled && [q, k, v].into_iter().any(Tensor::requires_grad);
+        let logsumexp = self.new_tensor(if differentiated { statistics } else { 0 }, Dtype::F32);
         let (seed, offset) = (self.new_tensor(1, Dtype::I64), self.new_tensor(1, Dtype::I64));
         let mut saved = vec![q, k, v, &out, &logsumexp, &seed, &offset];
         saved.extend(&bias);
@@ -170,12 +182,20 @@ impl<'a> Tape<'a> {
     ) -> (Tensor, Tensor) {
         let (queries, dtype) = (q.elements, q.dtype);
         let (mut k, mut v) = (k.clone(), v.clone());
-        if shape.heads != shape.kv_heads {
+        if shape.kv_heads == 1 && shape.heads > 1 {
+            // A single head is only seen so often; each product then copies it.
+            [k, v] = [self.expand(&k, queries), self.expand(&v, queries)];
+        } else if shape.heads != shape.kv_heads {
             k = self.repeat(&k, queries);
             v = self.repeat(&v, queries);
         }
         let mut weights = self.heads_product(q, &k, shape.batch, shape.scores());
         weights = self.scale(&weights);
+        if shape.softcap {
+            weights = self.scale(&weights);
+            weights = self.elementwise(&weights, Saves::Output);
+            weights = self.scale(&weights);
+        }
         if let Some(mask) = mask {
             weights = self.add(&weights, mask);
         }

@@ -6,11 +6,15 @@
 
 mod attention;
 mod autograd;
+mod functions;
+mod grouped;
+mod kernels;
 mod ops;
 mod tape;
 mod tensor;
 
 pub(crate) use attention::{AttentionShape, Kernel};
+pub(crate) use grouped::GroupedProduct;
 pub(crate) use ops::Saves;
 pub(crate) use tape::Tape;
 pub(crate) use tensor::{Leaf, Tensor};

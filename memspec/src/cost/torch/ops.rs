@@ -188,7 +188,7 @@ impl<'a> Tape<'a> {
         made_by(y, node, 0)
     }
 
-    /// `x.pow(2)`. Backward makes x^1, 2x and the result.
+    /// `x.pow(n)`. Backward makes x^(n-1), n times that, and the result.
     pub(crate) fn square(&mut self, x: &Tensor) -> Tensor {
         let y = self.new_tensor(x.elements, x.dtype);
         let (elements, dtype) = (x.elements, x.dtype);

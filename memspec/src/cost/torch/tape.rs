@@ -105,6 +105,8 @@ pub(crate) struct Tape<'a> {
     pub(crate) gradient_hook: Option<GradientHook<'a>>,
     /// Tensors that autograd contexts hold as plain attributes, out of a checkpoint's reach, until the graph dies.
     pub(super) pins: Vec<(Option<Block>, Rc<Storage>)>,
+    /// What hooks collect in a forward pass, by block.
+    captured: Vec<(Option<Block>, Tensor)>,
 }
 
 impl<'a> Tape<'a> {
@@ -136,6 +138,7 @@ impl<'a> Tape<'a> {
             casts: BTreeMap::new(),
             gradient_hook: None,
             pins: Vec::new(),
+            captured: Vec::new(),
         }
     }
 
@@ -222,6 +225,13 @@ impl<'a> Tape<'a> {
         result
     }
 
+    /// Runs `f` and lets go of what it makes, its part of the graph with it.
+    pub(crate) fn tried(&mut self, f: impl FnOnce(&mut Self) -> Tensor) {
+        let before = std::mem::replace(&mut self.grad_enabled, false);
+        drop(f(self));
+        self.grad_enabled = before;
+    }
+
     /// Makes `tensor` a leaf that a gradient is asked for; `input`: it lives as long as the graph refers to it.
     pub(crate) fn leaf(&mut self, tensor: &mut Tensor, gradient: Part, input: bool) -> Leaf {
         let leaf = Leaf(self.leaves.len() as u32);
@@ -257,6 +267,18 @@ impl<'a> Tape<'a> {
         if !self.stopped {
             self.pins.push((self.block, Rc::clone(&tensor.storage)));
         }
+    }
+
+    /// A hook collects `tensor` (`transformers/utils/output_capturing.py`): in forward, not where a checkpoint runs it again.
+    pub(crate) fn capture(&mut self, tensor: &Tensor) {
+        if self.recomputed.is_none() {
+            self.captured.push((self.block, tensor.clone()));
+        }
+    }
+
+    /// What hooks collected, taken.
+    pub(crate) fn take_captured(&mut self) -> Vec<(Option<Block>, Tensor)> {
+        std::mem::take(&mut self.captured)
     }
 
     /// Keeps `tensor` until the next call.

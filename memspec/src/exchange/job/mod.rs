@@ -19,7 +19,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::device;
-use crate::model::{self, Architecture, Family, Found};
+use crate::model::{self, Architecture, Family, Found, PublishedQuantization};
 use crate::plan::{
     self, AdapterKind, Attention, Checkpointing, Choice, EngineName, Float, ImageSize, LossKind, Offload,
     OptimizerKind, ParallelKind, Plan, Precision, QuantizeKind, Storage, Targets,
@@ -59,6 +59,9 @@ pub const KEYS: &[&str] = &[
     "reshard",
     "offload",
     "storage",
+    "evaluate",
+    "save",
+    "merge",
     "loss",
     "packing",
     "lengths",
@@ -100,6 +103,8 @@ enum Adapted {
     LanguageModel,
     QueryValue,
     Attention,
+    /// Attention, and the parameters that experts are (`target_parameters`).
+    Experts,
     Everything,
 }
 
@@ -136,17 +141,27 @@ impl Job {
         )?;
         let parallel = parallel(&fields)?;
         let quantize = quantize(&fields, engine, precision)?;
+        if fields.get("quant").is_some_and(|value| value == "mxfp4") {
+            // The script has these checkpoints unpacked on load.
+            if model.family != Family::GptOss {
+                return Err(refuse("quant", &"mxfp4".into(), format!("none, nf4 or int8 for {name}")));
+            }
+            model.published_quantization = Some(PublishedQuantization::Mxfp4Experts);
+        }
         let full = fields.word("method", &[("lora", false), ("full", true)])?;
-        let adapter = adapter(&fields, &model, engine, precision, quantize.is_some())?;
+        // A full fine-tune has no targets: the script's default may name linears that the model lacks.
+        let adapter = if full { None } else { Some(adapter(&fields, &model, engine, precision, quantize.is_some())?) };
         let plan = Plan {
             name: format!("{name} as measured"),
             model: Some(name.into()),
             engine: Some(engine.into()),
             data: Some(data(&fields, &model)?),
+            eval: Some(evaluation(&fields, engine)?),
+            save: Some(saving(&fields)?),
             train: Some(train(&fields, engine, precision, parallel.as_ref())?),
             parallel,
             quantize,
-            adapter: (!full).then_some(adapter),
+            adapter,
             ..Default::default()
         };
         Ok(Job { plan, model, allocator_limit })
@@ -221,8 +236,10 @@ fn parallel(fields: &Fields<'_>) -> Result<Option<plan::Parallel>, JobError> {
 }
 
 fn quantize(fields: &Fields<'_>, engine: EngineName, precision: Precision) -> Result<Option<plan::Quantize>, JobError> {
-    let kind = fields
-        .word("quant", &[("none", None), ("nf4", Some(QuantizeKind::Nf4)), ("int8", Some(QuantizeKind::Int8))])?;
+    let kind = fields.word(
+        "quant",
+        &[("none", None), ("nf4", Some(QuantizeKind::Nf4)), ("int8", Some(QuantizeKind::Int8)), ("mxfp4", None)],
+    )?;
     let double = fields.flag("dq", true)?;
     // Half precision has bf16's size, and FSDP shards both.
     let storages =
@@ -255,17 +272,18 @@ fn adapter(
             ("all", Adapted::LanguageModel),
             ("qv", Adapted::QueryValue),
             ("attn", Adapted::Attention),
+            ("experts", Adapted::Experts),
             ("all-linear", Adapted::Everything),
         ],
     )?;
     let named: &[&str] = match adapted {
         Adapted::LanguageModel => &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
         Adapted::Attention => &["q_proj", "k_proj", "v_proj", "o_proj"],
+        Adapted::Experts => &["q_proj", "k_proj", "v_proj", "o_proj", "experts.gate_up_proj", "experts.down_proj"],
         Adapted::QueryValue | Adapted::Everything => &[],
     };
     // PEFT takes those of the names that the model has, as long as it has one.
-    let linears = model.block_linears();
-    let has = |name: &&&str| linears.iter().any(|linear| linear.leaf() == **name);
+    let has = |name: &&&str| model.has_target(name);
     let present: Vec<String> = named.iter().filter(has).map(|name| (*name).to_owned()).collect();
     let fused = model.family == Family::Phi3 && engine == EngineName::Trl;
     let targets = match adapted {
@@ -319,7 +337,9 @@ fn data(fields: &Fields<'_>, model: &Architecture) -> Result<plan::Data, JobErro
     let context = fields.count("seq", 1024, 1, 1 << 26)?;
     // Mixed samples: every second one is a token shorter, so their mean is less than the longest.
     let shorter = fields.word("lengths", &[("full", 0), ("mixed", 1)])?;
+    let evaluates = fields.count("evaluate", 0, 0, 1 << 20)? > 0;
     Ok(plan::Data {
+        eval_path: evaluates.then(|| Choice::One("made up, as its samples".into())),
         context: one(Tokens(context)),
         packing: one(fields.flag("packing", false)?),
         samples: one(fields.count("batch", 1, 1, 1 << 20)? * fields.count("accum", 1, 1, 1 << 20)?),
@@ -328,6 +348,19 @@ fn data(fields: &Fields<'_>, model: &Architecture) -> Result<plan::Data, JobErro
         image_size: size.filter(|_| images > 0).map(Choice::One),
         ..Default::default()
     })
+}
+
+/// 0: no evaluation. 8 is the trainer's default, which Unsloth takes for unset.
+fn evaluation(fields: &Fields<'_>, engine: EngineName) -> Result<plan::Eval, JobError> {
+    let batch = fields.count("evaluate", 0, 0, 1 << 20)? as u32;
+    let unset = batch == 0 || (engine == EngineName::Unsloth && batch == 8);
+    Ok(plan::Eval { micro_batch: (!unset).then_some(Choice::One(batch)), ..Default::default() })
+}
+
+/// Every run's estimate has a checkpoint; whether the script wrote one decides what was measured.
+fn saving(fields: &Fields<'_>) -> Result<plan::Save, JobError> {
+    fields.flag("save", false)?;
+    Ok(plan::Save { merge: one(fields.flag("merge", false)?), ..Default::default() })
 }
 
 fn checkpoint(fields: &Fields<'_>) -> Result<Checkpoint, JobError> {

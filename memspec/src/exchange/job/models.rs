@@ -71,7 +71,6 @@ mod tests {
     fn every_measured_model_reads() {
         let file: File = serde_json::from_str(TEXT).unwrap();
         assert_eq!(measured().len(), file.models.len());
-        assert_eq!(measured().len(), 14);
     }
 
     /// The published counts of the catalog's models of the same shapes.
@@ -83,9 +82,22 @@ mod tests {
             ("llama3.2-1b", "llama-3.2-1b"),
             ("qwen2.5-7b", "qwen2.5-7b-instruct"),
             ("qwen2-vl-7b", "qwen2-vl-7b-instruct"),
+            ("qwen2.5-vl-7b", "qwen2.5-vl-7b-instruct"),
+            ("qwen3-vl-4b", "qwen3-vl-4b-instruct"),
+            ("gemma3-4b", "gemma-3-4b-it"),
+            ("llava-1.5-7b", "llava-1.5-7b"),
+            ("mistral-small-3.1-24b", "mistral-small-3.1"),
+            ("mixtral-8x7b", "mixtral-8x7b"),
+            ("qwen3-30b-a3b", "qwen3-30b-a3b"),
+            ("qwen1.5-moe-a2.7b", "qwen1.5-moe-a2.7b"),
+            ("glm-4.5-air", "glm-4.5-air"),
             ("gpt-oss-20b", "gpt-oss-20b"),
             ("phi3-mini", "phi-3-mini-4k-instruct"),
             ("smollm2-135m", "smollm2-135m"),
+            ("gemma2-2b", "gemma-2-2b"),
+            ("phi-2", "phi-2"),
+            ("falcon-7b", "falcon-7b"),
+            ("apertus-8b", "apertus-8b-instruct-2509"),
         ] {
             assert_eq!(find(name).unwrap().parameters(), catalog::get(hub).unwrap().parameters(), "{name}");
         }

@@ -44,6 +44,8 @@ pub(super) fn of(model_type: &str) -> Family {
         "gpt2" => Family::Gpt2,
         "mpt" => Family::Mpt,
         "dbrx" => Family::Dbrx,
+        "ernie4_5" => Family::Ernie45,
+        "smollm3" => Family::SmolLm3,
         _ => Family::Other,
     }
 }
@@ -288,6 +290,16 @@ impl Defaults {
                 Defaults { tied: true, epsilon_key: "layer_norm_epsilon", epsilon: 1e-5, activation: "gelu", ..llama }
             }
             Family::Dbrx => Defaults { epsilon: 1e-5, ..llama },
+            Family::Ernie45 => Defaults {
+                max_positions: 131_072,
+                kv_heads: Some(2),
+                head_dim: Some(128),
+                tied: true,
+                epsilon: 1e-5,
+                theta: 500_000.0,
+                ..llama
+            },
+            Family::SmolLm3 => Defaults { max_positions: 32_768, kv_heads: Some(4), tied: true, theta: 2e6, ..llama },
             _ => llama,
         }
     }
@@ -335,6 +347,8 @@ pub(super) fn biases(family: Family, keys: &Keys) -> Result<Biases, ConfigError>
             head: false,
         },
         Family::Glm4 => Biases { qkv: attention(true)?, ..all(false) },
+        Family::Ernie45 => all(keys.flag("use_bias")?.unwrap_or(false)),
+        Family::SmolLm3 => Biases { mlp: keys.flag("mlp_bias")?.unwrap_or(false), ..all(attention(false)?) },
         Family::Glm4Moe => Biases { qkv: attention(false)?, ..all(false) },
         Family::MinimaxM2 | Family::Dbrx => all(false),
         Family::StableLm => {

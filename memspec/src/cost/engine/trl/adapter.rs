@@ -3,7 +3,7 @@
 use super::super::super::torch::Tape;
 use super::super::super::{Block, Part};
 use super::weights::{Linear, Model, Parameter, Trained};
-use super::{ADAPTER, GRADIENTS, Shape, WHOLE, dora};
+use super::{ADAPTER, GRADIENTS, Shape, WHOLE, dora, experts};
 use crate::model::Dtype;
 
 /// Gives every targeted linear its matrices, as float32, and then casts them to what the trainer wants, one after the other.
@@ -28,6 +28,17 @@ pub(in crate::cost::engine) fn add(tape: &mut Tape<'_>, shape: &Shape, model: &m
         }
     }
     tape.at(None);
+    for decoder in &mut model.blocks {
+        tape.at(Some(decoder.block));
+        if let Some(experts) = &mut decoder.experts {
+            experts::weights::adapt(experts, shape, |size| {
+                let parameter = parameter(tape, ADAPTER, size, Dtype::F32, false);
+                trained.extend(parameter.trained);
+                parameter
+            });
+        }
+    }
+    tape.at(None);
     copy_whole(tape, shape, model, trained);
     for &dtype in &shape.adapter_dtypes[1..] {
         if let Some(embedding) = &mut model.copies.embedding {
@@ -40,6 +51,12 @@ pub(in crate::cost::engine) fn add(tape: &mut Tape<'_>, shape: &Shape, model: &m
             let matrices = linear.adapter.iter_mut().flatten();
             for part in matrices.chain(linear.magnitude.as_mut().filter(|_| magnitudes)) {
                 cast(tape, part, dtype, ADAPTER);
+            }
+        }
+        for decoder in &mut model.blocks {
+            tape.at(Some(decoder.block));
+            for matrix in decoder.experts.iter_mut().flat_map(experts::weights::each_adapter) {
+                cast(tape, matrix, dtype, ADAPTER);
             }
         }
         tape.at(None);
@@ -69,7 +86,7 @@ fn copy_whole(tape: &mut Tape<'_>, shape: &Shape, model: &mut Model, adapters: V
 fn parameter(tape: &mut Tape<'_>, part: Part, shape: (u64, u64), dtype: Dtype, embedding: bool) -> Parameter {
     let mut tensor = tape.new_as(part, shape.0 * shape.1, dtype);
     let leaf = tape.leaf(&mut tensor, GRADIENTS, false);
-    let trained = Trained { leaf, shape, embedding, block: tape.block(), stepped: None };
+    let trained = Trained { leaf, shape, matrices: 1, embedding, block: tape.block(), stepped: None };
     Parameter { tensor, trained: Some(trained) }
 }
 
@@ -90,7 +107,14 @@ pub(super) fn cast(tape: &mut Tape<'_>, parameter: &mut Parameter, dtype: Dtype,
 fn targeted<'m>(shape: &'m Shape, model: &'m mut Model) -> impl Iterator<Item = (Option<Block>, &'m mut Linear)> {
     let decoder = model.blocks.iter_mut().flat_map(|decoder| {
         let block = Some(decoder.block);
-        let linears = decoder.input.iter_mut().chain(std::iter::once(&mut decoder.output)).chain(&mut decoder.mlp);
+        // Where PEFT takes an MLP's names for those of the experts, dense MLPs beside them are left out.
+        let renamed = shape.expert_targets.renamed;
+        let mlp = decoder.mlp.iter_mut().filter(move |_| !renamed);
+        let shared = decoder
+            .experts
+            .iter_mut()
+            .flat_map(move |experts| experts.shared.iter_mut().skip(if renamed { 3 } else { 0 }));
+        let linears = decoder.input.iter_mut().chain(std::iter::once(&mut decoder.output)).chain(mlp).chain(shared);
         linears.map(move |linear| (block, linear))
     });
     let tower = model.tower.iter_mut().filter(|_| shape.adapt_vision).flat_map(|tower| {

@@ -3,18 +3,22 @@
 //! Read from the sources of torch 2.11, transformers 5.17, TRL 1.15, PEFT 0.21, bitsandbytes 0.50 and Liger 0.8; line numbers in comments are theirs.
 //! The functions here follow that Python's locals: what lives there while something is allocated lives here.
 
+mod activation;
 pub(super) mod adapter;
 mod attention;
 pub(super) mod batch;
 mod decoder;
 mod dora;
 mod experts;
+mod form;
 mod linear;
 mod loss;
+pub(super) mod merge;
 mod mlp;
 mod norm;
 pub(super) mod optimizer;
 pub(super) mod parallel;
+mod rotation;
 mod script;
 pub(super) mod shape;
 mod sinks;
@@ -67,7 +71,13 @@ pub(crate) const WORKSPACE: Part = Part { what: "cuBLAS workspaces", setting: "d
 /// Attention scores that exist as tensors.
 pub(crate) const SCORES: Part = Part { what: "attention scores", setting: "train.attention" };
 
-/// The trace of loading, building the trainer and two optimizer steps: in the second the states and both workspaces are there.
+/// Activations of an evaluation.
+pub(crate) const EVALUATION: Part = Part { what: "activations of the evaluation", setting: "eval.micro_batch" };
+/// What an adapter adds to a weight, and the sum, while it is merged.
+pub(crate) const MERGED: Part = Part { what: "merged weights", setting: "save.merge" };
+
+/// The trace of loading, building the trainer, two optimizer steps (in the second the states and both workspaces are there), and then evaluation,
+/// saving and merging, as the plan has them.
 ///
 /// # Errors
 /// What this engine does not cost.
@@ -81,7 +91,7 @@ pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
 pub(crate) fn few(setup: &Setup) -> Result<(Trace, Option<Blocks>), CostError> {
     let shape = Shape::new(setup)?;
     let blocks = shape.blocks();
-    Ok(match shape.sharing.repeats() {
+    Ok(match shape.repeats() {
         true => (program(&shape, blocks.few(), Steps::Two), Some(blocks)),
         false => (program(&shape, blocks, Steps::Two), None),
     })
@@ -91,7 +101,7 @@ pub(crate) fn few(setup: &Setup) -> Result<(Trace, Option<Blocks>), CostError> {
 pub(crate) fn peak(setup: &Setup) -> Result<u64, CostError> {
     let shape = Shape::new(setup)?;
     let blocks = shape.blocks();
-    let short = shape.sharing.repeats().then(|| program(&shape, blocks.few(), Steps::Steady));
+    let short = shape.repeats().then(|| program(&shape, blocks.few(), Steps::Steady));
     let peak = short.and_then(|short| expand::peak(&short, blocks));
     Ok(peak.unwrap_or_else(|| replay(&program(&shape, blocks, Steps::Steady)).peak))
 }
@@ -140,7 +150,8 @@ fn program(shape: &Shape, blocks: Blocks, steps: Steps) -> Trace {
     train(&mut tape, shape, &model, &wrapper, steps)
 }
 
-/// Two optimizer steps. The trace ends while everything that a later step would find is alive.
+/// Two optimizer steps, evaluation between them, and what comes after: a checkpoint, merging. The trace ends while everything that a later step would
+/// find is alive, or after merging.
 fn train<'a>(
     tape: &mut Tape<'a>,
     shape: &'a Shape,
@@ -156,7 +167,7 @@ fn train<'a>(
     if steps == Steps::Steady {
         optimizer::step(tape, shape, model, wrapper, &mut states);
     }
-    for _ in 0..if steps == Steps::Two { 2 } else { 1 } {
+    for step in 0..if steps == Steps::Two { 2 } else { 1 } {
         for micro in 1..=shape.accumulate {
             drop(kept.take());
             tape.release_inputs();
@@ -180,6 +191,34 @@ fn train<'a>(
         if shape.sharing.steps_in_backward() {
             tape.enter(PhaseName::Optimizer);
         }
+        // Between two steps (`transformers/trainer.py`, `_maybe_log_save_evaluate`): gradients are gone, states and the step's batch are not.
+        if let Some(evaluation) = shape.evaluation.as_ref().filter(|_| step == 0) {
+            tape.enter(PhaseName::Evaluate);
+            evaluate(tape, evaluation, model, wrapper);
+        }
+    }
+    tape.enter(PhaseName::Save);
+    wrapper.save(tape, shape);
+    if shape.merge {
+        tape.enter(PhaseName::Merge);
+        drop(batch);
+        merge::into_base(tape, shape, model);
     }
     tape.recording()
+}
+
+/// One batch of the evaluation (`trl/trainer/sft_trainer.py:1677`, `prediction_step`): the loss alone, without gradients. Logits would be kept for
+/// `compute_metrics` only, which a plan does not have.
+fn evaluate<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a weights::Model, wrapper: &'a parallel::Wrapper) {
+    // The loop's last batch goes once the next is on the card.
+    let before = batch::make(tape, shape, Vec::new());
+    let batch = batch::make(tape, shape, before);
+    tape.grad_enabled = false;
+    tape.part = EVALUATION;
+    tape.autocast = shape.autocast;
+    let loss = loss::forward(tape, shape, model, wrapper);
+    drop(wrapper.end_forward(tape, loss.loss));
+    tape.end_autocast();
+    tape.grad_enabled = true;
+    drop(batch);
 }

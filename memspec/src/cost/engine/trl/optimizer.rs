@@ -176,6 +176,7 @@ fn eight_bit_states(tape: &mut Tape<'_>, parameter: &Parameter, paged: bool, mom
 fn adafactor_states(tape: &mut Tape<'_>, parameter: &Parameter) -> Vec<Tensor> {
     let (rows, columns) = parameter.trained.shape;
     let mut states = if rows > 1 {
+        let columns = columns * parameter.trained.matrices;
         vec![tape.new_as(STATES, rows, Dtype::F32), tape.new_as(STATES, columns, Dtype::F32)]
     } else {
         vec![tape.new_as(STATES, parameter.elements, Dtype::F32)]
@@ -206,7 +207,8 @@ impl Adafactor {
         drop(squares);
         let (rows, columns) = parameter.trained.shape;
         if rows > 1 {
-            drop(tape.labelled(OPTIMIZER_WORK, |tape| tape.reduction_staging(columns, rows)));
+            let matrices = parameter.trained.matrices;
+            drop(tape.labelled(OPTIMIZER_WORK, |tape| tape.reduction_staging(columns * matrices, rows / matrices)));
         }
         self.update = Some(new(tape));
         drop(new(tape));

@@ -1,8 +1,9 @@
 //! The numbers that the program needs, read off a setup once.
 
 use super::super::super::expand::Blocks;
-use super::super::super::torch::{AttentionShape, Kernel};
+use super::super::super::torch::{AttentionShape, GroupedProduct, Kernel};
 use super::super::super::{Block, Stack};
+use super::form::Form;
 use super::parallel::{Sharing, tensor};
 use super::script::Differences;
 use super::supported;
@@ -39,6 +40,8 @@ pub(crate) struct Whole {
 pub(crate) struct Shape {
     /// The model.
     pub(crate) model: Architecture,
+    /// How its blocks are put together.
+    pub(crate) form: Form,
     /// One attention call.
     pub(crate) attention: AttentionShape,
     /// Tokens of a micro batch.
@@ -63,8 +66,12 @@ pub(crate) struct Shape {
     pub(crate) skip: Vec<String>,
     /// Inner dimension of adapters.
     pub(crate) rank: u64,
+    /// An adapter's product is scaled by another number than 1.
+    pub(crate) scaled: bool,
     /// Leaf names of adapted linears.
     pub(crate) targets: Vec<String>,
+    /// Which of the experts' parameters are adapted.
+    pub(crate) expert_targets: ExpertTargets,
     /// The vision tower's linears are adapted too.
     pub(crate) adapt_vision: bool,
     /// Type of adapters once the trainer is built.
@@ -99,6 +106,44 @@ pub(crate) struct Shape {
     pub(crate) patches: u64,
     /// How devices share the run.
     pub(crate) sharing: Sharing,
+    /// The same for a batch of the evaluation, where there is one.
+    pub(crate) evaluation: Option<Box<Shape>>,
+    /// The adapter is merged into the base when training is over.
+    pub(crate) merge: bool,
+    /// Who computes the experts' products.
+    pub(crate) grouped: GroupedProduct,
+    /// The routers' logits are collected for an auxiliary loss.
+    pub(crate) balanced: bool,
+}
+
+/// Which of a mixture of experts' parameters are adapted, by how many ranks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ExpertTargets {
+    /// PEFT takes the names of an MLP's linears for those of the experts.
+    pub(crate) renamed: bool,
+    /// The router's weight.
+    pub(crate) router: bool,
+    /// Ranks of gate and up; two where they were named apart (`peft/utils/transformers_weight_conversion.py:472`).
+    pub(crate) gate_up: u64,
+    /// Ranks of down.
+    pub(crate) down: u64,
+}
+
+impl ExpertTargets {
+    fn new(model: &Architecture, targets: &[String]) -> Self {
+        let has = |name: &str| targets.iter().any(|target| target == name);
+        let once = |name: &str| u64::from(has(name));
+        let Some([router, gate, up, down]) = model.expert_names() else {
+            let [gate_up, down] = [once("experts.gate_up_proj"), once("experts.down_proj")];
+            return Self { gate_up, down, ..Self::default() };
+        };
+        Self {
+            renamed: true,
+            router: has(router),
+            gate_up: (once(gate) + once(up)).max(once("experts.gate_up_proj")),
+            down: once(down).max(once("experts.down_proj")),
+        }
+    }
 }
 
 impl Shape {
@@ -127,14 +172,17 @@ impl Shape {
         let script = Differences::from(setup.train.script);
         let loss = if setup.train.loss == LossKind::Auto { script.loss } else { setup.train.loss };
         let zero = matches!(sharing, Sharing::Zero(_));
-        Ok(Self {
+        let training = Self {
             attention: AttentionShape {
                 batch,
                 tokens,
                 heads: model.heads,
                 kv_heads: model.kv_heads,
+                head_dim: model.head_dim,
+                softcap: model.attention_softcap.is_some(),
                 kernel: kernel(setup),
             },
+            form: Form::of(&model),
             rows: batch * tokens,
             // The first micro batch makes the gradients, the last one ends the step; all between are alike.
             accumulate: setup.train.accumulate.min(3),
@@ -159,6 +207,13 @@ impl Shape {
             upcast: setup.train.upcast,
             script,
             skip: setup.quantize.as_ref().map_or_else(Vec::new, |quantize| quantize.skip.clone()),
+            scaled: setup.adapter.as_ref().is_some_and(|adapter| adapter.alpha != f64::from(adapter.rank)),
+            expert_targets: setup
+                .adapter
+                .as_ref()
+                .map_or_else(ExpertTargets::default, |adapter| ExpertTargets::new(&model, &adapter.targets)),
+            grouped: grouped(setup),
+            balanced: balanced(&model),
             rank: setup.adapter.as_ref().map_or(0, |adapter| u64::from(adapter.rank)),
             targets: setup.adapter.as_ref().map_or_else(Vec::new, |adapter| adapter.targets.clone()),
             adapt_vision: setup.adapter.as_ref().is_some_and(|adapter| adapter.vision),
@@ -178,8 +233,33 @@ impl Shape {
             multiprocessors: multiprocessors(setup),
             patches: patches(setup, batch),
             sharing,
+            evaluation: None,
+            merge: setup.save.merge && setup.adapter.is_some(),
             model,
-        })
+        };
+        let evaluation =
+            setup.evaluation_batch().map(|(samples, tokens)| Box::new(training.evaluating(samples, tokens, setup)));
+        Ok(Self { evaluation, ..training })
+    }
+
+    /// This run's evaluation: a batch of its own, and no checkpoints, which are for training (`transformers/modeling_layers.py`,
+    /// `GradientCheckpointingLayer.__call__`).
+    fn evaluating(&self, samples: u64, tokens: u64, setup: &Setup) -> Self {
+        let (batch, length) = if self.packed { (1, samples * tokens) } else { (samples, tokens) };
+        Self {
+            attention: AttentionShape { batch, tokens: length, ..self.attention },
+            rows: samples * tokens,
+            padded: setup.fills_batch(samples),
+            dropout: false,
+            checkpointing: false,
+            patches: patches(setup, samples),
+            ..self.clone()
+        }
+    }
+
+    /// Linears are packed.
+    pub(crate) fn quantized(&self) -> bool {
+        self.stored != Stored::Dense
     }
 
     /// How many blocks each stack has.
@@ -200,8 +280,8 @@ impl Shape {
         outside + widen(Stack::Text, all.text) + widen(Stack::Vision, all.vision)
     }
 
-    /// Queries, keys and values of the decoder need one bool mask of all pairs: a sliding window that the samples reach
-    /// (`transformers/masking_utils.py`: the causal shortcut is lost).
+    /// Sliding layers need a bool mask of all pairs: a window that the samples reach (`transformers/masking_utils.py:262`: the causal shortcut is
+    /// lost).
     pub(crate) fn window_mask(&self) -> bool {
         self.model.family != Family::GptOss
             && self.model.sliding_window.is_some_and(|window| self.attention.tokens >= window)
@@ -212,6 +292,53 @@ impl Shape {
     pub(crate) fn sample_mask(&self) -> bool {
         (self.packed || self.padded) && !self.flash
     }
+
+    /// Which layers slide.
+    pub(crate) fn slides(&self) -> Slides {
+        let sliding = (0..self.model.layers).filter(|layer| self.model.slides(*layer)).count() as u64;
+        match sliding {
+            0 => Slides::None,
+            all if all == self.model.layers => Slides::All,
+            _ => Slides::Some,
+        }
+    }
+
+    /// All blocks allocate alike and hold the same tables, so that few stand for all.
+    pub(crate) fn repeats(&self) -> bool {
+        let kind = |layer| {
+            let slides = self.model.slides(layer);
+            let masked = !self.eager && !self.sample_mask() && self.window_mask() && slides;
+            (self.form.rotates(&self.model, layer), masked, self.form.own_tables && slides)
+        };
+        self.sharing.repeats() && (1..self.model.layers).all(|layer| kind(layer) == kind(0))
+    }
+}
+
+/// Which layers see only a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slides {
+    /// None.
+    None,
+    /// Some.
+    Some,
+    /// All.
+    All,
+}
+
+/// `_can_use_grouped_mm` (`transformers/integrations/moe.py:262`), and below it whether PyTorch's kernel takes the weights.
+fn grouped(setup: &Setup) -> GroupedProduct {
+    let bf16 = setup.adapter.is_some() || setup.train.precision == Precision::Bf16Pure;
+    match setup.device.compute_capability {
+        Some((major, _)) if major < 8 => GroupedProduct::Custom,
+        Some((9 | 10, _)) if bf16 && setup.train.precision != Precision::Fp16 => GroupedProduct::Kernel,
+        _ => GroupedProduct::Loop,
+    }
+}
+
+/// The model's config has `output_router_logits`, and a coefficient for the auxiliary loss (`transformers/models/*/configuration_*.py`).
+fn balanced(model: &Architecture) -> bool {
+    let families = [Family::Mixtral, Family::Qwen2Moe, Family::Qwen3Moe, Family::GptOss, Family::MinimaxM2];
+    families.contains(&model.family) && model.vision.is_none()
 }
 
 /// The types that adapters take one after the other: PEFT makes them float32 (`peft/tuners/tuners_utils.py`, `autocast_adapter_dtype`); on a

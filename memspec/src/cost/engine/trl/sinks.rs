@@ -22,14 +22,22 @@ pub(super) fn forward(
             tape.heads(&y)
         })
         .collect();
-    heads[0] = rotate(tape, &heads[0], positions);
-    heads[1] = rotate(tape, &heads[1], positions);
-    let (out, weights) = tape.labelled(SCORES, |tape| weigh(tape, shape, &heads, positions.mask.as_ref()));
+    if let Some(tables) = &positions.tables {
+        heads[0] = rotate(tape, &heads[0], tables);
+        heads[1] = rotate(tape, &heads[1], tables);
+    }
+    let (out, weights) = tape.labelled(SCORES, |tape| weigh(tape, shape, block, &heads, positions.mask.as_ref()));
     drop(heads);
     (linear::forward(tape, &block.output, &out, shape.rows), Some(weights))
 }
 
-fn weigh(tape: &mut Tape<'_>, shape: &Shape, heads: &[Tensor], mask: Option<&Tensor>) -> (Tensor, Tensor) {
+fn weigh(
+    tape: &mut Tape<'_>,
+    shape: &Shape,
+    block: &DecoderBlock,
+    heads: &[Tensor],
+    mask: Option<&Tensor>,
+) -> (Tensor, Tensor) {
     let queries = heads[0].elements;
     let scores = shape.attention.scores();
     let more = scores + shape.rows * shape.model.heads;
@@ -40,7 +48,9 @@ fn weigh(tape: &mut Tape<'_>, shape: &Shape, heads: &[Tensor], mask: Option<&Ten
     if let Some(mask) = mask {
         weights = tape.add(&weights, mask);
     }
-    let mut combined = tape.concatenate(&[&weights], more);
+    let sinks = block.sinks.as_ref().map(|sinks| expand(tape, &sinks.tensor, more - scores));
+    let parts: Vec<&Tensor> = std::iter::once(&weights).chain(&sinks).collect();
+    let mut combined = tape.concatenate(&parts, more);
     let _maximum = tape.new_tensor(more - scores, dtype);
     let place = tape.new_tensor(more - scores, Dtype::I64);
     combined = {
@@ -60,11 +70,17 @@ fn weigh(tape: &mut Tape<'_>, shape: &Shape, heads: &[Tensor], mask: Option<&Ten
     (out, weights)
 }
 
+/// The sinks seen as one score a query; backward sums over those.
+fn expand(tape: &mut Tape<'_>, sinks: &Tensor, elements: u64) -> Tensor {
+    let (heads, dtype) = (sinks.elements, sinks.dtype);
+    tape.custom(sinks.view(elements), &[sinks], &[], move |tape, _, _| vec![Some(tape.new_tensor(heads, dtype))])
+}
+
 /// Both halves of each head, rotated and joined again.
-fn rotate(tape: &mut Tape<'_>, q: &Tensor, positions: &Positions) -> Tensor {
+fn rotate(tape: &mut Tape<'_>, q: &Tensor, [cos, sin]: &[Tensor; 2]) -> Tensor {
     let halves = tape.halves(q);
     let turned = |tape: &mut Tape<'_>, a: &Tensor, b: &Tensor| {
-        let (near, far) = (tape.multiply(a, &positions.cos), tape.multiply(b, &positions.sin));
+        let (near, far) = (tape.multiply(a, cos), tape.multiply(b, sin));
         tape.add(&near, &far)
     };
     let first = turned(tape, &halves[0], &halves[1]);

@@ -3,7 +3,7 @@
 use super::parallel;
 use crate::cost::CostError;
 use crate::device::DeviceKind;
-use crate::model::{Family, Norm, VisionKind};
+use crate::model::{Architecture, Family, PublishedQuantization, VisionKind};
 use crate::plan::{AdapterKind, LossKind, ParallelKind, Precision, QuantizeKind, Script};
 use crate::setup::{Adapter, Setup};
 
@@ -44,23 +44,12 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if tokens < 2 {
         return refuse("data.context", "a sample needs two tokens to predict one".to_owned());
     }
-    let known = matches!(
-        model.family,
-        Family::Llama
-            | Family::Mistral
-            | Family::Qwen2
-            | Family::Qwen3
-            | Family::Phi3
-            | Family::Mixtral
-            | Family::Qwen3Moe
-            | Family::GptOss
-            | Family::Qwen2Vl
-    );
+    // Gemma 3 with a tower makes its masks otherwise, images or not (`modeling_gemma3.py`, `create_causal_mask_mapping`).
     let plain = model.linear_attention.is_none()
         && !model.gated_attention
-        && model.experts.as_ref().is_none_or(|experts| experts.shared_intermediate == 0 && experts.first_dense == 0)
-        && model.vision.as_ref().is_none_or(|vision| vision.kind == VisionKind::Qwen2Vl);
-    if !known || !plain || model.norm != Norm::Rms || model.parallel_residual || !model.gated_mlp {
+        && (model.vision.is_none() || has_llama_block(model.family))
+        && model.vision.as_ref().is_none_or(|vision| vision.kind == VisionKind::Qwen2Vl || setup.data.images == 0);
+    if !is_known(model) || !plain {
         return refuse(
             "model",
             format!(
@@ -69,12 +58,27 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
             ),
         );
     }
-    let special = model.experts.is_some() || model.vision.is_some();
-    if special && setup.adapter.is_none() {
-        return refuse("adapter", "training all weights of experts or a vision tower is not costed yet".to_owned());
+    if setup.train.liger && !has_llama_block(model.family) {
+        return refuse("train.liger", format!("Liger's kernels for `{}` are not costed yet", model.model_type));
     }
-    if model.experts.is_some() && setup.quantize.is_some() {
-        return refuse("quantize", "a quantized mixture of experts is not costed yet".to_owned());
+    if setup.world() > 1 && !has_llama_block(model.family) {
+        return refuse("parallel", format!("`{}` on several cards is not costed yet", model.model_type));
+    }
+    let old = setup.device.compute_capability.is_some_and(|(major, _)| major < 8);
+    if model.head_dim > 128 && !has_llama_block(model.family) && (old || setup.train.precision == Precision::F32) {
+        let setting = if old { "device" } else { "train.precision" };
+        return refuse(setting, "attention with heads wider than 128 is costed in 16 bits, from Ampere on".to_owned());
+    }
+    if setup.adapter.as_ref().is_some_and(|adapter| adapter.vision)
+        && model.vision.as_ref().is_some_and(|vision| vision.kind != VisionKind::Qwen2Vl)
+    {
+        return refuse("adapter.vision", "adapters of a vision tower are costed for Qwen2-VL alone".to_owned());
+    }
+    if model.vision.is_some() && setup.adapter.is_none() {
+        return refuse("adapter", "training all weights of a vision tower is not costed yet".to_owned());
+    }
+    if model.experts.is_some() {
+        experts(setup)?;
     }
     if let (Some(vision), Some(size)) = (&model.vision, setup.data.image_size)
         && let Err(problem) = vision.patches(u64::from(size.width), u64::from(size.height))
@@ -98,6 +102,9 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if setup.train.script == Script::Loop && setup.train.loss == LossKind::Chunked {
         return refuse("train.loss", "the chunked loss is SFTTrainer's; a loop of one's own has `whole`".to_owned());
     }
+    if setup.train.loss == LossKind::Liger && !has_llama_block(model.family) {
+        return refuse("train.loss", format!("Liger's loss for `{}` is not costed yet", model.model_type));
+    }
     if setup.train.loss == LossKind::Liger && setup.world() > 1 {
         return refuse("train.loss", "Liger's loss on several cards is not costed yet".to_owned());
     }
@@ -108,7 +115,112 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if let Some(adapter) = &setup.adapter {
         adapted(setup, adapter)?;
     }
+    between_and_after(setup)?;
     parallel::supported::check(setup)
+}
+
+/// Evaluation between steps, and merging after them.
+fn between_and_after(setup: &Setup) -> Result<(), CostError> {
+    let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
+    if setup.eval.is_some() {
+        if setup.train.script != Script::Sft || !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked) {
+            return refuse("data.eval_path", "evaluation is costed with SFTTrainer's chunked loss alone".to_owned());
+        }
+        let kind = setup.parallel.filter(|parallel| parallel.world() > 1).map(|parallel| parallel.kind);
+        if let Some(kind) = kind.filter(|kind| !matches!(kind, ParallelKind::Ddp | ParallelKind::Fsdp2)) {
+            return refuse("data.eval_path", format!("evaluation under {kind} is not costed yet"));
+        }
+    }
+    let Some(adapter) = setup.adapter.as_ref().filter(|_| setup.save.merge) else { return Ok(()) };
+    if setup.model.experts.is_some() {
+        return refuse("save.merge", "merging into a mixture of experts is not costed yet".to_owned());
+    }
+    if adapter.kind == AdapterKind::Dora || !adapter.train_whole.is_empty() {
+        return refuse("save.merge", "merging dora and modules trained whole is not costed yet".to_owned());
+    }
+    if setup.world() > 1 {
+        return refuse("save.merge", "merging is costed on one card: merge in a process of its own".to_owned());
+    }
+    Ok(())
+}
+
+/// Families whose block is Llama's but for numbers, with experts or a tower where they have them.
+fn has_llama_block(family: Family) -> bool {
+    matches!(
+        family,
+        Family::Llama
+            | Family::Mistral
+            | Family::Qwen2
+            | Family::Qwen3
+            | Family::Phi3
+            | Family::Mixtral
+            | Family::Qwen2Moe
+            | Family::Qwen3Moe
+            | Family::GptOss
+            | Family::Qwen2Vl
+    )
+}
+
+/// Families whose block `form.rs` describes.
+fn is_known(model: &Architecture) -> bool {
+    has_llama_block(model.family)
+        || matches!(
+            model.family,
+            Family::Gemma
+                | Family::Gemma2
+                | Family::Gemma3
+                | Family::Phi
+                | Family::Starcoder2
+                | Family::GptNeoX
+                | Family::StableLm
+                | Family::Cohere2
+                | Family::Olmo3
+                | Family::Glm4
+                | Family::Nemotron
+                | Family::Arcee
+                | Family::Apertus
+                | Family::Hunyuan
+                | Family::Ernie45
+                | Family::SmolLm3
+        )
+}
+
+/// What transformers, bitsandbytes and PEFT cannot do with a mixture of experts.
+fn experts(setup: &Setup) -> Result<(), CostError> {
+    let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
+    let packed = matches!(setup.model.published_quantization, Some(PublishedQuantization::Mxfp4Experts));
+    if let Some(quantize) = &setup.quantize {
+        if quantize.kind == QuantizeKind::Mxfp4 {
+            // `transformers/quantizers/quantizer_mxfp4.py:287`, `is_trainable`; `transformers/trainer_utils.py:135`.
+            let what = "transformers cannot train experts packed in MXFP4: without `quantize`, a checkpoint that is published so \
+                        is unpacked to bf16 on load (`Mxfp4Config(dequantize=True)`)";
+            return refuse("quantize", what.to_owned());
+        }
+        if packed {
+            // `transformers/quantizers/auto.py:259`, `merge_quantization_configs`.
+            let what = format!(
+                "transformers quantizes no checkpoint that is published in MXFP4: take a copy of `{}` in 16 bits, or leave `quantize` out",
+                setup.model.name
+            );
+            return refuse("quantize", what);
+        }
+    }
+    let targets = setup.adapter.iter().flat_map(|adapter| &adapter.targets);
+    if setup.world() > 1 && targets.clone().any(|target| of_expert(setup, target)) {
+        return refuse("adapter.targets", "adapters of experts on several cards are not costed yet".to_owned());
+    }
+    if let Some([_, gate, up, _]) = setup.model.expert_names()
+        && targets.clone().any(|target| target == gate) != targets.clone().any(|target| target == up)
+    {
+        // `peft/utils/transformers_weight_conversion.py:465`.
+        return refuse("adapter.targets", format!("PEFT adapts {gate} and {up} of experts together or not at all"));
+    }
+    Ok(())
+}
+
+/// Whether an adapter's target is a router or a matrix of experts.
+fn of_expert(setup: &Setup, target: &str) -> bool {
+    target.starts_with("experts.") || setup.model.expert_names().is_some_and(|names| names.contains(&target))
 }
 
 /// What an adapter cannot be.

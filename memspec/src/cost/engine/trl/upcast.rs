@@ -24,12 +24,12 @@ pub(super) fn cast(tape: &mut Tape<'_>, shape: &Shape, model: &mut Model) {
             }
             linear.bias.iter_mut().for_each(|bias| adapter::cast(tape, bias, Dtype::F32, WEIGHTS));
         }
-        for norm in block.head_norms.iter_mut().flatten().chain(&mut block.norms) {
+        for norm in block.small_mut() {
             adapter::cast(tape, norm, Dtype::F32, WEIGHTS);
         }
     }
     tape.at(None);
-    adapter::cast(tape, &mut model.norm, Dtype::F32, WEIGHTS);
+    model.norm.parameters_mut().for_each(|norm| adapter::cast(tape, norm, Dtype::F32, WEIGHTS));
     if all {
         model.head.iter_mut().for_each(|head| adapter::cast(tape, head, Dtype::F32, EMBEDDING));
         // `auto_clear_cache`

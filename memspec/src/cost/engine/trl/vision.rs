@@ -5,10 +5,9 @@
 
 use super::super::super::torch::{AttentionShape, Saves, Tape, Tensor};
 use super::super::super::{Block, Stack};
-use super::attention::{self, Positions};
 use super::parallel::Wrapper;
 use super::weights::{Linear, Parameter};
-use super::{ACTIVATION_GRADIENTS, INPUTS, Shape, linear};
+use super::{ACTIVATION_GRADIENTS, INPUTS, Shape, linear, rotation};
 use crate::model::{Dtype, Vision};
 
 /// A block of the tower.
@@ -76,16 +75,16 @@ pub(super) fn see<'a>(
     }
     let width = vision.hidden / vision.heads.max(1);
     let mut table = || tape.new_tensor(patches * width, Dtype::F32);
-    let positions = Positions { cos: table(), sin: table(), mask: None, _sliding: None };
+    let tables = [table(), table()];
     for (index, decoder) in tower.blocks.iter().enumerate() {
         tape.at(Some(decoder.block));
         x = wrapper.before_tower_block(tape, index, x);
         x = if shape.checkpointing {
-            let (input, positions) = (x.clone(), positions.clone());
+            let (input, tables) = (x.clone(), tables.clone());
             input.storage.relabel(INPUTS);
-            tape.checkpoint(Box::new(move |tape| block(tape, shape, vision, decoder, &input, &positions)))
+            tape.checkpoint(Box::new(move |tape| block(tape, shape, vision, decoder, &input, &tables)))
         } else {
-            block(tape, shape, vision, decoder, &x, &positions)
+            block(tape, shape, vision, decoder, &x, &tables)
         };
         x = wrapper.after_tower_block(tape, index, x);
     }
@@ -119,12 +118,12 @@ fn block(
     vision: &Vision,
     tower: &TowerBlock,
     x: &Tensor,
-    positions: &Positions,
+    tables: &[Tensor; 2],
 ) -> Tensor {
     let [qkv, projection, up, down] = tower.linears.as_slice() else { return x.clone() };
     let rows = shape.patches;
     let normed = layer_norm(tape, x, rows);
-    let attended = attend(tape, shape, vision, [qkv, projection], &normed, positions);
+    let attended = attend(tape, shape, vision, [qkv, projection], &normed, tables);
     drop(normed);
     let x = tape.add(x, &attended);
     drop(attended);
@@ -147,7 +146,7 @@ fn attend(
     vision: &Vision,
     [qkv, projection]: [&Linear; 2],
     x: &Tensor,
-    positions: &Positions,
+    tables: &[Tensor; 2],
 ) -> Tensor {
     let rows = shape.patches;
     let all = linear::forward(tape, qkv, x, rows);
@@ -157,7 +156,7 @@ fn attend(
     for part in parts.iter_mut().take(2) {
         // `apply_rotary_pos_emb_vision` computes in float32.
         let wide = tape.cast(part, Dtype::F32);
-        let rotated = attention::rotate(tape, &wide, positions, false);
+        let rotated = rotation::turn(tape, &wide, tables);
         *part = tape.cast(&rotated, dtype);
     }
     let attention = AttentionShape {
@@ -165,6 +164,8 @@ fn attend(
         tokens: rows,
         heads: vision.heads,
         kv_heads: vision.heads,
+        head_dim: vision.hidden / vision.heads.max(1),
+        softcap: false,
         kernel: shape.attention.kernel,
     };
     let [q, k, v] = [&parts[0], &parts[1], &parts[2]];

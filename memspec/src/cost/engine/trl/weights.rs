@@ -1,14 +1,19 @@
 //! The model's weights on the device, in the order that they are loaded.
 
+use std::cell::RefCell;
+
 use super::super::super::expand::Blocks;
 use super::super::super::torch::{Leaf, Tape, Tensor};
 use super::super::super::{Block, Part, Stack};
+use super::experts::weights::{self as expert_weights, ExpertWeights};
 use super::parallel::tensor::Axis;
 use super::parallel::{self, Sharing};
 use super::shape::Stored;
 use super::vision::{Tower, TowerBlock};
 use super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS};
-use crate::model::{Architecture, Dtype, Linear as LinearShape, Vision};
+use crate::model::{
+    Activation, Dtype, Linear as LinearShape, Norm as NormOf, NormModule, StreamNorms, Vision, VisionKind,
+};
 
 /// The segment that the process's first tensor leaves (`kSmallBuffer`).
 const FIRST_SEGMENT: u64 = 2 << 20;
@@ -25,8 +30,10 @@ pub(crate) struct Parameter {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trained {
     pub(crate) leaf: Leaf,
-    /// Rows and columns; a vector has one row.
+    /// Rows and columns; a vector has one row, and all experts' matrices count as one above the other.
     pub(crate) shape: (u64, u64),
+    /// Matrices: more than one where it has a third dimension.
+    pub(crate) matrices: u64,
     /// An embedding's weight: 8 bit optimizers keep its states in float32.
     pub(crate) embedding: bool,
     pub(crate) block: Option<Block>,
@@ -39,10 +46,11 @@ pub(crate) struct Trained {
 pub(crate) enum Weight {
     /// As it is.
     Dense(Parameter),
-    /// Packed in 4 bits; elements, the type it is unpacked to, and the tensors it is made of.
-    Nf4 { elements: u64, double: bool, compute: Dtype, _parts: Vec<Tensor> },
+    /// Packed in 4 bits; elements, whether the maxima are packed too, the type it is unpacked to, and the tensors it is made of, which merging
+    /// replaces.
+    Nf4 { elements: u64, double: bool, compute: Dtype, parts: RefCell<Vec<Tensor>> },
     /// 8 bit codes and one scale a row.
-    Int8 { elements: u64, rows: u64, _parts: Vec<Tensor> },
+    Int8 { elements: u64, rows: u64, parts: RefCell<Vec<Tensor>> },
 }
 
 /// A linear with its adapter.
@@ -64,7 +72,7 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    fn new(shape: &LinearShape, weight: Weight, bias: Option<Parameter>) -> Self {
+    pub(super) fn new(shape: &LinearShape, weight: Weight, bias: Option<Parameter>) -> Self {
         Self {
             name: shape.leaf().to_owned(),
             out_features: shape.out_features,
@@ -78,13 +86,6 @@ impl Linear {
         }
     }
 
-    /// What is trained beside the weight: A, B and the magnitude.
-    pub(super) fn trained_parts(&mut self) -> impl Iterator<Item = &mut Parameter> {
-        self.adapter.iter_mut().flatten().chain(&mut self.magnitude)
-    }
-}
-
-impl Linear {
     /// What of it is not packed.
     pub(super) fn for_each_parameter(&mut self, f: &mut impl FnMut(&mut Parameter)) {
         if let Weight::Dense(weight) = &mut self.weight {
@@ -98,12 +99,64 @@ impl Linear {
     pub(super) fn for_each_tensor(&self, f: &mut impl FnMut(&Tensor)) {
         match &self.weight {
             Weight::Dense(weight) => f(&weight.tensor),
-            Weight::Nf4 { _parts: parts, .. } | Weight::Int8 { _parts: parts, .. } => {
-                parts.first().into_iter().for_each(&mut *f);
+            Weight::Nf4 { parts, .. } | Weight::Int8 { parts, .. } => {
+                parts.borrow().first().into_iter().for_each(&mut *f);
             }
         }
         self.bias.iter().for_each(|bias| f(&bias.tensor));
         self.adapter.iter().flatten().chain(&self.magnitude).for_each(|part| f(&part.tensor));
+    }
+
+    /// What of it is trained.
+    pub(super) fn trained(&self) -> impl Iterator<Item = Trained> {
+        let weight = match &self.weight {
+            Weight::Dense(weight) => weight.trained,
+            Weight::Nf4 { .. } | Weight::Int8 { .. } => None,
+        };
+        [weight, self.bias.as_ref().and_then(|bias| bias.trained)].into_iter().flatten()
+    }
+
+    /// What is trained beside the weight: A, B and the magnitude.
+    pub(super) fn trained_parts(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        self.adapter.iter_mut().flatten().chain(&mut self.magnitude)
+    }
+}
+
+/// A norm's weight, and its bias where it has one.
+#[derive(Clone, Debug)]
+pub(crate) struct Norm {
+    pub(crate) weight: Parameter,
+    pub(crate) bias: Option<Parameter>,
+}
+
+impl Norm {
+    fn parameters(&self) -> impl Iterator<Item = &Parameter> {
+        std::iter::once(&self.weight).chain(&self.bias)
+    }
+
+    pub(super) fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        std::iter::once(&mut self.weight).chain(&mut self.bias)
+    }
+}
+
+/// A block's norms on the residual stream, by place.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Norms {
+    pub(crate) before_attention: Option<Norm>,
+    pub(crate) after_attention: Option<Norm>,
+    pub(crate) before_mlp: Option<Norm>,
+    pub(crate) after_mlp: Option<Norm>,
+}
+
+impl Norms {
+    fn iter(&self) -> impl Iterator<Item = &Norm> {
+        let Self { before_attention, after_attention, before_mlp, after_mlp } = self;
+        [before_attention, after_attention, before_mlp, after_mlp].into_iter().flatten()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Norm> {
+        let Self { before_attention, after_attention, before_mlp, after_mlp } = self;
+        [before_attention, after_attention, before_mlp, after_mlp].into_iter().flatten()
     }
 }
 
@@ -114,14 +167,30 @@ pub(crate) struct DecoderBlock {
     /// Query, key and value, or all in one.
     pub(crate) input: Vec<Linear>,
     pub(crate) output: Linear,
-    /// Gate, up and down; gate and up in one, and down; or up and down.
+    /// Gate, up and down; gate and up in one, and down; or up and down. None where there are experts.
     pub(crate) mlp: Vec<Linear>,
-    /// Per-head norms of queries and keys.
-    pub(crate) head_norms: Option<[Parameter; 2]>,
-    /// Norms before attention and before the MLP.
-    pub(crate) norms: [Parameter; 2],
-    /// Router, experts and sinks.
-    others: Vec<Parameter>,
+    /// What is there in place of an MLP.
+    pub(crate) experts: Option<ExpertWeights>,
+    /// Norms of queries and keys.
+    pub(crate) head_norms: Option<[Norm; 2]>,
+    pub(crate) norms: Norms,
+    /// Learned factors of the activation (xIELU's two).
+    pub(crate) factors: Vec<Parameter>,
+    /// One number a query head that takes part in the softmax.
+    pub(crate) sinks: Option<Parameter>,
+}
+
+impl DecoderBlock {
+    /// What has one scale a column, or is one number.
+    fn small(&self) -> impl Iterator<Item = &Parameter> {
+        let norms = self.head_norms.iter().flatten().chain(self.norms.iter());
+        self.factors.iter().chain(norms.flat_map(Norm::parameters))
+    }
+
+    pub(super) fn small_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        let norms = self.head_norms.iter_mut().flatten().chain(self.norms.iter_mut());
+        self.factors.iter_mut().chain(norms.flat_map(Norm::parameters_mut))
+    }
 }
 
 /// All weights.
@@ -129,11 +198,12 @@ pub(crate) struct DecoderBlock {
 pub(crate) struct Model {
     pub(crate) embedding: Parameter,
     pub(crate) blocks: Vec<DecoderBlock>,
-    pub(crate) norm: Parameter,
+    pub(crate) norm: Norm,
     /// `None`: the embedding's weight.
     pub(crate) head: Option<Parameter>,
-    /// Frequencies of the rotary embedding, and their original.
-    _frequencies: [Tensor; 2],
+    pub(crate) head_bias: Option<Parameter>,
+    /// Frequencies of each rotary embedding, and their original.
+    _frequencies: Vec<Tensor>,
     /// The vision tower.
     pub(crate) tower: Option<Tower>,
     /// Modules trained whole beside an adapter.
@@ -165,8 +235,8 @@ impl Model {
         self.tower.iter_mut().for_each(|tower| tower.for_each_parameter(&mut f));
         f(&mut self.embedding);
         self.blocks.iter_mut().for_each(|block| block.for_each_parameter(&mut f));
-        f(&mut self.norm);
-        self.head.iter_mut().for_each(f);
+        self.norm.parameters_mut().for_each(&mut f);
+        self.head.iter_mut().chain(&mut self.head_bias).for_each(f);
     }
 
     /// How many blocks of a model of `layers` the block at `index` stands for.
@@ -196,40 +266,49 @@ impl Model {
             for linear in block.input.iter().chain(std::iter::once(&block.output)).chain(&block.mlp) {
                 linear.for_each_tensor(&mut tensor);
             }
-            block.others.iter().for_each(|other| tensor(&other.tensor));
-            block.head_norms.iter().flatten().chain(&block.norms).for_each(|norm| tensor(&norm.tensor));
+            block.sinks.iter().for_each(|sinks| tensor(&sinks.tensor));
+            block.experts.iter().for_each(|experts| experts.for_each_tensor(&mut tensor));
+            block.small().for_each(|small| tensor(&small.tensor));
         }
-        tensor(&self.norm.tensor);
-        self.head.iter().for_each(|head| tensor(&head.tensor));
+        self.norm.parameters().for_each(|norm| tensor(&norm.tensor));
+        self.head.iter().chain(&self.head_bias).for_each(|head| tensor(&head.tensor));
     }
 }
 
-/// Loads the model as `from_pretrained` does: in the order of the sorted names (`transformers/core_model_loading.py:1647`), which starts with the
-/// head.
+/// Loads the model as `from_pretrained` does: in the order of the sorted names (`transformers/core_model_loading.py:1647`), which nearly always
+/// starts with the head.
 pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: Blocks) -> Model {
     let model = &shape.model;
     let mut loader = Loader { tape, shape, code_map: false };
     loader.warm_up();
-    let words = shape.sharing.words(model.vocab);
-    let head = (!model.tied_embeddings).then(|| loader.parameter(EMBEDDING, (words, model.hidden), false));
-    let words = if model.tied_embeddings { words } else { model.vocab };
+    let mut head = (None, None);
+    if !shape.form.head_last {
+        head = loader.head();
+    }
+    let words = if model.tied_embeddings { shape.sharing.words(model.vocab) } else { model.vocab };
     let embedding = loader.parameter(EMBEDDING, (words, model.hidden), true);
     let blocks_of_tower = blocks.vision;
     let blocks: Vec<DecoderBlock> = (0..blocks.text).map(|index| loader.decoder_block(index as u16)).collect();
     loader.tape.at(None);
-    let norm = loader.parameter(WEIGHTS, (1, model.hidden), false);
+    let norm = loader.norm(model.hidden, model.norm == NormOf::Layer);
     let tower = model.vision.as_ref().map(|vision| loader.tower(vision, blocks_of_tower));
+    if shape.form.head_last {
+        head = loader.head();
+    }
+    let (head, head_bias) = head;
     if let Some(zero) = shape.sharing.loads_in_parts() {
         parallel::fill(loader.tape, zero, model.vocab * model.hidden, shape.full);
     }
-    let frequencies = [(); 2].map(|()| loader.tape.new_as(WEIGHTS, model.head_dim / 2, Dtype::F32));
+    let frequencies = shape.form.rotated / 2;
+    let tables = if shape.form.own_tables { 2 } else { 1 };
+    let frequencies = (0..2 * tables).map(|_| loader.tape.new_as(WEIGHTS, frequencies, Dtype::F32)).collect();
     let mut trained = Vec::new();
     trained.extend(embedding.trained);
     trained.extend(blocks.iter().flat_map(DecoderBlock::trained));
-    trained.extend(norm.trained);
-    trained.extend(head.as_ref().and_then(|head| head.trained));
+    trained.extend(norm.parameters().filter_map(|norm| norm.trained));
+    trained.extend(head.iter().chain(&head_bias).filter_map(|head| head.trained));
     let copies = Copies::default();
-    Model { embedding, blocks, norm, head, _frequencies: frequencies, tower, copies, trained }
+    Model { embedding, blocks, norm, head, head_bias, _frequencies: frequencies, tower, copies, trained }
 }
 
 impl DecoderBlock {
@@ -237,29 +316,19 @@ impl DecoderBlock {
     pub(super) fn for_each_parameter(&mut self, f: &mut impl FnMut(&mut Parameter)) {
         let linears = self.input.iter_mut().chain(std::iter::once(&mut self.output)).chain(&mut self.mlp);
         linears.for_each(|linear| linear.for_each_parameter(f));
-        self.others_mut().for_each(&mut *f);
-        self.head_norms.iter_mut().flatten().chain(&mut self.norms).for_each(f);
-    }
-
-    /// What is neither a linear nor a norm.
-    pub(super) fn others_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
-        self.others.iter_mut()
+        self.sinks.iter_mut().for_each(&mut *f);
+        self.experts.iter_mut().for_each(|experts| experts.for_each_parameter(f));
+        self.small_mut().for_each(f);
     }
 
     /// What is trained, in the order of the module's parameters.
     fn trained(&self) -> Vec<Trained> {
         let linears = self.input.iter().chain([&self.output]).chain(&self.mlp);
-        let mut trained: Vec<Option<Trained>> = linears
-            .flat_map(|linear| {
-                let weight = match &linear.weight {
-                    Weight::Dense(weight) => weight.trained,
-                    Weight::Nf4 { .. } | Weight::Int8 { .. } => None,
-                };
-                [weight, linear.bias.as_ref().and_then(|bias| bias.trained)]
-            })
-            .collect();
-        trained.extend(self.head_norms.iter().flatten().chain(&self.norms).map(|norm| norm.trained));
-        trained.into_iter().flatten().collect()
+        let mut trained: Vec<Trained> = linears.flat_map(Linear::trained).collect();
+        trained.extend(self.sinks.iter().filter_map(|sinks| sinks.trained));
+        trained.extend(self.experts.iter().flat_map(ExpertWeights::trained));
+        trained.extend(self.small().filter_map(|small| small.trained));
+        trained
     }
 }
 
@@ -269,34 +338,53 @@ enum Piece {
     Weight(usize),
     Bias(usize),
     Norm(usize),
-    Other(u64, u64),
+    NormBias(usize),
+    Factor,
+    Sinks,
+    Experts(expert_weights::Piece),
 }
 
-/// Names, rows and columns of what a block has beside linears and norms: a router, all experts in two parameters, sinks.
-fn others(model: &Architecture) -> impl Iterator<Item = (String, u64, u64)> {
-    let mut others = Vec::new();
-    if let Some(router) = model.router() {
-        others.push((format!("{}.weight", router.module), router.out_features, router.in_features));
-        if router.bias {
-            others.push((format!("{}.bias", router.module), 1, router.out_features));
+/// Packs a 16 bit copy of a weight (`bitsandbytes/functional.py`, `quantize_4bit`): packed values, one float32 maximum for 64 weights, and the
+/// 16 values of the code; with double quantization the maxima become bytes with their own maxima (one for 256), a code of 256 values and an offset.
+/// `first`: the process has not packed any weight yet.
+pub(super) fn pack_nf4(tape: &mut Tape<'_>, elements: u64, double: bool, first: bool) -> Vec<Tensor> {
+    let mut new = |elements, dtype| tape.new_as(WEIGHTS, elements, dtype);
+    let blocks = elements / 64;
+    let dense = new(elements, Dtype::Bf16);
+    let maxima = new(blocks, Dtype::F32);
+    let mut parts = vec![new(elements / 2, Dtype::U8)];
+    let code = new(16, Dtype::F32);
+    drop([new(16, Dtype::F32), new(1, Dtype::F32)]);
+    parts.push(code);
+    if double {
+        parts.push(new(1, Dtype::F32));
+        // Partial sums of the mean.
+        drop([new(112, Dtype::F32), new(1, Dtype::F32)]);
+        let difference = new(blocks, Dtype::F32);
+        if first {
+            // The table from codes to places.
+            parts.push(new(256, Dtype::F32));
         }
+        parts.extend([new(blocks.div_ceil(256), Dtype::F32), new(blocks, Dtype::U8), new(256, Dtype::F32)]);
+        drop((difference, maxima));
+    } else {
+        parts.push(maxima);
     }
-    let count = model.experts.as_ref().map_or(0, |experts| experts.count);
-    for linear in model.expert_linears() {
-        others.push((linear.module.clone(), count * linear.out_features, linear.in_features));
-        if linear.bias {
-            others.push((format!("{}_bias", linear.module), 1, count * linear.out_features));
-        }
-    }
-    if model.attention_sinks {
-        others.push(("self_attn.sinks".to_owned(), 1, model.heads));
-    }
-    others.into_iter()
+    drop(dense);
+    parts
 }
 
-struct Loader<'l, 'a, 's> {
-    tape: &'l mut Tape<'a>,
-    shape: &'s Shape,
+/// Packs a float16 copy of a weight (`bitsandbytes/nn/modules.py:742`, `Int8Params._quantize`): codes and one float32 scale a row.
+pub(super) fn pack_int8(tape: &mut Tape<'_>, rows: u64, elements: u64) -> Vec<Tensor> {
+    let half = tape.new_as(WEIGHTS, elements, Dtype::F16);
+    let parts = vec![tape.new_as(WEIGHTS, rows, Dtype::F32), tape.new_as(WEIGHTS, elements, Dtype::I8)];
+    drop(half);
+    parts
+}
+
+pub(super) struct Loader<'l, 'a, 's> {
+    pub(super) tape: &'l mut Tape<'a>,
+    pub(super) shape: &'s Shape,
     /// The table from codes to places, which the first 4 bit weight makes, is there.
     code_map: bool,
 }
@@ -307,8 +395,11 @@ impl Loader<'_, '_, '_> {
     fn warm_up(&mut self) {
         let model = &self.shape.model;
         let element = self.shape.dtype.bytes();
-        let linears: u64 = model.block_linears().iter().map(LinearShape::weights).sum::<u64>() * model.layers;
-        let linears = linears
+        let weights = |linears: Vec<LinearShape>| linears.iter().map(LinearShape::weights).sum::<u64>();
+        let dense = model.experts.as_ref().map_or(model.layers, |experts| experts.first_dense.min(model.layers));
+        let linears = weights(model.attention_linears()) * model.layers
+            + weights(model.dense_mlp_linears()) * dense
+            + weights(model.shared_expert_linears()) * (model.layers - dense)
             + model.vision.as_ref().map_or(0, |vision| {
                 let blocks: u64 = vision.block_linears().iter().map(LinearShape::weights).sum();
                 let merger: u64 = vision.merger_linears(model.hidden).iter().map(LinearShape::weights).sum();
@@ -338,11 +429,15 @@ impl Loader<'_, '_, '_> {
         self.tape.at(Some(block));
         let attention = model.attention_linears();
         let (count, mut shapes) = (attention.len(), attention);
-        shapes.extend(model.mlp_linears());
-        let mut norms = vec![("input_layernorm", model.hidden), ("post_attention_layernorm", model.hidden)];
-        if model.qk_norm {
-            norms.extend([("self_attn.q_norm", model.head_dim), ("self_attn.k_norm", model.head_dim)]);
+        let sparse = model.experts.as_ref().is_some_and(|experts| u64::from(index) >= experts.first_dense);
+        if !sparse {
+            shapes.extend(model.dense_mlp_linears());
         }
+        let StreamNorms { before_attention, after_attention, before_mlp, after_mlp } = model.stream_norms();
+        let places = [before_attention, after_attention, before_mlp, after_mlp];
+        let present = [0, 1, 2, 3].map(|at| places[at].is_some());
+        let head_norms = model.query_key_norms();
+        let norms: Vec<NormModule> = places.into_iter().flatten().chain(head_norms.into_iter().flatten()).collect();
         let mut names: Vec<(String, Piece)> = Vec::new();
         for (at, linear) in shapes.iter().enumerate() {
             names.push((format!("{}.weight", linear.module), Piece::Weight(at)));
@@ -350,19 +445,37 @@ impl Loader<'_, '_, '_> {
                 names.push((format!("{}.bias", linear.module), Piece::Bias(at)));
             }
         }
-        names.extend(norms.iter().enumerate().map(|(at, norm)| (format!("{}.weight", norm.0), Piece::Norm(at))));
-        names.extend(others(model).map(|(name, rows, columns)| (name, Piece::Other(rows, columns))));
+        for (at, norm) in norms.iter().enumerate() {
+            names.push((format!("{}.weight", norm.module), Piece::Norm(at)));
+            if norm.bias {
+                names.push((format!("{}.bias", norm.module), Piece::NormBias(at)));
+            }
+        }
+        if model.activation == Activation::Xielu {
+            names.extend(["mlp.act_fn.alpha_n", "mlp.act_fn.alpha_p"].map(|name| (name.to_owned(), Piece::Factor)));
+        }
+        if model.attention_sinks {
+            names.push(("self_attn.sinks".to_owned(), Piece::Sinks));
+        }
+        if sparse {
+            names.extend(expert_weights::pieces(model).into_iter().map(|(name, piece)| (name, Piece::Experts(piece))));
+        }
         names.sort_by(|a, b| a.0.split('.').cmp(b.0.split('.')));
-        let mut others = Vec::new();
+        let (mut sinks, mut experts) = (None, expert_weights::Loading::default());
         let mut weights: Vec<Option<Weight>> = vec![None; shapes.len()];
         let mut biases: Vec<Option<Parameter>> = vec![None; shapes.len()];
-        let mut loaded: Vec<Option<Parameter>> = vec![None; norms.len()];
+        let mut factors = Vec::new();
+        let mut scales: Vec<Option<Parameter>> = vec![None; norms.len()];
+        let mut shifts = scales.clone();
         for (_, piece) in names {
             match piece {
                 Piece::Weight(at) => weights[at] = Some(self.weight(&shapes[at])),
                 Piece::Bias(at) => biases[at] = Some(self.parameter(WEIGHTS, (1, shapes[at].out_features), false)),
-                Piece::Norm(at) => loaded[at] = Some(self.parameter(WEIGHTS, (1, norms[at].1), false)),
-                Piece::Other(rows, columns) => others.push(self.parameter(WEIGHTS, (rows, columns), false)),
+                Piece::Norm(at) => scales[at] = Some(self.parameter(WEIGHTS, (1, norms[at].width), false)),
+                Piece::NormBias(at) => shifts[at] = Some(self.parameter(WEIGHTS, (1, norms[at].width), false)),
+                Piece::Factor => factors.push(self.parameter(WEIGHTS, (1, 1), false)),
+                Piece::Sinks => sinks = Some(self.parameter(WEIGHTS, (1, model.heads), false)),
+                Piece::Experts(piece) => experts.load(self, piece),
             }
         }
         let mut linears: Vec<Linear> = shapes
@@ -377,12 +490,14 @@ impl Loader<'_, '_, '_> {
         let mlp = linears.split_off(count);
         // Every architecture's attention ends with its output projection.
         let output = linears.remove(count - 1);
-        let mut norms = loaded.into_iter().flatten();
-        let mut pair = || norms.next().zip(norms.next()).map(|(first, second)| [first, second]);
-        let around = pair();
-        let head_norms = pair();
-        let norms = around.unwrap_or_else(|| [(); 2].map(|()| self.parameter(WEIGHTS, (1, model.hidden), false)));
-        DecoderBlock { block, input: linears, output, mlp, head_norms, norms, others }
+        let mut loaded =
+            scales.into_iter().zip(shifts).filter_map(|(weight, bias)| Some(Norm { weight: weight?, bias }));
+        let [before_attention, after_attention, before_mlp, after_mlp] =
+            present.map(|present| if present { loaded.next() } else { None });
+        let norms = Norms { before_attention, after_attention, before_mlp, after_mlp };
+        let head_norms = loaded.next().zip(loaded.next()).map(|(query, key)| [query, key]);
+        let experts = if sparse { experts.finish(self) } else { None };
+        DecoderBlock { block, input: linears, output, mlp, experts, head_norms, norms, factors, sinks }
     }
 
     /// The tower's blocks, merger and patch embedding, in the order of their names.
@@ -400,15 +515,40 @@ impl Loader<'_, '_, '_> {
                     linears.push((at, self.biased(&shapes[at])));
                 }
                 linears.sort_by_key(|linear| linear.0);
-                let norms = (0..4).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
+                let norms = (0..vision.norm_tensors()).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
                 TowerBlock { block, linears: linears.into_iter().map(|linear| linear.1).collect(), norms }
             })
             .collect();
         self.tape.at(None);
-        let mut rest: Vec<Parameter> = (0..2).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
-        let merger = vision.merger_linears(self.shape.model.hidden).iter().map(|linear| self.biased(linear)).collect();
-        rest.push(self.parameter(WEIGHTS, (vision.hidden, vision.patch_width()), false));
+        if vision.kind == VisionKind::Qwen2Vl {
+            let mut rest: Vec<Parameter> = (0..2).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
+            let merger =
+                vision.merger_linears(self.shape.model.hidden).iter().map(|linear| self.biased(linear)).collect();
+            rest.push(self.parameter(WEIGHTS, (vision.hidden, vision.patch_width()), false));
+            return Tower { blocks, merger, rest };
+        }
+        // A tower that sees nothing: its projector and, as one, what is no linear.
+        let mut merger = Vec::new();
+        let linears = vision.merger_linears(self.shape.model.hidden);
+        for _ in 0..vision.mergers() {
+            merger.extend(linears.iter().map(|linear| self.biased(linear)));
+        }
+        let rest = vec![self.parameter(WEIGHTS, (1, vision.other_parameters(self.shape.model.hidden)), false)];
         Tower { blocks, merger, rest }
+    }
+
+    /// The head's weight and bias, where it has its own.
+    fn head(&mut self) -> (Option<Parameter>, Option<Parameter>) {
+        let model = &self.shape.model;
+        let bias = model.head_bias.then(|| self.parameter(EMBEDDING, (1, model.vocab), false));
+        let words = self.shape.sharing.words(model.vocab);
+        let weight = (!model.tied_embeddings).then(|| self.parameter(EMBEDDING, (words, model.hidden), false));
+        (weight, bias)
+    }
+
+    fn norm(&mut self, width: u64, biased: bool) -> Norm {
+        let bias = biased.then(|| self.parameter(WEIGHTS, (1, width), false));
+        Norm { weight: self.parameter(WEIGHTS, (1, width), false), bias }
     }
 
     /// A linear whose bias, which is named before its weight, is loaded first.
@@ -418,7 +558,7 @@ impl Loader<'_, '_, '_> {
         Linear::new(linear, weight, bias)
     }
 
-    fn weight(&mut self, linear: &LinearShape) -> Weight {
+    pub(super) fn weight(&mut self, linear: &LinearShape) -> Weight {
         let (rows, columns) = (linear.out_features, linear.in_features);
         let kept = self.shape.skip.iter().any(|skip| skip == linear.leaf());
         match if kept { Stored::Dense } else { self.shape.stored } {
@@ -428,56 +568,38 @@ impl Loader<'_, '_, '_> {
         }
     }
 
-    /// A weight is quantized on the device from its 16 bit copy, which then goes (`bitsandbytes/functional.py`, `quantize_4bit`): packed
-    /// values, one float32 maximum for 64 weights, and the 16 values of the code; with double quantization the maxima become bytes with their own
-    /// maxima (one for 256), a code of 256 values and an offset.
+    /// A weight is quantized on the device from its 16 bit copy, which then goes.
     fn nf4(&mut self, elements: u64, double: bool) -> Weight {
-        let maps = !std::mem::replace(&mut self.code_map, true) && double;
-        let tape = &mut *self.tape;
-        let mut new = |elements, dtype| tape.new_as(WEIGHTS, elements, dtype);
-        let blocks = elements / 64;
-        let dense = new(elements, Dtype::Bf16);
-        let maxima = new(blocks, Dtype::F32);
-        let mut parts = vec![new(elements / 2, Dtype::U8)];
-        let code = new(16, Dtype::F32);
-        drop([new(16, Dtype::F32), new(1, Dtype::F32)]);
-        parts.push(code);
-        if double {
-            parts.push(new(1, Dtype::F32));
-            // Partial sums of the mean.
-            drop([new(112, Dtype::F32), new(1, Dtype::F32)]);
-            let difference = new(blocks, Dtype::F32);
-            if maps {
-                parts.push(new(256, Dtype::F32));
-            }
-            parts.extend([new(blocks.div_ceil(256), Dtype::F32), new(blocks, Dtype::U8), new(256, Dtype::F32)]);
-            drop((difference, maxima));
-        } else {
-            parts.push(maxima);
-        }
-        drop(dense);
-        Weight::Nf4 { elements, double, compute: self.shape.compute, _parts: parts }
+        let first = !std::mem::replace(&mut self.code_map, true);
+        let parts = RefCell::new(pack_nf4(self.tape, elements, double, first));
+        Weight::Nf4 { elements, double, compute: self.shape.compute, parts }
     }
 
-    /// LLM.int8: codes and one float32 scale a row, made from a float16 copy.
+    /// LLM.int8, made from a float16 copy of the 16 bit weight.
     fn int8(&mut self, rows: u64, columns: u64) -> Weight {
         let elements = rows * columns;
         let dense = self.tape.new_as(WEIGHTS, elements, Dtype::Bf16);
-        let half = self.tape.new_as(WEIGHTS, elements, Dtype::F16);
-        let parts = vec![self.tape.new_as(WEIGHTS, rows, Dtype::F32), self.tape.new_as(WEIGHTS, elements, Dtype::I8)];
-        drop((half, dense));
-        Weight::Int8 { elements, rows, _parts: parts }
+        let parts = pack_int8(self.tape, rows, elements);
+        drop(dense);
+        Weight::Int8 { elements, rows, parts: RefCell::new(parts) }
     }
 
-    fn parameter(&mut self, part: Part, shape: (u64, u64), embedding: bool) -> Parameter {
+    pub(super) fn parameter(&mut self, part: Part, shape: (u64, u64), embedding: bool) -> Parameter {
         let mut tensor = self.tape.new_as(part, shape.0 * shape.1, self.shape.dtype);
         if let Some(zero) = self.shape.sharing.loads_in_parts() {
             tensor = parallel::partition(self.tape, zero, tensor);
         }
         let trained = self.shape.full.then(|| {
             let leaf = self.tape.leaf(&mut tensor, GRADIENTS, false);
-            Trained { leaf, shape, embedding, block: self.tape.block(), stepped: None }
+            Trained { leaf, shape, matrices: 1, embedding, block: self.tape.block(), stepped: None }
         });
         Parameter { tensor, trained }
+    }
+
+    /// A parameter of three dimensions: `matrices` of one size.
+    pub(super) fn stack(&mut self, part: Part, matrices: u64, (rows, columns): (u64, u64)) -> Parameter {
+        let mut parameter = self.parameter(part, (matrices * rows, columns), false);
+        parameter.trained = parameter.trained.map(|trained| Trained { matrices, ..trained });
+        parameter
     }
 }

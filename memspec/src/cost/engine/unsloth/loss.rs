@@ -15,8 +15,8 @@ const FEWEST_LOGITS: u64 = 512 * 151_936;
 /// Bytes of logits at a time (`:70`, `_CHUNK_GB`), with 2 GiB free.
 const CHUNK_BYTES: u64 = 2 << 30;
 
-/// Forward from the last norm's output; returns the gradient of the hidden states, before it is scaled.
-pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes) -> Tensor {
+/// Forward from the last norm's output; returns the gradient of the hidden states, before it is scaled, where it is `asked` for.
+pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes, asked: bool) -> Option<Tensor> {
     let shape = &sizes.shape;
     let (hidden, vocabulary) = (shape.model.hidden, shape.model.vocab);
     // Every sample's last token has nothing to predict.
@@ -24,15 +24,15 @@ pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes) -> Tensor {
     let mut new = |elements, dtype| tape.new_as(LOGITS, elements, dtype);
     let targets = new(shape.rows, Dtype::I64);
     let kept = new(scored, Dtype::I64);
-    let gradient = new(sizes.hidden, Dtype::Bf16);
+    let gradient = asked.then(|| new(sizes.hidden, Dtype::Bf16));
     let losses = new(scored, Dtype::F32);
     let tiled = scored >= MOST_ROWS && vocabulary > 2 * TILE_WORDS;
     let rows = if tiled { MOST_ROWS } else { chunk_rows(scored, hidden, vocabulary) };
     if tiled {
         let log_sums = new(scored, Dtype::F32);
         let tile = new(MOST_ROWS * TILE_WORDS, Dtype::F32);
-        let sums = new(MOST_ROWS * hidden, Dtype::F32);
-        let maxima = new(MOST_ROWS, Dtype::F32);
+        let sums = asked.then(|| new(MOST_ROWS * hidden, Dtype::F32));
+        let maxima = asked.then(|| new(MOST_ROWS, Dtype::F32));
         let mut gathered: Option<Tensor> = None;
         let mut partial: Option<Tensor> = None;
         for first in (0..scored).step_by(rows as usize) {
@@ -50,8 +50,10 @@ pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes) -> Tensor {
             gathered = Some(new(count * hidden, Dtype::Bf16)).or(gathered);
             let part = new(8 * vocabulary.div_ceil(TILE_WORDS) * count, Dtype::F32);
             drop(part);
-            products = Some(new(count * hidden, Dtype::F32)).or(products);
-            drop(new(count * hidden, Dtype::Bf16));
+            if asked {
+                products = Some(new(count * hidden, Dtype::F32)).or(products);
+                drop(new(count * hidden, Dtype::Bf16));
+            }
         }
         drop((gathered, logits, products));
     }

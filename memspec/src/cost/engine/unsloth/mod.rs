@@ -8,13 +8,16 @@
 //! - `compile`: what exists only while a region is compiled: the first forward runs every layer with gradients on trial, and timing a kernel takes
 //!   a buffer of the L2 cache's size.
 //! - `checkpoint`: reentrant checkpoints, and inputs that go to the host through two buffers.
+//! - `evaluation`: layers outside training are not compiled.
 //! - `loss`: the head and cross entropy in chunks of rows, with the gradient made in forward.
 
 mod checkpoint;
 mod compile;
+mod evaluation;
 mod layer;
 mod layer_backward;
 mod loss;
+mod merge;
 mod planned;
 mod rope;
 mod run;
@@ -40,7 +43,8 @@ const BENCHMARK: Part = Part { what: "compiler's timing buffer", setting: "engin
 /// Pools of the compiled layer that runs without gradients.
 const POOLS: Part = Part { what: "one layer's buffers in forward", setting: "train.micro_batch" };
 
-/// The trace of loading, building the trainer and two optimizer steps: the first compiles, and in the second states and workspaces are there.
+/// The trace of loading, building the trainer and two optimizer steps (the first compiles, and in the second states and workspaces are there), with
+/// evaluation between them where the plan has it, and then saving and merging.
 ///
 /// # Errors
 /// What this engine does not cost.

@@ -5,10 +5,11 @@ use super::super::super::{PhaseName, Trace};
 use super::super::trl::parallel::Wrapper;
 use super::super::trl::weights::{DecoderBlock, Model};
 use super::super::trl::{
-    ACTIVATION_GRADIENTS, ACTIVATIONS, GRADIENTS, INPUTS, POSITIONS, RECOMPUTED, WORKSPACE, batch, optimizer,
+    ACTIVATION_GRADIENTS, ACTIVATIONS, EVALUATION, GRADIENTS, INPUTS, POSITIONS, RECOMPUTED, WORKSPACE, batch,
+    optimizer,
 };
 use super::checkpoint::Staging;
-use super::{Sizes, layer, layer_backward, loss, planned, rope, stock, stock_loss};
+use super::{Sizes, evaluation, layer, layer_backward, loss, merge, planned, rope, stock, stock_loss};
 use crate::model::Dtype;
 
 /// What a layer's forward left for its backward.
@@ -24,9 +25,10 @@ enum Saved {
     Stock(stock::Saved),
 }
 
-/// Two optimizer steps. The trace ends while everything that a later step would find is alive.
+/// Two optimizer steps, evaluation between them, a checkpoint and merging. The trace ends while everything that a later step would find is alive.
 pub(super) fn steps(tape: &mut Tape<'_>, sizes: &Sizes, model: &Model, workspace: Tensor) -> Trace {
     let mut run = Run { sizes, model, staging: Staging::default(), tables: Vec::new(), workspaces: vec![workspace] };
+    let mut scratch = evaluation::Scratch::default();
     let mut states = optimizer::States::default();
     let mut batch = Vec::new();
     for step in 0..2 {
@@ -37,8 +39,24 @@ pub(super) fn steps(tape: &mut Tape<'_>, sizes: &Sizes, model: &Model, workspace
         }
         tape.enter(PhaseName::Optimizer);
         optimizer::step(tape, &sizes.shape, model, &Wrapper::None, &mut states);
+        if let Some(evaluation) = sizes.evaluation.as_ref().filter(|_| step == 0) {
+            tape.enter(PhaseName::Evaluate);
+            let before = batch::make(tape, &evaluation.shape, Vec::new());
+            let batch = batch::make(tape, &evaluation.shape, before);
+            run.evaluate(tape, evaluation, &mut scratch);
+            drop(batch);
+        }
     }
-    tape.recording()
+    // Adapters and states go to the host one by one, which allocates nothing here.
+    tape.enter(PhaseName::Save);
+    if sizes.shape.merge {
+        tape.enter(PhaseName::Merge);
+        drop(batch);
+        merge::into_files(tape, sizes, model);
+    }
+    let trace = tape.recording();
+    drop(scratch);
+    trace
 }
 
 struct Run<'r> {
@@ -55,7 +73,7 @@ impl Run<'_> {
         let bf16 = Dtype::Bf16;
         // The embedding's output is a leaf that the graph refers to until its gradient comes.
         let embedded = tape.new_as(ACTIVATIONS, sizes.hidden, bf16);
-        let positions = self.positions(tape);
+        let positions = self.positions(tape, sizes);
         let mut kept: Vec<Kept> = Vec::new();
         let mut hidden = embedded.clone();
         for (index, block) in blocks.iter().enumerate() {
@@ -80,7 +98,8 @@ impl Run<'_> {
         tape.at(None);
         let norms = tape.new_as(ACTIVATIONS, sizes.shape.rows, Dtype::F32);
         let normed = tape.new_as(ACTIVATIONS, sizes.hidden, bf16);
-        let gradient = if sizes.stock { stock_loss::forward(tape, sizes) } else { loss::forward(tape, sizes) };
+        let gradient =
+            if sizes.stock { stock_loss::forward(tape, sizes, true) } else { loss::forward(tape, sizes, true) };
         drop(normed);
         if step == 0 {
             // Unsloth's trainer empties the cache after the forward of every 250th step, the first among them
@@ -124,6 +143,30 @@ impl Run<'_> {
         drop((gradient, embedded, positions));
     }
 
+    /// One batch of the evaluation. `sizes`: its own.
+    fn evaluate(&mut self, tape: &mut Tape<'_>, sizes: &Sizes, scratch: &mut evaluation::Scratch) {
+        // A local of the model's forward.
+        let embedded = tape.new_as(EVALUATION, sizes.hidden, Dtype::Bf16);
+        let positions = self.positions(tape, sizes);
+        let mut hidden = embedded.clone();
+        for block in &self.model.blocks {
+            tape.at(Some(block.block));
+            hidden = if sizes.stock {
+                evaluation::stock_layer(tape, sizes, block)
+            } else {
+                evaluation::layer(tape, sizes, block, scratch)
+            };
+        }
+        tape.at(None);
+        let inverse = tape.new_as(EVALUATION, sizes.shape.rows, Dtype::F32);
+        let normed = tape.new_as(EVALUATION, sizes.hidden, Dtype::Bf16);
+        drop((hidden, embedded, inverse, positions));
+        let gradient =
+            if sizes.stock { stock_loss::forward(tape, sizes, false) } else { loss::forward(tape, sizes, false) };
+        drop((normed, gradient));
+        scratch.settle(tape);
+    }
+
     /// The compiled layer with gradients.
     fn forward(&self, tape: &mut Tape<'_>, block: &DecoderBlock, part: super::Part, first: bool) -> (Tensor, Saved) {
         if self.sizes.stock {
@@ -136,8 +179,7 @@ impl Run<'_> {
     }
 
     /// Tables that are made once, or (transformers' layer) cosines, sines and a mask of this pass.
-    fn positions(&mut self, tape: &mut Tape<'_>) -> Vec<Tensor> {
-        let sizes = self.sizes;
+    fn positions(&mut self, tape: &mut Tape<'_>, sizes: &Sizes) -> Vec<Tensor> {
         if !sizes.stock {
             if self.tables.is_empty() {
                 self.tables = rope::tables(tape, sizes);

@@ -41,12 +41,19 @@ pub(super) struct Sizes {
     pub(super) mask: Option<u64>,
     /// Bytes of the card's L2 cache.
     pub(super) l2_cache: u64,
+    /// The same for a batch of the evaluation, where there is one.
+    pub(super) evaluation: Option<Box<Sizes>>,
 }
 
 impl Sizes {
     pub(super) fn new(setup: &Setup) -> Result<Self, CostError> {
         supported::check(setup)?;
         let mut shape = Shape::new(setup)?;
+        let evaluation = shape.evaluation.take().map(|shape| Box::new(Self::of(setup, *shape)));
+        Ok(Self { evaluation, ..Self::of(setup, shape) })
+    }
+
+    fn of(setup: &Setup, mut shape: Shape) -> Self {
         // Unsloth keeps adapters in float32 on quantized models too.
         shape.adapter_dtypes = vec![Dtype::F32];
         if let Stored::Nf4 { .. } = shape.stored {
@@ -69,7 +76,7 @@ impl Sizes {
         let adapted = |name: &str| shape.targets.iter().any(|target| target == name);
         let separate_qkv = model.attention_linears().iter().any(|linear| linear.bias)
             || !["q_proj", "k_proj", "v_proj"].into_iter().all(adapted);
-        Ok(Self {
+        Self {
             offload: setup.train.activation_offload && shape.checkpointing,
             hidden: shape.rows * model.hidden,
             inner: shape.rows * model.intermediate,
@@ -83,8 +90,9 @@ impl Sizes {
             separate_qkv,
             mask: shape.window_mask().then(|| attention.batch * attention.tokens * attention.tokens),
             l2_cache: l2_cache(setup),
+            evaluation: None,
             shape,
-        })
+        }
     }
 
     /// The layer's linear of that name.

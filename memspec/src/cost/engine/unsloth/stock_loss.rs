@@ -6,17 +6,17 @@ use super::super::trl::LOGITS;
 use super::Sizes;
 use crate::model::Dtype;
 
-/// Forward from the last norm's output; returns the gradient of the hidden states.
-pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes) -> Tensor {
+/// Forward from the last norm's output; returns the gradient of the hidden states, where it is `asked` for.
+pub(super) fn forward(tape: &mut Tape<'_>, sizes: &Sizes, asked: bool) -> Option<Tensor> {
     let shape = &sizes.shape;
     let mut new = |elements, dtype| tape.new_as(LOGITS, elements, dtype);
     let labels = new(shape.rows, Dtype::I64);
-    let gradient = new(sizes.hidden, Dtype::Bf16);
+    let gradient = asked.then(|| new(sizes.hidden, Dtype::Bf16));
     let logits = new(shape.rows * shape.model.vocab, Dtype::Bf16);
     let rows: [Tensor; 4] = [(); 4].map(|()| new(shape.rows, Dtype::F32));
-    let logit_gradients = new(shape.rows * shape.model.vocab, Dtype::Bf16);
+    let logit_gradients = asked.then(|| new(shape.rows * shape.model.vocab, Dtype::Bf16));
     drop((logits, rows));
-    let hidden = new(sizes.hidden, Dtype::Bf16);
+    let hidden = asked.then(|| new(sizes.hidden, Dtype::Bf16));
     drop((logit_gradients, hidden, labels));
     gradient
 }

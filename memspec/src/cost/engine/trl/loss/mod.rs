@@ -7,7 +7,7 @@ mod whole;
 use super::super::super::torch::{Tape, Tensor};
 use super::parallel::Wrapper;
 use super::weights::Model;
-use super::{GRADIENTS, LOGITS, Shape, decoder};
+use super::{GRADIENTS, LOGITS, Shape, decoder, experts};
 use crate::plan::LossKind;
 
 /// What a forward pass returns.
@@ -21,11 +21,14 @@ pub(super) struct Loss {
 /// Forward and loss.
 pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Model, wrapper: &'a Wrapper) -> Loss {
     let last = decoder::forward(tape, shape, model, wrapper);
-    tape.labelled(LOGITS, |tape| match shape.loss {
-        LossKind::Whole => whole::loss(tape, shape, model, wrapper, last),
-        LossKind::Liger => Loss { loss: liger::loss(tape, shape, model, last), outputs: None },
-        LossKind::Auto | LossKind::Chunked => {
-            Loss { loss: chunked::loss(tape, shape, model, wrapper, last), outputs: None }
-        }
+    tape.labelled(LOGITS, |tape| {
+        let Loss { loss, outputs } = match shape.loss {
+            LossKind::Whole => whole::loss(tape, shape, model, wrapper, last),
+            LossKind::Liger => Loss { loss: liger::loss(tape, shape, model, last), outputs: None },
+            LossKind::Auto | LossKind::Chunked => {
+                Loss { loss: chunked::loss(tape, shape, model, wrapper, last), outputs: None }
+            }
+        };
+        Loss { loss: experts::balance::add(tape, shape, loss), outputs }
     })
 }

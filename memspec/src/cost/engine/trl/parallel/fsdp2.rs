@@ -8,8 +8,9 @@ use std::cell::{Cell, RefCell};
 
 use super::super::super::super::torch::{Leaf, Tape, Tensor};
 use super::super::super::super::{Block, Part};
+use super::super::experts::weights::ExpertWeights;
 use super::super::vision::Tower;
-use super::super::weights::{Linear, Model, Parameter, Weight};
+use super::super::weights::{Linear, Model, Norm, Parameter, Weight};
 use super::super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS};
 use super::Sharing;
 use crate::model::Dtype;
@@ -22,6 +23,9 @@ const UNSHARDED: Part = Part { what: "gathered parameters", setting: "parallel.r
 const REDUCED: Part = Part { what: "reduce-scatter buffers", setting: "parallel" };
 /// Whole parameters while they are handed out.
 const WHOLE: Part = Part { what: "whole parameters while sharding", setting: "parallel" };
+
+/// Parameters and states that are gathered for a checkpoint.
+const WHOLE_STATE: Part = Part { what: "whole parameters while saving", setting: "save" };
 
 /// The stream of computation.
 const MAIN: u8 = 0;
@@ -106,6 +110,8 @@ pub(crate) struct Groups {
     gathered: RefCell<Option<Tensor>>,
     /// The last reduce-scatter's input (`ReduceScatterState`).
     scattered: RefCell<Option<Tensor>>,
+    /// A forward pass without backward has run since the last backward pass.
+    evaluated: Cell<bool>,
     /// Gradients are reduced after this micro batch (`set_requires_gradient_sync`).
     sync: Cell<bool>,
     _shards: Vec<Tensor>,
@@ -134,15 +140,18 @@ impl Groups {
             let linears = decoder.input.iter_mut().chain(std::iter::once(&mut decoder.output));
             linears.for_each(|linear| sharder.linear(linear, &mut members));
             if let Some(norms) = &mut decoder.head_norms {
-                members.extend(norms.iter_mut().map(|norm| sharder.shard(norm, model_shape.head_dim, 1, WEIGHTS)));
+                let norms = norms.iter_mut().flat_map(Norm::parameters_mut);
+                members.extend(norms.map(|norm| sharder.shard(norm, model_shape.head_dim, 1, WEIGHTS)));
             }
             decoder.mlp.iter_mut().for_each(|linear| sharder.linear(linear, &mut members));
-            members.extend(decoder.others_mut().map(|other| sharder.flat(other)));
-            members.extend(decoder.norms.iter_mut().map(|norm| sharder.shard(norm, hidden, 1, WEIGHTS)));
+            members.extend(decoder.sinks.as_mut().map(|sinks| sharder.flat(sinks)));
+            decoder.experts.iter_mut().for_each(|experts| sharder.experts(experts, &mut members));
+            let norms = decoder.norms.iter_mut().flat_map(Norm::parameters_mut);
+            members.extend(norms.map(|norm| sharder.shard(norm, hidden, 1, WEIGHTS)));
             blocks.push(Group::new(Some(decoder.block), members, reshard));
         }
         sharder.tape.at(None);
-        let norm = sharder.shard(&mut model.norm, hidden, 1, WEIGHTS);
+        let norm = sharder.shard(&mut model.norm.weight, hidden, 1, WEIGHTS);
         let head = match &mut model.head {
             Some(head) => Some(sharder.shard(head, vocab, hidden, EMBEDDING)),
             None => {
@@ -193,6 +202,7 @@ impl Groups {
             head: gathered_head,
             gathered: RefCell::default(),
             scattered: RefCell::default(),
+            evaluated: Cell::new(false),
             sync: Cell::new(true),
             _shards: shards,
         }
@@ -269,11 +279,21 @@ impl Groups {
     pub(super) fn end_forward<'a>(&'a self, tape: &mut Tape<'a>, loss: Tensor) -> Tensor {
         // The root's post-forward lets go of the last all-gather (`_fsdp_state.py`, `_post_forward`).
         drop(self.gathered.borrow_mut().take());
+        if !tape.grad_enabled {
+            self.evaluated.set(true);
+        }
         match &self.root {
             // The root has parameters, so it prefetches the group before it once backward begins.
             Some(root) => self.before_backward(tape, loss, root, self.blocks.last()),
             None => loss,
         }
+    }
+
+    /// What a group with nothing before it prefetches. A tied embedding's group is that of the final norm too, so its backward begins twice, and takes the
+    /// second time the place that a forward pass without backward left (`_fsdp_param_group.py`, `_backward_prefetch`: `_post_forward_indices`).
+    fn left_over(&self) -> Option<&Group> {
+        let joint = self.root.is_none() && self.tail.is_none();
+        self.blocks.last().filter(|_| joint && self.evaluated.get())
     }
 
     /// `_root_post_backward_final_callback`.
@@ -290,6 +310,7 @@ impl Groups {
         }
         tape.at(None);
         drop(self.scattered.borrow_mut().take());
+        self.evaluated.set(false);
         tape.part = before;
     }
 
@@ -299,6 +320,30 @@ impl Groups {
             drop(group.gradient.borrow_mut().take());
         }
         tape.at(None);
+    }
+
+    /// A full state dict (`fsdp_state_dict_type: FULL_STATE_DICT`): every parameter is gathered, goes to the first rank's host memory, and is let go before
+    /// the next (`torch/distributed/_state_dict_utils.py`, `_gather_state_dict`). Once for the model's file, once for accelerate's own (of PEFT's
+    /// model what is trained, `accelerate/utils/fsdp_utils.py:57`), and the optimizer's two states likewise.
+    pub(super) fn save(&self, tape: &mut Tape<'_>, full: bool) {
+        let passes: [(bool, u32); 3] = [(false, 1), (!full, 1), (true, 2)];
+        for (trained, times) in passes {
+            for group in self.all() {
+                tape.at(group.block);
+                for member in group.members.iter().filter(|member| !trained || member.leaf.is_some()) {
+                    for _ in 0..times {
+                        self.gather(tape, member);
+                    }
+                }
+            }
+            tape.at(None);
+        }
+    }
+
+    /// One parameter, or a state of its size, whole; a shard that rests on the host comes to the device first.
+    fn gather(&self, tape: &mut Tape<'_>, member: &Member) {
+        let _shard = self.offload.then(|| tape.new_as(GATHERED, member.local, member.stored));
+        drop(tape.new_as(WHOLE_STATE, member.local * self.world, member.stored));
     }
 
     /// In the order of the model's modules.
@@ -371,7 +416,10 @@ impl Groups {
                 self.copy_out(tape, group);
                 drop(gathered);
             }
-            if let Some(previous) = previous.filter(|group| !group.is_unsharded() && group.pending.borrow().is_none()) {
+            if let Some(previous) = previous
+                .or_else(|| self.left_over())
+                .filter(|group| !group.is_unsharded() && group.pending.borrow().is_none())
+            {
                 *previous.pending.borrow_mut() = Some(self.all_gather(tape, previous));
             }
             vec![gradients[0].clone()]
@@ -461,6 +509,12 @@ impl Sharder<'_, '_> {
         self.shard(parameter, elements, 1, WEIGHTS)
     }
 
+    /// Router and experts; an expert that every token goes through is made of linears.
+    fn experts(&mut self, experts: &mut ExpertWeights, members: &mut Vec<Member>) {
+        members.extend(experts.stacked_mut().map(|parameter| self.flat(parameter)));
+        experts.shared.iter_mut().for_each(|linear| self.linear(linear, members));
+    }
+
     /// Each block of the tower is a group; the rest of it is the root's.
     fn tower(&mut self, tower: Option<&mut Tower>, reshard: bool) -> (Vec<Group>, Vec<Member>) {
         let (mut groups, mut outside) = (Vec::new(), Vec::new());
@@ -509,6 +563,7 @@ fn release_originals(tape: &mut Tape<'_>, model: &mut Model, packed: bool) {
     for decoder in model.blocks.iter_mut().filter(|_| packed) {
         let linears = decoder.input.iter_mut().chain(std::iter::once(&mut decoder.output)).chain(&mut decoder.mlp);
         linears.for_each(release_packed);
+        decoder.experts.iter_mut().flat_map(|experts| &mut experts.shared).for_each(release_packed);
     }
     for tower in model.tower.iter_mut().filter(|_| packed) {
         tower.blocks.iter_mut().flat_map(|block| &mut block.linears).chain(&mut tower.merger).for_each(release_packed);
@@ -517,7 +572,7 @@ fn release_originals(tape: &mut Tape<'_>, model: &mut Model, packed: bool) {
 }
 
 fn release_packed(linear: &mut Linear) {
-    if let Weight::Nf4 { _parts: parts, .. } = &mut linear.weight {
-        drop(parts.remove(0));
+    if let Weight::Nf4 { parts, .. } = &mut linear.weight {
+        drop(parts.get_mut().remove(0));
     }
 }

@@ -261,6 +261,14 @@ impl Wrapper {
         }
     }
 
+    /// A checkpoint is written (`transformers/trainer.py`, `_save_checkpoint`). Tensors that are whole on this device go to the host one by one,
+    /// which allocates nothing here.
+    pub(super) fn save(&self, tape: &mut Tape<'_>, shape: &Shape) {
+        if let Some(groups) = self.groups() {
+            groups.save(tape, shape.full);
+        }
+    }
+
     /// Gradients are set to none.
     pub(super) fn zero(&self, tape: &mut Tape<'_>) {
         if let Some(groups) = self.groups() {

@@ -221,7 +221,7 @@ fn parameters(shape: &Shape, model: &mut Model) -> Parameters {
         block.for_each_parameter(&mut |parameter: &mut Parameter| sizes.push(parameter.tensor.elements));
         blocks.push((first..sizes.len()).collect::<Vec<usize>>());
     }
-    sizes.push(model.norm.tensor.elements);
+    sizes.push(model.norm.weight.tensor.elements);
     sizes.extend(model.head.as_ref().map(|head| head.tensor.elements));
     let head = if model.head.is_some() { sizes.len() - 1 } else { 0 };
     // A recomputed block runs its modules once more.
