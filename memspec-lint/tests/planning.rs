@@ -78,7 +78,7 @@ fn suggestions_are_plans_that_check_and_fit() {
     ] {
         let ran = run(&["suggest", "--model", model, "--device", device, "--engine", engine, "--plan"]);
         fs::write(folder.path().join("clean.mem"), &ran.out).unwrap();
-        let check = run_in(folder.path(), &["check", "clean.mem"]);
+        let check = command::run(folder.path(), &["check", "clean.mem"]);
         assert_eq!(check.code, 0, "{model} on {device}: {}{}{}", ran.out, check.out, check.err);
     }
 
@@ -134,13 +134,14 @@ fn a_plan_that_only_serves_costs_what_serving_takes() {
     let plan =
         PLAN.split("  quantize").next().unwrap().to_owned() + "  serve { precision = q4_k_m; context = 8192tok }\n}\n";
     fs::write(folder.path().join("serve.mem"), plan).unwrap();
-    let value: Value = serde_json::from_str(&run_in(folder.path(), &["estimate", "serve.mem", "--json"]).out).unwrap();
+    let value: Value =
+        serde_json::from_str(&command::run(folder.path(), &["estimate", "serve.mem", "--json"]).out).unwrap();
     let plan = &value["plans"][0];
     assert_eq!((&plan["peak"]["phase"], &plan["peak"]["process"]), (&"serve".into(), &plan["serve"]["total"]));
     assert_eq!(plan["changes"], Value::Array(Vec::new()));
-    let check = run_in(folder.path(), &["check", "serve.mem"]);
+    let check = command::run(folder.path(), &["check", "serve.mem"]);
     assert_eq!(check.code, 0, "{}{}", check.out, check.err);
-    insta::assert_snapshot!(run_in(folder.path(), &["estimate", "serve.mem"]).out);
+    insta::assert_snapshot!(command::run(folder.path(), &["estimate", "serve.mem"]).out);
 }
 
 #[test]
@@ -150,7 +151,8 @@ fn a_smaller_batch_of_the_evaluation_is_offered_where_that_is_the_peak() {
         .replace("engine = memspec", "engine = trl")
         .replace("context = 1024tok", "context = 1024tok; eval_path = \"e.jsonl\" }\n  eval { micro_batch = 32");
     fs::write(folder.path().join("eval.mem"), plan.replace("t4", "h200")).unwrap();
-    let value: Value = serde_json::from_str(&run_in(folder.path(), &["estimate", "eval.mem", "--json"]).out).unwrap();
+    let value: Value =
+        serde_json::from_str(&command::run(folder.path(), &["estimate", "eval.mem", "--json"]).out).unwrap();
     let plan = &value["plans"][0];
     assert_eq!(plan["peak"]["phase"], "evaluate");
     assert!(plan["by_setting"].as_array().unwrap().iter().any(|part| part["setting"] == "eval.micro_batch"), "{plan}");
@@ -163,7 +165,7 @@ fn another_engine_is_offered_where_it_was_measured() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("trl.mem"), PLAN.replace("engine = memspec", "engine = trl").replace("t4", "h200"))
         .unwrap();
-    let text = run_in(folder.path(), &["what-if", "trl.mem"]).out;
+    let text = command::run(folder.path(), &["what-if", "trl.mem"]).out;
     assert!(text.contains("engine trl -> unsloth") && !text.contains("-> memspec"), "{text}");
 }
 
