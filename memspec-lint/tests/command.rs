@@ -1,10 +1,13 @@
 //! The command from end to end: what it prints, what it writes, what it ends with.
 
+mod common;
+
 use std::fs;
 use std::path::Path;
 
-use assert_cmd::Command;
 use serde_json::Value;
+
+use common::command::run;
 
 const CLEAN: &str = r#"plan "clean" {
   model  = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -30,26 +33,6 @@ plan "too-big" {
   budget { device_memory <= 700MiB }
 }
 "#;
-
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-/// Runs the command in a folder, without this machine's models.
-fn run(folder: &Path, arguments: &[&str]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_memspec-lint"))
-        .current_dir(folder)
-        .env("HF_HOME", folder.join("no-cache"))
-        .env("XDG_CACHE_HOME", folder.join("cache"))
-        .env_remove("HF_HUB_CACHE")
-        .args(arguments)
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
-}
 
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

@@ -1,10 +1,12 @@
 //! The commands that plan: what-if, max, suggest, tables, and serving in an estimate.
 
-use std::fs;
-use std::path::Path;
+mod common;
 
-use assert_cmd::Command;
+use std::fs;
+
 use serde_json::Value;
+
+use common::command::{self, Ran};
 
 const PLAN: &str = r#"plan "planned" {
   model  = "meta-llama/Meta-Llama-3-8B"
@@ -19,31 +21,13 @@ const PLAN: &str = r#"plan "planned" {
 }
 "#;
 
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
 /// Runs the command in a folder with that plan, without this machine's models.
 fn run(arguments: &[&str]) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.mem"), PLAN).unwrap();
     fs::write(folder.path().join("big.mem"), PLAN.replace("8B", "70B")).unwrap();
     fs::write(folder.path().join("bad.json"), "{\"engine\": \"trl\"}").unwrap();
-    run_in(folder.path(), arguments)
-}
-
-fn run_in(folder: &Path, arguments: &[&str]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_memspec-lint"))
-        .current_dir(folder)
-        .env("HF_HOME", folder.join("no-cache"))
-        .env_remove("HF_HUB_CACHE")
-        .args(arguments)
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    command::run(folder.path(), arguments)
 }
 
 fn json(arguments: &[&str]) -> Value {
@@ -83,7 +67,7 @@ fn suggestions_are_plans_that_check_and_fit() {
     insta::assert_snapshot!(ran.out);
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("s.mem"), &ran.out).unwrap();
-    let estimate = run_in(folder.path(), &["estimate", "s.mem"]);
+    let estimate = command::run(folder.path(), &["estimate", "s.mem"]);
     assert!(estimate.code == 0 && estimate.out.contains(": fits"), "{}{}", estimate.out, estimate.err);
 
     for (model, device, engine) in [
@@ -94,7 +78,7 @@ fn suggestions_are_plans_that_check_and_fit() {
     ] {
         let ran = run(&["suggest", "--model", model, "--device", device, "--engine", engine, "--plan"]);
         fs::write(folder.path().join("clean.mem"), &ran.out).unwrap();
-        let check = run_in(folder.path(), &["check", "clean.mem"]);
+        let check = command::run(folder.path(), &["check", "clean.mem"]);
         assert_eq!(check.code, 0, "{model} on {device}: {}{}{}", ran.out, check.out, check.err);
     }
 
@@ -150,13 +134,14 @@ fn a_plan_that_only_serves_costs_what_serving_takes() {
     let plan =
         PLAN.split("  quantize").next().unwrap().to_owned() + "  serve { precision = q4_k_m; context = 8192tok }\n}\n";
     fs::write(folder.path().join("serve.mem"), plan).unwrap();
-    let value: Value = serde_json::from_str(&run_in(folder.path(), &["estimate", "serve.mem", "--json"]).out).unwrap();
+    let value: Value =
+        serde_json::from_str(&command::run(folder.path(), &["estimate", "serve.mem", "--json"]).out).unwrap();
     let plan = &value["plans"][0];
     assert_eq!((&plan["peak"]["phase"], &plan["peak"]["process"]), (&"serve".into(), &plan["serve"]["total"]));
     assert_eq!(plan["changes"], Value::Array(Vec::new()));
-    let check = run_in(folder.path(), &["check", "serve.mem"]);
+    let check = command::run(folder.path(), &["check", "serve.mem"]);
     assert_eq!(check.code, 0, "{}{}", check.out, check.err);
-    insta::assert_snapshot!(run_in(folder.path(), &["estimate", "serve.mem"]).out);
+    insta::assert_snapshot!(command::run(folder.path(), &["estimate", "serve.mem"]).out);
 }
 
 #[test]
@@ -166,7 +151,8 @@ fn a_smaller_batch_of_the_evaluation_is_offered_where_that_is_the_peak() {
         .replace("engine = memspec", "engine = trl")
         .replace("context = 1024tok", "context = 1024tok; eval_path = \"e.jsonl\" }\n  eval { micro_batch = 32");
     fs::write(folder.path().join("eval.mem"), plan.replace("t4", "h200")).unwrap();
-    let value: Value = serde_json::from_str(&run_in(folder.path(), &["estimate", "eval.mem", "--json"]).out).unwrap();
+    let value: Value =
+        serde_json::from_str(&command::run(folder.path(), &["estimate", "eval.mem", "--json"]).out).unwrap();
     let plan = &value["plans"][0];
     assert_eq!(plan["peak"]["phase"], "evaluate");
     assert!(plan["by_setting"].as_array().unwrap().iter().any(|part| part["setting"] == "eval.micro_batch"), "{plan}");
@@ -179,7 +165,7 @@ fn another_engine_is_offered_where_it_was_measured() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("trl.mem"), PLAN.replace("engine = memspec", "engine = trl").replace("t4", "h200"))
         .unwrap();
-    let text = run_in(folder.path(), &["what-if", "trl.mem"]).out;
+    let text = command::run(folder.path(), &["what-if", "trl.mem"]).out;
     assert!(text.contains("engine trl -> unsloth") && !text.contains("-> memspec"), "{text}");
 }
 

@@ -1,6 +1,8 @@
 //! Plans for the tests: a clean one, and fragments put into it.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod command;
+
 use std::path::Path;
 
 use memspec::model::Environment;

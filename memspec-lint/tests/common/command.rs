@@ -1,0 +1,26 @@
+//! Running the command.
+
+use std::path::Path;
+
+use assert_cmd::Command;
+
+/// What the command printed and ended with.
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Runs the command in a folder, without this machine's models.
+pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_memspec-lint"))
+        .current_dir(folder)
+        .env("HF_HOME", folder.join("no-cache"))
+        .env("XDG_CACHE_HOME", folder.join("cache"))
+        .env_remove("HF_HUB_CACHE")
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}
