@@ -36,11 +36,13 @@ pub fn learning_rate(train: &Train, step: u64, total: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use memspec::plan::{Attention, LossKind, OptimizerKind, Precision};
+    use memspec::plan::{Attention, LossKind, OptimizerKind, Precision, Script, Upcast};
 
     fn train(schedule: Schedule, warmup: Warmup, length: Length) -> Train {
         Train {
             precision: Precision::F32,
+            script: Script::Sft,
+            upcast: Upcast::None,
             micro_batch: 4,
             accumulate: 2,
             recomputed_blocks: 0,

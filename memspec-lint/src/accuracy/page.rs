@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::public::{LongestRow, PublicReport, VerdictRow};
 use super::text::signed;
-use super::{Errors, Fate, Figure, Group, PHASES, Report, Row, bars, public_bars};
+use super::{Errors, Fate, Figure, Group, PHASES, Prediction, Report, Row, bars, public_bars};
 
 mod public;
 
@@ -82,20 +82,30 @@ pub struct Public {
     pub longest: Vec<LongestRow>,
 }
 
-/// The page, from `data/measured.jsonl` and `data/limits.jsonl`, from `data/holdout.jsonl` and `data/holdout_limits.jsonl`, and from what others
-/// published.
-pub fn page(
-    measured: &Report,
-    limits: &Report,
-    holdout: &Report,
-    holdout_limits: &Report,
-    published: &Public,
-) -> String {
+/// Our own rows, predicted, by their files in `data/`.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// `measured.jsonl`
+    pub rows: Report,
+    /// `limits.jsonl`
+    pub limits: Report,
+    /// `holdout.jsonl`
+    pub holdout: Report,
+    /// `holdout_limits.jsonl`
+    pub holdout_limits: Report,
+    /// `features.jsonl`
+    pub features: Report,
+}
+
+/// The page.
+pub fn page(own: &Measured, published: &Public) -> String {
+    let Measured { rows: measured, limits, holdout, holdout_limits, features } = own;
     let mut text = String::from(HEAD);
     claims(&mut text, measured, limits, published);
     groups(&mut text, measured);
     phases(&mut text, &measured.summary.one_gpu, &measured.summary.several_gpus);
     held_out(&mut text, holdout, holdout_limits);
+    added(&mut text, features);
     public::section(&mut text, published);
     left_out(&mut text, measured);
     weak(&mut text, measured);
@@ -190,24 +200,48 @@ fn held_out(text: &mut String, report: &Report, limits: &Report) {
     let _ = writeln!(
         text,
         "## Configurations that were measured later\n\n\
-         `data/holdout.jsonl` has models, ranks, batches and contexts that the rows above lack. The structure of the stacks was read from sources, from the rows \
-         above and from recorded allocations of some runs; no figure was set by these. {} of {} are predicted; the rest are what the engines refuse.\n\n\
-         | stack | rows | allocated mean | worst | reserved mean | worst | process mean |\n| --- | --: | --: | --: | --: | --: | --: |",
+         `data/holdout.jsonl` has models, ranks, batches and contexts that the rows above lack. No figure was set by them, but those that were off sent us back to the \
+         sources, so they are no blind test any more. {} of {} are predicted; the rest are what the engines refuse.\n",
         summary.predicted,
         summary.predicted + summary.failed
     );
-    for (name, group) in &summary.by_stack {
-        let _ = writeln!(
-            text,
-            "| {name} | {} | {} | {} | {} | {} | {} |",
-            group.rows,
-            percent(group.allocated.mean),
-            percent(group.allocated.worst),
-            percent(group.reserved.mean),
-            percent(group.reserved.worst),
-            percent(group.process.mean)
-        );
+    by_stack(text, report);
+    let outcomes = limits.summary.outcomes;
+    let _ = writeln!(
+        text,
+        "\nUnder a limit (`data/holdout_limits.jsonl`, most of them within 2 % of where a run just fits): {} of {} right, {} of {} of those further than 2 % from the \
+         edge; {} said to fit died, {} said to die fit.\n",
+        outcomes.right, outcomes.rows, outcomes.clear_right, outcomes.clear, outcomes.wrong_fits, outcomes.wrong_ooms
+    );
+}
+
+/// Rows of what was added later.
+fn added(text: &mut String, report: &Report) {
+    let summary = &report.summary;
+    let _ = writeln!(
+        text,
+        "## Features, families and ways to share the work\n\n\
+         `data/features.jsonl` has every run that was measured for them and ended, however it is predicted; many have few layers. About half of them, and their recorded \
+         allocations, showed what had been misread while the code was written, so this is no blind test. {} of {} are predicted; the rest are refused:\n",
+        summary.predicted,
+        summary.predicted + summary.failed
+    );
+    let mut refused: Vec<(String, u32)> = Vec::new();
+    for error in report.rows.iter().filter_map(Row::error) {
+        // Without the row's number before it, and the words that a key may have behind it.
+        let why = error.split_once(": ").map_or(error, |(_, why)| why);
+        let why = why.split_once(", whose keys").or(why.split_once("; ")).map_or(why, |(why, _)| why);
+        match refused.iter_mut().find(|(known, _)| known == why) {
+            Some((_, rows)) => *rows += 1,
+            None => refused.push((why.to_owned(), 1)),
+        }
     }
+    text.push_str("| why | rows |\n| --- | --: |\n");
+    for (why, rows) in refused {
+        let _ = writeln!(text, "| {why} | {rows} |");
+    }
+    text.push('\n');
+    by_stack(text, report);
     text.push_str(
         "\nEvaluation between steps, writing a checkpoint and merging the adapter, in the rows that did them:\n\n\
          | | rows | one GPU mean | worst | rows | several mean | worst |\n| --- | --: | --: | --: | --: | --: | --: |\n",
@@ -219,13 +253,28 @@ fn held_out(text: &mut String, report: &Report, limits: &Report) {
         };
         let _ = writeln!(text, "| `{name}` | {} | {} |", of(&summary.one_gpu), of(&summary.several_gpus));
     }
-    let outcomes = limits.summary.outcomes;
-    let _ = writeln!(
-        text,
-        "\nUnder a limit (`data/holdout_limits.jsonl`, most of them within 2 % of where a run just fits): {} of {} right, {} of {} of those further than 2 % from the \
-         edge; {} said to fit died, {} said to die fit.\n",
-        outcomes.right, outcomes.rows, outcomes.clear_right, outcomes.clear, outcomes.wrong_fits, outcomes.wrong_ooms
+    text.push_str("\nThose that are furthest off in reserved bytes:\n\n");
+    furthest(text, report, |prediction| prediction.reserved);
+}
+
+fn by_stack(text: &mut String, report: &Report) {
+    text.push_str(
+        "| stack | rows | allocated mean | worst | reserved mean | worst | inside | process mean |\n\
+         | --- | --: | --: | --: | --: | --: | --: | --: |\n",
     );
+    for (name, group) in &report.summary.by_stack {
+        let _ = writeln!(
+            text,
+            "| {name} | {} | {} | {} | {} | {} | {} | {} |",
+            group.rows,
+            percent(group.allocated.mean),
+            percent(group.allocated.worst),
+            percent(group.reserved.mean),
+            percent(group.reserved.worst),
+            percent(group.reserved.inside),
+            percent(group.process.mean)
+        );
+    }
 }
 
 fn left_out(text: &mut String, report: &Report) {
@@ -257,7 +306,7 @@ fn left_out(text: &mut String, report: &Report) {
 fn weak(text: &mut String, report: &Report) {
     text.push_str(
         "## Where it is weak\n\n\
-         - All rows ran on H200s with the versions that they name; other cards differ in their context and in which kernels are chosen.\n\
+         - All rows ran on H200s and H100s with the versions that they name; other cards differ in their context and in which kernels are chosen.\n\
          - At most two GPUs were measured, so estimates for more are marked and wider, above all in what NCCL holds. ZeRO 1 to 3 and tensor parallelism were read \
          from their sources and checked against a dozen runs: allocated within 0.6 %, reserved within 25 %, as their streams keep more segments than the replay's.\n\
          - Process bytes are those of the rank that holds most: on FSDP2's first rank NCCL holds 256 MiB less.\n\
@@ -265,8 +314,13 @@ fn weak(text: &mut String, report: &Report) {
          - GPT-OSS ran with zero routers, so its tokens went to the same experts.\n\n\
          The rows that are furthest off in allocated bytes:\n\n",
     );
+    furthest(text, report, |prediction| prediction.allocated);
+}
+
+/// The rows whose figure is furthest off.
+fn furthest(text: &mut String, report: &Report, figure: impl Fn(&Prediction) -> Figure) {
     let mut worst: Vec<(&Row, Figure)> =
-        report.rows.iter().filter_map(|row| Some((row, row.prediction()?.allocated))).collect();
+        report.rows.iter().filter_map(|row| Some((row, figure(row.prediction()?)))).collect();
     worst.retain(|(_, figure)| figure.error().is_some());
     let off = |figure: &Figure| figure.error().unwrap_or(0.0).abs();
     worst.sort_by(|a, b| off(&b.1).total_cmp(&off(&a.1)));

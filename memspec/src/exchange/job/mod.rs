@@ -420,8 +420,7 @@ fn train(
         activation_offload: one(engine == EngineName::Unsloth && checkpoint == Checkpoint::Unsloth),
         // The script gives `attn` to TRL alone; Unsloth takes PyTorch's, of which kernels may be switched off.
         attention: one(match engine {
-            EngineName::Unsloth if without_cudnn(fields)? => Attention::Flash2,
-            EngineName::Unsloth => Attention::Auto,
+            EngineName::Unsloth => remaining_kernel(fields)?,
             _ => attention,
         }),
         loss: one(fields
@@ -435,12 +434,13 @@ fn train(
     })
 }
 
-/// cuDNN's attention is switched off, which leaves FlashAttention.
-fn without_cudnn(fields: &Fields<'_>) -> Result<bool, JobError> {
+/// The kernel of attention that is taken where others are switched off.
+fn remaining_kernel(fields: &Fields<'_>) -> Result<Attention, JobError> {
     match fields.get("without") {
-        None => Ok(false),
-        Some(kernels) if *kernels == serde_json::json!(["cudnn"]) => Ok(true),
-        Some(kernels) => Err(refuse("without", kernels, "[\"cudnn\"]".to_owned())),
+        None => Ok(Attention::Auto),
+        Some(kernels) if *kernels == serde_json::json!(["cudnn"]) => Ok(Attention::Flash2),
+        Some(kernels) if *kernels == serde_json::json!(["cudnn", "flash"]) => Ok(Attention::Efficient),
+        Some(kernels) => Err(refuse("without", kernels, "[\"cudnn\"] or [\"cudnn\", \"flash\"]".to_owned())),
     }
 }
 

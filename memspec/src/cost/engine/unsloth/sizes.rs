@@ -199,6 +199,7 @@ impl Sizes {
 fn kernel(setup: &Setup) -> Kernel {
     let flash = matches!(setup.train.attention, Attention::Flash2 | Attention::Flash3);
     match setup.device.compute_capability {
+        _ if setup.train.attention == Attention::Efficient => Kernel::Efficient,
         Some((9, _)) if !flash => Kernel::Cudnn,
         Some((8.., _)) => Kernel::Flash,
         _ => Kernel::Efficient,
