@@ -14,6 +14,9 @@ const RESERVED: f64 = 0.039;
 /// Part of a limit that a run must leave free to be said to fit: the allocator's path near the edge is not known better.
 const EDGE: f64 = 0.015;
 
+/// Cards that runs of ours were measured on.
+const MEASURED: [&str; 2] = ["h200", "h100-80"];
+
 const MIB: u64 = 1 << 20;
 
 /// Estimates a setup of the engines `trl` and `unsloth`.
@@ -107,7 +110,7 @@ fn made(setup: &Setup, free: &CachedReplay, held: Option<&CachedReplay>, beside:
         oom,
         limit_bytes: setup.budget.allocator.unwrap_or(setup.budget.device_memory).0,
         device: setup.device.name.clone(),
-        measured: setup.device.name == "h200" && several.is_none_or(Parallel::is_measured),
+        measured: MEASURED.contains(&setup.device.name.as_str()) && several.is_none_or(Parallel::is_measured),
         peak: Peak { phase: free.peak_phase, allocated: Interval::around(free.peak, allocated), reserved, process },
         phases: free.phases.clone(),
         at_peak: free

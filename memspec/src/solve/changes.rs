@@ -207,10 +207,8 @@ fn step(all: &mut Candidates<'_>, setup: &Setup) {
     if setup.device.flash2 && matches!(train.attention, Attention::Eager | Attention::Sdpa) {
         all.set("train.attention", train.attention.name(), "flash2", Price::Speed);
     }
-    if matches!(train.loss, LossKind::Auto | LossKind::Whole) {
-        all.set("train.loss", train.loss.name(), LossKind::Chunked.name(), Price::Speed);
-    }
     if train.loss == LossKind::Whole {
+        all.set("train.loss", train.loss.name(), LossKind::Chunked.name(), Price::Speed);
         // Only where the model's own loss is taken: TRL's own has no room for it.
         all.set("train.loss", train.loss.name(), LossKind::Liger.name(), Price::Speed);
     }

@@ -332,10 +332,9 @@ impl Counter<'_> {
         };
         work.forward.add(product, 1.0);
         work.backward.add(product, if self.trained { 2.0 } else { 1.0 });
-        let whole = self.setup.engine == EngineName::Trl
-            && !self.setup.train.liger
-            && matches!(self.setup.train.loss, LossKind::Auto | LossKind::Whole);
-        let loss = if whole { LOGITS } else { LOGITS_FUSED };
+        let train = &self.setup.train;
+        let fused = self.setup.engine != EngineName::Trl || train.liger || train.loss == LossKind::Liger;
+        let loss = if fused { LOGITS_FUSED } else { LOGITS };
         let mut passes = (Pass::default(), Pass::default());
         self.apply(&mut passes, loss, vocabulary);
         work.forward.add(passes.0, 1.0);
