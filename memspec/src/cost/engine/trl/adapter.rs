@@ -106,10 +106,7 @@ pub(super) fn cast(tape: &mut Tape<'_>, parameter: &mut Parameter, dtype: Dtype,
 
 /// The linears that get an adapter, in the model's order, and whether a gradient comes to them; the tower's come after the decoder's. PEFT takes what ends with
 /// a target's name, in the tower too (`peft/tuners/tuners_utils.py`, `check_target_module_exists`).
-fn targeted<'m>(
-    shape: &'m Shape,
-    model: &'m mut Model,
-) -> impl Iterator<Item = (Option<Block>, bool, &'m mut Linear)> {
+fn targeted<'m>(shape: &'m Shape, model: &'m mut Model) -> impl Iterator<Item = (Option<Block>, bool, &'m mut Linear)> {
     let named = |linear: &Linear| shape.targets.contains(&linear.name);
     let decoder = model.blocks.iter_mut().flat_map(|decoder| {
         let block = Some(decoder.block);

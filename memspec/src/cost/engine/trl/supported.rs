@@ -57,6 +57,10 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if setup.train.liger && !has_llama_block(model.family) {
         return refuse("train.liger", format!("Liger's kernels for `{}` are not costed yet", model.model_type));
     }
+    if setup.train.liger && model.vision.is_some() && setup.data.images > 0 {
+        // `liger_kernel/transformers/monkey_patch.py` replaces the tower's norms, too.
+        return refuse("train.liger", "Liger's kernels in a vision tower are not costed yet".to_owned());
+    }
     if setup.world() > 1 && !has_llama_block(model.family) {
         return refuse("parallel", format!("`{}` on several cards is not costed yet", model.model_type));
     }

@@ -11,9 +11,7 @@ use super::parallel::{self, Sharing};
 use super::shape::Stored;
 use super::vision::{self, Tower};
 use super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS, adapter};
-use crate::model::{
-    Activation, Dtype, Linear as LinearShape, Norm as NormOf, NormModule, StreamNorms, VisionKind,
-};
+use crate::model::{Activation, Dtype, Linear as LinearShape, Norm as NormOf, NormModule, StreamNorms, VisionKind};
 
 /// The segment that the process's first tensor leaves (`kSmallBuffer`).
 const FIRST_SEGMENT: u64 = 2 << 20;

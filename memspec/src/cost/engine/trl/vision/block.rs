@@ -150,7 +150,13 @@ fn attend(
 }
 
 /// One call of the attention function, rows first.
-fn one(tape: &mut Tape<'_>, shape: &Shape, qkv: [&Tensor; 3], attention: AttentionShape, mask: Option<&Tensor>) -> Tensor {
+fn one(
+    tape: &mut Tape<'_>,
+    shape: &Shape,
+    qkv: [&Tensor; 3],
+    attention: AttentionShape,
+    mask: Option<&Tensor>,
+) -> Tensor {
     if shape.eager {
         return tape.eager_attention(qkv, attention, mask).0;
     }

@@ -60,8 +60,7 @@ impl Form {
             channels_first: false,
             keeps_pixels: true,
         };
-        let learned =
-            Self { rotation: Rotation::None, attention: Attention::Batch, keeps_pixels: false, ..qwen };
+        let learned = Self { rotation: Rotation::None, attention: Attention::Batch, keeps_pixels: false, ..qwen };
         match vision.kind {
             VisionKind::Qwen2Vl => Self { quick_gelu: true, ..qwen },
             VisionKind::Qwen25Vl { .. } => Self { norm: NormKind::Rms, ..qwen },

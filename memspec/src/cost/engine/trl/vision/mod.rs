@@ -11,8 +11,8 @@ mod weights;
 
 use std::ops::Range;
 
-use super::super::super::torch::{Tape, Tensor};
 use super::super::super::Block;
+use super::super::super::torch::{Tape, Tensor};
 use super::parallel::Wrapper;
 use super::{INPUTS, Shape};
 use crate::model::{Dtype, Vision, VisionKind};

@@ -2,8 +2,8 @@
 
 use super::super::super::super::torch::Tensor;
 use super::super::super::super::{Block, Stack};
-use super::super::weights::{Linear, Loader, Norm, Parameter};
 use super::super::WEIGHTS;
+use super::super::weights::{Linear, Loader, Norm, Parameter};
 use super::form::{self, Form, Rotation};
 use crate::cost::engine::trl::form::NormKind;
 use crate::model::{Dtype, Vision, VisionKind};
