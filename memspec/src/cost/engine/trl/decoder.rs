@@ -18,14 +18,12 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
     wrapper.before_embedding(tape);
     let mut x = embed(tape, shape, model);
     x = wrapper.after_embedding(tape, x);
-    // `inputs_embeds`, a local of the whole forward (`modeling_llama.py`, `LlamaModel.forward`).
-    let _embeds = (!tape.grad_enabled).then(|| x.clone());
     if let (Some(tower), Some(vision)) = (&model.tower, &shape.model.vision)
         && shape.patches > 0
     {
         x = vision::see(tape, shape, (tower, wrapper), vision, &x);
     }
-    // `inputs_embeds`, a local of the model's forward.
+    // `inputs_embeds`, a local of the whole forward (`modeling_llama.py`, `LlamaModel.forward`).
     let _embeddings = x.clone();
     let positions = Tables::new(tape, shape, x.dtype);
     for (index, decoder) in model.blocks.iter().enumerate() {
