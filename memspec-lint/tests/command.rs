@@ -313,3 +313,30 @@ fn local_data_are_counted_and_say_how_long_it_trains() {
     let wrong = run(folder.path(), &["estimate", "a.mem", "--price", "3600"]);
     assert!(wrong.code == 2 && wrong.err.contains("write it as `1.99usd/h`"), "{}", wrong.err);
 }
+
+#[test]
+fn plans_are_laid_out() {
+    let messy = "plan \"p\" {\n model=\"m\"   # a folder\n}\n";
+    let neat = "plan \"p\" {\n  model = \"m\"  # a folder\n}\n";
+    let folder = folder(&[("messy.mem", messy), ("sub/neat.mem", neat)]);
+    let checked = run(folder.path(), &["fmt", "--check"]);
+    assert_eq!((checked.code, checked.out.as_str()), (1, "messy.mem\n1 of 2 files would change\n"));
+    let diff = run(folder.path(), &["fmt", "--diff", "messy.mem"]);
+    assert!(
+        diff.code == 1 && diff.out.contains("-model=\"m\"") || diff.out.contains("+  model = \"m\"  # a folder"),
+        "{}",
+        diff.out
+    );
+    assert_eq!(fs::read_to_string(folder.path().join("messy.mem")).unwrap(), messy);
+
+    let ran = run(folder.path(), &["fmt"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "1 of 2 files changed\n"));
+    assert_eq!(fs::read_to_string(folder.path().join("messy.mem")).unwrap(), neat);
+    let again = run(folder.path(), &["fmt", "--check"]);
+    assert_eq!((again.code, again.out.as_str()), (0, "2 files: all in the style\n"));
+
+    fs::write(folder.path().join("plan.yaml"), "name: p\n").unwrap();
+    let yaml = run(folder.path(), &["fmt", "plan.yaml"]);
+    assert_eq!(yaml.code, 2);
+    assert!(yaml.err.contains("`plan.yaml` is not in the language"), "{}", yaml.err);
+}

@@ -1,11 +1,14 @@
 //! The `.mem` language as its users meet it: good plans are read whole, and whatever else is written gets a tree.
 #![cfg(feature = "lang")]
 
+mod nearly;
+
 use std::time::Instant;
 
 use memspec::lang::{lex, parse};
 use memspec::plan::{Choice, Comparison, Headroom, Limit, Targets, Warmup, read_text};
 use memspec::quantity::{Bytes, Percent, Seconds, Tokens};
+use nearly::nearly;
 use proptest::prelude::*;
 
 const GOOD: &str = include_str!("fixtures/good.mem");
@@ -133,68 +136,13 @@ fn nesting_is_bounded_and_time_is_linear() {
             let errors = parse(&text).errors;
             check(&text);
             assert!(!errors.is_empty() || text.contains("+ 1"), "{}", &text[..30]);
-            // a quadratic parser would take minutes
-            assert!(start.elapsed().as_secs() < 10, "{} took {:?}", &text[..30], start.elapsed());
+            // a quadratic parser would take many minutes; a busy machine takes some seconds
+            assert!(start.elapsed().as_secs() < 100, "{} took {:?}", &text[..30], start.elapsed());
         }
     }
     let deep = format!("plan \"p\" {{\n model = \"m\"\n data {{ path = {}1{} }}\n}}", "(".repeat(80), ")".repeat(80));
     let messages: Vec<_> = parse(&deep).errors.into_iter().map(|error| error.message).collect();
     assert_eq!(messages, ["more than 64 levels deep"]);
-}
-
-/// Text that is nearly a plan.
-fn nearly() -> impl Strategy<Value = String> {
-    let parts = prop::sample::select(vec![
-        "plan",
-        "\"p\"",
-        "{",
-        "}",
-        "[",
-        "]",
-        "(",
-        ")",
-        "=",
-        "<=",
-        ",",
-        ";",
-        "\n",
-        " ",
-        "train",
-        "adapter",
-        "lora",
-        "rank",
-        "16",
-        "8B",
-        "2048tok",
-        "fit",
-        "let",
-        "x",
-        "budget",
-        "device_memory",
-        "14.5GiB",
-        "\"open",
-        "+",
-        "-",
-        "/",
-        ".",
-        ":",
-        "# c\n",
-        "## d\n",
-        "@",
-        "é",
-        "import",
-        "profile",
-        "extends",
-        "assert",
-        "mem",
-        "1",
-        "model",
-        "cuda:0",
-        "max(",
-        "\r\n",
-        "not",
-    ]);
-    prop::collection::vec(parts, 0..60).prop_map(|parts| parts.concat())
 }
 
 proptest! {

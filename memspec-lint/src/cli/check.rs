@@ -1,12 +1,11 @@
 //! `memspec-lint check`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use memspec::plan::Document;
 
-use super::{Failure, Format, Outcome, find, print, print_json};
+use super::{Failure, Format, Outcome, file, find, print, print_json};
 use crate::Linter;
 use crate::diagnostic::{Finding, Severity};
 use crate::fix::{self, Applicability};
@@ -67,7 +66,7 @@ pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failur
     for path in &paths {
         let checked = check(path, arguments)?;
         if arguments.fix && checked.before != checked.after {
-            write(path, &checked.after)?;
+            file::write(path, &checked.after)?;
         }
         files.push(checked);
     }
@@ -100,28 +99,6 @@ fn check(path: &Path, arguments: &Arguments) -> Result<Checked, Failure> {
     })
 }
 
-/// Writes beside the file and renames, so that a file is never half written.
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let cannot = |error: std::io::Error| {
-        Failure::new(
-            format_args!("cannot write `{}`: {error}", path.display()),
-            "the file is as it was; check its folder's permissions and the disk",
-        )
-    };
-    // A link stays one: what it points to is replaced.
-    let path = fs::canonicalize(path).map_err(cannot)?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let beside = path.with_file_name(name);
-    let written = fs::write(&beside, text)
-        .and_then(|()| fs::set_permissions(&beside, fs::metadata(&path)?.permissions()))
-        .and_then(|()| fs::rename(&beside, &path));
-    written.map_err(|error| {
-        let _ = fs::remove_file(&beside);
-        cannot(error)
-    })
-}
-
 fn as_json(files: &[Checked]) -> json::Checked {
     let findings = files.iter().flat_map(|file| &file.findings);
     let fixed = files.iter().map(|file| file.applied.len()).sum();
@@ -135,7 +112,7 @@ fn as_text(files: &[Checked], findings: &[&Finding], arguments: &Arguments, form
     let mut text = String::new();
     if arguments.diff {
         for file in files {
-            text += &diff(file, style);
+            text += &file::diff(&file.shown.source.name, &file.before, &file.after, style);
         }
         return text + &report::summary(files.len(), findings);
     }
@@ -151,21 +128,4 @@ fn as_text(files: &[Checked], findings: &[&Finding], arguments: &Arguments, form
         }
     }
     text + &report::summary(files.len(), findings)
-}
-
-/// The changes of a file as a unified diff.
-fn diff(file: &Checked, style: Style) -> String {
-    if file.before == file.after {
-        return String::new();
-    }
-    let name = &file.shown.source.name;
-    let diff = similar::TextDiff::from_lines(&file.before, &file.after);
-    let text = diff.unified_diff().context_radius(2).header(name, name).to_string();
-    let paint = |line: &str| match line.as_bytes().first() {
-        Some(b'+') => style.good(line),
-        Some(b'-') => style.bad(line),
-        Some(b'@') => style.faint(line),
-        _ => line.to_owned(),
-    };
-    text.lines().map(|line| paint(line) + "\n").collect()
 }

@@ -5,7 +5,9 @@ mod check;
 mod completions;
 mod estimate;
 mod explain;
+mod file;
 mod find;
+mod fmt;
 mod max;
 mod rules;
 mod suggest;
@@ -32,6 +34,7 @@ Examples:
   memspec-lint check                      every .mem file below this folder
   memspec-lint check train.mem --fix      repair what can be repaired without changing the training
   memspec-lint check --diff               show what --fix would do
+  memspec-lint fmt                        lay out every .mem file below this folder
   memspec-lint estimate train.mem         the peak, what it is made of, how long it trains
   memspec-lint what-if train.mem          every single change, its saving and its price
   memspec-lint max context train.mem      the longest samples that fit
@@ -46,6 +49,9 @@ enum Command {
     /// Finds what is wrong with plans, and repairs it
     #[command(after_help = check::EXAMPLES)]
     Check(check::Arguments),
+    /// Lays plans out in the one style
+    #[command(after_help = fmt::EXAMPLES)]
+    Fmt(fmt::Arguments),
     /// Says what a plan takes in memory, time and money, and what each setting costs
     #[command(after_help = estimate::EXAMPLES)]
     Estimate(estimate::Arguments),
@@ -107,6 +113,7 @@ pub fn run() -> ExitCode {
     let style = Style::of_stdout();
     let outcome = match cli.command {
         Command::Check(arguments) => check::run(&arguments, style),
+        Command::Fmt(arguments) => fmt::run(&arguments, style),
         Command::Estimate(arguments) => estimate::run(&arguments, style),
         Command::WhatIf(arguments) => what_if::run(&arguments, style),
         Command::Max(arguments) => max::run(&arguments, style),

@@ -26,6 +26,7 @@
 //! - `import`, `profile`, `extends` and `assert` are parsed; reading reports that this version does not carry them out.
 
 mod evaluate;
+mod format;
 pub mod lexer;
 mod lower;
 mod parser;
@@ -33,6 +34,7 @@ mod tokens;
 pub mod tree;
 mod write;
 
+pub use format::format;
 pub use lexer::{Token, TokenKind, lex};
 pub use parser::parse;
 pub use tree::Tree;

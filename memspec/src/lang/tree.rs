@@ -50,6 +50,35 @@ pub enum Item {
     Error(Range<usize>),
 }
 
+impl Item {
+    /// All of it.
+    pub fn span(&self) -> Range<usize> {
+        match self {
+            Item::Edition { span, .. } | Item::Import { span } | Item::Error(span) => span.clone(),
+            Item::Let(assign) => assign.span.clone(),
+            Item::Plan(plan) => plan.span.clone(),
+            Item::Misplaced(statement) => statement.span(),
+        }
+    }
+
+    /// It is what an item of a file may be.
+    pub(super) fn is_read(&self) -> bool {
+        !matches!(self, Item::Misplaced(_) | Item::Error(_))
+    }
+}
+
+impl Statement {
+    /// All of it.
+    pub fn span(&self) -> Range<usize> {
+        match self {
+            Statement::Assign(assign) | Statement::Let(assign) => assign.span.clone(),
+            Statement::Block(block) => block.span.clone(),
+            Statement::Limit(limit) => limit.span.clone(),
+            Statement::Assert { span } | Statement::Error(span) => span.clone(),
+        }
+    }
+}
+
 /// A plan or profile.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {

@@ -26,7 +26,7 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
         x = images.embeddings.clone();
         seen = Some(images);
     }
-    // `inputs_embeds`, a local of the model's whole forward (`modeling_llama.py`, `LlamaModel.forward`).
+    // `inputs_embeds`, a local of the whole forward (`modeling_llama.py`, `LlamaModel.forward`).
     let _embeddings = x.clone();
     let positions = Tables::new(tape, shape, x.dtype);
     for (index, decoder) in model.blocks.iter().enumerate() {

@@ -1,0 +1,162 @@
+//! The one style of `.mem` text, and its laws.
+#![cfg(feature = "lang")]
+
+mod nearly;
+
+use memspec::lang::{TokenKind, format, lex, parse};
+use memspec::plan::read_text;
+use nearly::nearly;
+use proptest::prelude::*;
+
+/// What formatting may not touch: tokens that are neither space nor the end of a statement.
+fn solid(text: &str) -> Vec<&str> {
+    let free = |kind| matches!(kind, TokenKind::Space | TokenKind::Newline | TokenKind::Semicolon);
+    lex(text)
+        .into_iter()
+        .filter(|token| !free(token.kind))
+        .map(|token| text[token.span].trim_end_matches([' ', '\t', '\r', '\n', '\u{feff}']))
+        .collect()
+}
+
+/// Formatting keeps every token and the plans, and once is enough.
+fn check(text: &str) -> String {
+    let formatted = format(text);
+    assert_eq!(solid(&formatted), solid(text), "of {text:?}\n{formatted}");
+    assert_eq!(format(&formatted), formatted, "of {text:?}");
+    let plans = |text: &str| read_text("a.mem", text).plans.into_iter().map(|written| written.plan).collect::<Vec<_>>();
+    if parse(text).errors.is_empty() {
+        assert_eq!(plans(&formatted), plans(text), "of {text:?}\n{formatted}");
+    }
+    formatted
+}
+
+#[test]
+fn examples_are_in_the_style() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    let Ok(folder) = std::fs::read_dir(examples) else { return };
+    for entry in folder {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "mem") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(check(&text), text, "{}", path.display());
+        }
+    }
+    check(include_str!("fixtures/good.mem"));
+}
+
+#[test]
+fn the_style() {
+    let messy = r#"
+mem 1
+let   a=1
+let wide = 2 *1024tok # tokens
+## The first.
+plan "p"{
+    model="m"   # a folder
+    device = cuda:0 # the first card
+
+
+    # what is learnt
+    adapter lora{rank=8;alpha = - 2*( rank+1 )}
+  quantize nf4 { }
+    data { path = "a"; context = wide;
+           format=chat }
+  train {
+    micro_batch = fit[ 8,4 ]
+    learning_rate=sweep [1e-4, # low
+      2e-4,
+      # high
+      4e-4]
+    betas = [0.9, 0.999,]
+    accumulate = max( 1,16/4 )   # to 16
+  }
+  budget { device_memory<=14.5GiB
+  wall_clock <= 6h }
+}
+plan "q" { model = "m"; device = t4 }
+"#;
+    insta::assert_snapshot!(check(messy), @r#"
+    mem 1
+    let a    = 1
+    let wide = 2 * 1024tok  # tokens
+    ## The first.
+    plan "p" {
+      model  = "m"     # a folder
+      device = cuda:0  # the first card
+
+      # what is learnt
+      adapter lora { rank = 8; alpha = -2 * (rank + 1) }
+      quantize nf4 { }
+      data {
+        path    = "a"
+        context = wide
+        format  = chat
+      }
+      train {
+        micro_batch   = fit [8, 4]
+        learning_rate = sweep [
+          1e-4,  # low
+          2e-4,
+          # high
+          4e-4
+        ]
+        betas         = [
+          0.9,
+          0.999,
+        ]
+        accumulate    = max(1, 16 / 4)  # to 16
+      }
+      budget {
+        device_memory <= 14.5GiB
+        wall_clock    <= 6h
+      }
+    }
+
+    plan "q" { model = "m"; device = t4 }
+    "#);
+}
+
+#[test]
+fn what_is_wrong_stays() {
+    let text = "let a  =  1\n\nplan \"p\" {\n   model=\"m\n}\n\n\nplan \"q\"  {\n model=\"m\"\n}\n";
+    insta::assert_snapshot!(check(text), @r#"
+    let a = 1
+
+    plan "p" {
+       model="m
+    }
+
+    plan "q" {
+      model = "m"
+    }
+    "#);
+    // A line with a mistake of meaning is laid out; a name without quotes keeps its dashes.
+    insta::assert_snapshot!(check("plan \"p\" {\n model=\"m\"\n device=a100-80\n train{micro_batch=6h}\n}"), @r#"
+    plan "p" {
+      model  = "m"
+      device = a100-80
+      train { micro_batch = 6h }
+    }
+    "#);
+}
+
+#[test]
+fn line_ends_stay_those_of_the_file() {
+    assert_eq!(format("let a=1\r\nlet b=2\r\n"), "let a = 1\r\nlet b = 2\r\n");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_is_formatted(text in any::<String>()) {
+        check(&text);
+    }
+
+    #[test]
+    fn nearly_a_plan_is_formatted(text in nearly()) {
+        check(&text);
+        check(&format!("plan \"p\" {{\n{text}"));
+        check(&format!("plan \"p\" {{\n{text}\n}}\n"));
+    }
+}

@@ -1,0 +1,58 @@
+//! Texts for laws of the language.
+
+use proptest::prelude::*;
+
+/// Text that is nearly a plan.
+pub(crate) fn nearly() -> impl Strategy<Value = String> {
+    let parts = prop::sample::select(vec![
+        "plan",
+        "\"p\"",
+        "{",
+        "}",
+        "[",
+        "]",
+        "(",
+        ")",
+        "=",
+        "<=",
+        ",",
+        ";",
+        "\n",
+        " ",
+        "train",
+        "adapter",
+        "lora",
+        "rank",
+        "16",
+        "8B",
+        "2048tok",
+        "fit",
+        "let",
+        "x",
+        "budget",
+        "device_memory",
+        "14.5GiB",
+        "\"open",
+        "+",
+        "-",
+        "/",
+        ".",
+        ":",
+        "# c\n",
+        "## d\n",
+        "@",
+        "é",
+        "import",
+        "profile",
+        "extends",
+        "assert",
+        "mem",
+        "1",
+        "model",
+        "cuda:0",
+        "max(",
+        "\r\n",
+        "not",
+    ]);
+    prop::collection::vec(parts, 0..60).prop_map(|parts| parts.concat())
+}
