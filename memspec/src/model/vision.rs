@@ -30,7 +30,7 @@ pub struct Vision {
 }
 
 /// How a tower and its projector are built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VisionKind {
     /// Qwen2-VL: LayerNorm, a fused query-key-value linear, a plain MLP.
@@ -39,15 +39,15 @@ pub enum VisionKind {
     Qwen25Vl {
         /// Edge of the window, in pixels.
         window: u64,
-        /// Blocks that see the whole image.
-        full_blocks: u64,
+        /// Indices of the blocks that see the whole image.
+        full_blocks: Vec<u64>,
     },
     /// Qwen3-VL and Qwen 3.5: as Qwen2-VL with learned positions and, for some blocks, a merger of their own.
     Qwen3Vl {
         /// Rows of the learned positions.
         positions: u64,
-        /// Blocks whose output is merged and added to the language model's first layers too.
-        deepstack: u64,
+        /// Indices of the blocks whose output is merged and added to the language model's first layers too.
+        deepstack: Vec<u64>,
     },
     /// Gemma 3: SigLIP with learned positions, pooled to a fixed number of tokens.
     Gemma3,
@@ -105,6 +105,21 @@ impl Vision {
         let (columns, rows) = self.grid(width, height)?;
         let merge = self.merge.max(1);
         Ok((columns / merge).saturating_mul(rows / merge))
+    }
+
+    /// Patches of each window of one image, in the order that the tower sees them; one window where its blocks see the whole image.
+    ///
+    /// # Errors
+    /// As [`Vision::patches`].
+    pub fn windows(&self, width: u64, height: u64) -> Result<Vec<u64>, Nonsense> {
+        let (columns, rows) = self.grid(width, height)?;
+        let VisionKind::Qwen25Vl { window, .. } = self.kind else { return Ok(vec![columns.saturating_mul(rows)]) };
+        // Windows are squares of tokens, cut off at the right and at the bottom (`vision_utils.py:128`, `get_vision_window_index`).
+        let merge = self.merge.max(1);
+        let edge = (window / merge / self.patch.max(1)).max(1);
+        let cut = |tokens: u64| (0..tokens).step_by(edge as usize).map(move |first| edge.min(tokens - first));
+        let of_row = |height: u64| cut(columns / merge).map(move |width| height * width * merge * merge);
+        Ok(cut(rows / merge).flat_map(of_row).collect())
     }
 
     /// Columns and rows of patches of one image.

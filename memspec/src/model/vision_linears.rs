@@ -79,7 +79,7 @@ impl Vision {
     }
 
     /// Width of the square of patches that becomes one token.
-    fn merged_width(&self) -> u64 {
+    pub(crate) fn merged_width(&self) -> u64 {
         self.merge.saturating_mul(self.merge).saturating_mul(self.hidden)
     }
 
@@ -88,27 +88,12 @@ impl Vision {
         [self.channels, self.temporal_patch, self.patch, self.patch].into_iter().fold(1, u64::saturating_mul)
     }
 
-    /// Tensors that the norms of one block are.
-    pub(crate) fn norm_tensors(&self) -> u64 {
-        match self.kind {
-            VisionKind::Qwen25Vl { .. } | VisionKind::Pixtral { .. } => 2,
-            _ => 4,
-        }
-    }
-
     /// Projectors: Qwen3-VL has one for each of its depths.
     pub(crate) fn mergers(&self) -> u64 {
-        match self.kind {
-            VisionKind::Qwen3Vl { deepstack, .. } => 1 + deepstack,
+        match &self.kind {
+            VisionKind::Qwen3Vl { deepstack, .. } => 1 + deepstack.len() as u64,
             _ => 1,
         }
-    }
-
-    /// Parameters outside the blocks that are in no linear: patch embedding, learned positions, norms.
-    pub(crate) fn other_parameters(&self, text_hidden: u64) -> u64 {
-        let linears: u64 = sum(self.merger_linears(text_hidden).iter().map(Linear::parameters));
-        let outside = sum([self.embedding_parameters(), self.projector_parameters(text_hidden)]);
-        outside.saturating_sub(self.mergers().saturating_mul(linears))
     }
 
     /// Parameters of the tower with its projector.
@@ -126,30 +111,42 @@ impl Vision {
     fn embedding_parameters(&self) -> u64 {
         let (hidden, norm) = (self.hidden, self.norm_parameters(self.hidden));
         let patches = self.patch_width().saturating_mul(hidden);
+        let positions = self.positions().saturating_mul(hidden);
+        match self.kind {
+            VisionKind::Qwen2Vl | VisionKind::Qwen25Vl { .. } => patches,
+            VisionKind::Qwen3Vl { .. } => sum([patches, hidden, positions]),
+            VisionKind::Gemma3 => sum([patches, hidden, positions, norm]),
+            // the class token; a norm before the blocks and one after
+            VisionKind::Llava => sum([patches, hidden, positions, norm, norm]),
+            VisionKind::Pixtral { .. } => sum([patches, norm]),
+        }
+    }
+
+    /// Rows of the learned positions; 0: there are none.
+    pub(crate) fn positions(&self) -> u64 {
         let edge = match self.resize {
             Resize::Square { edge } => edge / self.patch.max(1),
             _ => 0,
         };
-        let positions = edge.saturating_mul(edge).saturating_mul(hidden);
+        let patches = edge.saturating_mul(edge);
         match self.kind {
-            VisionKind::Qwen2Vl | VisionKind::Qwen25Vl { .. } => patches,
-            VisionKind::Qwen3Vl { positions, .. } => sum([patches, hidden, positions.saturating_mul(hidden)]),
-            VisionKind::Gemma3 => sum([patches, hidden, positions, norm]),
-            // the class token and its position; a norm before the blocks and one after
-            VisionKind::Llava => sum([patches, hidden, positions, hidden, norm, norm]),
-            VisionKind::Pixtral { .. } => sum([patches, norm]),
+            VisionKind::Qwen3Vl { positions, .. } => positions,
+            VisionKind::Gemma3 => patches,
+            // and the class token
+            VisionKind::Llava => patches.saturating_add(1),
+            VisionKind::Qwen2Vl | VisionKind::Qwen25Vl { .. } | VisionKind::Pixtral { .. } => 0,
         }
     }
 
     fn projector_parameters(&self, text_hidden: u64) -> u64 {
         let linears = sum(self.merger_linears(text_hidden).iter().map(Linear::parameters));
         let square = self.merged_width();
-        let norms = match self.kind {
+        let norms = match &self.kind {
             VisionKind::Qwen2Vl | VisionKind::Qwen25Vl { .. } => self.norm_parameters(self.hidden),
             VisionKind::Qwen3Vl { deepstack, .. } => {
                 // the further mergers normalize the whole square
                 let further = linears.saturating_add(self.norm_parameters(square));
-                self.norm_parameters(self.hidden).saturating_add(deepstack.saturating_mul(further))
+                self.norm_parameters(self.hidden).saturating_add((deepstack.len() as u64).saturating_mul(further))
             }
             VisionKind::Gemma3 => self.hidden,
             VisionKind::Llava | VisionKind::Pixtral { merger: false, .. } => 0,

@@ -86,7 +86,7 @@ impl<'a> Tape<'a> {
         shape: AttentionShape,
         mask: Option<&Tensor>,
     ) -> Tensor {
-        let bias = mask.map(|mask| self.new_tensor(mask.elements, q.dtype));
+        let bias = mask.map(|mask| self.floating_mask(mask, q.dtype));
         let out = self.new_tensor(q.elements, q.dtype).rows_first(q.rows_first);
         let statistics = shape.rows() * shape.heads;
         // Asked for only where a gradient is (`_scaled_dot_product_cudnn_attention`, `compute_log_sumexp`).
@@ -110,6 +110,11 @@ impl<'a> Tape<'a> {
         made_by(out, node, 0)
     }
 
+    /// A mask as numbers: a boolean one is written out (`aten/src/ATen/native/transformers/attention.cpp`, `convert_boolean_attn_mask`).
+    pub(super) fn floating_mask(&mut self, mask: &Tensor, dtype: Dtype) -> Tensor {
+        if mask.dtype == Dtype::Bool { self.new_tensor(mask.elements, dtype) } else { mask.view(mask.elements) }
+    }
+
     /// The memory-efficient kernel (`aten/src/ATen/native/transformers/cuda/attention.cu`, `attention_backward.cu`), for equal heads of at most 128.
     /// Saves queries, keys, values, output and a logsumexp of whole 32 rows.
     fn efficient_attention(
@@ -120,7 +125,7 @@ impl<'a> Tape<'a> {
         shape: AttentionShape,
         mask: Option<&Tensor>,
     ) -> Tensor {
-        let bias = mask.map(|mask| self.new_tensor(mask.elements, q.dtype));
+        let bias = mask.map(|mask| self.floating_mask(mask, q.dtype));
         let out = self.new_tensor(q.elements, q.dtype).rows_first(true);
         let heads = shape.batch * shape.heads;
         let logsumexp = self.new_tensor(heads * shape.tokens.next_multiple_of(32), Dtype::F32);

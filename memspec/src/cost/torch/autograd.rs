@@ -51,7 +51,7 @@ impl<'a> Tape<'a> {
         }
     }
 
-    fn run_from(&mut self, first: u32, output: u8, gradient: Tensor) {
+    fn run_from(&mut self, first: u32, output: u32, gradient: Tensor) {
         let mut nodes = self.count(first);
         let mut leaves: Vec<Waiting> = Vec::new();
         leaves.resize_with(self.leaves.len(), Waiting::default);
@@ -62,8 +62,8 @@ impl<'a> Tape<'a> {
                 }
             }
         }
-        nodes[first as usize].gradients.resize(usize::from(output) + 1, None);
-        nodes[first as usize].gradients[usize::from(output)] = Some(gradient);
+        nodes[first as usize].gradients.resize(output as usize + 1, None);
+        nodes[first as usize].gradients[output as usize] = Some(gradient);
         let mut ready = BinaryHeap::from([first]);
         while let Some(at) = ready.pop() {
             let Some(mut node) = self.nodes[at as usize].take() else { continue };
@@ -90,7 +90,7 @@ impl<'a> Tape<'a> {
             for (edge, gradient) in node.edges.into_iter().zip(outgoing) {
                 let Some(edge) = edge else { continue };
                 let (waiting, place) = match edge {
-                    Edge::Node(to, output) => (&mut nodes[to as usize], usize::from(output)),
+                    Edge::Node(to, output) => (&mut nodes[to as usize], output as usize),
                     Edge::Leaf(leaf) => (&mut leaves[leaf.0 as usize], 0),
                 };
                 waiting.missing -= 1;

@@ -94,9 +94,34 @@ impl Tape<'_> {
         made_by(y, node, 0)
     }
 
+    /// `torch.split` of rows of `width` elements into pieces of so many rows: views, whose gradients the backward joins.
+    pub(crate) fn split(&mut self, x: &Tensor, rows: &[u64], width: u64) -> Vec<Tensor> {
+        let (whole, dtype) = (x.elements, x.dtype);
+        let node = self.node(&[Some(x)], rows.len(), &[], move |tape, _, _| {
+            vec![Some(tape.new_tensor(whole, dtype).rows_first(true))]
+        });
+        let piece = |(at, rows): (usize, &u64)| made_by(x.view(rows * width).rows_first(x.rows_first), node, at as u32);
+        rows.iter().enumerate().map(piece).collect()
+    }
+
+    /// `x[index]`, whole rows of it: `rows` of them, with `elements` in all. Saves the index; backward sorts it and adds up.
+    pub(crate) fn gather(&mut self, x: &Tensor, elements: u64, rows: u64) -> Tensor {
+        let index = self.new_tensor(rows, Dtype::I64);
+        let y = self.new_tensor(elements, x.dtype);
+        let (whole, dtype) = (x.elements, x.dtype);
+        let node = self.node(&[Some(x)], 1, &[&index], move |tape, _, _| {
+            let gradient = tape.new_tensor(whole, dtype);
+            let _sort: Vec<Tensor> = (0..4).map(|_| tape.new_tensor(rows, Dtype::I64)).collect();
+            vec![Some(gradient)]
+        });
+        made_by(y, node, 0)
+    }
+
     /// `torch.nn.functional.layer_norm` (`aten/src/ATen/native/cuda/layer_norm_kernel.cu`): saves its input, mean and 1/deviation of each row, and the
-    /// weight; what is saved of the weight and the bias is small.
+    /// weight; what is saved of the weight and the bias is small. What is stored in another order than it is seen in is copied first, forward and backward.
     pub(crate) fn layer_norm(&mut self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, rows: u64) -> Tensor {
+        let strided = x.rows_first.then_some((x.elements, x.dtype));
+        let _ordered = strided.map(|(elements, dtype)| self.new_tensor(elements, dtype));
         let y = self.new_tensor(x.elements, x.dtype);
         let [mean, inverse] = [0, 1].map(|_| self.new_tensor(rows, Dtype::F32));
         let mut saved = vec![x, &mean, &inverse, weight];
@@ -105,6 +130,7 @@ impl Tape<'_> {
         let asked = inputs
             .map(|input| input.filter(|tensor| tensor.requires_grad()).map(|tensor| (tensor.elements, tensor.dtype)));
         let node = self.node(&inputs, 1, &saved, move |tape, _, _| {
+            let _ordered = strided.map(|(elements, dtype)| tape.new_tensor(elements, dtype));
             asked.map(|asked| asked.map(|(elements, dtype)| tape.new_tensor(elements, dtype))).into()
         });
         made_by(y, node, 0)

@@ -51,7 +51,7 @@ impl Tape<'_> {
         mask: &Tensor,
     ) -> Tensor {
         let dtype = q.dtype;
-        let mask = self.new_tensor(mask.elements, dtype);
+        let mask = self.floating_mask(mask, dtype);
         let out = self.new_tensor(q.elements, dtype).rows_first(true);
         let log_sums = shape.batch * shape.heads * shape.tokens.next_multiple_of(32);
         let log_sums = self.new_tensor(log_sums, Dtype::F32);

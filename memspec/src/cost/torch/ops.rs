@@ -253,7 +253,7 @@ impl<'a> Tape<'a> {
             let stacked = tape.new_tensor(whole, dtype);
             vec![Some(if copies { tape.new_tensor(whole, dtype) } else { stacked })]
         });
-        (0..count).map(|part| made_by(x.view(whole / count).rows_first(true), node, part as u8)).collect()
+        (0..count).map(|part| made_by(x.view(whole / count).rows_first(true), node, part as u32)).collect()
     }
 
     /// Two halves of `x`, as views. Backward joins their gradients.

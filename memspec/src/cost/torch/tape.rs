@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::super::trace::{Block, Entry, Event, Part, PhaseName, Trace};
@@ -75,8 +76,6 @@ pub(crate) struct Tape<'a> {
     pub(super) workspaces: [Option<Tensor>; 2],
     /// cuBLASLt's, which products with a bias use, of the same threads.
     pub(super) bias_workspaces: [Option<Tensor>; 2],
-    /// What an object of the model keeps until the next forward replaces it.
-    pub(super) retained: Option<Tensor>,
     /// The script holds the graph after backward, and through it inputs and their gradients.
     pub(crate) keeps_inputs: bool,
     /// Those, with their blocks.
@@ -120,7 +119,6 @@ impl<'a> Tape<'a> {
             workspace: (0, part),
             workspaces: [None, None],
             bias_workspaces: [None, None],
-            retained: None,
             keeps_inputs: false,
             kept_inputs: Vec::new(),
             in_backward: false,
@@ -294,11 +292,6 @@ impl<'a> Tape<'a> {
         std::mem::take(&mut self.captured)
     }
 
-    /// Keeps `tensor` until the next call.
-    pub(crate) fn retain(&mut self, tensor: &Tensor) {
-        self.retained = Some(tensor.view(tensor.elements));
-    }
-
     /// The script lets go of the graph.
     pub(crate) fn release_inputs(&mut self) {
         for (block, input, gradient) in std::mem::take(&mut self.kept_inputs) {
@@ -367,6 +360,18 @@ impl<'a> Tape<'a> {
         Some(index)
     }
 
+    /// How many nodes the graph has.
+    pub(crate) fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// These nodes go with what they saved: nobody holds their outputs any more.
+    pub(crate) fn forget(&mut self, nodes: Range<usize>) {
+        for node in &mut self.nodes[nodes] {
+            *node = None;
+        }
+    }
+
     /// Says what the engine does with a node's gradients once they are made.
     pub(crate) fn finish(&mut self, node: Option<u32>, finish: impl FnOnce(&mut Tape<'a>, &mut Gradients) + 'a) {
         if let Some(Some(node)) = node.and_then(|node| self.nodes.get_mut(node as usize)) {
@@ -426,6 +431,6 @@ impl<'a> Tape<'a> {
 }
 
 /// Says that output `output` of `node` made the tensor.
-pub(super) fn made_by(tensor: Tensor, node: Option<u32>, output: u8) -> Tensor {
+pub(super) fn made_by(tensor: Tensor, node: Option<u32>, output: u32) -> Tensor {
     Tensor { edge: node.map(|node| Edge::Node(node, output)), ..tensor }
 }

@@ -52,7 +52,7 @@ pub(crate) struct Leaf(pub(super) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Edge {
     /// To this output of this node.
-    Node(u32, u8),
+    Node(u32, u32),
     /// To this leaf.
     Leaf(Leaf),
 }

@@ -51,6 +51,11 @@ fn count(keys: &Keys, key: &str, default: u64) -> Result<u64, ConfigError> {
     Ok(keys.count(key)?.unwrap_or(default))
 }
 
+/// Indices of blocks.
+fn indices(keys: &Keys, key: &str) -> Option<Vec<u64>> {
+    Some(keys.list(key)?.iter().filter_map(serde_json::Value::as_u64).collect())
+}
+
 fn reaches(keys: &Keys, key: &'static str, name: &'static str, text_hidden: u64) -> Result<(), ConfigError> {
     match keys.count(key)?.filter(|out| *out != text_hidden) {
         None => Ok(()),
@@ -87,7 +92,7 @@ fn qwen25(keys: &Keys, text_hidden: u64) -> Result<Vision, ConfigError> {
     Ok(Vision {
         kind: VisionKind::Qwen25Vl {
             window: count(keys, "window_size", 112)?,
-            full_blocks: keys.list("fullatt_block_indexes").map_or(4, |l| l.len() as u64),
+            full_blocks: indices(keys, "fullatt_block_indexes").unwrap_or_else(|| vec![7, 15, 23, 31]),
         },
         layers: count(keys, "depth", 32)?,
         hidden: count(keys, "hidden_size", 3584)?,
@@ -104,11 +109,11 @@ fn qwen25(keys: &Keys, text_hidden: u64) -> Result<Vision, ConfigError> {
 fn qwen3(keys: &Keys, text_hidden: u64) -> Result<Vision, ConfigError> {
     reaches(keys, "out_hidden_size", "vision_config.out_hidden_size", text_hidden)?;
     // Qwen 3.5's tower has one merger only
-    let deepstack = if keys.model_type.starts_with("qwen3_vl") { 3 } else { 0 };
+    let deepstack = if keys.model_type.starts_with("qwen3_vl") { vec![8, 16, 24] } else { Vec::new() };
     Ok(Vision {
         kind: VisionKind::Qwen3Vl {
             positions: count(keys, "num_position_embeddings", 2304)?,
-            deepstack: keys.list("deepstack_visual_indexes").map_or(deepstack, |l| l.len() as u64),
+            deepstack: indices(keys, "deepstack_visual_indexes").unwrap_or(deepstack),
         },
         layers: count(keys, "depth", 27)?,
         hidden: count(keys, "hidden_size", 1152)?,

@@ -61,6 +61,26 @@ fn images_become_patches_and_tokens() {
     check("qwen2-vl-7b", (448, 448), 1024, 256);
     check("qwen2-vl-7b", (1344, 896), 6144, 1536);
     check("qwen2-vl-7b", (1, 1), 16, 4);
+    // As their processors gave them to measured runs.
+    check("qwen2.5-vl-7b", (700, 500), 1800, 450);
+    check("qwen3-vl-4b", (448, 448), 784, 196);
+    check("qwen3-vl-4b", (1024, 768), 3072, 768);
+    check("gemma-3-4b-it", (800, 600), 4096, 256);
+    check("llava-1.5-7b", (640, 480), 576, 576);
+    check("mistral-small-3.1", (700, 500), 1800, 450);
+    check("mistral-small-3.1", (1540, 1024), 8140, 2035);
+}
+
+#[test]
+fn windows_are_squares_cut_off_at_the_edges() {
+    let windows =
+        |model: &str, size: (u64, u64)| catalog::get(model).unwrap().vision.unwrap().windows(size.0, size.1).unwrap();
+    assert_eq!(windows("qwen2.5-vl-7b", (448, 448)), [64; 16]);
+    let cut = windows("qwen2.5-vl-7b", (700, 500));
+    // 25 by 18 tokens in squares of 4: the last column is 1 wide, the last row 2 high.
+    assert_eq!((cut.len(), cut[0], cut[6], cut[34]), (35, 64, 16, 8));
+    assert_eq!(cut.iter().sum::<u64>(), 1800);
+    assert_eq!(windows("llava-1.5-7b", (700, 500)), [576]);
 }
 
 #[test]

@@ -12,11 +12,12 @@ pub(in crate::cost::engine) fn add(tape: &mut Tape<'_>, shape: &Shape, model: &m
         return;
     }
     let mut trained = Vec::new();
-    for (block, linear) in targeted(shape, model) {
+    for (block, reached, linear) in targeted(shape, model) {
         tape.at(block);
         let mut new = |tape: &mut Tape<'_>, size: (u64, u64)| {
             let parameter = parameter(tape, ADAPTER, size, Dtype::F32, false);
-            trained.extend(parameter.trained);
+            // What no gradient comes to is not stepped.
+            trained.extend(parameter.trained.filter(|_| reached));
             parameter
         };
         let matrices = [(shape.rank, linear.in_features), (linear.out_features, shape.rank)];
@@ -46,7 +47,7 @@ pub(in crate::cost::engine) fn add(tape: &mut Tape<'_>, shape: &Shape, model: &m
         }
         // TRL leaves magnitudes as they are: their steps are smaller than what bf16 can tell apart.
         let magnitudes = dtype != Dtype::Bf16;
-        for (block, linear) in targeted(shape, model) {
+        for (block, _, linear) in targeted(shape, model) {
             tape.at(block);
             let matrices = linear.adapter.iter_mut().flatten();
             for part in matrices.chain(linear.magnitude.as_mut().filter(|_| magnitudes)) {
@@ -103,8 +104,10 @@ pub(super) fn cast(tape: &mut Tape<'_>, parameter: &mut Parameter, dtype: Dtype,
     }
 }
 
-/// The linears that get an adapter, in the model's order; the tower's come after the decoder's.
-fn targeted<'m>(shape: &'m Shape, model: &'m mut Model) -> impl Iterator<Item = (Option<Block>, &'m mut Linear)> {
+/// The linears that get an adapter, in the model's order, and whether a gradient comes to them; the tower's come after the decoder's. PEFT takes what ends with
+/// a target's name, in the tower too (`peft/tuners/tuners_utils.py`, `check_target_module_exists`).
+fn targeted<'m>(shape: &'m Shape, model: &'m mut Model) -> impl Iterator<Item = (Option<Block>, bool, &'m mut Linear)> {
+    let named = |linear: &Linear| shape.targets.contains(&linear.name);
     let decoder = model.blocks.iter_mut().flat_map(|decoder| {
         let block = Some(decoder.block);
         // Where PEFT takes an MLP's names for those of the experts, dense MLPs beside them are left out.
@@ -115,14 +118,12 @@ fn targeted<'m>(shape: &'m Shape, model: &'m mut Model) -> impl Iterator<Item = 
             .iter_mut()
             .flat_map(move |experts| experts.shared.iter_mut().skip(if renamed { 3 } else { 0 }));
         let linears = decoder.input.iter_mut().chain(std::iter::once(&mut decoder.output)).chain(mlp).chain(shared);
-        linears.map(move |linear| (block, linear))
+        linears.map(move |linear| (block, true, linear))
     });
-    let tower = model.tower.iter_mut().filter(|_| shape.adapt_vision).flat_map(|tower| {
-        let blocks = tower.blocks.iter_mut().flat_map(|tower| {
-            let block = Some(tower.block);
-            tower.linears.iter_mut().map(move |linear| (block, linear))
-        });
-        blocks.chain(tower.merger.iter_mut().map(|linear| (None, linear)))
-    });
-    decoder.filter(|(_, linear)| shape.targets.contains(&linear.name)).chain(tower)
+    let seen = shape.images.count > 0;
+    let tower = model.tower.iter_mut().flat_map(|tower| tower.linears_mut());
+    let tower = tower.map(move |(block, read, linear)| (block, read && seen, linear));
+    decoder
+        .filter(move |(_, _, linear)| named(linear))
+        .chain(tower.filter(move |(_, _, linear)| (shape.adapt_vision && !linear.bare) || named(linear)))
 }

@@ -18,10 +18,13 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
     wrapper.before_embedding(tape);
     let mut x = embed(tape, shape, model);
     x = wrapper.after_embedding(tape, x);
+    let mut seen = None;
     if let (Some(tower), Some(vision)) = (&model.tower, &shape.model.vision)
-        && shape.patches > 0
+        && shape.images.count > 0
     {
-        x = vision::see(tape, shape, (tower, wrapper), vision, &x);
+        let images = vision::see(tape, shape, (tower, wrapper), vision, &x);
+        x = images.embeddings.clone();
+        seen = Some(images);
     }
     // `inputs_embeds`, a local of the whole forward (`modeling_llama.py`, `LlamaModel.forward`).
     let _embeddings = x.clone();
@@ -38,6 +41,9 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
             block(tape, shape, decoder, &x, &positions)
         };
         x = wrapper.after_block(tape, index, x);
+        if let Some(seen) = &seen {
+            x = seen.deepen(tape, shape, x, index);
+        }
     }
     tape.at(None);
     x = wrapper.before_norm(tape, x);
@@ -192,6 +198,11 @@ fn mask(tape: &mut Tape<'_>, shape: &Shape, dtype: Dtype, slides: bool) -> Optio
     let pairs = shape.attention.batch * shape.attention.tokens * shape.attention.tokens;
     if shape.eager || shape.model.attention_sinks {
         return Some(tape.new_tensor(pairs, dtype));
+    }
+    if shape.sees_both_ways() {
+        // Causal, or of one image (`modeling_gemma3.py:709`, `create_masks_for_vision_model`): both conditions and what they give.
+        let [_causal, _image] = [(); 2].map(|()| tape.new_tensor(pairs, Dtype::Bool));
+        return Some(tape.new_tensor(pairs, Dtype::Bool));
     }
     if slides && shape.window_mask() {
         return Some(tape.new_tensor(pairs, Dtype::Bool));

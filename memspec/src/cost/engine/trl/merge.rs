@@ -15,12 +15,10 @@ pub(super) fn into_base(tape: &mut Tape<'_>, shape: &Shape, model: &Model) {
         linears(block).for_each(|linear| merge(tape, shape, linear));
     }
     if let Some(tower) = &model.tower {
-        for block in &tower.blocks {
-            tape.at(Some(block.block));
-            block.linears.iter().for_each(|linear| merge(tape, shape, linear));
+        for (block, linear) in tower.linears() {
+            tape.at(block);
+            merge(tape, shape, linear);
         }
-        tape.at(None);
-        tower.merger.iter().for_each(|linear| merge(tape, shape, linear));
     }
     tape.at(None);
 }

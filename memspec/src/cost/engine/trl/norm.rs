@@ -8,11 +8,16 @@ use crate::model::Dtype;
 
 /// `norm(x)`, over the last axis of `rows` rows.
 pub(super) fn forward(tape: &mut Tape<'_>, shape: &Shape, x: &Tensor, norm: &Norm, rows: u64) -> Tensor {
-    let weight = &norm.weight.tensor;
     if shape.liger {
-        return tape.liger_rms_norm(x, weight, rows);
+        return tape.liger_rms_norm(x, &norm.weight.tensor, rows);
     }
-    match shape.form.norm {
+    of_kind(tape, shape.form.norm, x, norm, rows)
+}
+
+/// The same, as this kind of norm computes it.
+pub(super) fn of_kind(tape: &mut Tape<'_>, kind: NormKind, x: &Tensor, norm: &Norm, rows: u64) -> Tensor {
+    let weight = &norm.weight.tensor;
+    match kind {
         NormKind::Rms => {
             let hidden = root_mean_square(tape, x, rows);
             let normed = tape.cast(&hidden, x.dtype);

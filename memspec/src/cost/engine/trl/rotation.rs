@@ -43,11 +43,7 @@ pub(super) fn apply(
                 joined
             })
         }
-        Rotation::Wide => {
-            let wide = [q, k].map(|x| tape.cast(x, Dtype::F32));
-            let turned = wide.each_ref().map(|x| turn(tape, x, tables));
-            turned.each_ref().map(|x| tape.cast(x, dtype))
-        }
+        Rotation::Wide => in_f32(tape, [q, k], tables),
         Rotation::WideTables => {
             let turned = [q, k].map(|x| turn(tape, x, tables));
             turned.each_ref().map(|x| tape.cast(x, dtype))
@@ -59,6 +55,13 @@ pub(super) fn apply(
         }
     };
     Rotated { queries, keys, kept }
+}
+
+/// Cast to float32, rotated, cast back.
+pub(super) fn in_f32(tape: &mut Tape<'_>, [q, k]: [&Tensor; 2], tables: &[Tensor; 2]) -> [Tensor; 2] {
+    let wide = [q, k].map(|x| tape.cast(x, Dtype::F32));
+    let turned = wide.each_ref().map(|x| turn(tape, x, tables));
+    turned.each_ref().map(|x| tape.cast(x, q.dtype))
 }
 
 /// `x * cos + rotate_half(x) * sin` (`modeling_llama.py:138`).

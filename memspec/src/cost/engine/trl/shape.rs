@@ -8,7 +8,7 @@ use super::parallel::{Sharing, tensor};
 use super::script::Differences;
 use super::supported;
 use crate::cost::CostError;
-use crate::model::{Architecture, Dtype, Family};
+use crate::model::{Architecture, Dtype, Family, VisionKind};
 use crate::plan::{AdapterKind, Attention, Float, LossKind, OptimizerKind, Precision, QuantizeKind, Script, Upcast};
 use crate::setup::Setup;
 
@@ -102,8 +102,8 @@ pub(crate) struct Shape {
     pub(crate) workspace: u64,
     /// Multiprocessors of the card.
     pub(crate) multiprocessors: u64,
-    /// Patches of all images of a micro batch.
-    pub(crate) patches: u64,
+    /// What a micro batch shows the vision tower.
+    pub(crate) images: Images,
     /// How devices share the run.
     pub(crate) sharing: Sharing,
     /// The same for a batch of the evaluation, where there is one.
@@ -114,6 +114,17 @@ pub(crate) struct Shape {
     pub(crate) grouped: GroupedProduct,
     /// The routers' logits are collected for an auxiliary loss.
     pub(crate) balanced: bool,
+}
+
+/// What a micro batch shows a vision tower: images of one size.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Images {
+    /// How many.
+    pub(crate) count: u64,
+    /// Patches of all of them.
+    pub(crate) patches: u64,
+    /// Patches of each window of one image.
+    pub(crate) windows: Vec<u64>,
 }
 
 /// Which of a mixture of experts' parameters are adapted, by how many ranks.
@@ -231,7 +242,7 @@ impl Shape {
             optimizer: setup.train.optimizer,
             workspace: setup.device.workspace_bytes(),
             multiprocessors: multiprocessors(setup),
-            patches: patches(setup, batch),
+            images: Images::new(setup, batch),
             sharing,
             evaluation: None,
             merge: setup.save.merge && setup.adapter.is_some(),
@@ -252,7 +263,7 @@ impl Shape {
             padded: setup.fills_batch(samples),
             dropout: false,
             checkpointing: false,
-            patches: patches(setup, samples),
+            images: Images::new(setup, samples),
             ..self.clone()
         }
     }
@@ -293,6 +304,12 @@ impl Shape {
         (self.packed || self.padded) && !self.flash
     }
 
+    /// Tokens of one image see each other (Gemma 3), so that all layers have a mask.
+    pub(crate) fn sees_both_ways(&self) -> bool {
+        let gemma = self.model.vision.as_ref().is_some_and(|vision| vision.kind == VisionKind::Gemma3);
+        gemma && self.images.count > 0
+    }
+
     /// Which layers slide.
     pub(crate) fn slides(&self) -> Slides {
         let sliding = (0..self.model.layers).filter(|layer| self.model.slides(*layer)).count() as u64;
@@ -303,6 +320,12 @@ impl Shape {
         }
     }
 
+    /// The tower's blocks, and what they leave to the decoder's, are alike: none sees windows while another sees all, none has a merger of its own.
+    fn tower_repeats(&self) -> bool {
+        let kind = self.model.vision.as_ref().filter(|_| self.images.count > 0).map(|vision| &vision.kind);
+        !matches!(kind, Some(VisionKind::Qwen25Vl { .. } | VisionKind::Qwen3Vl { .. }))
+    }
+
     /// All blocks allocate alike and hold the same tables, so that few stand for all.
     pub(crate) fn repeats(&self) -> bool {
         let kind = |layer| {
@@ -310,7 +333,7 @@ impl Shape {
             let masked = !self.eager && !self.sample_mask() && self.window_mask() && slides;
             (self.form.rotates(&self.model, layer), masked, self.form.own_tables && slides)
         };
-        self.sharing.repeats() && (1..self.model.layers).all(|layer| kind(layer) == kind(0))
+        self.sharing.repeats() && self.tower_repeats() && (1..self.model.layers).all(|layer| kind(layer) == kind(0))
     }
 }
 
@@ -389,9 +412,13 @@ fn multiprocessors(setup: &Setup) -> u64 {
     }
 }
 
-fn patches(setup: &Setup, batch: u64) -> u64 {
-    let (Some(vision), Some(size)) = (&setup.model.vision, setup.data.image_size) else { return 0 };
-    // An image that the processor refuses was refused before (`supported`).
-    let patches = vision.patches(u64::from(size.width), u64::from(size.height)).unwrap_or(0);
-    patches * u64::from(setup.data.images) * batch
+impl Images {
+    /// Those of a batch of so many samples.
+    fn new(setup: &Setup, samples: u64) -> Self {
+        let (Some(vision), Some(size)) = (&setup.model.vision, setup.data.image_size) else { return Self::default() };
+        let count = u64::from(setup.data.images) * samples;
+        // An image that the processor refuses was refused before (`supported`).
+        let windows = vision.windows(u64::from(size.width), u64::from(size.height)).unwrap_or_default();
+        Self { count, patches: count * windows.iter().sum::<u64>(), windows }
+    }
 }

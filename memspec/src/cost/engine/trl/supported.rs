@@ -44,11 +44,7 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if tokens < 2 {
         return refuse("data.context", "a sample needs two tokens to predict one".to_owned());
     }
-    // Gemma 3 with a tower makes its masks otherwise, images or not (`modeling_gemma3.py`, `create_causal_mask_mapping`).
-    let plain = model.linear_attention.is_none()
-        && !model.gated_attention
-        && (model.vision.is_none() || has_llama_block(model.family))
-        && model.vision.as_ref().is_none_or(|vision| vision.kind == VisionKind::Qwen2Vl || setup.data.images == 0);
+    let plain = model.linear_attention.is_none() && !model.gated_attention;
     if !is_known(model) || !plain {
         return refuse(
             "model",
@@ -61,6 +57,10 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if setup.train.liger && !has_llama_block(model.family) {
         return refuse("train.liger", format!("Liger's kernels for `{}` are not costed yet", model.model_type));
     }
+    if setup.train.liger && model.vision.is_some() && setup.data.images > 0 {
+        // `liger_kernel/transformers/monkey_patch.py` replaces the tower's norms, too.
+        return refuse("train.liger", "Liger's kernels in a vision tower are not costed yet".to_owned());
+    }
     if setup.world() > 1 && !has_llama_block(model.family) {
         return refuse("parallel", format!("`{}` on several cards is not costed yet", model.model_type));
     }
@@ -69,10 +69,12 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
         let setting = if old { "device" } else { "train.precision" };
         return refuse(setting, "attention with heads wider than 128 is costed in 16 bits, from Ampere on".to_owned());
     }
-    if setup.adapter.as_ref().is_some_and(|adapter| adapter.vision)
-        && model.vision.as_ref().is_some_and(|vision| vision.kind != VisionKind::Qwen2Vl)
+    if model.vision.as_ref().is_some_and(|vision| vision.kind != VisionKind::Qwen2Vl)
+        && setup.data.images > 0
+        && setup.world() > 1
     {
-        return refuse("adapter.vision", "adapters of a vision tower are costed for Qwen2-VL alone".to_owned());
+        let what = format!("images of `{}` on several cards are not costed yet", model.model_type);
+        return refuse("parallel", what);
     }
     if model.vision.is_some() && setup.adapter.is_none() {
         return refuse("adapter", "training all weights of a vision tower is not costed yet".to_owned());

@@ -9,11 +9,9 @@ use super::experts::weights::{self as expert_weights, ExpertWeights};
 use super::parallel::tensor::Axis;
 use super::parallel::{self, Sharing};
 use super::shape::Stored;
-use super::vision::{Tower, TowerBlock};
+use super::vision::{self, Tower};
 use super::{EMBEDDING, GRADIENTS, Shape, WEIGHTS, adapter};
-use crate::model::{
-    Activation, Dtype, Linear as LinearShape, Norm as NormOf, NormModule, StreamNorms, Vision, VisionKind,
-};
+use crate::model::{Activation, Dtype, Linear as LinearShape, Norm as NormOf, NormModule, StreamNorms, VisionKind};
 
 /// The segment that the process's first tensor leaves (`kSmallBuffer`).
 const FIRST_SEGMENT: u64 = 2 << 20;
@@ -69,6 +67,8 @@ pub(crate) struct Linear {
     pub(crate) magnitude: Option<Parameter>,
     /// A part of the adapter's input is dropped.
     pub(crate) dropout: bool,
+    /// It is a parameter and no module.
+    pub(crate) bare: bool,
 }
 
 impl Linear {
@@ -83,6 +83,7 @@ impl Linear {
             split: None,
             magnitude: None,
             dropout: false,
+            bare: false,
         }
     }
 
@@ -130,7 +131,7 @@ pub(crate) struct Norm {
 }
 
 impl Norm {
-    fn parameters(&self) -> impl Iterator<Item = &Parameter> {
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &Parameter> {
         std::iter::once(&self.weight).chain(&self.bias)
     }
 
@@ -301,7 +302,7 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
     let blocks: Vec<DecoderBlock> = (0..blocks.text).map(|index| loader.decoder_block(index as u16)).collect();
     loader.tape.at(None);
     let norm = loader.norm(model.hidden, model.norm == NormOf::Layer);
-    let tower = model.vision.as_ref().map(|vision| loader.tower(vision, blocks_of_tower));
+    let tower = model.vision.as_ref().map(|vision| vision::load(&mut loader, vision, blocks_of_tower));
     if shape.form.head_last {
         head = loader.head();
     }
@@ -413,7 +414,9 @@ impl Loader<'_, '_, '_> {
             + model.vision.as_ref().map_or(0, |vision| {
                 let blocks: u64 = vision.block_linears().iter().map(LinearShape::weights).sum();
                 let merger: u64 = vision.merger_linears(model.hidden).iter().map(LinearShape::weights).sum();
-                blocks * vision.layers + merger
+                // Gemma's is a bare parameter.
+                let mergers = if vision.kind == VisionKind::Gemma3 { 0 } else { vision.mergers() };
+                blocks * vision.layers + mergers * merger
             });
         let rest = model.parameters() - linears;
         // With a process group, what the tensor-parallel plan names counts once for all ranks (`modeling_utils.py:4967`), even where nothing is split.
@@ -510,43 +513,6 @@ impl Loader<'_, '_, '_> {
         DecoderBlock { block, input: linears, output, mlp, experts, head_norms, norms, factors, sinks }
     }
 
-    /// The tower's blocks, merger and patch embedding, in the order of their names.
-    fn tower(&mut self, vision: &Vision, blocks: u64) -> Tower {
-        let norm = (1, vision.hidden);
-        let blocks = (0..blocks)
-            .map(|index| {
-                let block = TowerBlock::place(index as u16);
-                self.tape.at(Some(block));
-                let mut linears: Vec<(usize, Linear)> = Vec::new();
-                let shapes = vision.block_linears();
-                let mut order: Vec<usize> = (0..shapes.len()).collect();
-                order.sort_by(|&a, &b| shapes[a].module.cmp(&shapes[b].module));
-                for at in order {
-                    linears.push((at, self.biased(&shapes[at])));
-                }
-                linears.sort_by_key(|linear| linear.0);
-                let norms = (0..vision.norm_tensors()).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
-                TowerBlock { block, linears: linears.into_iter().map(|linear| linear.1).collect(), norms }
-            })
-            .collect();
-        self.tape.at(None);
-        if vision.kind == VisionKind::Qwen2Vl {
-            let mut rest: Vec<Parameter> = (0..2).map(|_| self.parameter(WEIGHTS, norm, false)).collect();
-            let merger =
-                vision.merger_linears(self.shape.model.hidden).iter().map(|linear| self.biased(linear)).collect();
-            rest.push(self.parameter(WEIGHTS, (vision.hidden, vision.patch_width()), false));
-            return Tower { blocks, merger, rest };
-        }
-        // A tower that sees nothing: its projector and, as one, what is no linear.
-        let mut merger = Vec::new();
-        let linears = vision.merger_linears(self.shape.model.hidden);
-        for _ in 0..vision.mergers() {
-            merger.extend(linears.iter().map(|linear| self.biased(linear)));
-        }
-        let rest = vec![self.parameter(WEIGHTS, (1, vision.other_parameters(self.shape.model.hidden)), false)];
-        Tower { blocks, merger, rest }
-    }
-
     /// The head's weight and bias, where it has its own.
     fn head(&mut self) -> (Option<Parameter>, Option<Parameter>) {
         let model = &self.shape.model;
@@ -556,16 +522,22 @@ impl Loader<'_, '_, '_> {
         (weight, bias)
     }
 
-    fn norm(&mut self, width: u64, biased: bool) -> Norm {
+    pub(super) fn norm(&mut self, width: u64, biased: bool) -> Norm {
         let bias = biased.then(|| self.parameter(WEIGHTS, (1, width), false));
         Norm { weight: self.parameter(WEIGHTS, (1, width), false), bias }
     }
 
     /// A linear whose bias, which is named before its weight, is loaded first.
-    fn biased(&mut self, linear: &LinearShape) -> Linear {
+    pub(super) fn biased(&mut self, linear: &LinearShape) -> Linear {
         let bias = linear.bias.then(|| self.parameter(WEIGHTS, (1, linear.out_features), false));
         let weight = self.weight(linear);
         Linear::new(linear, weight, bias)
+    }
+
+    /// A bare parameter that is multiplied by: no module, so that nothing packs or adapts it.
+    pub(super) fn bare(&mut self, linear: &LinearShape) -> Linear {
+        let weight = self.parameter(WEIGHTS, (linear.out_features, linear.in_features), false);
+        Linear { bare: true, ..Linear::new(linear, Weight::Dense(weight), None) }
     }
 
     pub(super) fn weight(&mut self, linear: &LinearShape) -> Weight {

@@ -521,13 +521,14 @@ impl Sharder<'_, '_> {
         let Some(tower) = tower else { return (groups, outside) };
         for block in &mut tower.blocks {
             self.tape.at(Some(block.block));
-            let mut members: Vec<Member> = block.norms.iter_mut().map(|norm| self.flat(norm)).collect();
-            block.linears.iter_mut().for_each(|linear| self.linear(linear, &mut members));
+            let norms = block.norms.iter_mut().flat_map(Norm::parameters_mut);
+            let mut members: Vec<Member> = norms.map(|norm| self.flat(norm)).collect();
+            block.linears_mut().for_each(|linear| self.linear(linear, &mut members));
             groups.push(Group::new(Some(block.block), members, reshard));
         }
         self.tape.at(None);
-        tower.merger.iter_mut().for_each(|linear| self.linear(linear, &mut outside));
-        outside.extend(tower.rest.iter_mut().map(|rest| self.flat(rest)));
+        tower.mergers_mut().for_each(|linear| self.linear(linear, &mut outside));
+        outside.extend(tower.rest_mut().map(|rest| self.flat(rest)));
         (groups, outside)
     }
 
@@ -566,7 +567,7 @@ fn release_originals(tape: &mut Tape<'_>, model: &mut Model, packed: bool) {
         decoder.experts.iter_mut().flat_map(|experts| &mut experts.shared).for_each(release_packed);
     }
     for tower in model.tower.iter_mut().filter(|_| packed) {
-        tower.blocks.iter_mut().flat_map(|block| &mut block.linears).chain(&mut tower.merger).for_each(release_packed);
+        tower.linears_mut().for_each(|(_, _, linear)| release_packed(linear));
     }
     model.for_each_parameter(|parameter| parameter.tensor.storage = tape.elsewhere());
 }
