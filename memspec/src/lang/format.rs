@@ -41,9 +41,8 @@ pub fn format(text: &str) -> String {
     extend(&mut file, nodes::read(&text[from..]), begins_blank(&text[from..]));
     part_plans(&mut file);
     let formatted = layout::lines(&file, 0);
-    // As the file's first line ends.
-    let crlf = text.find('\n').is_some_and(|end| text[..end].ends_with('\r'));
-    if crlf { formatted.replace("\r\n", "\n").replace('\n', "\r\n") } else { formatted }
+    // A file with line ends of two kinds gets those of Windows.
+    if text.contains("\r\n") { formatted.replace("\r\n", "\n").replace('\n', "\r\n") } else { formatted }
 }
 
 fn begins_blank(text: &str) -> bool {
