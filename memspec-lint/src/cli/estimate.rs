@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failur
             let plan = PlanEstimate::new(estimate.as_ref().ok()?, &resolved.chosen, &changes);
             let setup = &resolved.setup;
             let serve = setup.serve.map(|serve| inference(&setup.model, &serve, &setup.device));
-            Some(plan.timed(time, &setup.data).served(serve, setup.device.usable))
+            Some(plan.timed(time, setup).served(serve, setup.device.usable))
         })
         .collect();
     if arguments.json || arguments.output_format == Format::Json {

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use memspec::cost::{Bound, CostError, Estimate, Inference, Range, Spending, Time};
+use memspec::plan::EngineName;
 use memspec::quantity::{Bytes, Seconds};
-use memspec::setup::{Data, Lengths};
+use memspec::setup::{Lengths, Setup};
 use memspec::solve::{Change, Price};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -39,6 +40,8 @@ pub struct PlanEstimate {
     pub data: Option<Samples>,
     /// Why the samples of a file that is here were not counted.
     pub no_data: Option<String>,
+    /// Nothing says that the samples of a micro batch are equally long, so it is costed as one that is padded.
+    pub assumes_padding: bool,
     /// What serving the result takes, where the plan has a `serve` block.
     pub serve: Option<Served>,
     /// Why `serve` is `null` although the plan asks for it.
@@ -173,6 +176,7 @@ impl PlanEstimate {
             no_time: None,
             data: None,
             no_data: None,
+            assumes_padding: false,
             serve: None,
             no_serve: None,
         }
@@ -189,12 +193,21 @@ impl PlanEstimate {
     }
 
     /// With how long it trains, or why that is not known, and with what is known of its samples.
-    pub fn timed(self, time: Result<Time, CostError>, data: &Data) -> Self {
+    pub fn timed(self, time: Result<Time, CostError>, setup: &Setup) -> Self {
         let (time, no_time) = match time {
             Ok(time) => (Some(time), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        Self { time, no_time, data: data.lengths.as_ref().map(Samples::from), no_data: data.uncounted.clone(), ..self }
+        let data = &setup.data;
+        let assumes_padding = setup.engine == EngineName::Trl && data.lengths.is_none() && setup.fills_samples();
+        Self {
+            assumes_padding,
+            time,
+            no_time,
+            data: data.lengths.as_ref().map(Samples::from),
+            no_data: data.uncounted.clone(),
+            ..self
+        }
     }
 }
 
@@ -220,8 +233,11 @@ pub fn table(plan: &PlanEstimate, style: Style) -> String {
     let (peak, limit) = (&estimate.peak, Bytes(estimate.limit_bytes));
     let mut text = String::new();
     let verdict = if estimate.fits {
-        let free = Bytes(estimate.limit_bytes.saturating_sub(estimate.needs().0));
-        style.good(&format!("fits {limit} on {}, {free} to spare", estimate.device))
+        match estimate.limit_bytes.checked_sub(estimate.needs().0) {
+            Some(free) => style.good(&format!("fits {limit} on {}, {} to spare", estimate.device, Bytes(free))),
+            // Under the limit the allocator gives its cache back and goes on.
+            None => style.good(&format!("fits {limit} on {}, with nothing to spare", estimate.device)),
+        }
     } else {
         let over = Bytes(estimate.needs().0.saturating_sub(estimate.limit_bytes));
         style.bad(&format!("does not fit {limit} on {}, {over} too much", estimate.device))
@@ -338,11 +354,15 @@ fn serve(text: &mut String, plan: &PlanEstimate, style: Style) {
 
 /// What is known of the samples.
 fn samples(text: &mut String, plan: &PlanEstimate, style: Style) {
-    if plan.data.is_some() || plan.no_data.is_some() {
+    if plan.data.is_some() || plan.no_data.is_some() || plan.assumes_padding {
         let _ = writeln!(text, "\n{}", style.bold("samples"));
     }
     if let Some(why) = &plan.no_data {
         let _ = writeln!(text, "  not counted: {why}");
+    }
+    if plan.assumes_padding {
+        let _ =
+            writeln!(text, "  their lengths are not known: a micro batch is taken to be padded, and to have a mask");
     }
     let Some(data) = &plan.data else { return };
     let _ = writeln!(text, "  {} samples of {:.0} tokens on average, {} in all", data.samples, data.mean, data.tokens);

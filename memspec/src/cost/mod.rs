@@ -6,6 +6,7 @@ pub mod engine;
 mod estimate;
 pub mod expand;
 mod inference;
+mod known;
 mod on_torch;
 mod replay;
 pub mod time;

@@ -3,19 +3,10 @@
 use super::cached::replay_repeated;
 use super::estimate::{AtPeak, Estimate, Host, Interval, Peak};
 use super::expand::Blocks;
+use super::known::{Known, is_measured};
 use super::{CachedReplay, CostError, Pool, Trace, engine, replay_cached};
 use crate::plan::{EngineName, ParallelKind, QuantizeKind};
-use crate::setup::{Parallel, Setup};
-
-/// Half the width of the interval around allocated bytes. Rows on one GPU: `docs/accuracy.md`.
-const ALLOCATED: f64 = 0.01;
-/// Half the width around reserved and process bytes.
-const RESERVED: f64 = 0.039;
-/// Part of a limit that a run must leave free to be said to fit: the allocator's path near the edge is not known better.
-const EDGE: f64 = 0.015;
-
-/// Cards that runs of ours were measured on.
-const MEASURED: [&str; 2] = ["h200", "h100-80"];
+use crate::setup::Setup;
 
 const MIB: u64 = 1 << 20;
 
@@ -36,7 +27,7 @@ pub(super) fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
     let budget = setup.budget.device_memory.0;
     // A plan has to fit on every rank, also where NCCL takes most.
     let limit = setup.budget.allocator.map_or_else(|| budget.saturating_sub(beside.high), |limit| limit.0);
-    let safe = (limit as f64 * (1.0 - EDGE)) as u64;
+    let safe = (limit as f64 * (1.0 - Known::of(setup).edge)) as u64;
     // Under a limit the allocator gives its cache back and goes on, so what it would like to hold does not decide.
     // Near the edge small changes decide: it has to fit with the limit and with a little less.
     let held = if free.reserved <= safe {
@@ -85,24 +76,12 @@ fn not_on_torch(setup: &Setup) -> CostError {
     CostError::Unsupported { setting: "engine", what }
 }
 
-/// Half the widths around allocated and reserved bytes on several GPUs. What was measured often is known well; ZeRO and tensor parallelism in a few runs on two
-/// cards, whose streams keep more segments than the replay's (allocated within 0.6 %, reserved within 25 %), and more than two cards never.
-fn on_several(parallel: Parallel) -> (f64, f64) {
-    match parallel.kind {
-        _ if parallel.is_measured() => (0.01, 0.027),
-        ParallelKind::Ddp | ParallelKind::Fsdp2 => (0.03, 0.06),
-        ParallelKind::Zero1 | ParallelKind::Zero2 | ParallelKind::Tensor if !parallel.offload => (0.03, 0.12),
-        _ => (0.05, 0.25),
-    }
-}
-
 fn made(setup: &Setup, free: &CachedReplay, held: Option<&CachedReplay>, beside: Interval) -> Estimate {
-    let several = setup.parallel.filter(|parallel| parallel.world() > 1);
-    let (allocated, reserved) = several.map_or((ALLOCATED, RESERVED), on_several);
+    let known = Known::of(setup);
     let oom = held.and_then(|held| held.failure);
     // What fits only with a flushed cache holds what the limit leaves it.
     let in_segments = held.filter(|held| held.failure.is_none()).map_or(free.reserved, |held| held.reserved);
-    let reserved = Interval::around(in_segments, reserved);
+    let reserved = Interval::around(in_segments, known.reserved);
     let process = reserved.plus(beside);
     Estimate {
         name: setup.name.clone(),
@@ -110,8 +89,13 @@ fn made(setup: &Setup, free: &CachedReplay, held: Option<&CachedReplay>, beside:
         oom,
         limit_bytes: setup.budget.allocator.unwrap_or(setup.budget.device_memory).0,
         device: setup.device.name.clone(),
-        measured: MEASURED.contains(&setup.device.name.as_str()) && several.is_none_or(Parallel::is_measured),
-        peak: Peak { phase: free.peak_phase, allocated: Interval::around(free.peak, allocated), reserved, process },
+        measured: is_measured(setup),
+        peak: Peak {
+            phase: free.peak_phase,
+            allocated: Interval::around(free.peak, known.allocated),
+            reserved,
+            process,
+        },
         phases: free.phases.clone(),
         at_peak: free
             .at_peak
