@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use memspec::cost::{CostError, Estimate, Time, estimate, time};
+use memspec::cost::{CostError, Estimate, Time, estimate, exceeded, time};
 use memspec::model::Environment;
 use memspec::plan::{Document, Plan, Written};
 use memspec::setup::Unresolved;
@@ -92,6 +92,15 @@ pub fn costed(plan: &Plan, base: &Path, environment: &Environment) -> Result<Vec
         .into_iter()
         .map(|resolved| Costed { estimate: estimate(&resolved.setup), time: time(&resolved.setup), resolved })
         .collect())
+}
+
+impl Costed {
+    /// It fits, and is not expected to break a limit on time or money.
+    pub fn meets_budget(&self) -> bool {
+        let budget = self.resolved.plan.budget.as_ref();
+        let over = budget.zip(self.time.as_ref().ok()).map(|(budget, time)| exceeded(budget, time));
+        self.estimate.as_ref().is_ok_and(|estimate| estimate.fits) && over.unwrap_or_default().is_empty()
+    }
 }
 
 impl Seen<'_> {

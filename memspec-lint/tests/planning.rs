@@ -46,6 +46,56 @@ fn the_largest_context_and_batch() {
     assert!(json(&["max", "context", "a.mem", "--json"])["plans"][0]["largest"].as_u64().unwrap() > 1024);
 }
 
+const CHOICES: &str = r#"plan "chosen" {
+  model  = "meta-llama/Meta-Llama-3-8B"
+  device = rtx4090
+  engine = unsloth
+
+  quantize nf4 { }
+
+  adapter lora {
+    rank    = fit [512, 16]
+    dropout = fit [5%, 0%]
+  }
+
+  data { context = fit [8192, 2048] }
+
+  train {
+    precision     = bf16
+    micro_batch   = fit [16, 8, 2, 1]
+    checkpointing = sweep [auto, block]
+  }
+
+  budget { device_memory <= 14.5GiB; headroom >= 2% }
+}
+"#;
+
+#[test]
+fn a_resolved_plan_is_a_plan_that_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("choices.mem", CHOICES);
+    let ran = command::run(folder.path(), &["resolve", "choices.mem"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    insta::assert_snapshot!(ran.out);
+
+    write("chosen.mem", &ran.out);
+    assert_eq!(command::run(folder.path(), &["fmt", "--check", "chosen.mem"]).code, 0);
+    let check = command::run(folder.path(), &["check", "chosen.mem"]);
+    assert_eq!(check.code, 0, "{}", check.out);
+    // nothing is left to choose
+    let again: Value =
+        serde_json::from_str(&command::run(folder.path(), &["resolve", "chosen.mem", "--json"]).out).unwrap();
+    for run in again["plans"].as_array().unwrap() {
+        assert!(run["chosen"] == serde_json::json!({}) && run["fits"] == true, "{run}");
+    }
+
+    write("tight.mem", &CHOICES.replace("14.5GiB", "4GiB"));
+    let tight = command::run(folder.path(), &["resolve", "tight.mem"]);
+    assert_eq!(tight.code, 1);
+    assert!(tight.out.starts_with("# Nothing meets the budget"), "{}", tight.out);
+}
+
 #[test]
 fn single_changes_of_a_plan() {
     let value = json(&["what-if", "a.mem", "--json"]);

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use memspec::cost::estimate;
+use memspec::cost::{estimate, exceeded, peak_allocated, time};
 use memspec::lang;
 use memspec::model::Environment;
 use memspec::plan::{self, AdapterKind, Checkpointing, Choice, EngineName, Plan, QuantizeKind, read_text};
 use memspec::quantity::{Bytes, Tokens};
 use memspec::setup::{Setup, resolve};
-use memspec::solve::{Growing, Method, Place, Resolved, Suggested, Wish, largest, setups, suggest, what_if, with};
+use memspec::solve::{Growing, Method, Place, Resolved, Suggested, Why, Wish, largest, setups, suggest, what_if, with};
 use proptest::prelude::*;
 
 fn plan(model: &str, device: &str) -> Plan {
@@ -113,8 +113,173 @@ fn what_never_fits_is_0_and_what_always_does_ends_at_the_positions() {
     assert_eq!((all.value, all.bounded_by_memory), (8192, false));
 }
 
+fn written(text: &str) -> Plan {
+    let document = read_text("solved.mem", text);
+    assert_eq!(document.problems, []);
+    document.plans[0].plan.clone()
+}
+
+/// Every reason, a line each.
+fn rejected(resolved: &Resolved) -> String {
+    let line = |rejected: &memspec::solve::Rejected| {
+        let values: Vec<_> = rejected.values.iter().map(|(setting, value)| format!("{setting} {value}")).collect();
+        format!("{}: {}\n", values.join(", "), rejected.why)
+    };
+    resolved.rejected.iter().map(line).collect()
+}
+
+#[test]
+fn what_was_preferred_says_why_it_was_not_taken() {
+    let chosen = resolved(&written(
+        r#"plan "solved" {
+             model = "meta-llama/Meta-Llama-3-8B"
+             device = rtx4090
+             engine = trl
+             quantize nf4 { }
+             adapter lora { rank = fit [512, 16]; dropout = 5% }
+             data { context = fit [8192, 2048]; samples = 52_000; mean_length = 400tok }
+             train { micro_batch = fit [16, 8, 2, 1]; checkpointing = block; precision = bf16 }
+             budget { device_memory <= 14.5GiB; wall_clock <= 30h }
+           }"#,
+    ));
+    insta::assert_snapshot!(format!("{}chosen: {:?}", rejected(&chosen), chosen.chosen));
+}
+
+#[test]
+fn a_limit_on_time_and_what_an_engine_refuses_are_reasons_too() {
+    let long = resolved(&written(
+        r#"plan "solved" {
+             model = "meta-llama/Meta-Llama-3-8B"
+             device = h200
+             engine = unsloth
+             quantize nf4 { }
+             adapter lora { dropout = fit [5%, 0%] }
+             data { context = 512tok }
+             train { precision = bf16; steps = fit [1_000_000step, 1000step] }
+             budget { wall_clock <= 6h }
+           }"#,
+    ));
+    assert!(matches!(long.rejected[0].why, Why::Refused(_)), "{}", rejected(&long));
+    assert!(matches!(long.rejected.last().unwrap().why, Why::Limit(_)), "{}", rejected(&long));
+    assert_eq!(long.chosen.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["0%", "1000"]);
+}
+
+#[test]
+fn where_nothing_fits_the_last_values_stand() {
+    let plan = written(
+        "plan \"p\" {\n  model = \"meta-llama/Meta-Llama-3-70B\"\n  device = t4\n  adapter lora { rank = fit [16, 8] }\n  train { micro_batch = fit [2, 1] }\n}\n",
+    );
+    let none = resolved(&plan);
+    assert!(!estimate(&none.setup).unwrap().fits);
+    assert_eq!((none.setup.adapter.as_ref().unwrap().rank, none.setup.train.micro_batch), (8, 1));
+    // a quick look at the least of the rest is enough
+    assert_eq!(none.rejected.len(), 2, "{}", rejected(&none));
+}
+
+/// The first values that meet the budget, found by trying every combination.
+fn exhaustive(plan: &Plan, choices: &[(&str, Vec<String>)]) -> Option<Vec<String>> {
+    let mut all = vec![Vec::new()];
+    for (_, values) in choices {
+        all = all
+            .iter()
+            .flat_map(|begun: &Vec<String>| {
+                values.iter().map(|value| [begun.as_slice(), std::slice::from_ref(value)].concat())
+            })
+            .collect();
+    }
+    all.into_iter().find(|values| {
+        let mut plan = plan.clone();
+        for ((setting, _), value) in choices.iter().zip(values) {
+            plan.set(setting, value).unwrap();
+        }
+        let setup = resolved(&plan).setup;
+        let over = time(&setup).map(|time| exceeded(plan.budget.as_ref().unwrap(), &time)).unwrap_or_default();
+        estimate(&setup).is_ok_and(|estimate| estimate.fits) && over.is_empty()
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_fit_is_the_first_that_meets_the_budget(
+        engine in prop::sample::select(vec!["memspec", "trl", "unsloth"]),
+        mib in 600u64..4000,
+        minutes in 1u32..200,
+        ranks in prop::collection::vec(1u32..200, 1..4),
+        dropouts in prop::sample::subsequence(vec!["5%", "0%"], 1..=2).prop_shuffle(),
+        contexts in prop::collection::vec(64u64..4000, 1..4),
+        batches in prop::collection::vec(1u32..24, 1..4),
+        checkpointing in prop::sample::subsequence(vec!["none", "block"], 1..=2).prop_shuffle(),
+        optimizers in prop::sample::subsequence(vec!["adamw", "adamw_8bit", "sgd"], 1..=2),
+    ) {
+        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<String>>();
+        let choices = [
+            ("adapter.rank", ranks.iter().map(ToString::to_string).collect::<Vec<_>>()),
+            ("adapter.dropout", words(&dropouts)),
+            ("data.context", contexts.iter().map(|context| format!("{context}tok")).collect()),
+            ("train.micro_batch", batches.iter().map(ToString::to_string).collect()),
+            ("train.checkpointing", words(&checkpointing)),
+            ("train.optimizer", words(&optimizers)),
+        ];
+        let [ranks, dropouts, contexts, batches, checkpointing, optimizers] =
+            choices.each_ref().map(|(_, values)| format!("fit [{}]", values.join(", ")));
+        let plan = written(&format!(
+            r#"plan "p" {{
+                 model = "{SMALL}"
+                 device = "a100-80"
+                 engine = {engine}
+                 adapter lora {{ rank = {ranks}; dropout = {dropouts} }}
+                 data {{ context = {contexts} }}
+                 train {{
+                   micro_batch = {batches}
+                   checkpointing = {checkpointing}
+                   optimizer = {optimizers}
+                   precision = bf16
+                   steps = 5000step
+                 }}
+                 budget {{ device_memory <= {mib}MiB; wall_clock <= {minutes}min }}
+               }}"#
+        ));
+        let found = resolved(&plan);
+        let chosen: Vec<String> = found.chosen.iter().map(|(_, value)| value.clone()).collect();
+        let expected = exhaustive(&plan, &choices);
+        let expected = expected.unwrap_or_else(|| choices.iter().map(|(_, values)| values.last().unwrap().clone()).collect());
+        let plain = |values: &[String]| values.iter().map(|value| value.trim_end_matches("tok").to_owned()).collect::<Vec<_>>();
+        prop_assert_eq!(plain(&chosen), plain(&expected), "{}", rejected(&found));
+    }
+
+    #[test]
+    fn tensors_never_shrink_when_a_growing_setting_grows(
+        engine in prop::sample::select(vec![EngineName::Trl, EngineName::Unsloth]),
+        model in prop::sample::select(vec![SMALL, "Qwen/Qwen2.5-0.5B", "microsoft/Phi-3-mini-4k-instruct", "google/gemma-2-2b"]),
+        (setting, value, more) in prop_oneof![
+            (Just("adapter.rank"), 1u64..300, 1u64..200),
+            (Just("data.context"), 2u64..9000, 1u64..5000),
+            (Just("train.micro_batch"), 1u64..40, 1u64..20),
+            (Just("train.accumulate"), 1u64..5, 1u64..4),
+        ],
+        block in any::<bool>(),
+        nf4 in any::<bool>(),
+        context in 16u64..3000,
+        batch in 1u32..6,
+    ) {
+        let mut plan = plan(model, "h200");
+        plan.engine = Some(engine.into());
+        plan.quantize = nf4.then(|| plan::Quantize { kind: QuantizeKind::Nf4, ..Default::default() });
+        let checkpointing = if block { Checkpointing::Block } else { Checkpointing::None };
+        plan.train.get_or_insert_default().checkpointing = Some(Choice::One(checkpointing));
+        plan.set("data.context", &context.to_string()).unwrap();
+        plan.set("train.micro_batch", &batch.to_string()).unwrap();
+        let bytes = |value: u64| {
+            let mut plan = plan.clone();
+            plan.set(setting, &value.to_string()).unwrap();
+            peak_allocated(&setup(&plan))
+        };
+        if let (Ok(less), Ok(more)) = (bytes(value), bytes(value + more)) {
+            prop_assert!(less <= more, "{} {}: {} and {}", setting, value, less, more);
+        }
+    }
 
     #[test]
     fn the_largest_fits_and_one_more_does_not(

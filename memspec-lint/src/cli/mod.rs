@@ -9,6 +9,7 @@ mod file;
 mod find;
 mod fmt;
 mod max;
+mod resolve;
 mod rules;
 mod suggest;
 mod tables;
@@ -38,6 +39,7 @@ Examples:
   memspec-lint estimate train.mem         the peak, what it is made of, how long it trains
   memspec-lint what-if train.mem          every single change, its saving and its price
   memspec-lint max context train.mem      the longest samples that fit
+  memspec-lint resolve train.mem          the plan with every `fit` and `sweep` decided, and why
   memspec-lint suggest --model meta-llama/Meta-Llama-3-8B --device t4
   memspec-lint accuracy rows.jsonl        predictions beside measured runs
   memspec-lint explain peak-over-budget   what a rule finds, and why
@@ -61,6 +63,9 @@ enum Command {
     /// Finds the largest context or micro batch that fits
     #[command(after_help = max::EXAMPLES)]
     Max(max::Arguments),
+    /// Prints a plan with every choice made, and why nothing before it was chosen
+    #[command(after_help = resolve::EXAMPLES)]
+    Resolve(resolve::Arguments),
     /// Writes plans that fit, for a model and a device or a monthly sum
     #[command(after_help = suggest::EXAMPLES)]
     Suggest(suggest::Arguments),
@@ -117,6 +122,7 @@ pub fn run() -> ExitCode {
         Command::Estimate(arguments) => estimate::run(&arguments, style),
         Command::WhatIf(arguments) => what_if::run(&arguments, style),
         Command::Max(arguments) => max::run(&arguments, style),
+        Command::Resolve(arguments) => resolve::run(&arguments),
         Command::Suggest(arguments) => suggest::run(&arguments, style),
         Command::Tables(arguments) => tables::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments, style),

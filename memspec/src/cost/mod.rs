@@ -1,6 +1,7 @@
 //! What a setup costs: in memory, by an engine's trace, replayed; in time and money, by a roofline.
 
 pub mod allocator;
+mod budget;
 mod cached;
 pub mod engine;
 mod estimate;
@@ -13,10 +14,11 @@ pub mod time;
 pub(crate) mod torch;
 mod trace;
 
+pub use budget::{Exceeded, exceeded};
 pub use cached::{CachedReplay, Pool, replay_cached};
 pub use estimate::{AtPeak, Estimate, Host, Interval, OutOfMemory, Peak, Phase, estimate};
 pub use inference::{Inference, inference};
-pub use on_torch::peak_allocated;
+pub use on_torch::{TooMuch, peak_allocated, too_much};
 pub use replay::{Replay, replay};
 pub use time::{Bound, Range, Spending, Time, slowdown, time};
 pub use trace::{Block, Entry, Event, Part, PhaseName, Stack, Tensor, Trace};

@@ -6,6 +6,7 @@ use super::expand::Blocks;
 use super::known::{Known, is_measured};
 use super::{CachedReplay, CostError, Pool, Trace, engine, replay_cached};
 use crate::plan::{EngineName, ParallelKind, QuantizeKind};
+use crate::quantity::Bytes;
 use crate::setup::Setup;
 
 const MIB: u64 = 1 << 20;
@@ -51,6 +52,32 @@ pub fn peak_allocated(setup: &Setup) -> Result<u64, CostError> {
         EngineName::Unsloth => engine::unsloth::peak(setup),
         EngineName::Memspec => Ok(super::estimate(setup)?.peak.allocated.bytes),
     }
+}
+
+/// Tensors that no allocator can place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMuch {
+    /// What the process takes at least.
+    pub needs: Bytes,
+    /// What it may take.
+    pub limit: Bytes,
+}
+
+/// Whether a setup's tensors alone are more than it may take: a quick no, without the allocator's replay. `None`: [`estimate`](super::estimate) has to say.
+///
+/// # Errors
+/// A setup that its engine does not cost.
+pub fn too_much(setup: &Setup) -> Result<Option<TooMuch>, CostError> {
+    if !setup.trains || setup.engine == EngineName::Memspec {
+        let estimate = super::estimate(setup)?;
+        return Ok((!estimate.fits).then(|| TooMuch { needs: estimate.needs(), limit: Bytes(estimate.limit_bytes) }));
+    }
+    let tensors = peak_allocated(setup)?;
+    let (needs, limit) = match setup.budget.allocator {
+        Some(limit) => (tensors, limit),
+        None => (tensors + beside_pool(setup).high, setup.budget.device_memory),
+    };
+    Ok((needs > limit.0).then_some(TooMuch { needs: Bytes(needs), limit }))
 }
 
 /// The trace of few blocks, and how many they stand for; `None`: it is that of all.

@@ -17,6 +17,9 @@ use nodes::{Node, Spread};
 /// What the language takes as space.
 const SPACE: [char; 5] = [' ', '\t', '\r', '\n', '\u{feff}'];
 
+/// Passes over a text with mistakes, beside the first.
+const MOST_PASSES: usize = 8;
+
 /// The text in the one style.
 ///
 /// ```
@@ -26,9 +29,23 @@ const SPACE: [char; 5] = [' ', '\t', '\r', '\n', '\u{feff}'];
 /// assert_eq!(memspec::lang::format(&formatted), formatted);
 /// ```
 pub fn format(text: &str) -> String {
+    let tree = parse(text);
+    let mut formatted = laid_out(&tree, text);
+    // Around a mistake a line end may change what is part of it; then more falls into place.
+    for _ in 0..if tree.errors.is_empty() { 0 } else { MOST_PASSES } {
+        let again = laid_out(&parse(&formatted), &formatted);
+        if again == formatted {
+            break;
+        }
+        formatted = again;
+    }
+    formatted
+}
+
+fn laid_out(tree: &Tree, text: &str) -> String {
     let mut file: Vec<Spread> = Vec::new();
     let mut from = 0;
-    for kept in kept(&parse(text), text) {
+    for kept in kept(tree, text) {
         let before = &text[from..kept.start];
         extend(&mut file, nodes::read(before), begins_blank(before));
         // Its own line end is behind the last line of what is before it.
@@ -41,9 +58,8 @@ pub fn format(text: &str) -> String {
     extend(&mut file, nodes::read(&text[from..]), begins_blank(&text[from..]));
     part_plans(&mut file);
     let formatted = layout::lines(&file, 0);
-    // As the file's first line ends.
-    let crlf = text.find('\n').is_some_and(|end| text[..end].ends_with('\r'));
-    if crlf { formatted.replace("\r\n", "\n").replace('\n', "\r\n") } else { formatted }
+    // A file with line ends of two kinds gets those of Windows.
+    if text.contains("\r\n") { formatted.replace("\r\n", "\n").replace('\n', "\r\n") } else { formatted }
 }
 
 fn begins_blank(text: &str) -> bool {

@@ -53,7 +53,7 @@ fn settings(text: &mut String, block: &Block, value: &Value, indent: &str) {
     for (setting, value) in written {
         let line = match value {
             // a limit carries its own sign
-            Value::String(limit) if block.limits => format!("{} {limit}", setting.name),
+            Value::String(limit) if block.limits => format!("{:wide$} {limit}", setting.name),
             value => format!("{:wide$} = {}", setting.name, choice(setting.kind, value)),
         };
         *text += &format!("{indent}{line}\n");

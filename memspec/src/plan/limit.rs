@@ -119,6 +119,8 @@ impl<T: SettingType> Held for Limit<T> {
             _ => Err(vec![Fault::Mismatch(item.span.clone())]),
         }
     }
+
+    fn choose(&mut self, _: usize) {}
 }
 
 impl SettingType for Headroom {

@@ -85,4 +85,17 @@ impl Plan {
     pub fn set(&mut self, path: &str, value: &str) -> Result<(), String> {
         check::set(self, path, value)
     }
+
+    /// Takes the value of that number of the setting at a dotted path, where it has several.
+    pub(crate) fn choose(&mut self, path: &str, number: usize) {
+        use section::Section;
+        match path.split_once('.') {
+            Some((block, name)) => {
+                if let Some(section) = self.section(block) {
+                    section.choose(name, number);
+                }
+            }
+            None => Section::choose(self, path, number),
+        }
+    }
 }

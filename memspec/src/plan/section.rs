@@ -12,6 +12,8 @@ pub(crate) trait Section {
     fn set_head(&mut self, text: &str) -> Result<(), UnknownSymbol>;
     /// Sets a setting that the table has; any other name does nothing.
     fn set(&mut self, name: &str, item: &Item) -> Result<(), Vec<Fault>>;
+    /// Takes the value of that number of a setting that has several; of any other setting nothing.
+    fn choose(&mut self, name: &str, number: usize);
     /// The block of that name inside it, made when it was not there.
     fn section(&mut self, name: &str) -> Option<&mut dyn Section>;
 }
@@ -22,6 +24,8 @@ pub(crate) trait Held: Sized {
     const LIMITS: bool;
     /// Reads one.
     fn from_item(item: &Item) -> Result<Self, Vec<Fault>>;
+    /// Takes the value of that number where there are several.
+    fn choose(&mut self, number: usize);
 }
 
 /// What stands between a block's name and its `{`.

@@ -284,6 +284,12 @@ macro_rules! block {
                 }
                 Ok(())
             }
+            fn choose(&mut self, name: &str, number: usize) {
+                match name {
+                    $(stringify!($setting) => self.$setting.iter_mut().for_each(|held| $crate::plan::section::Held::choose(held, number)),)*
+                    _ => {}
+                }
+            }
             fn section(&mut self, name: &str) -> Option<&mut dyn $crate::plan::section::Section> {
                 match name {
                     $($(stringify!($child) => Some(self.$child.get_or_insert_default()),)*)?

@@ -110,6 +110,14 @@ impl<T: SettingType> Held for Choice<T> {
             Err(faults.into_iter().filter_map(Result::err).collect())
         }
     }
+
+    fn choose(&mut self, number: usize) {
+        if let Choice::Fit(values) | Choice::Sweep(values) = self
+            && number < values.len()
+        {
+            *self = Choice::One(values.swap_remove(number));
+        }
+    }
 }
 
 /// The quantity an item is, or spells.

@@ -60,11 +60,20 @@ pub fn resolve(plan: &Plan, base: &Path, environment: &Environment) -> Result<Se
         }
         Some(name) => model::find(name, base, environment).map_err(|error| problems.push(unknown_model(&error))).ok(),
     };
-    resolve_found(plan, base, found, problems).map(|setup| measured(setup, environment))
+    setup(plan, base, found, problems).map(|setup| measured(setup, environment))
 }
 
-/// Resolves a plan for a model that was found already.
+/// The same for a model that was found already.
 pub(crate) fn resolve_found(
+    plan: &Plan,
+    base: &Path,
+    found: Found,
+    environment: &Environment,
+) -> Result<Setup, Vec<Unresolved>> {
+    setup(plan, base, Some(found), Vec::new()).map(|setup| measured(setup, environment))
+}
+
+fn setup(
     plan: &Plan,
     base: &Path,
     found: Option<Found>,

@@ -27,9 +27,7 @@
 //! budget { wall_clock <= 6h }
 //! ```
 
-use memspec::cost::{Range, Time};
-use memspec::plan::{Budget, Limit};
-use memspec::quantity::{Money, Seconds};
+use memspec::cost::{Time, exceeded};
 
 use crate::context::Context;
 use crate::diagnostic::Finding;
@@ -43,57 +41,20 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         // of a sweep's runs, the longest
         let worst = times.max_by(|a, b| seconds(a).total_cmp(&seconds(b)));
         for over in worst.into_iter().flat_map(|time| exceeded(budget, time)) {
+            let does = if over.setting == "budget.cost" { "cost" } else { "train for" };
+            let (low, high) = &over.between;
             findings.push(
-                Finding::new(rule, format!("plan `{}` is expected to {}", plan.written.plan.name, over.expected))
-                    .at(plan.written, over.setting, format!("allows {}", over.limit))
-                    .note(format!("between {}", over.between))
-                    .help("train fewer steps or samples, take a faster device, or allow more"),
+                Finding::new(
+                    rule,
+                    format!("plan `{}` is expected to {does} {}", plan.written.plan.name, over.expected),
+                )
+                .at(plan.written, over.setting, format!("allows {}", over.limit))
+                .note(format!("between {low} and {high}"))
+                .help("train fewer steps or samples, take a faster device, or allow more"),
             );
         }
     }
     findings
-}
-
-/// What a run does that a limit forbids.
-struct Over {
-    setting: &'static str,
-    limit: String,
-    expected: String,
-    between: String,
-}
-
-fn exceeded(budget: &Budget, time: &Time) -> Vec<Over> {
-    let mut over = Vec::new();
-    if let (Some(limit), Some(total)) = (&budget.wall_clock, time.total_seconds)
-        && !limit.allows(&Seconds(total.value))
-    {
-        over.push(described("budget.wall_clock", limit, total, "train for", |seconds| Seconds(seconds).to_string()));
-    }
-    if let (Some(limit), Some(cost)) = (&budget.cost, &time.cost)
-        && !limit.allows(&cents(cost.usd.value))
-    {
-        over.push(described("budget.cost", limit, cost.usd, "cost", |usd| cents(usd).to_string()));
-    }
-    over
-}
-
-fn described<T: std::fmt::Display>(
-    setting: &'static str,
-    limit: &Limit<T>,
-    range: Range,
-    verb: &str,
-    text: impl Fn(f64) -> String,
-) -> Over {
-    Over {
-        setting,
-        limit: limit.to_string(),
-        expected: format!("{verb} {}", text(range.value)),
-        between: format!("{} and {}", text(range.low), text(range.high)),
-    }
-}
-
-fn cents(usd: f64) -> Money {
-    Money { cents: (usd * 100.0).round() as u64 }
 }
 
 fn seconds(time: &Time) -> f64 {

@@ -19,7 +19,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::device;
-use crate::model::{self, Architecture, Family, Found, PublishedQuantization};
+use crate::model::{self, Architecture, Environment, Family, Found, PublishedQuantization};
 use crate::plan::{
     self, AdapterKind, Attention, Checkpointing, Choice, EngineName, Float, ImageSize, LossKind, Offload,
     OptimizerKind, Padding, ParallelKind, Plan, Precision, QuantizeKind, Storage, Targets,
@@ -178,7 +178,7 @@ impl Job {
         let device = device.split_whitespace().find(|word| device::get(word).is_some()).unwrap_or(device);
         let plan = Plan { device: Some(device.into()), ..self.plan.clone() };
         let found = Found { architecture: self.model.clone(), folder: None, gguf: None, from: model::From::Catalog };
-        let mut setup = resolve_found(&plan, Path::new(""), Some(found), Vec::new())?;
+        let mut setup = resolve_found(&plan, Path::new(""), found, &Environment::default())?;
         setup.budget.allocator = self.allocator_limit;
         Ok(setup)
     }

@@ -1,0 +1,227 @@
+//! `fit`: the first values, in the order of preference, with which a plan meets its budget, and why those before them do not.
+//!
+//! Values are tried as in a dictionary: the last setting's change first. Where a setting's memory only grows with its value, one quick look at the least
+//! values of those that are still open tells whether any of their combinations can fit, so most are never tried.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::choices::{Open, combination, combinations, open, taken};
+use super::{MOST_CANDIDATES, Resolved, least_recomputed, too_many};
+use crate::cost::{CostError, Exceeded, TooMuch, estimate, exceeded, time, too_much};
+use crate::model::{Environment, Found, find};
+use crate::plan::{Checkpointing, Choice, Plan};
+use crate::quantity::{Bytes, Quantity};
+use crate::setup::{Setup, Unresolved, resolve, resolve_found};
+
+/// Settings whose tensors never shrink when their value grows (`tests/solve.rs`).
+const GROWING: &[&str] = &[
+    "adapter.rank",
+    "data.context",
+    "data.images",
+    "train.micro_batch",
+    "train.accumulate",
+    "eval.micro_batch",
+    "serve.context",
+    "serve.concurrency",
+];
+
+/// Values that were not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The settings and their values. One that had several and is not here: none of its values helps.
+    pub values: Vec<(String, String)>,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why values were not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// They take too much memory: what the process needs, the upper end of the estimate.
+    Memory(TooMuch),
+    /// They take too much memory with their tensors alone, so that nothing else was estimated: it needs at least this.
+    Tensors(TooMuch),
+    /// The run is too long, or too dear.
+    Limit(Exceeded),
+    /// The engine does not run them.
+    Refused(String),
+}
+
+impl std::fmt::Display for Why {
+    /// `21.3 GiB over 14.5 GiB`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Why::Memory(TooMuch { needs, limit }) => write!(f, "{needs} over {limit}"),
+            Why::Tensors(TooMuch { needs, limit }) => write!(f, "at least {needs} over {limit}"),
+            Why::Limit(over) => write!(f, "{}, allowed is {}", over.expected, over.limit),
+            Why::Refused(what) => f.write_str(what),
+        }
+    }
+}
+
+/// The plan with a value for each `fit`; the last ones where none meet the budget.
+pub(super) fn fit(plan: &Plan, base: &Path, environment: &Environment) -> Result<Resolved, Vec<Unresolved>> {
+    let open = open(plan, "fit");
+    if combinations(&open) > MOST_CANDIDATES {
+        return Err(too_many("fit", &open));
+    }
+    let model = plan.model.as_ref().and_then(Choice::one);
+    let least = open.iter().map(least).collect();
+    let mut search = Search {
+        plan,
+        base,
+        environment,
+        // Looked up once, where there is but one.
+        found: model.and_then(|model| find(model, base, environment).ok()),
+        open,
+        least,
+        hopeless: HashMap::new(),
+        rejected: Vec::new(),
+    };
+    if search.open.is_empty() {
+        return search.resolved(&[]).map(recomputed);
+    }
+    let found = search.below(&mut Vec::new())?;
+    let mut resolved = match found {
+        Some(resolved) => resolved,
+        None => {
+            let last: Vec<usize> = search.open.iter().map(|open| open.values.len() - 1).collect();
+            recomputed(search.resolved(&last)?)
+        }
+    };
+    resolved.rejected = search.rejected;
+    Ok(resolved)
+}
+
+struct Search<'a> {
+    plan: &'a Plan,
+    base: &'a Path,
+    environment: &'a Environment,
+    found: Option<Found>,
+    open: Vec<Open>,
+    /// Of each open setting that grows, its least value.
+    least: Vec<Option<usize>>,
+    /// What the quick look said of values.
+    hopeless: HashMap<Vec<usize>, Option<TooMuch>>,
+    rejected: Vec<Rejected>,
+}
+
+impl Search<'_> {
+    /// The first combination that begins with these values and meets the budget.
+    fn below(&mut self, values: &mut Vec<usize>) -> Result<Option<Resolved>, Vec<Unresolved>> {
+        let Some(next) = self.open.get(values.len()) else { return self.tried(values) };
+        for value in 0..next.values.len() {
+            values.push(value);
+            let found = match self.best_below(values)? {
+                Some(too_much) => {
+                    self.reject(values, Why::Tensors(too_much));
+                    None
+                }
+                None => self.below(values)?,
+            };
+            values.pop();
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The plan with these values, where it meets the budget.
+    fn tried(&mut self, values: &[usize]) -> Result<Option<Resolved>, Vec<Unresolved>> {
+        let resolved = self.resolved(values)?;
+        let resolved = match estimate(&resolved.setup) {
+            Err(CostError::Unsupported { what, .. }) => {
+                self.reject(values, Why::Refused(what));
+                return Ok(None);
+            }
+            Ok(estimate) if !estimate.fits => {
+                let too_much = TooMuch { needs: estimate.needs(), limit: Bytes(estimate.limit_bytes) };
+                self.reject(values, Why::Memory(too_much));
+                return Ok(None);
+            }
+            Ok(_) => recomputed(resolved),
+        };
+        let time = time(&resolved.setup).ok();
+        let over = self.plan.budget.as_ref().zip(time).and_then(|(budget, time)| exceeded(budget, &time).pop());
+        Ok(match over {
+            Some(over) => {
+                self.reject(values, Why::Limit(over));
+                None
+            }
+            None => Some(resolved),
+        })
+    }
+
+    /// Where nothing that begins with these values can fit: what it takes at best.
+    fn best_below(&mut self, values: &[usize]) -> Result<Option<TooMuch>, Vec<Unresolved>> {
+        let rest = values.len()..self.open.len();
+        // Of settings that do not grow every value has to be looked at.
+        let free: Vec<usize> = rest.clone().filter(|&one| self.least[one].is_none()).collect();
+        let ways: Vec<Open> = free.iter().map(|&one| self.open[one].clone()).collect();
+        let mut best: Option<TooMuch> = None;
+        for way in 0..combinations(&ways) {
+            let way = combination(&ways, way);
+            let mut all = values.to_vec();
+            all.extend(rest.clone().map(|one| match free.iter().position(|&other| other == one) {
+                Some(place) => way[place],
+                None => self.least[one].unwrap_or_default(),
+            }));
+            let Some(too_much) = self.too_much(all)? else { return Ok(None) };
+            if best.is_none_or(|best| too_much.needs < best.needs) {
+                best = Some(too_much);
+            }
+        }
+        Ok(best)
+    }
+
+    /// The quick look, once for each combination.
+    fn too_much(&mut self, values: Vec<usize>) -> Result<Option<TooMuch>, Vec<Unresolved>> {
+        if let Some(&known) = self.hopeless.get(&values) {
+            return Ok(known);
+        }
+        let setup = self.resolved(&values)?.setup;
+        // What the engine refuses is rejected for that, where it is tried.
+        let looked = too_much(&setup).unwrap_or_default();
+        self.hopeless.insert(values, looked);
+        Ok(looked)
+    }
+
+    /// With `checkpointing = auto`, every block is recomputed here.
+    fn resolved(&self, values: &[usize]) -> Result<Resolved, Vec<Unresolved>> {
+        let mut plan = self.plan.clone();
+        for (open, &value) in self.open.iter().zip(values) {
+            plan.choose(&open.setting, value);
+        }
+        let setup: Setup = match &self.found {
+            Some(found) => resolve_found(&plan, self.base, found.clone(), self.environment)?,
+            None => resolve(&plan, self.base, self.environment)?,
+        };
+        Ok(Resolved { plan, setup, chosen: taken(&self.open, values), rejected: Vec::new() })
+    }
+
+    fn reject(&mut self, values: &[usize], why: Why) {
+        self.rejected.push(Rejected { values: taken(&self.open, values), why });
+    }
+}
+
+/// The place of the least value, where memory grows with it.
+fn least(open: &Open) -> Option<usize> {
+    if !GROWING.contains(&open.setting.as_str()) {
+        return None;
+    }
+    let value = |text: &String| text.parse::<Quantity>().ok().map(|quantity| quantity.value);
+    let values: Vec<f64> = open.values.iter().map(value).collect::<Option<_>>()?;
+    values.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).map(|(place, _)| place)
+}
+
+/// With `checkpointing = auto`: as few blocks recomputed as fit.
+fn recomputed(resolved: Resolved) -> Resolved {
+    let automatic = resolved.plan.train.as_ref().and_then(|train| train.checkpointing.as_ref());
+    if automatic == Some(&Choice::One(Checkpointing::Auto)) {
+        Resolved { setup: least_recomputed(resolved.setup), ..resolved }
+    } else {
+        resolved
+    }
+}
