@@ -38,6 +38,8 @@ fn jobs() -> Vec<Value> {
         json!({"model": "llava-1.5-7b", "targets": "attn", "evaluate": 2, "merge": true, "images": 1, "image_px": "336x336"}),
         json!({"model": "mistral-small-3.1-24b", "targets": "all-linear", "images": 2, "image_px": "700x500", "seq": 2048}),
         json!({"model": "mistral-small-3.1-24b", "targets": "attn"}),
+        json!({"model": "llava-1.5-7b", "method": "full", "precision": "bf16-pure", "images": 1, "image_px": "336x336"}),
+        json!({"model": "qwen2-vl-7b", "method": "full", "images": 1, "image_px": "448x448", "optim": "adafactor"}),
         json!({"model": "llama3-8b", "evaluate": 8, "merge": true}),
         json!({"model": "phi3-mini", "quant": "nf4", "evaluate": 4, "merge": true}),
         json!({"model": "llama3-8b", "quant": "int8", "evaluate": 2, "merge": true}),

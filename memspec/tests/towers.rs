@@ -78,6 +78,49 @@ fn what_nobody_reads_is_adapted_and_not_stepped() {
 }
 
 #[test]
+fn a_full_fine_tune_steps_every_weight_that_an_image_reaches() {
+    // Bytes of both states of all parameters, in float32, and parameters of the model.
+    let stepped = |model: &str, images: u32| {
+        let size = if images > 0 { json!("448x448") } else { Value::Null };
+        let mut job = json!({"model": model, "layers": 6, "method": "full", "images": images});
+        if images > 0 {
+            job["image_px"] = size;
+        }
+        let setup = setup(job);
+        let trace = trl::trace_in_full(&setup).unwrap();
+        let states = trace.events().iter().filter_map(|event| match event {
+            Event::Allocate(tensor) => Some(trace.tensor(*tensor)),
+            _ => None,
+        });
+        let states = states.filter(|entry| entry.part.what == "optimizer states" && entry.bytes > 4);
+        (states.map(|entry| entry.bytes / 8).sum::<u64>(), setup.model)
+    };
+    for model in ["qwen2-vl-7b", "qwen2.5-vl-7b", "gemma3-4b", "qwen3-vl-4b", "mistral-small-3.1-24b"] {
+        let (states, architecture) = stepped(model, 1);
+        let reached = architecture.parameters()
+            - match &architecture.vision {
+                // Cut to six blocks, the depths of two further mergers are not there.
+                Some(vision) if model == "qwen3-vl-4b" => {
+                    let square = vision.merge * vision.merge * vision.hidden;
+                    let linears = (square + 1) * square + (square + 1) * architecture.hidden;
+                    2 * (linears + 2 * square)
+                }
+                _ => 0,
+            };
+        assert_eq!(states, reached, "{model}");
+    }
+    // LLaVA's last block, and the norm after it, are not read.
+    let (states, architecture) = stepped("llava-1.5-7b", 1);
+    let width = 1024;
+    let block = 4 * (width + 1) * width + (width + 1) * 4 * width + (4 * width + 1) * width + 4 * width;
+    assert_eq!(states, architecture.parameters() - block - 2 * width);
+    // Without an image nothing comes to the tower.
+    let (states, architecture) = stepped("gemma3-4b", 0);
+    let tower = architecture.vision.as_ref().unwrap().parameters(architecture.hidden);
+    assert_eq!(states, architecture.parameters() - tower);
+}
+
+#[test]
 fn what_is_not_costed_of_towers_is_refused_by_its_setting() {
     let check = |change: Value, expected: &str| {
         let mut job = json!({"model": "qwen2.5-vl-7b", "images": 1, "image_px": "448x448"});
@@ -91,5 +134,5 @@ fn what_is_not_costed_of_towers_is_refused_by_its_setting() {
     };
     check(json!({"liger": true}), "train.liger");
     check(json!({"world": 2, "shard": "ddp"}), "parallel");
-    check(json!({"method": "full"}), "adapter");
+    check(json!({"method": "full", "images": 0, "world": 2, "shard": "fsdp2"}), "parallel");
 }

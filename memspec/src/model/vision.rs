@@ -122,6 +122,22 @@ impl Vision {
         Ok(cut(rows / merge).flat_map(of_row).collect())
     }
 
+    /// Whether the block at `index` sees a whole image.
+    pub fn sees_all(&self, index: u64) -> bool {
+        match &self.kind {
+            VisionKind::Qwen25Vl { full_blocks, .. } => full_blocks.contains(&index),
+            _ => true,
+        }
+    }
+
+    /// Indices of the blocks that have a merger of their own.
+    pub fn deepstack(&self) -> &[u64] {
+        match &self.kind {
+            VisionKind::Qwen3Vl { deepstack, .. } => deepstack,
+            _ => &[],
+        }
+    }
+
     /// Columns and rows of patches of one image.
     fn grid(&self, width: u64, height: u64) -> Result<(u64, u64), Nonsense> {
         for (what, pixels) in [("image width", width), ("image height", height)] {

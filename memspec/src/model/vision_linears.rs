@@ -90,10 +90,7 @@ impl Vision {
 
     /// Projectors: Qwen3-VL has one for each of its depths.
     pub(crate) fn mergers(&self) -> u64 {
-        match &self.kind {
-            VisionKind::Qwen3Vl { deepstack, .. } => 1 + deepstack.len() as u64,
-            _ => 1,
-        }
+        1 + self.deepstack().len() as u64
     }
 
     /// Parameters of the tower with its projector.

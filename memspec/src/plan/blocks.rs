@@ -98,7 +98,7 @@ block! {
         dropout: Percent = "0%";
         /// The linears that get an adapter; what each word means for a model comes from its architecture.
         targets: Targets = "all_linear";
-        /// Adapt the vision tower too.
+        /// Adapt every linear of the vision tower; those that `targets` name are adapted anyway, as PEFT does.
         vision: bool = "false";
         /// The type of the adapter's matrices.
         dtype: Float = "f32, or what the engine does";

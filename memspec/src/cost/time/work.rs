@@ -344,8 +344,13 @@ impl Counter<'_> {
     /// The vision tower over a micro batch's images. A frozen one computes the gradients of its activations all the same.
     fn tower(&self, vision: &Vision) -> (Pass, Pass) {
         let size = self.setup.data.image_size;
-        let patches =
-            size.and_then(|size| vision.patches(size.width.into(), size.height.into()).ok()).unwrap_or(0) as f64;
+        let windows = size.and_then(|size| vision.windows(size.width.into(), size.height.into()).ok());
+        let windows: Vec<f64> = windows.unwrap_or_default().into_iter().map(|patches| patches as f64).collect();
+        let patches: f64 = windows.iter().sum();
+        let seen = (0..vision.layers).filter(|index| vision.sees_all(*index)).count() as f64;
+        // Pairs of patches that see each other, in all layers.
+        let pairs = seen * patches * patches
+            + (vision.layers as f64 - seen) * windows.iter().map(|patches| patches * patches).sum::<f64>();
         let images = self.rows * f64::from(self.setup.data.images);
         let weights: u64 = vision.block_linears().iter().map(Linear::weights).sum();
         let merger: u64 = vision.merger_linears(self.model.hidden).iter().map(Linear::weights).sum();
@@ -356,7 +361,7 @@ impl Counter<'_> {
         let forward = Pass {
             matmul_flops: 2.0 * all * per_patch,
             matmul_bytes: self.element * (layers * weights as f64 + all * layers * 8.0 * width),
-            attention_flops: 4.0 * images * patches * patches * width * layers,
+            attention_flops: 4.0 * images * pairs * width,
             // two LayerNorms, RoPE in f32, GELU of a width four times as large, two sums
             bytes: elements * (2.0 * 4.0 + 40.0 + 4.0 * 4.0 + 2.0 * 6.0),
             operators: layers * 30.0,

@@ -110,9 +110,10 @@ impl<'a> Tape<'a> {
         made_by(out, node, 0)
     }
 
-    /// A mask as numbers: a boolean one is written out (`aten/src/ATen/native/transformers/attention.cpp`, `convert_boolean_attn_mask`).
+    /// A mask as numbers of this type: a boolean one is written out (`aten/src/ATen/native/transformers/attention.cpp`, `convert_boolean_attn_mask`),
+    /// another type's is cast by autocast.
     pub(super) fn floating_mask(&mut self, mask: &Tensor, dtype: Dtype) -> Tensor {
-        if mask.dtype == Dtype::Bool { self.new_tensor(mask.elements, dtype) } else { mask.view(mask.elements) }
+        if mask.dtype == dtype { mask.view(mask.elements) } else { self.new_tensor(mask.elements, dtype) }
     }
 
     /// The memory-efficient kernel (`aten/src/ATen/native/transformers/cuda/attention.cu`, `attention_backward.cu`), for equal heads of at most 128.

@@ -76,8 +76,11 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
         let what = format!("images of `{}` on several cards are not costed yet", model.model_type);
         return refuse("parallel", what);
     }
-    if model.vision.is_some() && setup.adapter.is_none() {
-        return refuse("adapter", "training all weights of a vision tower is not costed yet".to_owned());
+    if model.vision.is_some() && setup.adapter.is_none() && setup.world() > 1 {
+        return refuse(
+            "parallel",
+            "training all weights of a vision tower on several cards is not costed yet".to_owned(),
+        );
     }
     if model.experts.is_some() {
         experts(setup)?;

@@ -314,6 +314,7 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
     let tables = if shape.form.own_tables { 2 } else { 1 };
     let frequencies = (0..2 * tables).map(|_| loader.tape.new_as(WEIGHTS, frequencies, Dtype::F32)).collect();
     let mut trained = Vec::new();
+    trained.extend(tower.iter().filter(|_| shape.images.count > 0).flat_map(Tower::trained));
     trained.extend(embedding.trained);
     trained.extend(blocks.iter().flat_map(DecoderBlock::trained));
     trained.extend(norm.parameters().filter_map(|norm| norm.trained));

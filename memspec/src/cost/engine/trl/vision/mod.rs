@@ -78,18 +78,15 @@ pub(super) fn see<'a>(
 /// What the attention of the block at `index` sees at once.
 fn call(shape: &Shape, vision: &Vision, index: u64) -> Call {
     let images = shape.images.count;
-    let of_one = match &vision.kind {
-        VisionKind::Qwen25Vl { full_blocks, .. } if !full_blocks.contains(&index) => shape.images.windows.clone(),
-        _ => vec![shape.images.patches / images.max(1)],
-    };
+    let of_one =
+        if vision.sees_all(index) { vec![shape.images.patches / images.max(1)] } else { shape.images.windows.clone() };
     let pieces = (0..images).flat_map(|_| of_one.iter().copied()).collect();
     Call { rows: embed::rows(shape, vision), images, pieces }
 }
 
 /// The merger that reads the output of the block at `index`.
 fn deep_merger<'t>(tower: &'t Tower, vision: &Vision, index: u64) -> Option<&'t weights::Merger> {
-    let VisionKind::Qwen3Vl { deepstack, .. } = &vision.kind else { return None };
-    tower.deep.get(deepstack.iter().position(|&deep| deep == index)?)
+    tower.deep.get(vision.deepstack().iter().position(|&deep| deep == index)?)
 }
 
 /// The blocks' outputs, where all are asked for, with what the graph had before the last block.

@@ -3,7 +3,7 @@
 use super::super::super::super::torch::Tensor;
 use super::super::super::super::{Block, Stack};
 use super::super::WEIGHTS;
-use super::super::weights::{Linear, Loader, Norm, Parameter};
+use super::super::weights::{Linear, Loader, Norm, Parameter, Trained};
 use super::form::{self, Form, Rotation};
 use crate::cost::engine::trl::form::NormKind;
 use crate::model::{Dtype, Vision, VisionKind};
@@ -26,6 +26,32 @@ pub(crate) struct TowerBlock {
 pub(crate) struct Merger {
     pub(crate) norm: Option<Norm>,
     pub(crate) linears: Vec<Linear>,
+    /// The block that it reads is there.
+    read: bool,
+}
+
+/// What makes the first block's input of pixels.
+#[derive(Clone, Debug)]
+pub(crate) struct Embedding {
+    /// The convolution.
+    pub(crate) patches: Parameter,
+    pub(crate) bias: Option<Parameter>,
+    /// Learned positions.
+    pub(crate) positions: Option<Parameter>,
+    /// The class token.
+    pub(crate) class: Option<Parameter>,
+}
+
+impl Embedding {
+    fn iter(&self) -> impl Iterator<Item = &Parameter> {
+        let Self { patches, bias, positions, class } = self;
+        class.iter().chain([patches]).chain(bias).chain(positions)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        let Self { patches, bias, positions, class } = self;
+        class.iter_mut().chain([patches]).chain(bias).chain(positions)
+    }
 }
 
 /// The tower and the mergers behind it.
@@ -39,8 +65,7 @@ pub(crate) struct Tower {
     pub(crate) merger: Merger,
     /// Qwen3-VL's further mergers, by depth.
     pub(crate) deep: Vec<Merger>,
-    /// Patch embedding, learned positions, class token.
-    pub(crate) embedding: Vec<Parameter>,
+    pub(crate) embedding: Embedding,
     /// Blocks whose output is read.
     read: usize,
     /// Indices of positions, or frequencies of rotary embeddings.
@@ -56,7 +81,7 @@ impl Tower {
             tower.linears_mut().map(move |linear| (block, index < read, linear))
         });
         let mergers = std::iter::once(&mut self.merger).chain(&mut self.deep);
-        blocks.chain(mergers.flat_map(|merger| merger.linears.iter_mut().map(|linear| (None, true, linear))))
+        blocks.chain(mergers.flat_map(|merger| merger.linears.iter_mut().map(|linear| (None, merger.read, linear))))
     }
 
     /// The mergers' linears.
@@ -75,7 +100,7 @@ impl Tower {
     pub(in super::super) fn rest_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
         let norms = self.before.iter_mut().chain(&mut self.after).chain(&mut self.merger.norm);
         let norms = norms.chain(self.deep.iter_mut().filter_map(|merger| merger.norm.as_mut()));
-        norms.flat_map(Norm::parameters_mut).chain(&mut self.embedding)
+        norms.flat_map(Norm::parameters_mut).chain(self.embedding.iter_mut())
     }
 
     /// Every parameter that is not packed.
@@ -101,7 +126,25 @@ impl Tower {
         let mergers = || std::iter::once(&self.merger).chain(&self.deep);
         mergers().flat_map(|merger| &merger.linears).for_each(|linear| linear.for_each_tensor(f));
         let norms = self.before.iter().chain(&self.after).chain(mergers().filter_map(|merger| merger.norm.as_ref()));
-        norms.flat_map(Norm::parameters).chain(&self.embedding).for_each(|rest| f(&rest.tensor));
+        norms.flat_map(Norm::parameters).chain(self.embedding.iter()).for_each(|rest| f(&rest.tensor));
+    }
+
+    /// What is trained of it and is reached by a gradient where images are seen, in the order of its parameters.
+    pub(in super::super) fn trained(&self) -> Vec<Trained> {
+        let mut trained: Vec<Trained> = self.embedding.iter().filter_map(|parameter| parameter.trained).collect();
+        let own = |norm: &Norm| norm.parameters().filter_map(|parameter| parameter.trained).collect::<Vec<_>>();
+        trained.extend(self.before.iter().flat_map(own));
+        for block in &self.blocks[..self.read] {
+            trained.extend(block.linears().flat_map(Linear::trained));
+            trained.extend(block.norms.iter().flat_map(own));
+        }
+        // Behind a last block that nobody reads, nobody reads this norm.
+        trained.extend(self.after.iter().filter(|_| self.read == self.blocks.len()).flat_map(own));
+        for merger in std::iter::once(&self.merger).chain(&self.deep).filter(|merger| merger.read) {
+            trained.extend(merger.norm.iter().flat_map(own));
+            trained.extend(merger.linears.iter().flat_map(Linear::trained));
+        }
+        trained
     }
 }
 
@@ -131,10 +174,10 @@ pub(in super::super) fn load(loader: &mut Loader<'_, '_, '_>, vision: &Vision, b
     };
     let early = apart.then(|| merger(loader, vision, merger_norm));
     let (mut before, mut after) = (None, None);
-    let mut embedding = Vec::new();
+    let mut embedding = None;
     if apart {
         before = pixtral.then(|| loader.norm(width, biased));
-        embedding = embed(loader, vision);
+        embedding = Some(embed(loader, vision));
     }
     let blocks: Vec<TowerBlock> = (0..blocks).filter_map(|index| block(loader, vision, form, index as u16)).collect();
     loader.tape.at(None);
@@ -144,13 +187,12 @@ pub(in super::super) fn load(loader: &mut Loader<'_, '_, '_>, vision: &Vision, b
     if *kind == VisionKind::Llava {
         before = Some(loader.norm(width, biased));
     }
-    let further = vision.mergers() - 1;
     // A further merger's norm is of the whole square (`use_postshuffle_norm`).
-    let deep = (0..further).map(|_| merger(loader, vision, Some((vision.merged_width(), biased)))).collect();
+    let square = Some((vision.merged_width(), biased));
+    let further = |&depth: &u64| Merger { read: depth < vision.layers, ..merger(loader, vision, square) };
+    let deep = vision.deepstack().iter().map(further).collect();
     let merger = early.unwrap_or_else(|| merger(loader, vision, merger_norm));
-    if !apart {
-        embedding = embed(loader, vision);
-    }
+    let embedding = embedding.unwrap_or_else(|| embed(loader, vision));
     let read = form::read_blocks(vision, blocks.len());
     let buffers = match form.rotation {
         Rotation::None => vec![loader.tape.new_as(WEIGHTS, vision.positions(), Dtype::I64)],
@@ -159,19 +201,17 @@ pub(in super::super) fn load(loader: &mut Loader<'_, '_, '_>, vision: &Vision, b
     Tower { blocks, before, after, merger, deep, embedding, read, _buffers: buffers }
 }
 
-fn embed(loader: &mut Loader<'_, '_, '_>, vision: &Vision) -> Vec<Parameter> {
+fn embed(loader: &mut Loader<'_, '_, '_>, vision: &Vision) -> Embedding {
     let width = vision.hidden;
-    let mut vectors = 0;
-    if matches!(vision.kind, VisionKind::Gemma3 | VisionKind::Qwen3Vl { .. } | VisionKind::Llava) {
-        // The bias of the patch embedding, or the class token.
-        vectors = 1;
-    }
-    let mut parts: Vec<Parameter> = (0..vectors).map(|_| loader.parameter(WEIGHTS, (1, width), false)).collect();
-    parts.push(loader.parameter(WEIGHTS, (width, vision.patch_width()), false));
-    if vision.positions() > 0 {
-        parts.push(loader.parameter(WEIGHTS, (vision.positions(), width), false));
-    }
-    parts
+    let mut vector = |there: bool| there.then(|| loader.parameter(WEIGHTS, (1, width), false));
+    let class = vector(vision.kind == VisionKind::Llava);
+    let bias = vector(matches!(vision.kind, VisionKind::Gemma3 | VisionKind::Qwen3Vl { .. }));
+    // A kernel of its own for each output, channel and frame.
+    let kernels = vision.patch_width() / (vision.patch * vision.patch).max(1) * width;
+    let patches = loader.stack(WEIGHTS, kernels, (vision.patch, vision.patch));
+    let rows = vision.positions();
+    let positions = (rows > 0).then(|| loader.parameter(WEIGHTS, (rows, width), true));
+    Embedding { patches, bias, positions, class }
 }
 
 /// `None`: the kind has no such block.
@@ -198,5 +238,5 @@ fn merger(loader: &mut Loader<'_, '_, '_>, vision: &Vision, norm: Option<(u64, b
     let bare = vision.kind == VisionKind::Gemma3;
     let load = |shape| if bare { loader.bare(shape) } else { loader.biased(shape) };
     let linears = shapes.iter().map(load).collect();
-    Merger { norm: norm.map(|(width, biased)| loader.norm(width, biased)), linears }
+    Merger { norm: norm.map(|(width, biased)| loader.norm(width, biased)), linears, read: true }
 }
