@@ -3,7 +3,9 @@
 use std::fmt;
 
 use memspec::plan::Source;
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, NarratableReportHandler, SourceCode,
+};
 
 use super::Style;
 use crate::diagnostic::{Finding, Severity};
@@ -96,10 +98,17 @@ pub fn render_all(source: &Source, findings: &[Finding], style: Style) -> String
 
 /// Any diagnostic, drawn the same way: for the errors of programs that use this crate's reports.
 pub fn diagnostic(diagnostic: &dyn Diagnostic, style: Style) -> String {
+    let mut text = String::new();
+    if style.narrated {
+        let handler = NarratableReportHandler::new().with_context_lines(1);
+        return match handler.render_report(&mut text, diagnostic) {
+            Ok(()) => text,
+            Err(fmt::Error) => format!("{diagnostic}\n"),
+        };
+    }
     let theme = if style.colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler =
         GraphicalReportHandler::new_themed(theme).with_width(style.width).with_links(false).with_context_lines(1);
-    let mut text = String::new();
     match handler.render_report(&mut text, diagnostic) {
         Ok(()) => text,
         Err(fmt::Error) => format!("{diagnostic}\n"),
