@@ -1,6 +1,6 @@
 //! Repairs: edits of a plan's text, and applying them.
 
-use memspec::plan::{Document, Edit, Plan, read_text};
+use memspec::plan::{Document, Edit, Plan};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -102,7 +102,7 @@ pub fn fix(linter: &Linter, document: Document, allowed: Applicability) -> Fixed
     let mut findings = linter.check(&document);
     let mut fixed = Fixed { document, findings: Vec::new(), applied: Vec::new() };
     for _ in 0..ROUNDS {
-        let Some((document, applied)) = round(&fixed.document, &findings, allowed) else { break };
+        let Some((document, applied)) = round(linter, &fixed.document, &findings, allowed) else { break };
         fixed.document = document;
         fixed.applied.extend(applied);
         findings = linter.check(&fixed.document);
@@ -113,7 +113,7 @@ pub fn fix(linter: &Linter, document: Document, allowed: Applicability) -> Fixed
 
 type Round = (Document, Vec<(&'static str, String)>);
 
-fn round(document: &Document, findings: &[Finding], allowed: Applicability) -> Option<Round> {
+fn round(linter: &Linter, document: &Document, findings: &[Finding], allowed: Applicability) -> Option<Round> {
     let chosen: Vec<(&Finding, &Fix)> = findings.iter().filter_map(|f| Some((f, chosen(f, allowed)?))).collect();
     let text = &document.source.text;
     let mut edits: Vec<Edit> = Vec::new();
@@ -125,7 +125,7 @@ fn round(document: &Document, findings: &[Finding], allowed: Applicability) -> O
             continue;
         }
         let Some(changed) = apply(text, &with).filter(|changed| changed != text) else { continue };
-        let read = read_text(document.source.name.clone(), changed);
+        let read = linter.read_text(document.source.name.clone(), changed);
         let mistakes = now.as_ref().map_or(document.problems.len(), |now: &Document| now.problems.len());
         if read.problems.len() > mistakes {
             continue;

@@ -37,13 +37,19 @@
 //! | [`tables`] | the guide's tables, computed beside its claims |
 //! | [`output`] | findings and estimates as reports, JSON and tables |
 //! | [`accuracy`] | predictions beside measured runs |
+//! | [`config`] | `memspec.toml`: which rules are wanted, and what holds for plans that do not say |
+//! | [`card`] | this machine's graphics card |
+//! | [`cards`] | which cards a plan fits, where nothing says on which it runs |
 //! | [`cli`] | the command `memspec-lint` |
 //!
 //! A rule never prints; it returns findings. A program with plans of its own reports on them through [`diagnostic`] and
 //! [`output`].
 
 pub mod accuracy;
+pub mod card;
+pub mod cards;
 pub mod cli;
+pub mod config;
 pub mod context;
 pub mod diagnostic;
 pub mod fix;
@@ -57,9 +63,10 @@ pub mod tables;
 
 use std::path::{Path, PathBuf};
 
-use memspec::model::{Environment, Measure};
+use memspec::model::{Environment, Measure, ThisCard};
 use memspec::plan::Document;
 
+pub use config::Settings;
 pub use context::Context;
 pub use diagnostic::{Finding, Label, Severity};
 pub use fix::{Applicability, Fix};
@@ -70,19 +77,41 @@ pub use registry::Rule;
 pub struct Linter {
     base: PathBuf,
     environment: Environment,
+    settings: Settings,
 }
 
 impl Linter {
     /// A linter of plans whose paths are relative to `base`, with models looked up in `environment`.
     pub fn new(base: impl Into<PathBuf>, environment: Environment) -> Self {
-        Self { base: base.into(), environment }
+        Self { base: base.into(), environment, settings: Settings::default() }
     }
 
     /// A linter for the plans of a file: their paths are relative to its folder, and models are looked up where this
-    /// process's variables say. Local data are counted (see [`lengths`]).
+    /// process's variables say. Local data are counted (see [`lengths`]), and `device = auto` is this machine's card.
     pub fn for_file(path: impl AsRef<Path>) -> Self {
         let base = path.as_ref().parent().map(Path::to_path_buf).unwrap_or_default();
-        Self::new(base, Environment { measure: Some(Measure(lengths::measure)), ..Environment::from_process() })
+        let environment = Environment {
+            measure: Some(Measure(lengths::measure)),
+            card: Some(ThisCard(card::this_machine)),
+            ..Environment::from_process()
+        };
+        Self::new(base, environment)
+    }
+
+    /// With what a `memspec.toml` or a command line asks for.
+    #[must_use]
+    pub fn with(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// Reads a plan file; what its plans leave open is as the settings have it.
+    pub fn read(&self, path: impl AsRef<Path>) -> Document {
+        self.settings.defaults.fill(memspec::plan::read(path))
+    }
+
+    /// Reads a plan from a text, in the same way; the extension of `name` says what it is written in.
+    pub fn read_text(&self, name: impl Into<String>, text: impl Into<String>) -> Document {
+        self.settings.defaults.fill(memspec::plan::read_text(name, text))
     }
 
     /// What every rule sees of a document.
@@ -90,13 +119,22 @@ impl Linter {
         Context::new(document, &self.base, &self.environment)
     }
 
-    /// All findings, in order of place; those that a comment allows are left out.
+    /// All findings that are wanted, in order of place; those that a comment allows are left out.
     pub fn check(&self, document: &Document) -> Vec<Finding> {
-        let context = self.context(document);
-        let mut findings: Vec<Finding> = registry::RULES.iter().flat_map(|rule| (rule.check)(rule, &context)).collect();
+        self.findings(&self.context(document))
+    }
+
+    /// The same for a document that was resolved and costed already.
+    pub fn findings(&self, context: &Context<'_>) -> Vec<Finding> {
+        let document = context.document;
+        let selection = &self.settings.selection;
+        let looked_at = |rule: &Rule| selection.may_want(rule);
+        let rules = registry::RULES.iter().filter(|rule| looked_at(rule));
+        let mut findings: Vec<Finding> = rules.flat_map(|rule| (rule.check)(rule, context)).collect();
         // A file that could not be read at all is no rule's.
         findings.extend(diagnostic::from_problems(document).into_iter().filter(|finding| finding.code.is_none()));
-        let mut findings = suppress::silence(document, findings, context.is_complete());
+        let mut findings = suppress::silence(document, findings, context.is_complete(), looked_at);
+        findings.retain(|finding| selection.wants(finding));
         findings.sort_by_key(|finding| (finding.offset(), std::cmp::Reverse(finding.severity)));
         findings
     }

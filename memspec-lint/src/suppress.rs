@@ -10,12 +10,18 @@ use memspec::plan::{Allow, Document, Edit};
 
 use crate::diagnostic::Finding;
 use crate::fix::Fix;
-use crate::registry;
+use crate::registry::{self, Rule};
 
 /// Leaves out what the document's comments allow, and adds a finding for each comment that silences nothing.
 ///
-/// `complete` says that every rule could look at every plan: while one could not, nothing is known to be silenced in vain.
-pub fn silence(document: &Document, findings: Vec<Finding>, complete: bool) -> Vec<Finding> {
+/// `complete` says that every rule could look at every plan: while one could not, nothing is known to be silenced in vain. Nor is it of a rule
+/// that was not `looked_at`.
+pub fn silence(
+    document: &Document,
+    findings: Vec<Finding>,
+    complete: bool,
+    looked_at: impl Fn(&Rule) -> bool,
+) -> Vec<Finding> {
     let scopes: Vec<Vec<Range<usize>>> = document.allows.iter().map(|allow| scope(document, allow)).collect();
     let mut used: Vec<Vec<bool>> = document.allows.iter().map(|allow| vec![false; allow.names.len()]).collect();
     let mut kept: Vec<Finding> = findings
@@ -36,7 +42,7 @@ pub fn silence(document: &Document, findings: Vec<Finding>, complete: bool) -> V
         .collect();
     for (allow, used) in document.allows.iter().zip(used) {
         for (n, _) in used.iter().enumerate().filter(|(_, used)| !**used) {
-            if complete || registry::find(&allow.names[n].0).is_none() {
+            if registry::find(&allow.names[n].0).is_none_or(|rule| complete && looked_at(rule)) {
                 kept.push(unused(document, allow, n));
             }
         }

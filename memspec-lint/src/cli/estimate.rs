@@ -7,8 +7,9 @@ use memspec::cost::inference;
 use memspec::device::HourlyPrice;
 use memspec::solve::changes;
 
+use super::open::{OnDevice, Opener};
 use super::{Failure, Outcome, find, print, print_json};
-use crate::Linter;
+use crate::cards::Cards;
 use crate::context::Costed;
 use crate::output::Style;
 use crate::output::estimate::{Estimates, PlanEstimate, table};
@@ -18,13 +19,17 @@ Examples:
   memspec-lint estimate train.mem
   memspec-lint estimate train.mem --json | jq '.plans[0].peak.process'
   memspec-lint estimate train.mem --price 1.99usd/h
+  memspec-lint estimate train.mem --device rtx4090
+  memspec-lint estimate - < train.mem
 
 Exit codes: 0 estimated, whether it fits or not; 2 could not be estimated";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The plan file
+    /// The plan file; - is standard input
     plan: PathBuf,
+    #[command(flatten)]
+    on: OnDevice,
     /// How the estimate is printed
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     output_format: Format,
@@ -47,8 +52,7 @@ pub(super) enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failure> {
-    let document = find::read(&arguments.plan)?;
-    let linter = Linter::for_file(&arguments.plan);
+    let (linter, document) = Opener::new(&arguments.on)?.open(&arguments.plan)?;
     let context = linter.context(&document);
 
     find::sound(&context)?;
@@ -66,7 +70,8 @@ pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failur
             let plan = PlanEstimate::new(estimate.as_ref().ok()?, &resolved.chosen, &changes);
             let setup = &resolved.setup;
             let serve = setup.serve.map(|serve| inference(&setup.model, &serve, &setup.device));
-            Some(plan.timed(time, setup).served(serve, setup.device.usable))
+            let cards = Cards::of(&resolved.plan, setup, estimate.as_ref().ok()?, context.base, context.environment);
+            Some(plan.timed(time, setup).served(serve, setup.device.usable).on_cards(cards))
         })
         .collect();
     if arguments.json || arguments.output_format == Format::Json {

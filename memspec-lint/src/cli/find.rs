@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use memspec::plan::Document;
+
 use super::Failure;
+use crate::Linter;
 use crate::context::Context;
 use crate::diagnostic::{self, Finding, Severity};
 use crate::output::{Style, report};
@@ -69,8 +72,12 @@ fn is_plan(path: &Path) -> bool {
 }
 
 /// Reads a plan file.
-pub(super) fn read(path: &Path) -> Result<memspec::plan::Document, Failure> {
-    let document = memspec::plan::read(path);
+pub(super) fn read(linter: &Linter, path: &Path) -> Result<Document, Failure> {
+    readable(linter.read(path))
+}
+
+/// The document, unless nothing could be read at all.
+pub(super) fn readable(document: Document) -> Result<Document, Failure> {
     match document.problems.iter().find(|problem| matches!(problem.code, "unreadable-file" | "unknown-file")) {
         Some(problem) => Err(Failure::new(&problem.message, problem.help.as_deref().unwrap_or("check the path"))),
         None => Ok(document),

@@ -7,15 +7,15 @@ use memspec::quantity::Bytes;
 use memspec::solve::{Growing, largest};
 use serde::Serialize;
 
+use super::open::{OnDevice, Opener};
 use super::{Failure, Outcome, find, print, print_json};
-use crate::Linter;
 use crate::output::Style;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   memspec-lint max context train.mem      the longest samples that the plan's device holds
   memspec-lint max batch train.mem        the largest micro batch
-  memspec-lint max batch train.mem --json
+  memspec-lint max batch train.mem --device l4 --json
 
 Exit codes: 0 found, 1 nothing fits, 2 could not be estimated";
 
@@ -24,8 +24,10 @@ pub(super) struct Arguments {
     /// What is made as large as it can be
     #[arg(value_enum)]
     what: What,
-    /// The plan file
+    /// The plan file; - is standard input
     plan: PathBuf,
+    #[command(flatten)]
+    on: OnDevice,
     /// For programs
     #[arg(long)]
     json: bool,
@@ -62,8 +64,7 @@ struct Found {
 }
 
 pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failure> {
-    let document = find::read(&arguments.plan)?;
-    let linter = Linter::for_file(&arguments.plan);
+    let (linter, document) = Opener::new(&arguments.on)?.open(&arguments.plan)?;
     let context = linter.context(&document);
     find::sound(&context)?;
     let growing = match arguments.what {
@@ -73,6 +74,10 @@ pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failur
     let mut plans = Vec::new();
     for (resolved, _) in context.plans.iter().flat_map(|plan| plan.estimates()) {
         let setup = &resolved.setup;
+        if setup.device.is_any() {
+            let what = format!("nothing says on which card plan `{}` runs", setup.name);
+            return Err(Failure::new(what, "name one: `--device rtx4090`, in the plan or in memspec.toml"));
+        }
         let found = largest(setup, growing)
             .map_err(|error| Failure::new(error, "`memspec-lint check` says where the plan asks for it"))?;
         plans.push(Found {

@@ -9,6 +9,7 @@ mod file;
 mod find;
 mod fmt;
 mod max;
+mod open;
 mod resolve;
 mod rules;
 mod suggest;
@@ -18,7 +19,7 @@ mod what_if;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 use crate::output::Style;
 
@@ -83,18 +84,6 @@ enum Command {
     Completions(completions::Arguments),
 }
 
-/// How results are printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// With the lines of the file
-    #[default]
-    Full,
-    /// One line a finding
-    Concise,
-    /// For programs
-    Json,
-}
-
 /// What a command ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -134,8 +123,7 @@ pub fn run() -> ExitCode {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
         Ok(Outcome::Findings) => ExitCode::from(1),
         Err(Failure(text)) => {
-            // Nobody is left to tell when standard error is closed.
-            let _ = std::io::stderr().write_all(text.as_bytes());
+            eprint(&text);
             ExitCode::from(2)
         }
     }
@@ -150,6 +138,12 @@ fn print(text: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Prints beside the result.
+fn eprint(text: &str) {
+    // Nobody is left to tell when standard error is closed.
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {

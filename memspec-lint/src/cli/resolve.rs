@@ -10,13 +10,14 @@ use memspec::plan::Plan;
 use memspec::solve::{Rejected, Resolved, Why};
 use serde::Serialize;
 
+use super::open::{OnDevice, Opener};
 use super::{Failure, Outcome, find, print, print_json};
-use crate::Linter;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   memspec-lint resolve train.mem                the plan with every `fit`, `sweep` and `auto` replaced by what was chosen
   memspec-lint resolve train.mem > chosen.mem   the reasons are comments, so it is a plan
+  memspec-lint resolve train.mem --device l4    the same for another device
   memspec-lint resolve train.mem --json | jq '.plans[0].rejected'
 
 Of several `fit`s the one that comes last in docs/settings.md gives way first: rank and context are kept for longer than the micro batch.
@@ -25,8 +26,10 @@ Exit codes: 0 every run meets its budget, 1 one does not, 2 could not be resolve
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The plan file
+    /// The plan file; - is standard input
     plan: PathBuf,
+    #[command(flatten)]
+    on: OnDevice,
     /// For programs
     #[arg(long)]
     json: bool,
@@ -64,8 +67,7 @@ struct NotTaken {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let document = find::read(&arguments.plan)?;
-    let linter = Linter::for_file(&arguments.plan);
+    let (linter, document) = Opener::new(&arguments.on)?.open(&arguments.plan)?;
     let context = linter.context(&document);
     find::sound(&context)?;
     let resolved: Vec<(&Resolved, bool)> =

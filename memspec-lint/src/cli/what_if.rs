@@ -6,14 +6,15 @@ use clap::Args;
 use memspec::solve::what_if;
 use serde::Serialize;
 
+use super::open::{OnDevice, Opener};
 use super::{Failure, Outcome, find, print, print_json};
-use crate::Linter;
 use crate::output::Style;
 use crate::output::estimate::{WhatIf, changes};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   memspec-lint what-if train.mem
+  memspec-lint what-if train.mem --device l4
   memspec-lint what-if train.mem --json | jq '.plans[0].changes[] | select(.fits)'
 
 A change is listed with what it saves, or with + what it takes, and with its price: memory only, slower, a little quality,
@@ -23,8 +24,10 @@ Exit codes: 0 said, 2 could not be estimated";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The plan file
+    /// The plan file; - is standard input
     plan: PathBuf,
+    #[command(flatten)]
+    on: OnDevice,
     /// For programs
     #[arg(long)]
     json: bool,
@@ -46,8 +49,7 @@ struct Changes {
 }
 
 pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failure> {
-    let document = find::read(&arguments.plan)?;
-    let linter = Linter::for_file(&arguments.plan);
+    let (linter, document) = Opener::new(&arguments.on)?.open(&arguments.plan)?;
     let context = linter.context(&document);
     find::sound(&context)?;
     let plans: Vec<Changes> = context

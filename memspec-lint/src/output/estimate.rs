@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Style;
+use crate::cards::Cards;
 
 /// The estimates of a file's plans.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -46,6 +47,8 @@ pub struct PlanEstimate {
     pub serve: Option<Served>,
     /// Why `serve` is `null` although the plan asks for it.
     pub no_serve: Option<String>,
+    /// Which cards it fits, where nothing says on which it runs; `limit_bytes` then is no card's.
+    pub cards: Option<Cards>,
 }
 
 /// The samples of a plan's data.
@@ -179,7 +182,13 @@ impl PlanEstimate {
             assumes_padding: false,
             serve: None,
             no_serve: None,
+            cards: None,
         }
+    }
+
+    /// With the cards that it fits, where nothing says on which it runs.
+    pub fn on_cards(self, cards: Option<Cards>) -> Self {
+        Self { cards, ..self }
     }
 
     /// With what serving takes on a device with so many bytes, where the plan asks for it.
@@ -232,7 +241,9 @@ pub fn table(plan: &PlanEstimate, style: Style) -> String {
     let estimate = &plan.estimate;
     let (peak, limit) = (&estimate.peak, Bytes(estimate.limit_bytes));
     let mut text = String::new();
-    let verdict = if estimate.fits {
+    let verdict = if let Some(cards) = &plan.cards {
+        style.good(&cards.to_string())
+    } else if estimate.fits {
         match estimate.limit_bytes.checked_sub(estimate.needs().0) {
             Some(free) => style.good(&format!("fits {limit} on {}, {} to spare", estimate.device, Bytes(free))),
             // Under the limit the allocator gives its cache back and goes on.
@@ -252,7 +263,10 @@ pub fn table(plan: &PlanEstimate, style: Style) -> String {
         let range = format!("{} to {}", Bytes(interval.low), Bytes(interval.high));
         let _ = writeln!(text, "  {name:<10} {:>11}  {}", Bytes(interval.bytes).to_string(), style.faint(&range));
     }
-    if !estimate.measured {
+    if plan.cards.is_some() {
+        let words = "a card with bf16; name yours with --device, in the plan, or in memspec.toml";
+        let _ = writeln!(text, "  {}", style.faint(words));
+    } else if !estimate.measured {
         let _ = writeln!(
             text,
             "  {}",

@@ -11,13 +11,20 @@ pub(crate) struct Ran {
     pub(crate) err: String,
 }
 
-/// Runs the command in a folder, without this machine's models.
+/// Runs the command in a folder, without this machine's models and cards.
 pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Ran {
+    run_with(folder, arguments, "")
+}
+
+/// The same with a text on its standard input.
+pub(crate) fn run_with(folder: &Path, arguments: &[&str], input: &str) -> Ran {
     let output = Command::new(env!("CARGO_BIN_EXE_memspec-lint"))
         .current_dir(folder)
         .env("HF_HOME", folder.join("no-cache"))
         .env("XDG_CACHE_HOME", folder.join("cache"))
+        .env("CUDA_VISIBLE_DEVICES", "")
         .env_remove("HF_HUB_CACHE")
+        .write_stdin(input)
         .args(arguments)
         .output()
         .unwrap();

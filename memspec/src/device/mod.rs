@@ -1,5 +1,6 @@
 //! What a plan runs on: graphics cards from the catalog, and this machine's own processor and memory.
 
+mod card;
 mod catalog;
 mod cpu;
 mod machine;
@@ -8,6 +9,7 @@ use serde::Serialize;
 
 use crate::quantity::Bytes;
 
+pub use card::{Card, any};
 pub use catalog::{DEFAULT_CONTEXT, DEFAULT_CONTEXT_SOURCE, get, names, nearest};
 pub use cpu::{cpu, parse_cgroup, parse_limit, parse_membership, parse_meminfo};
 pub use machine::{

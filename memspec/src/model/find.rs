@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::gguf::Header;
 use super::{Architecture, ModelError, catalog, config};
+use crate::device::Device;
 use crate::setup::{Lengths, Setup};
 
 /// More than any `config.json` has; a file that is larger is something else.
@@ -21,6 +22,19 @@ pub struct Environment {
     pub hf_hub_cache: Option<PathBuf>,
     /// Who counts the tokens of a setup's data; `None`: nobody, and their lengths are what the plan says.
     pub measure: Option<Measure>,
+    /// Who knows this machine's graphics card, which is what `device = auto` means to engines that run on one; `None`: nobody, and it
+    /// means any card.
+    pub card: Option<ThisCard>,
+}
+
+/// Finds this machine's graphics card; `None` where it has none.
+#[derive(Clone, Copy)]
+pub struct ThisCard(pub fn() -> Option<Device>);
+
+impl fmt::Debug for ThisCard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ThisCard")
+    }
 }
 
 /// Counts how long the samples of a setup's data are, or says why it cannot; `None` where the setup names no file that is here.
@@ -69,6 +83,7 @@ impl Environment {
             hf_home: path("HF_HOME").or_else(|| Some(cache()?.join("huggingface"))),
             hf_hub_cache: path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE")),
             measure: None,
+            card: None,
         }
     }
 

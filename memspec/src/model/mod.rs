@@ -25,7 +25,7 @@ pub use architecture::{
 };
 pub use check::Nonsense;
 pub use error::ModelError;
-pub use find::{Environment, Found, From, Measure, find};
+pub use find::{Environment, Found, From, Measure, ThisCard, find};
 pub use linears::Linear;
 pub(crate) use nearest::nearest;
 pub use norms::{NormModule, StreamNorms};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Adapter, Budget, Data, Eval, Length, Lengths, Parallel, Quantize, Save, Serve, Setup, Train, Warmup};
 use crate::device::{self, Device, DeviceError, DeviceKind};
-use crate::model::{self, Architecture, Environment, Family, Found, Measure, ModelError};
+use crate::model::{self, Architecture, Environment, Family, Found, Measure, ModelError, ThisCard};
 use crate::plan::{
     self, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, Headroom, LossKind, LossOn,
     Offload, OptimizerKind, Padding, Plan, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage, Targets,
@@ -60,7 +60,7 @@ pub fn resolve(plan: &Plan, base: &Path, environment: &Environment) -> Result<Se
         }
         Some(name) => model::find(name, base, environment).map_err(|error| problems.push(unknown_model(&error))).ok(),
     };
-    setup(plan, base, found, problems).map(|setup| measured(setup, environment))
+    setup(plan, base, found, environment, problems).map(|setup| measured(setup, environment))
 }
 
 /// The same for a model that was found already.
@@ -70,17 +70,17 @@ pub(crate) fn resolve_found(
     found: Found,
     environment: &Environment,
 ) -> Result<Setup, Vec<Unresolved>> {
-    setup(plan, base, Some(found), Vec::new()).map(|setup| measured(setup, environment))
+    setup(plan, base, Some(found), environment, Vec::new()).map(|setup| measured(setup, environment))
 }
 
 fn setup(
     plan: &Plan,
     base: &Path,
     found: Option<Found>,
+    environment: &Environment,
     mut problems: Vec<Unresolved>,
 ) -> Result<Setup, Vec<Unresolved>> {
-    let device_name = one(&plan.device).map_or_else(|| "auto".to_owned(), |name| name.0);
-    let device = device::find(&device_name).map_err(|error| problems.push(unknown_device(&error))).ok();
+    let device = device(plan, environment).map_err(|error| problems.push(unknown_device(&error))).ok();
     let (Some(found), Some(device)) = (found, device) else { return Err(problems) };
 
     let engine = one(&plan.engine).unwrap_or(EngineName::Memspec);
@@ -119,6 +119,18 @@ fn setup(
     };
     unsupported(plan, &mut problems);
     if problems.is_empty() { Ok(setup) } else { Err(problems) }
+}
+
+/// The device that the plan names. `auto` is this machine: its processor, where `memspec-train` runs, or its card for engines that need one; where
+/// none is known, any.
+fn device(plan: &Plan, environment: &Environment) -> Result<Device, DeviceError> {
+    let named = one(&plan.device).filter(|name| !name.0.eq_ignore_ascii_case("auto"));
+    let on_card = matches!(one(&plan.engine), Some(EngineName::Trl | EngineName::Unsloth));
+    match named {
+        Some(name) => device::find(&name.0),
+        None if on_card => Ok(environment.card.and_then(|ThisCard(find)| find()).unwrap_or_else(device::any)),
+        None => device::find("auto"),
+    }
 }
 
 /// With its data's lengths counted, where someone can.

@@ -1,0 +1,153 @@
+//! `memspec-lint check`.
+
+mod print;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use memspec::plan::Document;
+use rayon::prelude::*;
+
+use super::open::{OnDevice, Opener, STDIN};
+use super::{Failure, Outcome, file, find};
+use crate::Linter;
+use crate::cards::Cards;
+use crate::config::Selector;
+use crate::diagnostic::{Finding, Severity};
+use crate::fix::{self, Applicability};
+use crate::output::Style;
+use print::Format;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  memspec-lint check plans/                      every .mem file in plans/ and below
+  memspec-lint check train.yaml                  a plan in YAML or JSON, by its name
+  memspec-lint check train.mem --device t4       as if it were to run on a T4
+  memspec-lint check train.mem --fix             make it fit without changing what is trained
+  memspec-lint check train.mem --diff --unsafe-fixes
+  memspec-lint check --select MEM --ignore thin-headroom
+  memspec-lint check - --stdin-filename train.yaml < train.yaml
+  memspec-lint check --output-format concise     one line a finding, for editors
+
+A finding is allowed with a comment above it: # memspec: allow(thin-headroom) why
+What holds for all plans of a folder is in its memspec.toml.
+
+Exit codes: 0 clean, 1 errors or warnings, 2 could not run";
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Plan files, folders to search for .mem files, or - for standard input
+    #[arg(default_value = ".")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    on: OnDevice,
+    /// Apply the fixes that keep the training the same; of standard input, print the fixed text
+    #[arg(long)]
+    fix: bool,
+    /// With --fix or --diff, also apply fixes that may change what is trained
+    #[arg(long)]
+    unsafe_fixes: bool,
+    /// Show what --fix would change, and change nothing
+    #[arg(long, conflicts_with = "fix")]
+    diff: bool,
+    /// The only findings that are wanted: families (MEM), codes (MEM002) or names (thin-headroom), with commas between
+    #[arg(long, value_name = "RULES", value_delimiter = ',', value_parser = selector)]
+    select: Option<Vec<Selector>>,
+    /// Findings that are not wanted, in the same words
+    #[arg(long, value_name = "RULES", value_delimiter = ',', value_parser = selector)]
+    ignore: Vec<Selector>,
+    /// What standard input is called: its extension says what it is written in, its folder which memspec.toml holds
+    #[arg(long, value_name = "NAME", default_value = "stdin.mem")]
+    stdin_filename: PathBuf,
+    /// How findings are printed
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    output_format: Format,
+    /// Short for --output-format json
+    #[arg(long, conflicts_with = "output_format")]
+    json: bool,
+    /// Exit with 0 whatever is found
+    #[arg(long)]
+    exit_zero: bool,
+}
+
+impl Arguments {
+    fn is_stdin(&self) -> bool {
+        self.paths == [PathBuf::from(STDIN)]
+    }
+}
+
+fn selector(written: &str) -> Result<Selector, String> {
+    written.parse().map_err(|unknown: crate::config::UnknownSelector| format!("{unknown}; {}", unknown.help()))
+}
+
+/// A file after checking.
+struct Checked {
+    /// As it is after the fixes, and what the findings are about; with `--diff`, as it was.
+    shown: Document,
+    /// The texts before and after the fixes.
+    before: String,
+    after: String,
+    findings: Vec<Finding>,
+    applied: Vec<(&'static str, String)>,
+    /// Of each run whose device nobody named, the cards that it fits.
+    cards: Vec<(String, Cards)>,
+}
+
+pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failure> {
+    let mut opener = Opener::new(&arguments.on)?;
+    opener.select.clone_from(&arguments.select);
+    opener.ignore.clone_from(&arguments.ignore);
+    let files = if arguments.is_stdin() {
+        let (linter, document) = opener.stdin(&arguments.stdin_filename)?;
+        vec![check(&linter, document, arguments)]
+    } else {
+        check_files(&mut opener, arguments)?
+    };
+    let findings: Vec<&Finding> = files.iter().flat_map(|file| &file.findings).collect();
+    print::print(&files, &findings, arguments, style)?;
+    let serious = findings.iter().any(|finding| finding.severity > Severity::Info);
+    Ok(if serious && !arguments.exit_zero { Outcome::Findings } else { Outcome::Clean })
+}
+
+fn check_files(opener: &mut Opener, arguments: &Arguments) -> Result<Vec<Checked>, Failure> {
+    let paths = find::plans(&arguments.paths)?;
+    let linters: Vec<(PathBuf, Linter)> =
+        paths.into_iter().map(|path| opener.linter(&path).map(|linter| (path, linter))).collect::<Result<_, _>>()?;
+    linters.par_iter().map(|(path, linter)| check_file(path, linter, arguments)).collect()
+}
+
+fn check_file(path: &Path, linter: &Linter, arguments: &Arguments) -> Result<Checked, Failure> {
+    let checked = check(linter, find::read(linter, path)?, arguments);
+    if arguments.fix && checked.before != checked.after {
+        file::write(path, &checked.after)?;
+    }
+    Ok(checked)
+}
+
+fn check(linter: &Linter, document: Document, arguments: &Arguments) -> Checked {
+    let before = document.source.text.clone();
+    if !arguments.fix && !arguments.diff {
+        let context = linter.context(&document);
+        let (findings, cards) = (linter.findings(&context), cards(&context));
+        return Checked { shown: document, after: before.clone(), before, findings, applied: Vec::new(), cards };
+    }
+    let allowed = if arguments.unsafe_fixes { Applicability::Unsafe } else { Applicability::Safe };
+    let fixed = fix::fix(linter, document.clone(), allowed);
+    let after = fixed.document.source.text.clone();
+    let cards = Vec::new();
+    if arguments.diff {
+        // What it shows is not done, so everything is still to be found.
+        Checked { findings: linter.check(&document), shown: document, before, after, applied: Vec::new(), cards }
+    } else {
+        Checked { shown: fixed.document, before, after, findings: fixed.findings, applied: fixed.applied, cards }
+    }
+}
+
+fn cards(context: &crate::Context<'_>) -> Vec<(String, Cards)> {
+    let runs = context.plans.iter().flat_map(|plan| plan.estimates());
+    let cards = runs.filter_map(|(resolved, estimate)| {
+        let cards = Cards::of(&resolved.plan, &resolved.setup, estimate, context.base, context.environment)?;
+        Some((estimate.name.clone(), cards))
+    });
+    cards.collect()
+}
