@@ -13,7 +13,7 @@ const MOST_VALUES: usize = 1 << 18;
 
 /// Refuses a text that is too long, or that says too much. What is no YAML is for the reader to say.
 pub(super) fn keeps(text: &str) -> Result<(), Box<Problem>> {
-    let too_much = |message: String| Err(Box::new(Problem::new("too-large", 0..0, message).label("here it begins")));
+    let too_much = |message: String| Err(Box::new(Problem::new("syntax", 0..0, message).label("here it begins")));
     if text.len() > MOST_BYTES {
         return too_much(format!("a plan has at most {} MiB, and this text is longer", MOST_BYTES >> 20));
     }
