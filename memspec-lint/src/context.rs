@@ -1,6 +1,7 @@
 //! What a rule sees: the document, and each of its plans resolved and costed, once for all rules.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use memspec::cost::{CostError, Estimate, Time, estimate, exceeded, time};
 use memspec::model::Environment;
@@ -22,6 +23,31 @@ pub struct Context<'a> {
     pub environment: &'a Environment,
     /// Its plans.
     pub plans: Vec<Seen<'a>>,
+    /// Which plans changes are priced for.
+    pub repairs: Repairs,
+}
+
+/// Which plans changes are priced for, to be shown as fixes. One takes as many estimates as there are changes to try.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Repairs {
+    /// Every plan.
+    #[default]
+    All,
+    /// The plan at this place among the document's.
+    Of(usize),
+    /// No plan.
+    None,
+}
+
+impl Repairs {
+    /// Whether changes of that plan are priced.
+    pub fn wants(self, plan: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(one) => one == plan,
+            Self::None => false,
+        }
+    }
 }
 
 /// A plan of the document.
@@ -32,11 +58,30 @@ pub struct Seen<'a> {
     /// The plan and where it is written.
     pub written: &'a Written,
     /// Its setups, one for each combination of `sweep` values; empty when it cannot be resolved.
-    pub setups: Vec<Costed>,
+    pub setups: Arc<[Costed]>,
     /// What could not be resolved.
-    pub unresolved: Vec<Unresolved>,
+    pub unresolved: Arc<[Unresolved]>,
     /// Its text has mistakes, so that settings may be missing here.
     pub incomplete: bool,
+}
+
+/// What a plan comes to, wherever it is written.
+#[derive(Clone, Debug, Default)]
+pub struct Costs {
+    /// Its setups, one for each combination of `sweep` values; empty when it cannot be resolved.
+    pub setups: Arc<[Costed]>,
+    /// What could not be resolved.
+    pub unresolved: Arc<[Unresolved]>,
+}
+
+impl Costs {
+    /// Resolves and costs a plan.
+    pub fn of(plan: &Plan, base: &Path, environment: &Environment) -> Self {
+        match costed(plan, base, environment) {
+            Ok(setups) => Self { setups: setups.into(), unresolved: Arc::default() },
+            Err(unresolved) => Self { setups: Arc::default(), unresolved: unresolved.into() },
+        }
+    }
 }
 
 /// A setup and what it takes.
@@ -53,15 +98,22 @@ pub struct Costed {
 impl<'a> Context<'a> {
     /// Resolves and costs every plan of a document.
     pub fn new(document: &'a Document, base: &'a Path, environment: &'a Environment) -> Self {
+        Self::with(document, base, environment, |plan| Costs::of(plan, base, environment))
+    }
+
+    /// The same with costs from elsewhere: whoever looks at a document again and again keeps them.
+    pub fn with(
+        document: &'a Document,
+        base: &'a Path,
+        environment: &'a Environment,
+        mut costs: impl FnMut(&Plan) -> Costs,
+    ) -> Self {
         let plans = document
             .plans
             .iter()
             .enumerate()
             .map(|(index, written)| {
-                let (setups, unresolved) = match costed(&written.plan, base, environment) {
-                    Ok(setups) => (setups, Vec::new()),
-                    Err(unresolved) => (Vec::new(), unresolved),
-                };
+                let Costs { setups, unresolved } = costs(&written.plan);
                 let incomplete = written.spans.get("plan").is_some_and(|place| {
                     document.problems.iter().any(|problem| {
                         problem.span.start >= place.statement.start && problem.span.start <= place.statement.end
@@ -70,7 +122,7 @@ impl<'a> Context<'a> {
                 Seen { index, written, setups, unresolved, incomplete }
             })
             .collect();
-        Self { document, base, environment, plans }
+        Self { document, base, environment, plans, repairs: Repairs::All }
     }
 
     /// Whether every plan could be resolved and costed, so that every rule could look at it.

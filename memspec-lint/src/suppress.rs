@@ -79,6 +79,28 @@ fn scope(document: &Document, allow: &Allow) -> Vec<Range<usize>> {
     scopes
 }
 
+/// A comment that allows a finding, on the line above it; or its name beside those that are allowed there. None for what cannot be allowed, and in JSON,
+/// which has no comments.
+pub fn comment(document: &Document, finding: &Finding, reason: &str) -> Option<Edit> {
+    let text = &document.source.text;
+    if !may_allow(finding) || document.source.name.ends_with(".json") {
+        return None;
+    }
+    let start = |at: usize| text[..at].rfind('\n').map_or(0, |at| at + 1);
+    let line = start(finding.offset().min(text.len()));
+    let above = (line > 0).then(|| start(line - 1)..line);
+    let known = document
+        .allows
+        .iter()
+        .find(|allow| !allow.file && above.as_ref().is_some_and(|line| line.contains(&allow.span.start)));
+    if let Some((_, last)) = known.and_then(|allow| allow.names.last()) {
+        return Some(Edit { range: last.end..last.end, text: format!(", {}", finding.rule) });
+    }
+    let indent = &text[line..];
+    let indent = &indent[..indent.len() - indent.trim_start_matches([' ', '\t']).len()];
+    Some(Edit { range: line..line, text: format!("{indent}# memspec: allow({}) {reason}\n", finding.rule) })
+}
+
 fn unused(document: &Document, allow: &Allow, index: usize) -> Finding {
     let rule = registry::UNUSED_ALLOW;
     let (name, span) = &allow.names[index];

@@ -51,7 +51,7 @@ pub(crate) fn without_echoes(findings: Vec<Finding>) -> Vec<Finding> {
 /// What the engine of a plan does not run; each once, however many runs its sweeps make.
 pub(crate) fn uncosted(plan: &Seen<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    for one in &plan.setups {
+    for one in plan.setups.iter() {
         if let Err(CostError::Unsupported { setting, what }) = &one.estimate {
             let finding = Finding::error("unsupported-setting", what).at(plan.written, setting, "");
             if !findings.contains(&finding) {
