@@ -33,7 +33,7 @@ use memspec::setup::Setup;
 use memspec::solve::ROOM;
 
 use crate::context::Context;
-use crate::diagnostic::Finding;
+use crate::diagnostic::{Finding, with_owners};
 use crate::registry::Rule;
 use crate::repair;
 
