@@ -6,8 +6,11 @@ use std::sync::Arc;
 use memspec::cost::{CostError, Estimate, Time, estimate, exceeded, time};
 use memspec::model::Environment;
 use memspec::plan::{Document, Plan, Written};
-use memspec::setup::Unresolved;
+use memspec::setup::{Setup, Unresolved};
 use memspec::solve::{Resolved, setups};
+
+use crate::diagnostic::Finding;
+use crate::fix::{Applicability, Fix, remove_setting};
 
 /// A document and what is known of it.
 #[derive(Debug)]
@@ -128,6 +131,23 @@ impl<'a> Context<'a> {
         self.document.problems.is_empty() && self.plans.iter().all(costed)
     }
 
+    /// What a rule finds of each plan, one finding a plan at most. A plan whose text has mistakes is left out, as settings may be
+    /// missing from it.
+    pub fn each(&self, find: impl FnMut(&Seen<'a>) -> Option<Finding>) -> Vec<Finding> {
+        self.plans.iter().filter(|plan| !plan.incomplete).filter_map(find).collect()
+    }
+
+    /// The fix that gives a setting of a plan a value, written as `.mem` writes it.
+    pub fn set(&self, plan: &Seen<'_>, path: &str, value: &str, applicability: Applicability) -> Option<Fix> {
+        Fix::set(self.document, plan.index, path, value, applicability)
+    }
+
+    /// The fix that takes a setting or block out of a plan.
+    pub fn remove(&self, plan: &Seen<'_>, path: &str, applicability: Applicability) -> Option<Fix> {
+        let edits = vec![remove_setting(self.document, plan.index, path)?];
+        Some(Fix { title: format!("remove `{path}`"), applicability, edits })
+    }
+
     /// The text of a place.
     pub fn text(&self, span: std::ops::Range<usize>) -> &'a str {
         self.document.source.text.get(span).unwrap_or_default()
@@ -156,6 +176,26 @@ impl Costed {
 }
 
 impl Seen<'_> {
+    /// The plan writes this setting or block itself.
+    pub fn says(&self, path: &str) -> bool {
+        self.written.spans.get(path).is_some()
+    }
+
+    /// Its setups.
+    pub fn setups(&self) -> impl Iterator<Item = &Setup> {
+        self.setups.iter().map(|one| &one.resolved.setup)
+    }
+
+    /// The first of its setups that train and are so.
+    pub fn find(&self, mut is: impl FnMut(&Setup) -> bool) -> Option<&Setup> {
+        self.setups().find(|setup| setup.trains && is(setup))
+    }
+
+    /// The fewest optimizer steps of its runs, where they are known.
+    pub fn steps(&self) -> Option<u64> {
+        self.setups.iter().filter_map(|one| one.time.as_ref().ok()?.steps).min()
+    }
+
     /// The setups that are costed.
     pub fn estimates(&self) -> impl Iterator<Item = (&Resolved, &Estimate)> {
         self.setups.iter().filter_map(|one| Some((&one.resolved, one.estimate.as_ref().ok()?)))

@@ -156,6 +156,7 @@ impl Linter {
         findings.extend(diagnostic::from_problems(document).into_iter().filter(|finding| finding.code.is_none()));
         let mut findings = suppress::silence(document, findings, context.is_complete(), looked_at);
         findings.retain(|finding| selection.wants(finding));
+        let mut findings = rules::spec::unsupported_setting::without_echoes(findings);
         findings.sort_by_key(|finding| (finding.offset(), std::cmp::Reverse(finding.severity)));
         findings
     }

@@ -6,9 +6,11 @@ use std::str::FromStr;
 use crate::diagnostic::{Finding, Severity};
 use crate::registry::{self, RULES, Rule};
 
-/// Rules that are meant together: `all`, a family (`MEM`), or one by its code or name.
+/// Rules that are meant together: `default`, `all`, a family (`MEM`), or one by its code or name.
 #[derive(Clone, Copy, Debug)]
 pub enum Selector {
+    /// Every rule that is no heuristic.
+    Default,
     /// Every rule.
     All,
     /// The rules whose codes have these letters.
@@ -37,7 +39,7 @@ impl UnknownSelector {
     pub fn help(&self) -> String {
         match self.nearest {
             Some(nearest) => format!("did you mean `{nearest}`?"),
-            None => format!("families: all, {}; `memspec-lint rules` lists every rule", families().join(", ")),
+            None => format!("families: default, all, {}; `memspec-lint rules` lists every rule", families().join(", ")),
         }
     }
 }
@@ -49,14 +51,21 @@ impl FromStr for Selector {
         if written.eq_ignore_ascii_case("all") {
             return Ok(Self::All);
         }
+        if written.eq_ignore_ascii_case("default") {
+            return Ok(Self::Default);
+        }
         let family = families().into_iter().find(|family| family.eq_ignore_ascii_case(written)).map(Self::Family);
-        family.or_else(|| registry::find(written).map(Self::Rule)).ok_or_else(|| UnknownSelector {
-            written: written.to_owned(),
-            nearest: registry::nearest(written)
-                .map(|rule| rule.name)
-                .or_else(|| memspec::plan::nearest(&written.to_uppercase(), families())),
-        })
+        family
+            .or_else(|| registry::find(written).map(Self::Rule))
+            .ok_or_else(|| UnknownSelector { written: written.to_owned(), nearest: nearest(written) })
     }
+}
+
+/// What is probably meant: letters alone are a family's.
+fn nearest(written: &str) -> Option<&'static str> {
+    let family = || memspec::plan::nearest(&written.to_uppercase(), families());
+    let rule = || registry::nearest(written).map(|rule| rule.name);
+    if written.chars().all(char::is_alphabetic) { family().or_else(rule) } else { rule().or_else(family) }
 }
 
 /// The letters of the rules' codes, each once.
@@ -78,7 +87,7 @@ pub struct Selection {
 
 impl Default for Selection {
     fn default() -> Self {
-        Self { select: vec![Selector::All], ignore: Vec::new() }
+        Self { select: vec![Selector::Default], ignore: Vec::new() }
     }
 }
 
@@ -93,6 +102,7 @@ enum Named {
 impl Selector {
     fn names(&self, rule: &Rule) -> Option<Named> {
         match self {
+            Self::Default => rule.is_default().then_some(Named::WithAll),
             Self::All => Some(Named::WithAll),
             Self::Family(family) => (*family == rule.family()).then_some(Named::ByFamily),
             Self::Rule(one) => (one.code == rule.code).then_some(Named::Alone),
@@ -154,6 +164,6 @@ mod tests {
             ("`MEM0001` is no rule, family or code", Some("peak-over-budget"))
         );
         assert_eq!("MEN".parse::<Selector>().unwrap_err().nearest, Some("MEM"));
-        assert!("xyzzy".parse::<Selector>().unwrap_err().help().starts_with("families: all, "));
+        assert!("xyzzy".parse::<Selector>().unwrap_err().help().starts_with("families: default, all, "));
     }
 }

@@ -2,10 +2,16 @@
 //! tests lint its examples.
 
 pub mod adapter;
+pub mod attention;
+pub mod checkpointing;
 pub mod data;
 pub mod hardware;
 pub mod memory;
 pub mod model;
+pub mod optimizer;
+pub mod parallel;
+pub mod precision;
+pub mod quantize;
 pub mod spec;
 
 use crate::context::Context;

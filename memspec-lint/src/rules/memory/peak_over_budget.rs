@@ -36,19 +36,23 @@
 //! - <https://arxiv.org/abs/2305.14314> (QLoRA: what quantizing the base saves)
 
 use crate::context::Context;
-use crate::diagnostic::{Finding, from_too_big};
+use crate::diagnostic::{Finding, Severity, from_too_big};
 use crate::registry::Rule;
 use crate::repair;
 
-pub(crate) fn check(_: &Rule, context: &Context<'_>) -> Vec<Finding> {
-    let plans = context.plans.iter().filter(|plan| !plan.incomplete);
-    let found = plans.filter_map(|plan| {
+pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
+    context.each(|plan| {
         // Of a sweep, the run that needs most.
         let over = plan.estimates().filter(|(_, estimate)| !estimate.fits);
         let (resolved, estimate) = over.max_by_key(|(_, estimate)| estimate.needs().0)?;
         let mut finding = from_too_big(plan.written, &resolved.setup, estimate);
+        finding.certain = estimate.peak.process.low > estimate.limit_bytes;
+        finding.severity = if finding.certain { rule.severity } else { Severity::Warning };
+        if !finding.certain {
+            finding =
+                finding.note("the limit is within the estimate's interval, so it may fit: this does not fail a check");
+        }
         finding.fixes = repair::fixes(context, plan, resolved);
         Some(finding)
-    });
-    found.collect()
+    })
 }

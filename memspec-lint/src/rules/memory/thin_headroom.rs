@@ -56,6 +56,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
                 ),
             )
             .at(plan.written, "device", format!("has {}", Bytes(usable)))
+            .certain_if(estimate.peak.process.low as f64 > ROOM * usable as f64)
             .help("leave 8 % free, or say how much is kept: `budget { headroom >= 10% }`");
             finding.fixes = repair::suggestions(context, plan, resolved);
             Some(finding)
