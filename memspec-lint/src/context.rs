@@ -6,7 +6,7 @@ use std::sync::Arc;
 use memspec::cost::{CostError, Estimate, Time, estimate, exceeded, time};
 use memspec::model::Environment;
 use memspec::plan::{Document, Plan, Written};
-use memspec::setup::{Setup, Unresolved};
+use memspec::setup::{Length, Setup, Unresolved};
 use memspec::solve::{Resolved, setups};
 
 use crate::diagnostic::Finding;
@@ -193,7 +193,11 @@ impl Seen<'_> {
 
     /// The fewest optimizer steps of its runs, where they are known.
     pub fn steps(&self) -> Option<u64> {
-        self.setups.iter().filter_map(|one| one.time.as_ref().ok()?.steps).min()
+        let steps = self.setups.iter().filter_map(|one| match one.resolved.setup.train.length {
+            Length::Steps(steps) => Some(steps),
+            Length::Epochs(_) => one.time.as_ref().ok()?.steps,
+        });
+        steps.min()
     }
 
     /// The setups that are costed.

@@ -11,6 +11,7 @@ use crate::registry::{self, Rule};
 
 mod from;
 
+pub(crate) use from::with_owners;
 pub use from::{from_problems, from_too_big, from_unresolved, place_of};
 
 /// How bad a finding is.

@@ -38,9 +38,20 @@ macro_rules! rules {
 rules! {
     "MEM001" "peak-over-budget" Error Likely memory::peak_over_budget;
     "MEM002" "thin-headroom" Warning Likely memory::thin_headroom;
+    "MEM003" "logits-spike" Warning Likely memory::logits_spike;
+    "MEM004" "kbit-upcast-of-embeddings" Warning Likely memory::kbit_upcast_of_embeddings;
+    "MEM006" "eval-batch-larger-than-train" Warning Likely memory::eval_batch_larger_than_train;
+    "MEM008" "paged-optimizer-for-lora" Info Certain memory::paged_optimizer_for_lora;
+    "MEM009" "foreach-optimizer-peak" Info Likely memory::foreach_optimizer_peak;
     "MEM011" "pad-to-max-length" Warning Likely data::pad_to_max_length;
+    "MEM012" "trainable-embeddings-with-lora" Warning Likely memory::trainable_embeddings_with_lora;
+    "MEM016" "budget-missing" Info Heuristic memory::budget_missing;
+    "MEM017" "unused-memory" Info Heuristic memory::unused_memory;
     "MEM018" "budget-limit-not-checked" Info Certain memory::budget_limit_not_checked;
     "MEM020" "run-over-budget" Warning Likely memory::run_over_budget;
+    "MEM021" "serving-over-budget" Warning Likely memory::serving_over_budget;
+    "MEM022" "upcast-of-unpacked-base" Warning Likely memory::upcast_of_unpacked_base;
+    "MEM023" "infeasible-fit" Error Likely memory::infeasible_fit;
     "HW001" "bf16-on-pre-ampere" Error Certain hardware::bf16_on_pre_ampere;
     "HW002" "bf16-quant-compute-on-pre-ampere" Error Certain hardware::bf16_quant_compute_on_pre_ampere;
     "HW003" "flash-attention-on-pre-ampere" Error Certain hardware::flash_attention_on_pre_ampere;
@@ -58,6 +69,7 @@ rules! {
     "PRE005" "no-mixed-precision" Warning Certain precision::no_mixed_precision;
     "PRE006" "kbit-compute-dtype-fp32" Warning Certain precision::kbit_compute_dtype_fp32;
     "PRE007" "compute-dtype-mismatch" Warning Certain precision::compute_dtype_mismatch;
+    "PRE008" "pure-bf16-with-zero3" Error Certain precision::pure_bf16_with_zero3;
     "PRE009" "bf16-weights-small-lr" Info Heuristic precision::bf16_weights_small_lr;
     "QNT001" "quantized-full-finetune" Error Certain quantize::quantized_full_finetune;
     "QNT002" "qlora-without-4bit" Warning Certain quantize::qlora_without_4bit;
@@ -91,6 +103,14 @@ rules! {
     "ATT007" "padding-free-batch-one" Info Certain attention::padding_free_batch_one;
     "ATT012" "packing-with-images" Error Certain attention::packing_with_images;
     "ATT013" "eager-attention" Warning Likely attention::eager_attention;
+    "ATT014" "serve-context-beyond-positions" Error Certain attention::serve_context_beyond_positions;
+    "BAT001" "effective-batch-exceeds-dataset" Error Certain batch::effective_batch_exceeds_dataset;
+    "BAT002" "warmup-exceeds-run" Warning Certain batch::warmup_exceeds_run;
+    "BAT004" "too-few-steps" Warning Heuristic batch::too_few_steps;
+    "BAT005" "effective-batch-outlier" Warning Heuristic batch::effective_batch_outlier;
+    "BAT009" "epochs-and-max-steps" Warning Certain batch::epochs_and_max_steps;
+    "BAT011" "batch-one-accumulate-instead" Info Likely batch::batch_one_accumulate_instead;
+    "BAT012" "zero-epochs" Error Certain batch::zero_epochs;
     "OPT001" "lr-outlier" Warning Heuristic optimizer::lr_outlier;
     "OPT002" "optimizer-args-without-optimizer" Warning Certain optimizer::optimizer_args_without_optimizer;
     "OPT003" "optimizer-vs-strategy" Error Certain optimizer::optimizer_vs_strategy;
@@ -104,13 +124,26 @@ rules! {
     "DST010" "parallel-on-one-device" Warning Certain parallel::parallel_on_one_device;
     "DST011" "tensor-parallel-indivisible" Error Certain parallel::tensor_parallel_indivisible;
     "DST012" "tensor-parallel-of-adapted-or-packed" Error Certain parallel::tensor_parallel_of_adapted_or_packed;
+    "EVL003" "eval-without-data" Error Certain evaluation::eval_without_data;
+    "EVL009" "eval-on-training-data" Warning Certain evaluation::eval_on_training_data;
+    "EVL010" "merge-without-adapter" Warning Certain evaluation::merge_without_adapter;
+    "EVL011" "eval-after-the-end" Warning Certain evaluation::eval_after_the_end;
+    "TOK005" "train-on-prompt-chat" Info Heuristic data::train_on_prompt_chat;
     "TOK006" "data-file-missing" Error Certain data::data_file_missing;
     "TOK008" "data-file-empty" Error Certain data::data_file_empty;
+    "TOK009" "assistant-loss-without-assistant" Error Certain data::assistant_loss_without_assistant;
+    "TOK010" "images-without-tower" Error Certain data::images_without_tower;
+    "TOK011" "image-size-without-images" Warning Certain data::image_size_without_images;
+    "TOK012" "images-without-size" Error Certain data::images_without_size;
+    "TOK013" "context-shorter-than-images" Error Certain data::context_shorter_than_images;
     "SPEC001" "syntax" Error Certain spec::syntax;
     "SPEC002" "unknown-setting" Error Certain spec::unknown_setting;
     "SPEC003" "duplicate-setting" Error Certain spec::duplicate_setting;
     "SPEC004" "ambiguous-unit" Warning Certain spec::ambiguous_unit;
+    "SPEC009" "sweep-explosion" Warning Certain spec::sweep_explosion;
     "SPEC012" "unused-allow" Warning Certain spec::unused_allow;
+    "SPEC013" "blanket-allow" Warning Certain spec::blanket_allow;
+    "SPEC015" "secret-in-plan" Warning Certain spec::secret_in_plan;
     "SPEC017" "unknown-block" Error Certain spec::unknown_block;
     "SPEC018" "unknown-kind" Error Certain spec::unknown_kind;
     "SPEC019" "missing-kind" Error Certain spec::missing_kind;
@@ -133,6 +166,7 @@ rules! {
     "SPEC036" "not-utf8" Error Certain spec::not_utf8;
     "SPEC037" "missing-name" Error Certain spec::missing_name;
     "SPEC038" "no-plan" Warning Certain spec::no_plan;
+    "SPEC039" "allow-without-reason" Info Heuristic spec::allow_without_reason;
 }
 
 /// The rule for comments that silence nothing; its findings come from [`crate::suppress`].
@@ -185,7 +219,7 @@ pub(crate) fn name_of(unresolved: &'static str) -> &'static str {
 }
 
 impl Rule {
-    /// It looks at every plan; others only where they are selected by name, code or family.
+    /// It looks at every plan; others only where they are selected by name or code, or with all.
     pub fn is_default(&self) -> bool {
         self.confidence > Confidence::Heuristic
     }
@@ -237,8 +271,8 @@ pub fn pages() -> String {
          above it: `# memspec: allow(thin-headroom) measured on this machine`; above a block or plan it holds for all of it,\n\
          `# memspec: file-allow(..)` for the file. Mistakes of the text itself (SPEC, errors) cannot be allowed.\n\n\
          Errors and warnings that are certain fail a check. What is likely fails it only where both ends of the estimate's interval\n\
-         say so. Heuristic rules find what good plans do, too: they are off until they are selected\n\
-         (`--select default,alpha-rank-ratio`, or `select` in `memspec.toml`).\n\n\
+         say so. Heuristic rules find what good plans do, too: they are off until they are selected by name or\n\
+         code (`--select default,alpha-rank-ratio`, or `select` in `memspec.toml`), or with `all`.\n\n\
          | code | name | severity | confidence | fix | what it finds |\n| --- | --- | --- | --- | --- | --- |\n",
     );
     for rule in RULES {

@@ -124,21 +124,26 @@ fn unused(document: &Document, allow: &Allow, index: usize) -> Finding {
 
 /// Takes a name out of the comment, or the comment out of the text where it has no other.
 fn removal(document: &Document, allow: &Allow, index: usize) -> Edit {
-    let text = &document.source.text;
-    let range = if let [_] = allow.names.as_slice() {
-        let start = text[..allow.span.start].rfind('\n').map_or(0, |at| at + 1);
-        let before = &text[start..allow.span.start];
-        if before.trim().is_empty() {
-            // All of its line.
-            let end = text[allow.span.end..].find('\n').map_or(text.len(), |at| allow.span.end + at + 1);
-            start..end
-        } else {
-            start + before.trim_end().len()..allow.span.end
-        }
+    let range = if allow.names.len() == 1 {
+        return without_comment(document, allow);
     } else if index + 1 < allow.names.len() {
         allow.names[index].1.start..allow.names[index + 1].1.start
     } else {
         allow.names[index - 1].1.end..allow.names[index].1.end
+    };
+    Edit { range, text: String::new() }
+}
+
+/// Takes the comment out of the text, with its line where it has one for itself.
+pub(crate) fn without_comment(document: &Document, allow: &Allow) -> Edit {
+    let text = &document.source.text;
+    let start = text[..allow.span.start].rfind('\n').map_or(0, |at| at + 1);
+    let before = &text[start..allow.span.start];
+    let range = if before.trim().is_empty() {
+        let end = text[allow.span.end..].find('\n').map_or(text.len(), |at| allow.span.end + at + 1);
+        start..end
+    } else {
+        start + before.trim_end().len()..allow.span.end
     };
     Edit { range, text: String::new() }
 }

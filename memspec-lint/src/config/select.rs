@@ -13,7 +13,7 @@ pub enum Selector {
     Default,
     /// Every rule.
     All,
-    /// The rules whose codes have these letters.
+    /// The rules whose codes have these letters; where rules are selected, those of them that are no heuristics.
     Family(&'static str),
     /// One rule.
     Rule(&'static Rule),
@@ -113,8 +113,10 @@ impl Selector {
 impl Selection {
     /// The rule's findings are wanted.
     pub fn wants_rule(&self, rule: &Rule) -> bool {
-        let best = |selectors: &[Selector]| selectors.iter().filter_map(|selector| selector.names(rule)).max();
-        best(&self.select) > best(&self.ignore)
+        let wanted = |selector: &&Selector| rule.is_default() || !matches!(selector, Selector::Family(_));
+        let selected = self.select.iter().filter(wanted).filter_map(|selector| selector.names(rule)).max();
+        let ignored = self.ignore.iter().filter_map(|selector| selector.names(rule)).max();
+        selected > ignored
     }
 
     /// Some of the rule's findings may be wanted, so it has to look.
@@ -154,6 +156,15 @@ mod tests {
         check(&["all", "MEM001"], &["MEM"], &["MEM001"], &["MEM002"]);
         check(&["MEM"], &["thin-headroom"], &["MEM001"], &["MEM002"]);
         check(&["MEM001"], &["MEM001"], &[], &["MEM001"]);
+    }
+
+    #[test]
+    fn heuristics_are_off_until_they_are_named() {
+        check(&["default"], &[], &["MEM001"], &["budget-missing"]);
+        check(&["MEM"], &[], &["MEM001"], &["budget-missing"]);
+        check(&["default", "budget-missing"], &[], &["MEM001", "budget-missing"], &["unused-memory"]);
+        check(&["all"], &["MEM017"], &["budget-missing"], &["unused-memory"]);
+        check(&["all"], &["MEM"], &["HW001"], &["MEM001", "budget-missing"]);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 
 pub mod adapter;
 pub mod attention;
+pub mod batch;
 pub mod checkpointing;
 pub mod data;
+pub mod evaluation;
 pub mod hardware;
 pub mod memory;
 pub mod model;

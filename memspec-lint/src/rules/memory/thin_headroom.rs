@@ -33,7 +33,7 @@ use memspec::setup::Setup;
 use memspec::solve::ROOM;
 
 use crate::context::Context;
-use crate::diagnostic::Finding;
+use crate::diagnostic::{Finding, with_owners};
 use crate::registry::Rule;
 use crate::repair;
 
@@ -58,6 +58,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
             .at(plan.written, "device", format!("has {}", Bytes(usable)))
             .certain_if(estimate.peak.process.low as f64 > ROOM * usable as f64)
             .help("leave 8 % free, or say how much is kept: `budget { headroom >= 10% }`");
+            finding = with_owners(finding, plan.written, estimate);
             finding.fixes = repair::suggestions(context, plan, resolved);
             Some(finding)
         })
