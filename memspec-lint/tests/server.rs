@@ -80,6 +80,55 @@ fn a_client_that_asks_for_diagnostics_is_not_sent_any() {
     assert_eq!(report["items"][0]["code"], "missing-model");
 }
 
+#[test]
+fn a_profile_is_found_and_renamed_with_the_plans_that_extend_it() {
+    let text =
+        "profile small { train { micro_batch = 1 } }\nplan \"p\" extends small { }\nplan \"q\" extends small { }\n";
+    let mut client = Client::new("utf-16");
+    client.open(URI, text);
+    let found = client.request("textDocument/definition", at(1, 20));
+    assert_eq!(found["range"]["start"], json!({"line": 0, "character": 8}));
+    let mut rename = at(2, 18);
+    rename["newName"] = json!("tiny");
+    let edit = client.request("textDocument/rename", rename);
+    assert_eq!(fixture::apply(text, &edit["changes"][URI]), text.replace("small", "tiny"));
+}
+
+#[test]
+fn names_of_other_files_are_found_where_they_are_open_and_where_they_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let uri = |name: &str| format!("file://{}/{name}", folder.path().display());
+    std::fs::write(folder.path().join("base.mem"), "let other = 1\nlet tokens = 512tok\n").unwrap();
+    let mut client = Client::new("utf-16");
+    let plan = "import \"base.mem\" as base\nplan \"p\" { data { context = base.tokens } }\n";
+    client.open(&uri("plan.mem"), plan);
+    let at = |line: usize, word: &str| {
+        let character = plan.lines().nth(line).unwrap().find(word).unwrap();
+        json!({"textDocument": {"uri": uri("plan.mem")}, "position": {"line": line, "character": character}})
+    };
+    let place = |found: &Value| (found["uri"].as_str().unwrap().to_owned(), found["range"]["start"]["line"].clone());
+
+    let found = client.request("textDocument/definition", at(1, "tokens"));
+    assert_eq!(place(&found), (uri("base.mem"), json!(1)), "on disk");
+    client.open(&uri("base.mem"), "let tokens = 256tok\n");
+    let found = client.request("textDocument/definition", at(1, "tokens"));
+    assert_eq!(place(&found), (uri("base.mem"), json!(0)), "as it is open");
+    let found = client.request("textDocument/definition", at(1, "base."));
+    assert_eq!(place(&found), (uri("plan.mem"), json!(0)), "the import");
+    let found = client.request("textDocument/definition", at(0, "base.mem"));
+    assert_eq!(place(&found), (uri("base.mem"), json!(0)), "the file");
+
+    let items = client.request("textDocument/completion", at(0, "base.mem"));
+    assert_eq!(items.as_array().unwrap().iter().map(|item| &item["label"]).collect::<Vec<_>>(), ["base.mem"]);
+    let mut rename = at(1, "base.");
+    rename["newName"] = json!("common");
+    let edit = client.request("textDocument/rename", rename);
+    assert_eq!(
+        fixture::apply(plan, &edit["changes"][uri("plan.mem")]),
+        "import \"base.mem\" as common\nplan \"p\" { data { context = common.tokens } }\n"
+    );
+}
+
 /// The real command, by bytes: what an editor starts.
 #[test]
 fn the_command_serves_over_standard_input_and_output() {

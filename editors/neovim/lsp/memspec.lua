@@ -5,7 +5,7 @@ return {
   cmd = function(dispatchers, config)
     return vim.lsp.rpc.start(memspec.command(config and config.root_dir), dispatchers)
   end,
-  filetypes = { 'mem' },
+  filetypes = memspec.filetypes(),
   root_markers = { 'memspec.toml', '.git' },
   init_options = memspec.options(),
 }

@@ -22,6 +22,11 @@ function M.options()
   return vim.g.memspec or vim.empty_dict()
 end
 
+-- The types of files that it looks at. Of YAML it takes plans and leaves the rest alone: `vim.g.memspec_filetypes = { 'mem' }` for plans in `.mem` alone.
+function M.filetypes()
+  return vim.g.memspec_filetypes or { 'mem', 'yaml' }
+end
+
 -- The folder that a file's plans belong to: that of its memspec.toml, else of its repository, else its own.
 function M.root(file)
   local folder = vim.fn.fnamemodify(file, ':p:h')

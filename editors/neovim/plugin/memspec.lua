@@ -19,7 +19,7 @@ if vim.lsp.config and vim.lsp.enable then
 else
   vim.api.nvim_create_autocmd('FileType', {
     group = group,
-    pattern = 'mem',
+    pattern = require('memspec').filetypes(),
     callback = function(event)
       require('memspec').attach(event and event.buf or vim.api.nvim_get_current_buf())
     end,

@@ -8,14 +8,14 @@ use std::sync::{Arc, OnceLock};
 use gen_lsp_types as lsp;
 use memspec::lang::{self, Tree};
 use memspec::model::Environment;
-use memspec::plan::Document;
+use memspec::plan::{Document, Source};
 use url::Url;
 
 use super::options::Options;
 use super::positions::{Encoding, Lines};
 use crate::config::{Config, Device};
 use crate::output::Style;
-use crate::{Finding, Linter, Settings};
+use crate::{Context, Finding, Linter, Settings};
 
 /// A document that an editor has open.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) struct Open {
     pub(super) version: i32,
     /// What was read of its text.
     pub(super) document: Document,
+    /// It is for this server, which reads no other file.
+    is_plan: bool,
     /// Where its lines are.
     pub(super) lines: Lines,
     /// What checks it.
@@ -68,9 +70,14 @@ impl Open {
 
     fn read(uri: lsp::Uri, version: i32, name: String, text: String, linter: Linter, newest: Arc<AtomicI32>) -> Self {
         let lines = Lines::of(&text);
-        let document = linter.read_text(name, text);
+        let is_plan = is_plan(&name, &text);
+        let document = if is_plan {
+            linter.read_text(name, text)
+        } else {
+            Document { source: Source { name, text }, ..Document::default() }
+        };
         let priced = document.plans.iter().map(|_| OnceLock::new()).collect();
-        Self { uri, version, document, lines, linter, newest, tree: OnceLock::new(), priced }
+        Self { uri, version, document, is_plan, lines, linter, newest, tree: OnceLock::new(), priced }
     }
 
     /// The text.
@@ -81,6 +88,11 @@ impl Open {
     /// The tree of a `.mem` text.
     pub(super) fn tree(&self) -> Option<&Tree> {
         self.document.source.name.ends_with(".mem").then(|| self.tree.get_or_init(|| lang::parse(self.text())))
+    }
+
+    /// What is wrong with it.
+    pub(super) fn findings(&self, context: &Context<'_>) -> Vec<Finding> {
+        if self.is_plan { self.linter.findings(context) } else { Vec::new() }
     }
 
     /// The findings of a plan with their fixes; found by `find` the first time.
@@ -97,6 +109,23 @@ impl Open {
     pub(super) fn close(&self) {
         self.newest.store(CLOSED, Ordering::Release);
     }
+}
+
+/// Whether a text is for this server: a `.mem` text, or a YAML or JSON text with the keys of a plan. Others have servers of their own.
+fn is_plan(name: &str, text: &str) -> bool {
+    if name.ends_with(".mem") {
+        return true;
+    }
+    // Line by line: while it is written, it may be no YAML at all.
+    let json = name.ends_with(".json");
+    let key = |line: &str| {
+        let line = if json { line.trim_start_matches(['{', ' ', '\t']) } else { line };
+        let (key, _) = line.split_once(':')?;
+        Some(key.trim().trim_matches(['"', '\'']).to_owned())
+    };
+    let keys: Vec<String> = text.lines().filter_map(key).collect();
+    let has = |wanted: &str| keys.iter().any(|key| key == wanted);
+    has("plans") || has("name") && ["model", "train", "adapter", "quantize"].into_iter().any(has)
 }
 
 /// The file of a URI.

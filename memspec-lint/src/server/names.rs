@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use memspec::lang::Tree;
 use memspec::lang::tree::{Assign, Body, Expr, ExprKind, Item, Name, Statement};
+use memspec::lang::{Token, TokenKind, Tree};
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Let,
     /// `profile name { }`
     Profile,
+    /// `import "file" as name`
+    Import,
 }
 
 /// A name that is defined.
@@ -30,19 +32,37 @@ pub(super) struct Definition {
     pub(super) scope: Range<usize>,
 }
 
+/// A name of another file: what stands behind the dot in `name.other`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    /// The file, as the import writes it.
+    pub(super) file: String,
+    /// Its name there.
+    pub(super) name: String,
+    /// Where it stands here.
+    pub(super) span: Range<usize>,
+}
+
 /// Every name of a text.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     pub(super) definitions: Vec<Definition>,
+    /// Names of other files.
+    pub(super) members: Vec<Member>,
+    /// The files that are imported, and where each is written.
+    pub(super) files: Vec<(String, Range<usize>)>,
     /// Of each scope that is open, the `let`s.
     scopes: Vec<Vec<usize>>,
 }
 
 impl Names {
     /// The names of a tree.
-    pub(super) fn of(tree: &Tree) -> Self {
+    pub(super) fn of(tree: &Tree, text: &str) -> Self {
         let end = tree.tokens.last().map_or(0, |token| token.span.end);
         let mut names = Names { scopes: vec![Vec::new()], ..Names::default() };
+        for item in tree.items.iter().filter(|item| matches!(item, Item::Import { .. })) {
+            names.import(tree, text, item.span(), end);
+        }
         for item in &tree.items {
             if let Item::Plan(plan) = item
                 && plan.keyword.text == "profile"
@@ -94,6 +114,23 @@ impl Names {
         self.definitions.len() - 1
     }
 
+    /// An import, of its tokens: `import "file" as name`.
+    fn import(&mut self, tree: &Tree, text: &str, span: Range<usize>, end: usize) {
+        let inside = |token: &&Token| span.start <= token.span.start && token.span.end <= span.end;
+        let tokens: Vec<&Token> = tree.tokens.iter().filter(inside).filter(|token| !token.kind.is_trivia()).collect();
+        let Some(file) = tokens.iter().find(|token| token.kind == TokenKind::Text) else { return };
+        let path = text.get(file.span.clone()).unwrap_or_default().trim_matches('"').to_owned();
+        self.files.push((path, file.span.clone()));
+        if let [_, _, keyword, alias] = tokens.as_slice()
+            && text.get(keyword.span.clone()) == Some("as")
+            && alias.kind == TokenKind::Word
+        {
+            let name =
+                Name { text: text.get(alias.span.clone()).unwrap_or_default().to_owned(), span: alias.span.clone() };
+            self.define(Kind::Import, &name, span, file.span.clone(), 0..end);
+        }
+    }
+
     /// A `let`: it can be used below itself, up to `end`.
     fn assign(&mut self, assign: &Assign, end: usize) {
         let value = assign.value.as_ref();
@@ -141,6 +178,18 @@ impl Names {
     }
 
     fn used(&mut self, kind: Kind, word: &str, span: Range<usize>) {
+        if let Some((alias, name)) = word.split_once('.') {
+            // with spaces around the dot it is not known where what stands
+            if let Some(defined) = self.find(Kind::Import, alias).filter(|_| span.len() == word.len()) {
+                let dot = span.start + alias.len();
+                let written = self.definitions[defined].value.clone();
+                let file = self.files.iter().find(|(_, span)| *span == written).map(|(file, _)| file.clone());
+                self.definitions[defined].uses.push(span.start..dot);
+                let (file, name) = (file.unwrap_or_default(), name.to_owned());
+                self.members.push(Member { file, name, span: dot + 1..span.end });
+            }
+            return;
+        }
         let defined = match kind {
             // the innermost, and of two in one scope the first, as when it is computed
             Kind::Let => self
@@ -148,10 +197,14 @@ impl Names {
                 .iter()
                 .rev()
                 .find_map(|scope| scope.iter().copied().find(|&one| self.definitions[one].name.text == word)),
-            Kind::Profile => self.definitions.iter().position(|one| one.kind == Kind::Profile && one.name.text == word),
+            kind => self.find(kind, word),
         };
         if let Some(defined) = defined {
             self.definitions[defined].uses.push(span);
         }
+    }
+
+    fn find(&self, kind: Kind, word: &str) -> Option<usize> {
+        self.definitions.iter().position(|one| one.kind == kind && one.name.text == word)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gen_lsp_types as lsp;
 
-use super::documents::{Documents, Open};
+use super::documents::{self, Documents, Open};
 use super::memo::Memo;
 use super::options::Options;
 use super::positions::Encoding;
@@ -44,6 +44,17 @@ impl Snapshot {
     pub(super) fn context<'a>(&self, open: &'a Open, repairs: Repairs) -> Context<'a> {
         let costs = |plan: &_, base: &_, environment: &_| self.memo.costs(plan, base, environment);
         Context { repairs, ..open.linter.context_with(&open.document, costs) }
+    }
+
+    /// Another file as this document's plans see it: its URI and text. What is open goes before what is on disk.
+    pub(super) fn beside(&self, open: &Open, file: &str) -> Option<(lsp::Uri, String)> {
+        let path = open.linter.base().join(file);
+        let uri = documents::uri(&path)?;
+        let text = match self.open(&uri) {
+            Some(other) => other.text().to_owned(),
+            None => std::fs::read_to_string(path).ok()?,
+        };
+        Some((uri, text))
     }
 
     /// The byte of a position.

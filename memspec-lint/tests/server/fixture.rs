@@ -211,7 +211,7 @@ fn about(client: &mut Client, uri: &str, text: &str, ask: &str) -> String {
 
 /// Each word that has a colour, and which.
 fn tokens(data: &Value, text: &str) -> String {
-    const TYPES: [&str; 12] = [
+    const TYPES: [&str; 13] = [
         "keyword",
         "comment",
         "string",
@@ -224,6 +224,7 @@ fn tokens(data: &Value, text: &str) -> String {
         "function",
         "interface",
         "class",
+        "namespace",
     ];
     let numbers: Vec<usize> = data.as_array().unwrap().iter().map(|number| number.as_u64().unwrap() as usize).collect();
     let lines: Vec<&str> = text.lines().collect();

@@ -18,10 +18,14 @@ pub(crate) fn handle(snapshot: &Snapshot, params: lsp::CodeActionParams) -> Opti
     let open = snapshot.open(&params.text_document.uri)?;
     let span = snapshot.span(open, params.range);
     let wanted = |kind: &lsp::CodeActionKind| wants(params.context.only.as_deref(), kind);
+    let context = snapshot.context(open, Repairs::None);
+    let findings = open.findings(&context);
+    if findings.is_empty() {
+        return Some(Vec::new());
+    }
     let mut actions = Vec::new();
     if wanted(&lsp::CodeActionKind::QuickFix) {
-        let context = snapshot.context(open, Repairs::None);
-        for finding in open.linter.findings(&context) {
+        for finding in findings {
             let touches = |label: &crate::Label| label.span.start <= span.end && span.start <= label.span.end;
             if finding.labels.first().is_some_and(touches) {
                 actions.extend(of_finding(snapshot, open, &priced(snapshot, open, &context, finding)));
@@ -64,7 +68,7 @@ fn priced(snapshot: &Snapshot, open: &Open, context: &Context<'_>, finding: Find
     let Some(plan) = context.plans.iter().find(named) else { return finding };
     let priced = open.priced(plan.index, || {
         let context = snapshot.context(open, Repairs::Of(plan.index));
-        open.linter.findings(&context)
+        open.findings(&context)
     });
     let same = |other: &&Finding| other.rule == finding.rule && other.labels == finding.labels;
     priced.iter().find(same).cloned().unwrap_or(finding)

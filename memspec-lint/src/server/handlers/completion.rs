@@ -109,6 +109,7 @@ impl Items<'_> {
             return self.names(names::Kind::Profile);
         }
         match self.cursor.first() {
+            Some("import") if before.len() == 1 => self.files(),
             Some("let") if before.len() > 2 => self.names(names::Kind::Let),
             Some("plan" | "profile") if before.len() == 2 => self.word("extends", "the settings of a profile"),
             None => {
@@ -235,7 +236,7 @@ impl Items<'_> {
     /// Names that are defined above.
     fn names(&mut self, kind: names::Kind) {
         let Some(tree) = self.open.tree() else { return };
-        let names = Names::of(tree);
+        let names = Names::of(tree, self.open.text());
         for definition in names.visible(self.offset, kind) {
             let value = self.open.text().get(definition.value.clone()).unwrap_or_default();
             self.add(lsp::CompletionItem {
@@ -244,6 +245,24 @@ impl Items<'_> {
                 detail: (kind == names::Kind::Let).then(|| value.to_owned()),
                 documentation: tree.docs(self.open.text(), definition.span.start).map(markdown),
                 ..self.replacing(&definition.name.text)
+            });
+        }
+    }
+
+    /// Plans beside this one.
+    fn files(&mut self) {
+        let own = self.open.document.source.name.rsplit(['/', '\\']).next().unwrap_or_default();
+        let Ok(folder) = std::fs::read_dir(self.open.linter.base()) else { return };
+        let names = folder.flatten().filter_map(|file| file.file_name().into_string().ok());
+        let mut names: Vec<String> = names.filter(|name| name.ends_with(".mem") && name != own).collect();
+        names.sort();
+        for name in names {
+            let text = format!("\"{name}\"");
+            self.add(lsp::CompletionItem {
+                label: name,
+                kind: Some(lsp::CompletionItemKind::File),
+                filter_text: Some(text.clone()),
+                ..self.replacing(&text)
             });
         }
     }

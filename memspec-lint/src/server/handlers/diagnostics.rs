@@ -12,7 +12,7 @@ use crate::{Finding, Severity};
 /// What is wrong with a document, without the price of repairs.
 pub(crate) fn of(snapshot: &Snapshot, open: &Open) -> Vec<lsp::Diagnostic> {
     let context = snapshot.context(open, Repairs::None);
-    open.linter.findings(&context).iter().map(|finding| diagnostic(snapshot, open, finding)).collect()
+    open.findings(&context).iter().map(|finding| diagnostic(snapshot, open, finding)).collect()
 }
 
 /// The reply to a client that asks.

@@ -4,6 +4,7 @@ use gen_lsp_types as lsp;
 use memspec::plan::Spans;
 
 use crate::server::documents::{self, Open};
+use crate::server::names::Names;
 use crate::server::snapshot::Snapshot;
 
 /// Settings that are paths.
@@ -35,6 +36,15 @@ pub(crate) fn handle(snapshot: &Snapshot, params: lsp::DocumentLinkParams) -> Op
             let file = text(open, &written.spans, path).map(|name| base.join(name)).filter(|file| file.is_file());
             link(path, file.and_then(|file| documents::uri(&file)), "the file");
         }
+    }
+    for (file, span) in open.tree().map(|tree| Names::of(tree, open.text()).files).unwrap_or_default() {
+        let target = Some(base.join(file)).filter(|file| file.is_file()).and_then(|file| documents::uri(&file));
+        links.extend(target.map(|target| lsp::DocumentLink {
+            range: snapshot.range(open, span),
+            target: Some(target),
+            tooltip: Some("the file".to_owned()),
+            data: None,
+        }));
     }
     Some(links)
 }

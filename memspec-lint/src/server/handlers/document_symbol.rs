@@ -74,13 +74,15 @@ impl Outline<'_> {
 
     /// A plan of YAML or JSON.
     fn written(&self, written: &plan::Written) -> Option<lsp::DocumentSymbol> {
-        let children = written.spans.iter().filter(|(path, _)| plan::Plan::setting(path).is_some());
+        let mut children: Vec<_> =
+            written.spans.iter().filter(|(path, _)| plan::Plan::setting(path).is_some()).collect();
+        children.sort_by_key(|(_, place)| place.statement.start);
         let child = |(path, place): (&str, &Place)| {
             let value = self.value(Some(&place.value));
             self.symbol(path, Some(value), lsp::SymbolKind::Property, (&place.statement, &place.key), Vec::new())
         };
         let place = written.spans.get("plan")?;
-        let (key, children) = (place.statement.start..place.statement.start, children.map(child).collect());
+        let (key, children) = (place.statement.start..place.statement.start, children.into_iter().map(child).collect());
         Some(self.symbol(&written.name, None, lsp::SymbolKind::Class, (&place.statement, &key), children))
     }
 

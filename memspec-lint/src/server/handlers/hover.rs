@@ -25,7 +25,7 @@ pub(crate) fn handle(snapshot: &Snapshot, params: lsp::HoverParams) -> Option<ls
         .or_else(|| named(open, offset))
         .or_else(|| written(&context, offset))
         .or_else(|| word(open, offset))?;
-    for finding in open.linter.findings(&context) {
+    for finding in open.findings(&context) {
         let here = finding.labels.first().is_some_and(|label| label.span.start <= offset && offset < label.span.end);
         if let Some(rule) = registry::find(finding.rule).filter(|_| here) {
             text += &format!("\n\n---\n\n{}: {}\n\n{}", finding.severity, finding.message, page::rule(rule));
@@ -47,7 +47,7 @@ fn allowed(open: &Open, offset: usize) -> Option<Found> {
 /// A `let` or profile: how it is defined, and what its documentation says.
 fn named(open: &Open, offset: usize) -> Option<Found> {
     let tree = open.tree()?;
-    let names = Names::of(tree);
+    let names = Names::of(tree, open.text());
     let (definition, span) = names.at(offset)?;
     let docs = tree.docs(open.text(), definition.span.start).unwrap_or_default();
     let text = open.text().get(definition.span.clone())?;

@@ -35,7 +35,7 @@ fn hints(snapshot: &Snapshot, open: &Open, plan: &Seen<'_>, shown: &Range<usize>
         }
     }
     for (setting, bytes, parts) in by_setting(estimate) {
-        if let Some(at) = place(spans, setting) {
+        if let Some(at) = place(spans, setting).map(|at| at + colon(&open.text()[at..])) {
             let (_, sum, all) = places.entry(at).or_default();
             *sum += bytes;
             all.extend(parts);
@@ -59,6 +59,12 @@ fn hints(snapshot: &Snapshot, open: &Open, plan: &Seen<'_>, shown: &Range<usize>
     };
     let in_sight = |at: &usize| shown.contains(at) || shown.end == *at;
     places.into_iter().filter(|(at, _)| in_sight(at)).map(hint).collect()
+}
+
+/// In YAML and JSON a block's name ends with a colon, and may be in quotes.
+fn colon(after: &str) -> usize {
+    let rest = after.strip_prefix('"').unwrap_or(after);
+    if rest.starts_with(':') { after.len() - rest.len() + 1 } else { 0 }
 }
 
 /// Behind the setting's value, or else behind the head of the block that it would stand in.

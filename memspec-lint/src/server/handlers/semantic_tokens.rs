@@ -25,6 +25,7 @@ const TYPES: &[&str] = &[
     "function",
     "interface",
     "class",
+    "namespace",
 ];
 
 /// The names of the kinds of tokens.
@@ -41,7 +42,7 @@ const DECLARATION: u32 = 2;
 pub(crate) fn handle(snapshot: &Snapshot, params: lsp::SemanticTokensParams) -> Option<lsp::SemanticTokens> {
     let open = snapshot.open(&params.text_document.uri)?;
     let tree = open.tree()?;
-    let meanings = Meanings::of(tree);
+    let meanings = Meanings::of(tree, open.text());
     let mut data = Vec::new();
     let mut last = lsp::Position::default();
     for token in &tree.tokens {
@@ -69,7 +70,7 @@ struct Meanings {
 }
 
 impl Meanings {
-    fn of(tree: &Tree) -> Self {
+    fn of(tree: &Tree, text: &str) -> Self {
         let mut meanings = Self::default();
         for item in &tree.items {
             match item {
@@ -86,8 +87,14 @@ impl Meanings {
                 _ => {}
             }
         }
-        for definition in Names::of(tree).definitions {
-            let what = if definition.kind == Kind::Profile { "interface" } else { "variable" };
+        let names = Names::of(tree, text);
+        names.members.iter().for_each(|member| meanings.note(member.span.start, "variable", 0));
+        for definition in names.definitions {
+            let what = match definition.kind {
+                Kind::Let => "variable",
+                Kind::Profile => "interface",
+                Kind::Import => "namespace",
+            };
             meanings.note(definition.name.span.start, what, DECLARATION);
             definition.uses.iter().for_each(|used| meanings.note(used.start, what, 0));
         }
