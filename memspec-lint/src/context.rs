@@ -1,12 +1,16 @@
 //! What a rule sees: the document, and each of its plans resolved and costed, once for all rules.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use memspec::cost::{CostError, Estimate, Time, estimate, exceeded, time};
 use memspec::model::Environment;
 use memspec::plan::{Document, Plan, Written};
-use memspec::setup::Unresolved;
+use memspec::setup::{Length, Setup, Unresolved};
 use memspec::solve::{Resolved, setups};
+
+use crate::diagnostic::Finding;
+use crate::fix::{Applicability, Fix, remove_setting};
 
 /// A document and what is known of it.
 #[derive(Debug)]
@@ -19,6 +23,31 @@ pub struct Context<'a> {
     pub environment: &'a Environment,
     /// Its plans.
     pub plans: Vec<Seen<'a>>,
+    /// Which plans changes are priced for.
+    pub repairs: Repairs,
+}
+
+/// Which plans changes are priced for, to be shown as fixes. One takes as many estimates as there are changes to try.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Repairs {
+    /// Every plan.
+    #[default]
+    All,
+    /// The plan at this place among the document's.
+    Of(usize),
+    /// No plan.
+    None,
+}
+
+impl Repairs {
+    /// Whether changes of that plan are priced.
+    pub fn wants(self, plan: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(one) => one == plan,
+            Self::None => false,
+        }
+    }
 }
 
 /// A plan of the document.
@@ -29,11 +58,30 @@ pub struct Seen<'a> {
     /// The plan and where it is written.
     pub written: &'a Written,
     /// Its setups, one for each combination of `sweep` values; empty when it cannot be resolved.
-    pub setups: Vec<Costed>,
+    pub setups: Arc<[Costed]>,
     /// What could not be resolved.
-    pub unresolved: Vec<Unresolved>,
+    pub unresolved: Arc<[Unresolved]>,
     /// Its text has mistakes, so that settings may be missing here.
     pub incomplete: bool,
+}
+
+/// What a plan comes to, wherever it is written.
+#[derive(Clone, Debug, Default)]
+pub struct Costs {
+    /// Its setups, one for each combination of `sweep` values; empty when it cannot be resolved.
+    pub setups: Arc<[Costed]>,
+    /// What could not be resolved.
+    pub unresolved: Arc<[Unresolved]>,
+}
+
+impl Costs {
+    /// Resolves and costs a plan.
+    pub fn of(plan: &Plan, base: &Path, environment: &Environment) -> Self {
+        match costed(plan, base, environment) {
+            Ok(setups) => Self { setups: setups.into(), unresolved: Arc::default() },
+            Err(unresolved) => Self { setups: Arc::default(), unresolved: unresolved.into() },
+        }
+    }
 }
 
 /// A setup and what it takes.
@@ -50,15 +98,22 @@ pub struct Costed {
 impl<'a> Context<'a> {
     /// Resolves and costs every plan of a document.
     pub fn new(document: &'a Document, base: &'a Path, environment: &'a Environment) -> Self {
+        Self::with(document, base, environment, |plan| Costs::of(plan, base, environment))
+    }
+
+    /// The same with costs from elsewhere: whoever looks at a document again and again keeps them.
+    pub fn with(
+        document: &'a Document,
+        base: &'a Path,
+        environment: &'a Environment,
+        mut costs: impl FnMut(&Plan) -> Costs,
+    ) -> Self {
         let plans = document
             .plans
             .iter()
             .enumerate()
             .map(|(index, written)| {
-                let (setups, unresolved) = match costed(&written.plan, base, environment) {
-                    Ok(setups) => (setups, Vec::new()),
-                    Err(unresolved) => (Vec::new(), unresolved),
-                };
+                let Costs { setups, unresolved } = costs(&written.plan);
                 let incomplete = written.spans.get("plan").is_some_and(|place| {
                     document.problems.iter().any(|problem| {
                         problem.span.start >= place.statement.start && problem.span.start <= place.statement.end
@@ -67,13 +122,30 @@ impl<'a> Context<'a> {
                 Seen { index, written, setups, unresolved, incomplete }
             })
             .collect();
-        Self { document, base, environment, plans }
+        Self { document, base, environment, plans, repairs: Repairs::All }
     }
 
     /// Whether every plan could be resolved and costed, so that every rule could look at it.
     pub fn is_complete(&self) -> bool {
         let costed = |plan: &Seen<'_>| plan.unresolved.is_empty() && plan.setups.iter().all(|one| one.estimate.is_ok());
         self.document.problems.is_empty() && self.plans.iter().all(costed)
+    }
+
+    /// What a rule finds of each plan, one finding a plan at most. A plan whose text has mistakes is left out, as settings may be
+    /// missing from it.
+    pub fn each(&self, find: impl FnMut(&Seen<'a>) -> Option<Finding>) -> Vec<Finding> {
+        self.plans.iter().filter(|plan| !plan.incomplete).filter_map(find).collect()
+    }
+
+    /// The fix that gives a setting of a plan a value, written as `.mem` writes it.
+    pub fn set(&self, plan: &Seen<'_>, path: &str, value: &str, applicability: Applicability) -> Option<Fix> {
+        Fix::set(self.document, plan.index, path, value, applicability)
+    }
+
+    /// The fix that takes a setting or block out of a plan.
+    pub fn remove(&self, plan: &Seen<'_>, path: &str, applicability: Applicability) -> Option<Fix> {
+        let edits = vec![remove_setting(self.document, plan.index, path)?];
+        Some(Fix { title: format!("remove `{path}`"), applicability, edits })
     }
 
     /// The text of a place.
@@ -104,6 +176,30 @@ impl Costed {
 }
 
 impl Seen<'_> {
+    /// The plan writes this setting or block itself.
+    pub fn says(&self, path: &str) -> bool {
+        self.written.spans.get(path).is_some()
+    }
+
+    /// Its setups.
+    pub fn setups(&self) -> impl Iterator<Item = &Setup> {
+        self.setups.iter().map(|one| &one.resolved.setup)
+    }
+
+    /// The first of its setups that train and are so.
+    pub fn find(&self, mut is: impl FnMut(&Setup) -> bool) -> Option<&Setup> {
+        self.setups().find(|setup| setup.trains && is(setup))
+    }
+
+    /// The fewest optimizer steps of its runs, where they are known.
+    pub fn steps(&self) -> Option<u64> {
+        let steps = self.setups.iter().filter_map(|one| match one.resolved.setup.train.length {
+            Length::Steps(steps) => Some(steps),
+            Length::Epochs(_) => one.time.as_ref().ok()?.steps,
+        });
+        steps.min()
+    }
+
     /// The setups that are costed.
     pub fn estimates(&self) -> impl Iterator<Item = (&Resolved, &Estimate)> {
         self.setups.iter().filter_map(|one| Some((&one.resolved, one.estimate.as_ref().ok()?)))

@@ -11,6 +11,7 @@ use crate::registry::{self, Rule};
 
 mod from;
 
+pub(crate) use from::with_owners;
 pub use from::{from_problems, from_too_big, from_unresolved, place_of};
 
 /// How bad a finding is.
@@ -25,6 +26,19 @@ pub enum Severity {
     Error,
 }
 
+/// How sure a rule is that what it finds is wrong. It has nothing to do with how bad that would be, which [`Severity`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// Good plans do it, too. Such rules are off until they are selected.
+    Heuristic,
+    /// It comes of an estimate, or is nearly always meant otherwise. A finding fails the check only where both ends of the
+    /// estimate's interval say the same.
+    Likely,
+    /// It follows from the plan, the catalog and the source of the stack.
+    Certain,
+}
+
 /// Something that is wrong with a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
@@ -34,6 +48,8 @@ pub struct Finding {
     pub code: Option<&'static str>,
     /// How bad it is.
     pub severity: Severity,
+    /// Nothing is left open: it follows from facts, or from both ends of an estimate's interval.
+    pub certain: bool,
     /// What is wrong, in one sentence.
     pub message: String,
     /// What to do about it.
@@ -68,6 +84,17 @@ impl Severity {
     }
 }
 
+impl Confidence {
+    /// As it is written in lists.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Heuristic => "heuristic",
+            Self::Likely => "likely",
+            Self::Certain => "certain",
+        }
+    }
+}
+
 impl std::fmt::Display for Severity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
@@ -75,9 +102,10 @@ impl std::fmt::Display for Severity {
 }
 
 impl Finding {
-    /// A finding of a rule, with the rule's severity.
+    /// A finding of a rule, with the rule's severity and confidence.
     pub fn new(rule: &Rule, message: impl Into<String>) -> Self {
-        Self { code: Some(rule.code), severity: rule.severity, ..Self::error(rule.name, message) }
+        let certain = rule.confidence == Confidence::Certain;
+        Self { code: Some(rule.code), severity: rule.severity, certain, ..Self::error(rule.name, message) }
     }
 
     /// An error that is no rule's: what a program that uses plans could not do.
@@ -86,6 +114,7 @@ impl Finding {
             rule: name,
             code: registry::find(name).map(|rule| rule.code),
             severity: Severity::Error,
+            certain: true,
             message: message.into(),
             help: None,
             labels: Vec::new(),
@@ -119,6 +148,13 @@ impl Finding {
         self
     }
 
+    /// Certain or not, where the rule alone does not say.
+    #[must_use]
+    pub fn certain_if(mut self, certain: bool) -> Self {
+        self.certain = certain;
+        self
+    }
+
     /// With what to do.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
@@ -138,6 +174,11 @@ impl Finding {
     pub fn fix(mut self, fix: impl Into<Option<Fix>>) -> Self {
         self.fixes.extend(fix.into());
         self
+    }
+
+    /// It fails a check: an error or warning that is certain.
+    pub fn fails(&self) -> bool {
+        self.certain && self.severity > Severity::Info
     }
 
     /// Where it is reported: the start of its first label.

@@ -7,8 +7,10 @@ use serde::Serialize;
 use crate::Linter;
 use crate::diagnostic::Finding;
 
+mod removal;
 mod setting;
 
+pub use removal::remove_setting;
 pub use setting::{edit_setting, edit_settings};
 
 /// Rounds of fixing a document at most; each applies every fix that does not touch another's place.

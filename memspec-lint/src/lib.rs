@@ -33,6 +33,7 @@
 //! | [`rules`] | the rules, one a file |
 //! | [`lengths`] | how long a local file's samples are |
 //! | [`context`] | what a rule sees of a document |
+//! | [`server`] | the language server |
 //! | [`suppress`] | `# memspec: allow(rule) reason` |
 //! | [`tables`] | the guide's tables, computed beside its claims |
 //! | [`output`] | findings and estimates as reports, JSON and tables |
@@ -58,16 +59,17 @@ pub mod output;
 pub mod registry;
 pub mod repair;
 pub mod rules;
+pub mod server;
 pub mod suppress;
 pub mod tables;
 
 use std::path::{Path, PathBuf};
 
 use memspec::model::{Environment, Measure, ThisCard};
-use memspec::plan::Document;
+use memspec::plan::{Document, Plan};
 
 pub use config::Settings;
-pub use context::Context;
+pub use context::{Context, Costs};
 pub use diagnostic::{Finding, Label, Severity};
 pub use fix::{Applicability, Fix};
 pub use registry::Rule;
@@ -119,6 +121,25 @@ impl Linter {
         Context::new(document, &self.base, &self.environment)
     }
 
+    /// The same with costs from elsewhere: whoever looks at a document again and again keeps them.
+    pub fn context_with<'a>(
+        &'a self,
+        document: &'a Document,
+        mut costs: impl FnMut(&Plan, &Path, &Environment) -> Costs,
+    ) -> Context<'a> {
+        Context::with(document, &self.base, &self.environment, |plan| costs(plan, &self.base, &self.environment))
+    }
+
+    /// The folder that its plans' paths are relative to.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Where it looks models up.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     /// All findings that are wanted, in order of place; those that a comment allows are left out.
     pub fn check(&self, document: &Document) -> Vec<Finding> {
         self.findings(&self.context(document))
@@ -135,6 +156,7 @@ impl Linter {
         findings.extend(diagnostic::from_problems(document).into_iter().filter(|finding| finding.code.is_none()));
         let mut findings = suppress::silence(document, findings, context.is_complete(), looked_at);
         findings.retain(|finding| selection.wants(finding));
+        let mut findings = rules::spec::unsupported_setting::without_echoes(findings);
         findings.sort_by_key(|finding| (finding.offset(), std::cmp::Reverse(finding.severity)));
         findings
     }

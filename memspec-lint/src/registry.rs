@@ -1,7 +1,7 @@
 //! Every rule, one line each, and its page.
 
 use crate::context::Context;
-use crate::diagnostic::{Finding, Severity};
+use crate::diagnostic::{Confidence, Finding, Severity};
 use crate::rules;
 
 /// A rule.
@@ -13,6 +13,8 @@ pub struct Rule {
     pub name: &'static str,
     /// How bad its findings are.
     pub severity: Severity,
+    /// How sure it is of them.
+    pub confidence: Confidence,
     /// Finds.
     pub check: fn(&Rule, &Context<'_>) -> Vec<Finding>,
     /// The text of its file, whose first comment is its page.
@@ -20,12 +22,13 @@ pub struct Rule {
 }
 
 macro_rules! rules {
-    ($($code:literal $name:literal $severity:ident $family:ident::$file:ident;)+) => {
+    ($($code:literal $name:literal $severity:ident $confidence:ident $family:ident::$file:ident;)+) => {
         /// Every rule, by family.
         pub const RULES: &[Rule] = &[$(Rule {
             code: $code,
             name: $name,
             severity: Severity::$severity,
+            confidence: Confidence::$confidence,
             check: rules::$family::$file::check,
             source: include_str!(concat!("rules/", stringify!($family), "/", stringify!($file), ".rs")),
         }),+];
@@ -33,47 +36,137 @@ macro_rules! rules {
 }
 
 rules! {
-    "MEM001" "peak-over-budget" Error memory::peak_over_budget;
-    "MEM002" "thin-headroom" Warning memory::thin_headroom;
-    "MEM011" "pad-to-max-length" Warning data::pad_to_max_length;
-    "MEM018" "budget-limit-not-checked" Info memory::budget_limit_not_checked;
-    "MEM020" "run-over-budget" Warning memory::run_over_budget;
-    "HW001" "bf16-on-pre-ampere" Error hardware::bf16_on_pre_ampere;
-    "HW009" "device-not-in-catalog" Error hardware::device_not_in_catalog;
-    "HW010" "vram-marketing-gb" Warning hardware::vram_marketing_gb;
-    "MOD001" "unknown-model" Error model::unknown_model;
-    "LOR001" "unknown-target" Error adapter::unknown_target;
-    "ATT003" "context-beyond-positions" Error data::context_beyond_positions;
-    "ATT005" "seq-shorter-than-data" Warning data::seq_shorter_than_data;
-    "TOK006" "data-file-missing" Error data::data_file_missing;
-    "TOK008" "data-file-empty" Error data::data_file_empty;
-    "SPEC001" "syntax" Error spec::syntax;
-    "SPEC002" "unknown-setting" Error spec::unknown_setting;
-    "SPEC003" "duplicate-setting" Error spec::duplicate_setting;
-    "SPEC004" "ambiguous-unit" Warning spec::ambiguous_unit;
-    "SPEC012" "unused-allow" Warning spec::unused_allow;
-    "SPEC017" "unknown-block" Error spec::unknown_block;
-    "SPEC018" "unknown-kind" Error spec::unknown_kind;
-    "SPEC019" "missing-kind" Error spec::missing_kind;
-    "SPEC020" "missing-model" Error spec::missing_model;
-    "SPEC021" "unknown-symbol" Error spec::unknown_symbol;
-    "SPEC022" "quoted-symbol" Error spec::quoted_symbol;
-    "SPEC023" "unquoted-text" Error spec::unquoted_text;
-    "SPEC024" "wrong-type" Error spec::wrong_type;
-    "SPEC025" "wrong-unit" Error spec::wrong_unit;
-    "SPEC026" "unknown-unit" Error spec::unknown_unit;
-    "SPEC027" "out-of-range" Error spec::out_of_range;
-    "SPEC028" "not-a-limit" Error spec::not_a_limit;
-    "SPEC029" "limit-outside-budget" Error spec::limit_outside_budget;
-    "SPEC030" "unsupported-setting" Error spec::unsupported_setting;
-    "SPEC031" "unknown-name" Error spec::unknown_name;
-    "SPEC032" "let-shadows-symbol" Error spec::let_shadows_symbol;
-    "SPEC033" "duplicate-plan" Error spec::duplicate_plan;
-    "SPEC034" "edition" Error spec::edition;
-    "SPEC035" "not-supported" Error spec::not_supported;
-    "SPEC036" "not-utf8" Error spec::not_utf8;
-    "SPEC037" "missing-name" Error spec::missing_name;
-    "SPEC038" "no-plan" Warning spec::no_plan;
+    "MEM001" "peak-over-budget" Error Likely memory::peak_over_budget;
+    "MEM002" "thin-headroom" Warning Likely memory::thin_headroom;
+    "MEM003" "logits-spike" Warning Likely memory::logits_spike;
+    "MEM004" "kbit-upcast-of-embeddings" Warning Likely memory::kbit_upcast_of_embeddings;
+    "MEM006" "eval-batch-larger-than-train" Warning Likely memory::eval_batch_larger_than_train;
+    "MEM008" "paged-optimizer-for-lora" Info Certain memory::paged_optimizer_for_lora;
+    "MEM009" "foreach-optimizer-peak" Info Likely memory::foreach_optimizer_peak;
+    "MEM011" "pad-to-max-length" Warning Likely data::pad_to_max_length;
+    "MEM012" "trainable-embeddings-with-lora" Warning Likely memory::trainable_embeddings_with_lora;
+    "MEM016" "budget-missing" Info Heuristic memory::budget_missing;
+    "MEM017" "unused-memory" Info Heuristic memory::unused_memory;
+    "MEM018" "budget-limit-not-checked" Info Certain memory::budget_limit_not_checked;
+    "MEM020" "run-over-budget" Warning Likely memory::run_over_budget;
+    "MEM021" "serving-over-budget" Warning Likely memory::serving_over_budget;
+    "MEM022" "upcast-of-unpacked-base" Warning Likely memory::upcast_of_unpacked_base;
+    "MEM023" "infeasible-fit" Error Likely memory::infeasible_fit;
+    "HW001" "bf16-on-pre-ampere" Error Certain hardware::bf16_on_pre_ampere;
+    "HW002" "bf16-quant-compute-on-pre-ampere" Error Certain hardware::bf16_quant_compute_on_pre_ampere;
+    "HW003" "flash-attention-on-pre-ampere" Error Certain hardware::flash_attention_on_pre_ampere;
+    "HW005" "flash-attention-with-fp32" Error Certain hardware::flash_attention_with_fp32;
+    "HW007" "fp8-unsupported-gpu" Warning Certain hardware::fp8_unsupported_gpu;
+    "HW008" "kernel-needs-newer-gpu" Error Certain hardware::kernel_needs_newer_gpu;
+    "HW009" "device-not-in-catalog" Error Certain hardware::device_not_in_catalog;
+    "HW010" "vram-marketing-gb" Warning Certain hardware::vram_marketing_gb;
+    "HW011" "gpu-count-mismatch" Error Certain hardware::gpu_count_mismatch;
+    "HW012" "tensor-core-misaligned-dims" Info Heuristic hardware::tensor_core_misaligned_dims;
+    "MOD001" "unknown-model" Error Certain model::unknown_model;
+    "PRE002" "fp16-trainable-weights" Error Certain precision::fp16_trainable_weights;
+    "PRE003" "fp16-on-bf16-only-model" Warning Certain precision::fp16_on_bf16_only_model;
+    "PRE004" "pure-fp16-full-finetune" Error Certain precision::pure_fp16_full_finetune;
+    "PRE005" "no-mixed-precision" Warning Certain precision::no_mixed_precision;
+    "PRE006" "kbit-compute-dtype-fp32" Warning Certain precision::kbit_compute_dtype_fp32;
+    "PRE007" "compute-dtype-mismatch" Warning Certain precision::compute_dtype_mismatch;
+    "PRE008" "pure-bf16-with-zero3" Error Certain precision::pure_bf16_with_zero3;
+    "PRE009" "bf16-weights-small-lr" Info Heuristic precision::bf16_weights_small_lr;
+    "QNT001" "quantized-full-finetune" Error Certain quantize::quantized_full_finetune;
+    "QNT002" "qlora-without-4bit" Warning Certain quantize::qlora_without_4bit;
+    "QNT003" "double-quantization-off" Info Likely quantize::double_quantization_off;
+    "QNT004" "fp4-instead-of-nf4" Info Certain quantize::fp4_instead_of_nf4;
+    "QNT005" "quantize-prequantized-model" Error Certain quantize::quantize_prequantized_model;
+    "QNT008" "fsdp-quant-storage-mismatch" Error Certain quantize::fsdp_quant_storage_mismatch;
+    "QNT009" "int8-with-fsdp" Error Certain quantize::int8_with_fsdp;
+    "QNT010" "merge-into-quantized" Warning Certain quantize::merge_into_quantized;
+    "QNT011" "moe-experts-left-unquantized" Warning Likely quantize::moe_experts_left_unquantized;
+    "QNT012" "blockwise-setting-of-int8" Warning Certain quantize::blockwise_setting_of_int8;
+    "QNT013" "unknown-skip-module" Warning Certain quantize::unknown_skip_module;
+    "LOR001" "unknown-target" Error Certain adapter::unknown_target;
+    "LOR003" "tied-lm-head-target" Error Certain adapter::tied_lm_head_target;
+    "LOR004" "moe-experts-not-adapted" Warning Certain adapter::moe_experts_not_adapted;
+    "LOR005" "moe-router-trained" Warning Likely adapter::moe_router_trained;
+    "LOR006" "alpha-rank-ratio" Warning Heuristic adapter::alpha_rank_ratio;
+    "LOR007" "high-rank-without-rslora" Info Heuristic adapter::high_rank_without_rslora;
+    "LOR008" "rank-exceeds-dimension" Warning Certain adapter::rank_exceeds_dimension;
+    "LOR009" "attention-only-lora" Info Heuristic adapter::attention_only_lora;
+    "LOR010" "full-finetune-lr-with-lora" Warning Likely adapter::full_finetune_lr_with_lora;
+    "LOR013" "dora-incompatible" Error Certain adapter::dora_incompatible;
+    "LOR017" "vision-adapter-without-tower" Warning Certain adapter::vision_adapter_without_tower;
+    "LOR018" "adapter-without-effect" Error Certain adapter::adapter_without_effect;
+    "CKP006" "offload-without-checkpointing" Error Certain checkpointing::offload_without_checkpointing;
+    "CKP010" "more-blocks-than-layers" Warning Certain checkpointing::more_blocks_than_layers;
+    "CKP011" "wrapped-checkpointing-without-fsdp" Warning Certain checkpointing::wrapped_checkpointing_without_fsdp;
+    "ATT001" "packing-without-varlen-attention" Warning Certain attention::packing_without_varlen_attention;
+    "ATT003" "context-beyond-positions" Error Certain data::context_beyond_positions;
+    "ATT005" "seq-shorter-than-data" Warning Likely data::seq_shorter_than_data;
+    "ATT007" "padding-free-batch-one" Info Certain attention::padding_free_batch_one;
+    "ATT012" "packing-with-images" Error Certain attention::packing_with_images;
+    "ATT013" "eager-attention" Warning Likely attention::eager_attention;
+    "ATT014" "serve-context-beyond-positions" Error Certain attention::serve_context_beyond_positions;
+    "BAT001" "effective-batch-exceeds-dataset" Error Certain batch::effective_batch_exceeds_dataset;
+    "BAT002" "warmup-exceeds-run" Warning Certain batch::warmup_exceeds_run;
+    "BAT004" "too-few-steps" Warning Heuristic batch::too_few_steps;
+    "BAT005" "effective-batch-outlier" Warning Heuristic batch::effective_batch_outlier;
+    "BAT009" "epochs-and-max-steps" Warning Certain batch::epochs_and_max_steps;
+    "BAT011" "batch-one-accumulate-instead" Info Likely batch::batch_one_accumulate_instead;
+    "BAT012" "zero-epochs" Error Certain batch::zero_epochs;
+    "OPT001" "lr-outlier" Warning Heuristic optimizer::lr_outlier;
+    "OPT002" "optimizer-args-without-optimizer" Warning Certain optimizer::optimizer_args_without_optimizer;
+    "OPT003" "optimizer-vs-strategy" Error Certain optimizer::optimizer_vs_strategy;
+    "OPT004" "no-grad-clip-fp16" Info Heuristic optimizer::no_grad_clip_fp16;
+    "OPT005" "weight-decay-on-lora" Info Heuristic optimizer::weight_decay_on_lora;
+    "OPT008" "learning-rate-too-large" Warning Certain optimizer::learning_rate_too_large;
+    "OPT009" "learning-rate-zero" Error Certain optimizer::learning_rate_zero;
+    "OPT010" "betas-out-of-range" Error Certain optimizer::betas_out_of_range;
+    "DST006" "replicated-quantized-base" Info Heuristic parallel::replicated_quantized_base;
+    "DST009" "sharding-setting-without-sharding" Warning Certain parallel::sharding_setting_without_sharding;
+    "DST010" "parallel-on-one-device" Warning Certain parallel::parallel_on_one_device;
+    "DST011" "tensor-parallel-indivisible" Error Certain parallel::tensor_parallel_indivisible;
+    "DST012" "tensor-parallel-of-adapted-or-packed" Error Certain parallel::tensor_parallel_of_adapted_or_packed;
+    "EVL003" "eval-without-data" Error Certain evaluation::eval_without_data;
+    "EVL009" "eval-on-training-data" Warning Certain evaluation::eval_on_training_data;
+    "EVL010" "merge-without-adapter" Warning Certain evaluation::merge_without_adapter;
+    "EVL011" "eval-after-the-end" Warning Certain evaluation::eval_after_the_end;
+    "TOK005" "train-on-prompt-chat" Info Heuristic data::train_on_prompt_chat;
+    "TOK006" "data-file-missing" Error Certain data::data_file_missing;
+    "TOK008" "data-file-empty" Error Certain data::data_file_empty;
+    "TOK009" "assistant-loss-without-assistant" Error Certain data::assistant_loss_without_assistant;
+    "TOK010" "images-without-tower" Error Certain data::images_without_tower;
+    "TOK011" "image-size-without-images" Warning Certain data::image_size_without_images;
+    "TOK012" "images-without-size" Error Certain data::images_without_size;
+    "TOK013" "context-shorter-than-images" Error Certain data::context_shorter_than_images;
+    "SPEC001" "syntax" Error Certain spec::syntax;
+    "SPEC002" "unknown-setting" Error Certain spec::unknown_setting;
+    "SPEC003" "duplicate-setting" Error Certain spec::duplicate_setting;
+    "SPEC004" "ambiguous-unit" Warning Certain spec::ambiguous_unit;
+    "SPEC009" "sweep-explosion" Warning Certain spec::sweep_explosion;
+    "SPEC012" "unused-allow" Warning Certain spec::unused_allow;
+    "SPEC013" "blanket-allow" Warning Certain spec::blanket_allow;
+    "SPEC015" "secret-in-plan" Warning Certain spec::secret_in_plan;
+    "SPEC017" "unknown-block" Error Certain spec::unknown_block;
+    "SPEC018" "unknown-kind" Error Certain spec::unknown_kind;
+    "SPEC019" "missing-kind" Error Certain spec::missing_kind;
+    "SPEC020" "missing-model" Error Certain spec::missing_model;
+    "SPEC021" "unknown-symbol" Error Certain spec::unknown_symbol;
+    "SPEC022" "quoted-symbol" Error Certain spec::quoted_symbol;
+    "SPEC023" "unquoted-text" Error Certain spec::unquoted_text;
+    "SPEC024" "wrong-type" Error Certain spec::wrong_type;
+    "SPEC025" "wrong-unit" Error Certain spec::wrong_unit;
+    "SPEC026" "unknown-unit" Error Certain spec::unknown_unit;
+    "SPEC027" "out-of-range" Error Certain spec::out_of_range;
+    "SPEC028" "not-a-limit" Error Certain spec::not_a_limit;
+    "SPEC029" "limit-outside-budget" Error Certain spec::limit_outside_budget;
+    "SPEC030" "unsupported-setting" Error Certain spec::unsupported_setting;
+    "SPEC031" "unknown-name" Error Certain spec::unknown_name;
+    "SPEC032" "let-shadows-symbol" Error Certain spec::let_shadows_symbol;
+    "SPEC033" "duplicate-plan" Error Certain spec::duplicate_plan;
+    "SPEC034" "edition" Error Certain spec::edition;
+    "SPEC035" "not-supported" Error Certain spec::not_supported;
+    "SPEC036" "not-utf8" Error Certain spec::not_utf8;
+    "SPEC037" "missing-name" Error Certain spec::missing_name;
+    "SPEC038" "no-plan" Warning Certain spec::no_plan;
+    "SPEC039" "allow-without-reason" Info Heuristic spec::allow_without_reason;
 }
 
 /// The rule for comments that silence nothing; its findings come from [`crate::suppress`].
@@ -126,6 +219,11 @@ pub(crate) fn name_of(unresolved: &'static str) -> &'static str {
 }
 
 impl Rule {
+    /// It looks at every plan; others only where they are selected by name or code, or with all.
+    pub fn is_default(&self) -> bool {
+        self.confidence > Confidence::Heuristic
+    }
+
     /// The letters of its code.
     pub fn family(&self) -> &'static str {
         self.code.trim_end_matches(|c: char| c.is_ascii_digit())
@@ -172,7 +270,10 @@ pub fn pages() -> String {
          `memspec-lint explain CODE` prints a rule's page. A finding is allowed where it is meant with a comment on its line or the line\n\
          above it: `# memspec: allow(thin-headroom) measured on this machine`; above a block or plan it holds for all of it,\n\
          `# memspec: file-allow(..)` for the file. Mistakes of the text itself (SPEC, errors) cannot be allowed.\n\n\
-         | code | name | severity | fix | what it finds |\n| --- | --- | --- | --- | --- |\n",
+         Errors and warnings that are certain fail a check. What is likely fails it only where both ends of the estimate's interval\n\
+         say so. Heuristic rules find what good plans do, too: they are off until they are selected by name or\n\
+         code (`--select default,alpha-rank-ratio`, or `select` in `memspec.toml`), or with `all`.\n\n\
+         | code | name | severity | confidence | fix | what it finds |\n| --- | --- | --- | --- | --- | --- |\n",
     );
     for rule in RULES {
         let fix = match rule.fix_safety() {
@@ -181,12 +282,13 @@ pub fn pages() -> String {
             _ => "",
         };
         text += &format!(
-            "| [{}](#{}-{}) | {} | {} | {fix} | {} |\n",
+            "| [{}](#{}-{}) | {} | {} | {} | {fix} | {} |\n",
             rule.code,
             rule.name,
             rule.code.to_lowercase(),
             rule.name,
             rule.severity,
+            rule.confidence.name(),
             rule.summary()
         );
     }

@@ -10,7 +10,7 @@ use crate::rules::memory::thin_headroom::is_thin;
 
 /// Single changes that are taken together at most.
 const STEPS: usize = 8;
-/// Changes that do not fit by themselves, shown as suggestions.
+/// Changes that are shown as suggestions.
 const SUGGESTIONS: usize = 3;
 
 /// A change of one or more settings of a plan.
@@ -33,7 +33,12 @@ enum Margin {
 /// estimating the changed plan with all of its sweeps; where no single change is enough, several together. Of those that
 /// change the same settings it is the smallest that is enough. When nothing fits, the single changes that save most, as
 /// suggestions.
+///
+/// None where the context does not want them priced.
 pub fn fixes(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved) -> Vec<Fix> {
+    if !context.repairs.wants(plan.index) {
+        return Vec::new();
+    }
     let singles = changes(worst, context.base, context.environment);
     let mut repairs: Vec<Repair> = Vec::new();
     for price in [Price::Speed, Price::Quality, Price::Meaning] {
@@ -71,8 +76,17 @@ pub fn fixes(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved) -> Vec<Fi
     fixes
 }
 
+/// The single changes of a resolved plan, the best first, as suggestions; none where the context does not want them priced.
+pub fn suggestions(context: &Context<'_>, plan: &Seen<'_>, resolved: &Resolved) -> Vec<Fix> {
+    if !context.repairs.wants(plan.index) {
+        return Vec::new();
+    }
+    let changes = changes(resolved, context.base, context.environment);
+    changes.iter().take(SUGGESTIONS).map(|change| suggestion(context, plan, change)).collect()
+}
+
 /// A single change as a suggestion; what it saves, and whether that is enough.
-pub fn suggestion(context: &Context<'_>, plan: &Seen<'_>, change: &Change) -> Fix {
+fn suggestion(context: &Context<'_>, plan: &Seen<'_>, change: &Change) -> Fix {
     let enough = if change.estimate.fits { "fits" } else { "not enough alone" };
     let edits = edit_settings(context.document, plan.index, &change.settings).unwrap_or_default();
     Fix::suggestion(format!("{}: saves {}, {enough}", change.title, change.saves), edits)

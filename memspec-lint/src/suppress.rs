@@ -79,6 +79,28 @@ fn scope(document: &Document, allow: &Allow) -> Vec<Range<usize>> {
     scopes
 }
 
+/// A comment that allows a finding, on the line above it; or its name beside those that are allowed there. None for what cannot be allowed, and in JSON,
+/// which has no comments.
+pub fn comment(document: &Document, finding: &Finding, reason: &str) -> Option<Edit> {
+    let text = &document.source.text;
+    if !may_allow(finding) || document.source.name.ends_with(".json") {
+        return None;
+    }
+    let start = |at: usize| text[..at].rfind('\n').map_or(0, |at| at + 1);
+    let line = start(finding.offset().min(text.len()));
+    let above = (line > 0).then(|| start(line - 1)..line);
+    let known = document
+        .allows
+        .iter()
+        .find(|allow| !allow.file && above.as_ref().is_some_and(|line| line.contains(&allow.span.start)));
+    if let Some((_, last)) = known.and_then(|allow| allow.names.last()) {
+        return Some(Edit { range: last.end..last.end, text: format!(", {}", finding.rule) });
+    }
+    let indent = &text[line..];
+    let indent = &indent[..indent.len() - indent.trim_start_matches([' ', '\t']).len()];
+    Some(Edit { range: line..line, text: format!("{indent}# memspec: allow({}) {reason}\n", finding.rule) })
+}
+
 fn unused(document: &Document, allow: &Allow, index: usize) -> Finding {
     let rule = registry::UNUSED_ALLOW;
     let (name, span) = &allow.names[index];
@@ -102,21 +124,26 @@ fn unused(document: &Document, allow: &Allow, index: usize) -> Finding {
 
 /// Takes a name out of the comment, or the comment out of the text where it has no other.
 fn removal(document: &Document, allow: &Allow, index: usize) -> Edit {
-    let text = &document.source.text;
-    let range = if let [_] = allow.names.as_slice() {
-        let start = text[..allow.span.start].rfind('\n').map_or(0, |at| at + 1);
-        let before = &text[start..allow.span.start];
-        if before.trim().is_empty() {
-            // All of its line.
-            let end = text[allow.span.end..].find('\n').map_or(text.len(), |at| allow.span.end + at + 1);
-            start..end
-        } else {
-            start + before.trim_end().len()..allow.span.end
-        }
+    let range = if allow.names.len() == 1 {
+        return without_comment(document, allow);
     } else if index + 1 < allow.names.len() {
         allow.names[index].1.start..allow.names[index + 1].1.start
     } else {
         allow.names[index - 1].1.end..allow.names[index].1.end
+    };
+    Edit { range, text: String::new() }
+}
+
+/// Takes the comment out of the text, with its line where it has one for itself.
+pub(crate) fn without_comment(document: &Document, allow: &Allow) -> Edit {
+    let text = &document.source.text;
+    let start = text[..allow.span.start].rfind('\n').map_or(0, |at| at + 1);
+    let before = &text[start..allow.span.start];
+    let range = if before.trim().is_empty() {
+        let end = text[allow.span.end..].find('\n').map_or(text.len(), |at| allow.span.end + at + 1);
+        start..end
+    } else {
+        start + before.trim_end().len()..allow.span.end
     };
     Edit { range, text: String::new() }
 }

@@ -54,6 +54,23 @@ fn mistakes_in_yaml_are_told_like_those_in_mem() {
 
 #[cfg(feature = "yaml")]
 #[test]
+fn a_text_that_grows_when_it_is_read_is_refused() {
+    let codes = |text: String| read_text("a.yaml", text).problems.iter().map(|p| p.code).collect::<Vec<_>>();
+    // each alias holds ten of the one before it, or a thousand
+    let lines = |times: usize, lines: usize| {
+        let refer = |n: usize| vec![format!("*a{n}"); times].join(", ");
+        let first = format!("a0: &a0 [{}]\n", vec!["x"; times].join(", "));
+        (1..lines).fold(first, |text, n| format!("{text}a{n}: &a{n} [{}]\n", refer(n - 1)))
+    };
+    for text in [lines(10, 9), lines(1000, 3), "x".repeat(5 << 20), format!("[{}]", "x,".repeat(1 << 19))] {
+        assert!(told(&read_text("a.yaml", text)).contains("a plan has at most"));
+    }
+    let few = "base: &base {rank: 8}\n".to_owned() + "name: a\nmodel: m\nadapter: {kind: lora, <<: *base}\n";
+    assert_eq!(codes(few), ["unknown-block"], "anchors and merges are read");
+}
+
+#[cfg(feature = "yaml")]
+#[test]
 fn any_yaml_is_read_without_panic() {
     use proptest::prelude::*;
     let parts = vec![

@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failur
     let plans: Vec<PlanEstimate> = context
         .plans
         .iter()
-        .flat_map(|plan| &plan.setups)
+        .flat_map(|plan| plan.setups.iter())
         .filter_map(|Costed { resolved, estimate, time }| {
             let changes = changes(resolved, context.base, context.environment);
             let time = time.clone().map(|time| match arguments.price {

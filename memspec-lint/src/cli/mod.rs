@@ -12,6 +12,7 @@ mod max;
 mod open;
 mod resolve;
 mod rules;
+mod server;
 mod suggest;
 mod tables;
 mod what_if;
@@ -80,6 +81,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Lists every rule
     Rules(rules::Arguments),
+    /// Serves an editor over standard input and output
+    Server(server::Arguments),
     /// Prints a shell's completions
     Completions(completions::Arguments),
 }
@@ -117,6 +120,7 @@ pub fn run() -> ExitCode {
         Command::Accuracy(arguments) => accuracy::run(&arguments, style),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
+        Command::Server(arguments) => server::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };
     match outcome {

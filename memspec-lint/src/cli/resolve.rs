@@ -70,8 +70,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let (linter, document) = Opener::new(&arguments.on)?.open(&arguments.plan)?;
     let context = linter.context(&document);
     find::sound(&context)?;
-    let resolved: Vec<(&Resolved, bool)> =
-        context.plans.iter().flat_map(|plan| &plan.setups).map(|one| (&one.resolved, one.meets_budget())).collect();
+    let resolved: Vec<(&Resolved, bool)> = context
+        .plans
+        .iter()
+        .flat_map(|plan| plan.setups.iter())
+        .map(|one| (&one.resolved, one.meets_budget()))
+        .collect();
     if arguments.json {
         print_json(&Plans { plans: resolved.iter().map(|&(resolved, fits)| Run::new(resolved, fits)).collect() })?;
     } else {

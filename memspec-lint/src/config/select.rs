@@ -6,12 +6,14 @@ use std::str::FromStr;
 use crate::diagnostic::{Finding, Severity};
 use crate::registry::{self, RULES, Rule};
 
-/// Rules that are meant together: `all`, a family (`MEM`), or one by its code or name.
+/// Rules that are meant together: `default`, `all`, a family (`MEM`), or one by its code or name.
 #[derive(Clone, Copy, Debug)]
 pub enum Selector {
+    /// Every rule that is no heuristic.
+    Default,
     /// Every rule.
     All,
-    /// The rules whose codes have these letters.
+    /// The rules whose codes have these letters; where rules are selected, those of them that are no heuristics.
     Family(&'static str),
     /// One rule.
     Rule(&'static Rule),
@@ -37,7 +39,7 @@ impl UnknownSelector {
     pub fn help(&self) -> String {
         match self.nearest {
             Some(nearest) => format!("did you mean `{nearest}`?"),
-            None => format!("families: all, {}; `memspec-lint rules` lists every rule", families().join(", ")),
+            None => format!("families: default, all, {}; `memspec-lint rules` lists every rule", families().join(", ")),
         }
     }
 }
@@ -49,14 +51,21 @@ impl FromStr for Selector {
         if written.eq_ignore_ascii_case("all") {
             return Ok(Self::All);
         }
+        if written.eq_ignore_ascii_case("default") {
+            return Ok(Self::Default);
+        }
         let family = families().into_iter().find(|family| family.eq_ignore_ascii_case(written)).map(Self::Family);
-        family.or_else(|| registry::find(written).map(Self::Rule)).ok_or_else(|| UnknownSelector {
-            written: written.to_owned(),
-            nearest: registry::nearest(written)
-                .map(|rule| rule.name)
-                .or_else(|| memspec::plan::nearest(&written.to_uppercase(), families())),
-        })
+        family
+            .or_else(|| registry::find(written).map(Self::Rule))
+            .ok_or_else(|| UnknownSelector { written: written.to_owned(), nearest: nearest(written) })
     }
+}
+
+/// What is probably meant: letters alone are a family's.
+fn nearest(written: &str) -> Option<&'static str> {
+    let family = || memspec::plan::nearest(&written.to_uppercase(), families());
+    let rule = || registry::nearest(written).map(|rule| rule.name);
+    if written.chars().all(char::is_alphabetic) { family().or_else(rule) } else { rule().or_else(family) }
 }
 
 /// The letters of the rules' codes, each once.
@@ -78,7 +87,7 @@ pub struct Selection {
 
 impl Default for Selection {
     fn default() -> Self {
-        Self { select: vec![Selector::All], ignore: Vec::new() }
+        Self { select: vec![Selector::Default], ignore: Vec::new() }
     }
 }
 
@@ -93,6 +102,7 @@ enum Named {
 impl Selector {
     fn names(&self, rule: &Rule) -> Option<Named> {
         match self {
+            Self::Default => rule.is_default().then_some(Named::WithAll),
             Self::All => Some(Named::WithAll),
             Self::Family(family) => (*family == rule.family()).then_some(Named::ByFamily),
             Self::Rule(one) => (one.code == rule.code).then_some(Named::Alone),
@@ -103,8 +113,10 @@ impl Selector {
 impl Selection {
     /// The rule's findings are wanted.
     pub fn wants_rule(&self, rule: &Rule) -> bool {
-        let best = |selectors: &[Selector]| selectors.iter().filter_map(|selector| selector.names(rule)).max();
-        best(&self.select) > best(&self.ignore)
+        let wanted = |selector: &&Selector| rule.is_default() || !matches!(selector, Selector::Family(_));
+        let selected = self.select.iter().filter(wanted).filter_map(|selector| selector.names(rule)).max();
+        let ignored = self.ignore.iter().filter_map(|selector| selector.names(rule)).max();
+        selected > ignored
     }
 
     /// Some of the rule's findings may be wanted, so it has to look.
@@ -147,6 +159,15 @@ mod tests {
     }
 
     #[test]
+    fn heuristics_are_off_until_they_are_named() {
+        check(&["default"], &[], &["MEM001"], &["budget-missing"]);
+        check(&["MEM"], &[], &["MEM001"], &["budget-missing"]);
+        check(&["default", "budget-missing"], &[], &["MEM001", "budget-missing"], &["unused-memory"]);
+        check(&["all"], &["MEM017"], &["budget-missing"], &["unused-memory"]);
+        check(&["all"], &["MEM"], &["HW001"], &["MEM001", "budget-missing"]);
+    }
+
+    #[test]
     fn a_word_that_means_no_rule_is_told() {
         let error = "MEM0001".parse::<Selector>().unwrap_err();
         assert_eq!(
@@ -154,6 +175,6 @@ mod tests {
             ("`MEM0001` is no rule, family or code", Some("peak-over-budget"))
         );
         assert_eq!("MEN".parse::<Selector>().unwrap_err().nearest, Some("MEM"));
-        assert!("xyzzy".parse::<Selector>().unwrap_err().help().starts_with("families: all, "));
+        assert!("xyzzy".parse::<Selector>().unwrap_err().help().starts_with("families: default, all, "));
     }
 }

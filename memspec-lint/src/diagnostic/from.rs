@@ -70,6 +70,20 @@ pub fn from_unresolved(written: &Written, unresolved: &[Unresolved]) -> Vec<Find
         .collect()
 }
 
+/// With a label at each setting that owns much of the peak: its bytes, and what they are.
+pub(crate) fn with_owners(mut finding: Finding, written: &Written, estimate: &Estimate) -> Finding {
+    for (setting, bytes, parts) in by_setting(estimate).into_iter().take(NAMED) {
+        let Some(place) = place_of(written, setting) else { continue };
+        let words = format!("{}: {}", Bytes(bytes), parts.join(", "));
+        // Settings that stand at one place share a label.
+        match finding.labels.iter_mut().find(|label| label.span == place) {
+            Some(label) => label.text = format!("{}; {words}", label.text),
+            None => finding = finding.label(place, words),
+        }
+    }
+    finding
+}
+
 /// The finding for a setup that needs more memory than it may take: by how much, and which settings own the peak.
 pub fn from_too_big(written: &Written, setup: &Setup, estimate: &Estimate) -> Finding {
     let (limit, process) = (Bytes(estimate.limit_bytes), estimate.peak.process);
@@ -87,16 +101,8 @@ pub fn from_too_big(written: &Written, setup: &Setup, estimate: &Estimate) -> Fi
         Some(limit_setting) => (limit_setting, format!("leaves {limit}")),
         None => ("device", format!("has {limit}")),
     };
-    let mut finding = Finding::error("peak-over-budget", message).at(written, setting, words);
-    // Settings that stand at one place share a label.
-    for (setting, bytes, parts) in by_setting(estimate).into_iter().take(NAMED) {
-        let Some(place) = place_of(written, setting) else { continue };
-        let words = format!("{}: {}", Bytes(bytes), parts.join(", "));
-        match finding.labels.iter_mut().find(|label| label.span == place) {
-            Some(label) => label.text = format!("{}; {words}", label.text),
-            None => finding = finding.label(place, words),
-        }
-    }
+    let finding = Finding::error("peak-over-budget", message).at(written, setting, words);
+    let mut finding = with_owners(finding, written, estimate);
     let over = Bytes(process.high.saturating_sub(estimate.limit_bytes));
     finding = finding.note(format!("{over} too much at the upper end of the estimate"));
     if !estimate.measured {

@@ -46,6 +46,9 @@ pub struct Found {
     pub code: Option<&'static str>,
     /// How bad it is.
     pub severity: Severity,
+    /// Nothing is left open: it follows from facts, or from both ends of an estimate's interval. Errors and warnings that are
+    /// certain fail a check.
+    pub certain: bool,
     /// What is wrong.
     pub message: String,
     /// What to do.
@@ -149,6 +152,7 @@ impl Found {
             rule: finding.rule,
             code: finding.code,
             severity: finding.severity,
+            certain: finding.certain,
             message: finding.message.clone(),
             help: finding.help.clone(),
             notes: finding.notes.clone(),

@@ -2,10 +2,18 @@
 //! tests lint its examples.
 
 pub mod adapter;
+pub mod attention;
+pub mod batch;
+pub mod checkpointing;
 pub mod data;
+pub mod evaluation;
 pub mod hardware;
 pub mod memory;
 pub mod model;
+pub mod optimizer;
+pub mod parallel;
+pub mod precision;
+pub mod quantize;
 pub mod spec;
 
 use crate::context::Context;

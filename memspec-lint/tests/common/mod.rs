@@ -17,11 +17,12 @@ data { context = 512tok }
 train { micro_batch = 1 }
 "#;
 
-/// The folder that the tests' plans are relative to, with `data/train.jsonl` and `data/empty.jsonl`.
+/// The folder that the tests' plans are relative to, with `data/train.jsonl`, `data/eval.jsonl` and `data/empty.jsonl`.
 pub(crate) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("data")).unwrap();
     std::fs::write(folder.path().join("data/train.jsonl"), "{\"text\": \"one\"}\n").unwrap();
+    std::fs::write(folder.path().join("data/eval.jsonl"), "{\"text\": \"two\"}\n").unwrap();
     std::fs::write(folder.path().join("data/empty.jsonl"), " \n\n").unwrap();
     folder
 }

@@ -15,6 +15,8 @@ pub struct Exceeded {
     pub expected: String,
     /// The ends of its interval: `6.1 h`, `8.9 h`.
     pub between: (String, String),
+    /// Both ends break it.
+    pub certain: bool,
 }
 
 /// The limits on time and money that a run is expected to break. The expected figures are compared, not the ends of their intervals.
@@ -23,25 +25,27 @@ pub fn exceeded(budget: &Budget, time: &Time) -> Vec<Exceeded> {
     if let (Some(limit), Some(total)) = (&budget.wall_clock, time.total_seconds)
         && !limit.allows(&Seconds(total.value))
     {
-        over.push(Exceeded::new("budget.wall_clock", limit, total, |seconds| Seconds(seconds).to_string()));
+        over.push(Exceeded::new("budget.wall_clock", limit, total, Seconds));
     }
     if let (Some(limit), Some(cost)) = (&budget.cost, &time.cost)
         && !limit.allows(&cents(cost.usd.value))
     {
-        over.push(Exceeded::new("budget.cost", limit, cost.usd, |usd| cents(usd).to_string()));
+        over.push(Exceeded::new("budget.cost", limit, cost.usd, cents));
     }
     over
 }
 
 impl Exceeded {
-    fn new<T: std::fmt::Display>(
+    fn new<T: std::fmt::Display + PartialOrd>(
         setting: &'static str,
         limit: &Limit<T>,
         range: Range,
-        text: impl Fn(f64) -> String,
+        quantity: impl Fn(f64) -> T,
     ) -> Self {
-        let (expected, between) = (text(range.value), (text(range.low), text(range.high)));
-        Self { setting, limit: limit.to_string(), expected, between }
+        let [expected, low, high] = [range.value, range.low, range.high].map(quantity);
+        let certain = !limit.allows(&low) && !limit.allows(&high);
+        let between = (low.to_string(), high.to_string());
+        Self { setting, limit: limit.to_string(), expected: expected.to_string(), between, certain }
     }
 }
 

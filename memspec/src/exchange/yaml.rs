@@ -10,6 +10,7 @@
 //! budget: {device_memory: "<= 14.5GiB"}   # or plain 14.5GiB, for the same
 //! ```
 
+mod budget;
 mod locate;
 
 use std::ops::Range;
@@ -18,22 +19,21 @@ use serde_yaml::{Mapping, Value as Yaml};
 
 use crate::plan::{Allow, Block, Document, Entry, Item, Place, Plan, Problem, RawBlock, Source, Value, check};
 use crate::quantity::Quantity;
-use locate::Places;
+pub(in crate::exchange) use locate::Places;
 
 /// Reads the plans of a YAML or JSON text.
 pub fn read(source: Source) -> Document {
     let allows = Allow::collect(&source.text, comments(&source.text));
     let mut document = Document { source, allows, ..Document::default() };
     let text = &document.source.text;
-    let parsed = serde_yaml::from_str::<Yaml>(text).and_then(|mut value| value.apply_merge().map(|()| value));
-    let root = match parsed {
+    let root = match parse(text) {
         Ok(root) => root,
-        Err(error) => {
-            document.problems.push(syntax(text, &error));
+        Err(problem) => {
+            document.problems.push(*problem);
             return document;
         }
     };
-    let mut reader = Reader { text, places: locate::locate(text), problems: Vec::new(), plans: Vec::new() };
+    let mut reader = Reader { text, places: Places::of(text), problems: Vec::new(), plans: Vec::new() };
     reader.root(&root);
     let Reader { mut problems, plans, .. } = reader;
     for problem in &mut problems {
@@ -43,6 +43,13 @@ pub fn read(source: Source) -> Document {
     document.problems = problems;
     document.plans = plans;
     document
+}
+
+/// The value of a YAML or JSON text, with its merges (`<<`) done.
+pub(in crate::exchange) fn parse(text: &str) -> Result<Yaml, Box<Problem>> {
+    budget::keeps(text)?;
+    let read = serde_yaml::from_str::<Yaml>(text).and_then(|mut value| value.apply_merge().map(|()| value));
+    read.map_err(|error| Box::new(syntax(text, &error)))
 }
 
 /// What the YAML parser says, at the place where it says it.

@@ -15,7 +15,7 @@ use super::{Failure, Outcome, file, find};
 use crate::Linter;
 use crate::cards::Cards;
 use crate::config::Selector;
-use crate::diagnostic::{Finding, Severity};
+use crate::diagnostic::Finding;
 use crate::fix::{self, Applicability};
 use crate::output::Style;
 use print::Format;
@@ -37,7 +37,7 @@ Examples:
 A finding is allowed with a comment above it: # memspec: allow(thin-headroom) why
 What holds for all plans of a folder is in its memspec.toml.
 
-Exit codes: 0 clean, 1 errors or warnings, 2 could not run";
+Exit codes: 0 clean, 1 errors or warnings that are certain (an estimate is, where its whole interval is over a limit), 2 could not run";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -132,8 +132,8 @@ fn once(arguments: &Arguments, style: Style) -> Result<Outcome, Failure> {
     };
     let findings: Vec<&Finding> = files.iter().flat_map(|file| &file.findings).collect();
     print::print(&files, &findings, arguments, style)?;
-    let serious = findings.iter().any(|finding| finding.severity > Severity::Info);
-    Ok(if serious && !arguments.exit_zero { Outcome::Findings } else { Outcome::Clean })
+    let fails = findings.iter().any(|finding| finding.fails());
+    Ok(if fails && !arguments.exit_zero { Outcome::Findings } else { Outcome::Clean })
 }
 
 fn check_files(opener: &mut Opener, arguments: &Arguments) -> Result<Vec<Checked>, Failure> {

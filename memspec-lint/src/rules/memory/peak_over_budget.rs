@@ -35,20 +35,43 @@
 //! - <https://arxiv.org/abs/1604.06174> (recomputing activations block by block)
 //! - <https://arxiv.org/abs/2305.14314> (QLoRA: what quantizing the base saves)
 
-use crate::context::Context;
-use crate::diagnostic::{Finding, from_too_big};
+use memspec::cost::Estimate;
+use memspec::solve::Resolved;
+
+use crate::context::{Context, Seen};
+use crate::diagnostic::{Finding, Severity, from_too_big};
 use crate::registry::Rule;
 use crate::repair;
 
-pub(crate) fn check(_: &Rule, context: &Context<'_>) -> Vec<Finding> {
-    let plans = context.plans.iter().filter(|plan| !plan.incomplete);
-    let found = plans.filter_map(|plan| {
-        // Of a sweep, the run that needs most.
-        let over = plan.estimates().filter(|(_, estimate)| !estimate.fits);
-        let (resolved, estimate) = over.max_by_key(|(_, estimate)| estimate.needs().0)?;
-        let mut finding = from_too_big(plan.written, &resolved.setup, estimate);
-        finding.fixes = repair::fixes(context, plan, resolved);
-        Some(finding)
-    });
-    found.collect()
+pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
+    context.each(|plan| {
+        let (resolved, estimate) = worst(plan).filter(|(resolved, _)| resolved.rejected.is_empty())?;
+        Some(finding(rule, context, plan, resolved, estimate))
+    })
+}
+
+/// Of the plan's runs that do not fit, the one that needs most.
+pub(crate) fn worst<'a>(plan: &'a Seen<'_>) -> Option<(&'a Resolved, &'a Estimate)> {
+    let over = plan.estimates().filter(|(_, estimate)| !estimate.fits);
+    over.max_by_key(|(_, estimate)| estimate.needs().0)
+}
+
+/// What is said of a run that does not fit: what owns the peak, and what would repair it.
+pub(crate) fn finding(
+    rule: &Rule,
+    context: &Context<'_>,
+    plan: &Seen<'_>,
+    resolved: &Resolved,
+    estimate: &Estimate,
+) -> Finding {
+    let certain = estimate.peak.process.low > estimate.limit_bytes;
+    let severity = if certain { rule.severity } else { Severity::Warning };
+    let finding = from_too_big(plan.written, &resolved.setup, estimate);
+    let mut finding = Finding { rule: rule.name, code: Some(rule.code), severity, certain, ..finding };
+    if !certain {
+        finding =
+            finding.note("the limit is within the estimate's interval, so it may fit: this does not fail a check");
+    }
+    finding.fixes = repair::fixes(context, plan, resolved);
+    finding
 }

@@ -49,6 +49,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
                     format!("plan `{}` is expected to {does} {}", plan.written.plan.name, over.expected),
                 )
                 .at(plan.written, over.setting, format!("allows {}", over.limit))
+                .certain_if(over.certain)
                 .note(format!("between {low} and {high}"))
                 .help("train fewer steps or samples, take a faster device, or allow more"),
             );

@@ -30,15 +30,12 @@ use memspec::cost::Estimate;
 use memspec::plan::Written;
 use memspec::quantity::Bytes;
 use memspec::setup::Setup;
-use memspec::solve::{ROOM, changes};
+use memspec::solve::ROOM;
 
 use crate::context::Context;
-use crate::diagnostic::Finding;
+use crate::diagnostic::{Finding, with_owners};
 use crate::registry::Rule;
 use crate::repair;
-
-/// Changes that are suggested.
-const SUGGESTIONS: usize = 3;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     let plans = context.plans.iter().filter(|plan| !plan.incomplete && !keeps_free(plan.written));
@@ -59,10 +56,10 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
                 ),
             )
             .at(plan.written, "device", format!("has {}", Bytes(usable)))
+            .certain_if(estimate.peak.process.low as f64 > ROOM * usable as f64)
             .help("leave 8 % free, or say how much is kept: `budget { headroom >= 10% }`");
-            let suggestions = changes(resolved, context.base, context.environment);
-            finding.fixes =
-                suggestions.iter().take(SUGGESTIONS).map(|change| repair::suggestion(context, plan, change)).collect();
+            finding = with_owners(finding, plan.written, estimate);
+            finding.fixes = repair::suggestions(context, plan, resolved);
             Some(finding)
         })
         .collect()

@@ -1,6 +1,8 @@
 //! The text itself.
 
+pub mod allow_without_reason;
 pub mod ambiguous_unit;
+pub mod blanket_allow;
 pub mod duplicate_plan;
 pub mod duplicate_setting;
 pub mod edition;
@@ -15,6 +17,8 @@ pub mod not_supported;
 pub mod not_utf8;
 pub mod out_of_range;
 pub mod quoted_symbol;
+pub mod secret_in_plan;
+pub mod sweep_explosion;
 pub mod syntax;
 pub mod unknown_block;
 pub mod unknown_kind;

@@ -8,12 +8,12 @@
 //!
 //! ## Example
 //! ```mem
-//! evla { every = 100 }
+//! sevre { concurrency = 4 }
 //! ```
 //!
 //! ## Use instead
 //! ```mem
-//! eval { every = 100 }
+//! serve { concurrency = 4 }
 //! ```
 //!
 //! ## Fix safety

@@ -19,7 +19,7 @@
 use memspec::cost::CostError;
 
 use crate::context::{Context, Seen};
-use crate::diagnostic::{Finding, from_unresolved};
+use crate::diagnostic::{Finding, Severity, from_unresolved};
 use crate::registry::Rule;
 
 pub(crate) fn check(_: &Rule, context: &Context<'_>) -> Vec<Finding> {
@@ -33,10 +33,25 @@ pub(crate) fn check(_: &Rule, context: &Context<'_>) -> Vec<Finding> {
     findings
 }
 
+/// The findings without refusals of what another rule calls wrong at the same place, as that rule says more.
+pub(crate) fn without_echoes(findings: Vec<Finding>) -> Vec<Finding> {
+    let is_refusal = |finding: &Finding| finding.rule == "unsupported-setting";
+    let said: Vec<_> = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error && !is_refusal(finding))
+        .flat_map(|finding| &finding.labels)
+        .map(|label| label.span.clone())
+        .collect();
+    let is_echo = |finding: &Finding| {
+        is_refusal(finding) && finding.labels.first().is_some_and(|label| said.contains(&label.span))
+    };
+    findings.into_iter().filter(|finding| !is_echo(finding)).collect()
+}
+
 /// What the engine of a plan does not run; each once, however many runs its sweeps make.
 pub(crate) fn uncosted(plan: &Seen<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    for one in &plan.setups {
+    for one in plan.setups.iter() {
         if let Err(CostError::Unsupported { setting, what }) = &one.estimate {
             let finding = Finding::error("unsupported-setting", what).at(plan.written, setting, "");
             if !findings.contains(&finding) {

@@ -15,11 +15,21 @@ const MOST_DEEP: usize = 128;
 
 /// Places by path: `train.micro_batch`, `plans[0].model`, `adapter.targets[1]`.
 #[derive(Debug, Default)]
-pub(super) struct Places(HashMap<String, Place>);
+pub(in crate::exchange) struct Places(HashMap<String, Place>);
 
 impl Places {
+    /// The places of a text.
+    pub(in crate::exchange) fn of(text: &str) -> Places {
+        let mut locator = Locator { text, places: Places::default(), open: Vec::new(), counts: HashMap::new() };
+        let mut at = 0;
+        while at < text.len() {
+            at = locator.line(at);
+        }
+        locator.places
+    }
+
     /// The place of the path, or of the innermost thing around it.
-    pub(super) fn place(&self, path: &str) -> Place {
+    pub(in crate::exchange) fn place(&self, path: &str) -> Place {
         let mut path = path;
         loop {
             if let Some(place) = self.0.get(path) {
@@ -33,7 +43,7 @@ impl Places {
     }
 
     /// The first key below the path.
-    pub(super) fn first(&self, path: &str) -> Range<usize> {
+    pub(in crate::exchange) fn first(&self, path: &str) -> Range<usize> {
         let below = |key: &&String| path.is_empty() || key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
         let keys = self.0.iter().filter(|(key, _)| below(key));
         keys.map(|(_, place)| place.key.clone()).min_by_key(|key| key.start).unwrap_or_default()
@@ -61,16 +71,6 @@ struct Open {
     indent: usize,
     path: String,
     item: bool,
-}
-
-/// The places of a text.
-pub(super) fn locate(text: &str) -> Places {
-    let mut locator = Locator { text, places: Places::default(), open: Vec::new(), counts: HashMap::new() };
-    let mut at = 0;
-    while at < text.len() {
-        at = locator.line(at);
-    }
-    locator.places
 }
 
 struct Locator<'a> {

@@ -1,0 +1,6 @@
+//! Evaluation, checkpoints, and merging.
+
+pub mod eval_after_the_end;
+pub mod eval_on_training_data;
+pub mod eval_without_data;
+pub mod merge_without_adapter;

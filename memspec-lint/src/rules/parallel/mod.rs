@@ -1,0 +1,7 @@
+//! Several devices.
+
+pub mod parallel_on_one_device;
+pub mod replicated_quantized_base;
+pub mod sharding_setting_without_sharding;
+pub mod tensor_parallel_indivisible;
+pub mod tensor_parallel_of_adapted_or_packed;
