@@ -28,6 +28,19 @@ impl Report {
         let text = NamedSource::new(&source.name, source.text.clone());
         Self { finding: finding.clone(), source: text, help: help(finding) }
     }
+
+    /// The same in sentences: its places are named by their lines, in place of a drawing.
+    fn narrated(source: &Source, finding: &Finding) -> Self {
+        let mut report = Self::new(source, finding);
+        let lines = std::mem::take(&mut report.finding.labels).into_iter().map(|label| {
+            let (line, _) = source.position(label.span.start);
+            let written = source.text.get(label.span).unwrap_or_default().lines().next().unwrap_or_default();
+            let words = if label.text.is_empty() { String::new() } else { format!(": {}", label.text) };
+            format!("{} line {line}, `{written}`{words}", source.name)
+        });
+        report.help = Some(lines.chain(report.help).collect::<Vec<_>>().join("\n"));
+        report
+    }
 }
 
 impl fmt::Display for Report {
@@ -88,7 +101,8 @@ fn help(finding: &Finding) -> Option<String> {
 
 /// One finding, drawn.
 pub fn render(source: &Source, finding: &Finding, style: Style) -> String {
-    diagnostic(&Report::new(source, finding), style)
+    let report = if style.narrated { Report::narrated(source, finding) } else { Report::new(source, finding) };
+    diagnostic(&report, style)
 }
 
 /// Findings, one after the other.
