@@ -127,7 +127,7 @@ impl<'a> Context<'a> {
 
     /// Whether every plan could be resolved and costed, so that every rule could look at it.
     pub fn is_complete(&self) -> bool {
-        let costed = |plan: &Seen<'_>| plan.unresolved.is_empty() && plan.setups.iter().all(|one| one.estimate.is_ok());
+        let costed = |plan: &Seen<'_>| !plan.setups.is_empty() && plan.setups.iter().all(|one| one.estimate.is_ok());
         self.document.problems.is_empty() && self.plans.iter().all(costed)
     }
 

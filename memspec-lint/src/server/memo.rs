@@ -42,6 +42,16 @@ impl Memo {
         self.known(plan, base).costs.get_or_init(|| Costs::of(plan, base, environment)).clone()
     }
 
+    /// Whether a plan's costs are known.
+    pub(super) fn knows(&self, plan: &Plan, base: &Path) -> bool {
+        self.known(plan, base).costs.get().is_some()
+    }
+
+    /// A plan's costs as far as they are known: none where nobody asked yet.
+    pub(super) fn known_costs(&self, plan: &Plan, base: &Path) -> Costs {
+        self.known(plan, base).costs.get().cloned().unwrap_or_default()
+    }
+
     /// Of each run of a plan whose device nobody named, the cards that it fits.
     pub(super) fn cards(&self, plan: &Plan, base: &Path, environment: &Environment) -> Vec<Option<Cards>> {
         let costs = self.costs(plan, base, environment);

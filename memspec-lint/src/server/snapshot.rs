@@ -35,6 +35,12 @@ pub(super) struct Client {
 }
 
 impl Snapshot {
+    /// The same with costs that are known, and without those that are not.
+    pub(super) fn known_context<'a>(&self, open: &'a Open) -> Context<'a> {
+        let costs = |plan: &_, base: &_, _: &_| self.memo.known_costs(plan, base);
+        Context { repairs: Repairs::None, ..open.linter.context_with(&open.document, costs) }
+    }
+
     /// An open document.
     pub(super) fn open(&self, uri: &lsp::Uri) -> Option<&Arc<Open>> {
         self.documents.get(uri)
