@@ -340,3 +340,21 @@ fn plans_are_laid_out() {
     assert_eq!(yaml.code, 2);
     assert!(yaml.err.contains("`plan.yaml` is not in the language"), "{}", yaml.err);
 }
+
+#[test]
+fn an_estimate_fails_a_check_only_beyond_its_error_bar() {
+    // 12.6 to 13.6 GiB
+    let plan = |limit: &str| {
+        format!(
+            "plan \"edge\" {{ model = \"TinyLlama/TinyLlama-1.1B-Chat-v1.0\"; device = l4; engine = trl; adapter lora {{ }}\n  \
+             data {{ context = 2048tok }}; train {{ micro_batch = 2 }}; budget {{ device_memory <= {limit} }} }}\n"
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for (limit, code, severity) in [("13.2GiB", 0, "warning"), ("12GiB", 1, "error")] {
+        std::fs::write(folder.path().join("edge.mem"), plan(limit)).unwrap();
+        let ran = run(folder.path(), &["check", "edge.mem", "--output-format", "concise"]);
+        assert_eq!(ran.code, code, "{limit}: {}", ran.out);
+        assert!(ran.out.contains(&format!("{severity}[MEM001 peak-over-budget]")), "{limit}: {}", ran.out);
+    }
+}

@@ -1,7 +1,7 @@
 //! Giving settings their values in the text, as each notation writes them.
 
 use memspec::plan::read_text;
-use memspec_lint::fix::{apply, edit_settings};
+use memspec_lint::fix::{apply, edit_settings, remove_setting};
 
 /// The text after the settings are given, which must read without a mistake and have them.
 fn set(name: &str, text: &str, settings: &[(&str, &str)]) -> String {
@@ -117,4 +117,50 @@ fn a_path_that_no_plan_has_is_not_written() {
         assert!(edit_settings(&document, 0, &[(path, "1".to_owned())]).is_none(), "{path}");
     }
     assert!(edit_settings(&document, 1, &[("device", "t4".to_owned())]).is_none());
+}
+
+/// The text without a setting, which must read without a mistake and no longer have it.
+fn check_removed(name: &str, text: &str, path: &str, expected: &str) {
+    let document = read_text(name, text);
+    assert_eq!(document.problems, [], "{text}");
+    let after = apply(text, &[remove_setting(&document, 0, path).unwrap()]).unwrap();
+    let read = read_text(name, after.clone());
+    assert_eq!((after.as_str(), read.problems.as_slice()), (expected, [].as_slice()), "{path} of {text}");
+    assert!(read.plans[0].spans.get(path).is_none(), "{path} in\n{after}");
+}
+
+#[test]
+fn what_is_removed_takes_its_line_or_its_separator() {
+    let mem = "plan \"x\" {\n  model = \"m\"\n  device = t4  # small\n  save { every = 5; merge = true }\n  train {\n    clip = 1 # why\n    epochs = 2\n  }\n}\n";
+    check_removed("x.mem", mem, "train.clip", &mem.replace("    clip = 1 # why\n", ""));
+    check_removed("x.mem", mem, "device", &mem.replace("  device = t4  # small\n", ""));
+    check_removed("x.mem", mem, "save.merge", &mem.replace("; merge = true", ""));
+    check_removed("x.mem", mem, "save.every", &mem.replace("every = 5; ", ""));
+    check_removed("x.mem", mem, "save", &mem.replace("  save { every = 5; merge = true }\n", ""));
+    // a block goes with its last setting, unless it has a kind
+    let alone = "plan \"x\" {\n  model = \"m\"\n  save { merge = true }\n  adapter lora { rank = 4 }\n}\n";
+    check_removed("x.mem", alone, "save.merge", &alone.replace("  save { merge = true }\n", ""));
+    check_removed("x.mem", alone, "adapter.rank", &alone.replace("rank = 4 ", ""));
+    let yaml = "name: x\nmodel: m\ntrain:\n  clip: 1\n  epochs: 2 # passes\nsave: {every: 5, merge: true}\n";
+    check_removed("x.yaml", yaml, "train.epochs", &yaml.replace("  epochs: 2 # passes\n", ""));
+    check_removed("x.yaml", yaml, "save.merge", &yaml.replace(", merge: true", ""));
+    let json =
+        "{\n  \"name\": \"x\",\n  \"model\": \"m\",\n  \"train\": {\n    \"clip\": 1,\n    \"epochs\": 2\n  }\n}\n";
+    check_removed("x.json", json, "train.epochs", &json.replace(",\n    \"epochs\": 2", ""));
+    check_removed("x.json", json, "train.clip", &json.replace("    \"clip\": 1,\n", ""));
+    check_removed(
+        "x.json",
+        json,
+        "train",
+        &json.replace(&json[json.find(",\n  \"train\"").unwrap()..json.rfind("\n}").unwrap()], ""),
+    );
+}
+
+#[test]
+fn what_is_not_there_is_not_removed() {
+    let document = read_text("x.mem", MEM);
+    for path in ["train.clip", "save", "nothing.rank"] {
+        assert!(remove_setting(&document, 0, path).is_none(), "{path}");
+    }
+    assert!(remove_setting(&document, 1, "device").is_none());
 }

@@ -37,6 +37,15 @@ fn the_clean_plan_is_clean() {
     assert_eq!(names(&findings), [""; 0], "{findings:#?}");
 }
 
+/// Plans as people train them raise nothing by themselves.
+#[test]
+fn good_plans_are_clean() {
+    let folder = folder();
+    let (document, findings) = check(folder.path(), include_str!("fixtures/good.mem"));
+    assert!(document.plans.len() >= 8);
+    assert_eq!(names(&findings), [""; 0], "{findings:#?}");
+}
+
 /// All that is wrong is told at once.
 fn assert_none(wrong: &[String]) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));

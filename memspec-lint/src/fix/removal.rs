@@ -34,7 +34,9 @@ pub fn remove_setting(document: &Document, plan: usize, path: &str) -> Option<Ed
     } else if before.ends_with(';') {
         before.len() - 1..end
     } else {
-        start..end
+        // The last of a block on one line: one of the spaces around it stays.
+        let spaces = text[..start].ends_with(' ') && text[end..].starts_with(' ');
+        start..end + usize::from(spaces)
     };
     Some(Edit { range, text: String::new() })
 }

@@ -51,8 +51,11 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         let mut setup = resolved.setup.clone();
         setup.train.micro_batch = 2;
         setup.train.accumulate /= 2;
+        let faster = slowdown(&resolved.setup, &setup).filter(|slower| *slower <= FASTER)?;
         let enough = estimate(&setup).is_ok_and(|estimate| estimate.fits && !is_thin(&setup, &estimate));
-        let faster = slowdown(&resolved.setup, &setup).filter(|slower| enough && *slower <= FASTER)?;
+        if !enough {
+            return None;
+        }
         let accumulate = setup.train.accumulate;
         let mut fix = context.set(plan, "train.micro_batch", "2", Applicability::Unsafe)?;
         fix.edits.extend(context.set(plan, "train.accumulate", &accumulate.to_string(), Applicability::Unsafe)?.edits);

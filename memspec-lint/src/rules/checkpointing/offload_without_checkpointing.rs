@@ -31,7 +31,7 @@
 //! Unsafe: every step becomes slower.
 //!
 //! ## References
-//! - axolotl 0.21, `utils/schemas/config.py`: `activation_offloading`
+//! - axolotl 0.21, `utils/schemas/validation.py`: "activation_offloading requires gradient_checkpointing"
 //! - <https://github.com/pytorch/torchtune/blob/main/recipes/full_finetune_single_device.py>
 
 use crate::context::Context;
