@@ -76,14 +76,16 @@ impl Diagnosing {
         let (ends, done) = crossbeam_channel::bounded(0);
         let base = open.linter.base();
         let plans = open.document.plans.iter().map(|written| &written.plan);
-        let unknown: Vec<_> = plans.filter(|plan| !snapshot.memo.knows(plan, base)).cloned().collect();
+        let unknown: Vec<_> = plans.filter(|plan| !snapshot.memo.is_ready(plan, base)).cloned().collect();
         let left = Arc::new(Mutex::new(Left { plans: unknown.len(), is_late: false }));
         for plan in unknown {
             let end = End { left: Arc::clone(&left), again: Arc::clone(&again), _ends: ends.clone() };
             let (snapshot, open) = (snapshot.clone(), Arc::clone(open));
             self.cost.run(move || {
                 if open.is_newest() {
-                    snapshot.memo.costs(&plan, open.linter.base(), open.linter.environment());
+                    // Rules that change a setup and estimate it again remember that.
+                    open.findings(&snapshot.known_context(&open, Some(&plan)));
+                    snapshot.memo.ready(&plan, open.linter.base());
                 }
                 drop(end);
             });

@@ -11,7 +11,7 @@ use crate::{Finding, Severity};
 
 /// What is wrong with a document, without the price of repairs; if not `wait`, as far as it is known without an estimate more.
 pub(crate) fn of(snapshot: &Snapshot, open: &Open, wait: bool) -> Vec<lsp::Diagnostic> {
-    let context = if wait { snapshot.context(open, Repairs::None) } else { snapshot.known_context(open) };
+    let context = if wait { snapshot.context(open, Repairs::None) } else { snapshot.known_context(open, None) };
     open.findings(&context).iter().map(|finding| diagnostic(snapshot, open, finding)).collect()
 }
 
