@@ -1,7 +1,10 @@
 //! What a rule sees: the document, and each of its plans resolved and costed, once for all rules.
 
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use memspec::cost::{CostError, Estimate, Time, estimate, exceeded, time};
 use memspec::model::Environment;
@@ -11,6 +14,7 @@ use memspec::solve::{Resolved, setups};
 
 use crate::diagnostic::Finding;
 use crate::fix::{Applicability, Fix, remove_setting};
+use crate::registry::Rule;
 
 /// A document and what is known of it.
 #[derive(Debug)]
@@ -63,6 +67,7 @@ pub struct Seen<'a> {
     pub unresolved: Arc<[Unresolved]>,
     /// Its text has mistakes, so that settings may be missing here.
     pub incomplete: bool,
+    remembered: Remembered,
 }
 
 /// What a plan comes to, wherever it is written.
@@ -72,14 +77,25 @@ pub struct Costs {
     pub setups: Arc<[Costed]>,
     /// What could not be resolved.
     pub unresolved: Arc<[Unresolved]>,
+    remembered: Remembered,
+}
+
+/// What rules found out about a plan in more estimates, by the rule's code.
+#[derive(Clone, Default)]
+struct Remembered(Arc<Mutex<HashMap<&'static str, Box<dyn Any + Send>>>>);
+
+impl fmt::Debug for Remembered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remembered").finish_non_exhaustive()
+    }
 }
 
 impl Costs {
     /// Resolves and costs a plan.
     pub fn of(plan: &Plan, base: &Path, environment: &Environment) -> Self {
         match costed(plan, base, environment) {
-            Ok(setups) => Self { setups: setups.into(), unresolved: Arc::default() },
-            Err(unresolved) => Self { setups: Arc::default(), unresolved: unresolved.into() },
+            Ok(setups) => Self { setups: setups.into(), ..Self::default() },
+            Err(unresolved) => Self { unresolved: unresolved.into(), ..Self::default() },
         }
     }
 }
@@ -113,13 +129,13 @@ impl<'a> Context<'a> {
             .iter()
             .enumerate()
             .map(|(index, written)| {
-                let Costs { setups, unresolved } = costs(&written.plan);
+                let Costs { setups, unresolved, remembered } = costs(&written.plan);
                 let incomplete = written.spans.get("plan").is_some_and(|place| {
                     document.problems.iter().any(|problem| {
                         problem.span.start >= place.statement.start && problem.span.start <= place.statement.end
                     })
                 });
-                Seen { index, written, setups, unresolved, incomplete }
+                Seen { index, written, setups, unresolved, incomplete, remembered }
             })
             .collect();
         Self { document, base, environment, plans, repairs: Repairs::All }
@@ -127,7 +143,7 @@ impl<'a> Context<'a> {
 
     /// Whether every plan could be resolved and costed, so that every rule could look at it.
     pub fn is_complete(&self) -> bool {
-        let costed = |plan: &Seen<'_>| plan.unresolved.is_empty() && plan.setups.iter().all(|one| one.estimate.is_ok());
+        let costed = |plan: &Seen<'_>| !plan.setups.is_empty() && plan.setups.iter().all(|one| one.estimate.is_ok());
         self.document.problems.is_empty() && self.plans.iter().all(costed)
     }
 
@@ -179,6 +195,23 @@ impl Seen<'_> {
     /// The plan writes this setting or block itself.
     pub fn says(&self, path: &str) -> bool {
         self.written.spans.get(path).is_some()
+    }
+
+    /// The estimate of one of its setups as a rule changes it. Whoever looks at the plan again has it from memory, so a rule asks for one alone.
+    pub fn anew(&self, rule: &Rule, setup: &Setup) -> Result<Estimate, CostError> {
+        self.remember(rule, || estimate(setup))
+    }
+
+    /// What a rule finds out about the plan, whatever its text, if that takes more estimates.
+    pub fn remember<T: Clone + Send + 'static>(&self, rule: &Rule, find: impl FnOnce() -> T) -> T {
+        // A panic while it was held leaves the map whole.
+        let known = || self.remembered.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known().get(rule.code).and_then(|found| found.downcast_ref::<T>()) {
+            return found.clone();
+        }
+        let found = find();
+        known().insert(rule.code, Box::new(found.clone()));
+        found
     }
 
     /// Its setups.

@@ -72,7 +72,7 @@ fn what_was_canceled_is_not_answered() {
 }
 
 #[test]
-fn a_client_that_asks_for_diagnostics_is_not_sent_any() {
+fn a_client_that_asks_for_diagnostics_gets_them() {
     let mut client = Client::with(json!({"textDocument": {"diagnostic": {}}}));
     client.open(URI, "plan \"p\" { }");
     let report = client.request("textDocument/diagnostic", json!({"textDocument": {"uri": URI}}));

@@ -1,25 +1,24 @@
 //! Messages in, replies and diagnostics out.
 
-use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use crossbeam_channel::Sender;
 use gen_lsp_types as lsp;
 use gen_lsp_types::{Notification as _, Request as _};
 use lsp_server::{Connection, ErrorCode, Message, Notification, ProtocolError, Request, RequestId, Response};
 use memspec::model::Environment;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::diagnosing::Diagnosing;
 use super::documents::{self, Documents, Open};
 use super::options::Options;
+use super::outbox::Outbox;
 use super::snapshot::Snapshot;
 use super::workers::Workers;
 use super::{capabilities, handlers};
 
-/// Threads that answer requests which take estimates.
+/// Threads that answer requests which take estimates, and as many that cost plans after a change.
 const THREADS: usize = 2;
 
 /// Serves a client until it says goodbye. Models are looked up in `environment`.
@@ -39,9 +38,9 @@ pub fn run(connection: &Connection, environment: Environment) -> Result<(), Prot
     let mut server = Server {
         snapshot: Snapshot { client, encoding, options: Arc::new(options), ..Snapshot::default() },
         environment,
-        outbox: Outbox { connection: connection.sender.clone(), waiting: Arc::default() },
+        outbox: Outbox::new(connection.sender.clone()),
         requests: Workers::new(THREADS, "requests"),
-        diagnostics: Workers::new(1, "diagnostics"),
+        diagnosing: Diagnosing::new(THREADS),
         asked: 0,
     };
     for message in &connection.receiver {
@@ -65,8 +64,7 @@ struct Server {
     environment: Environment,
     outbox: Outbox,
     requests: Workers,
-    /// One thread: of two texts of a document, the diagnostics of the later one are sent last.
-    diagnostics: Workers,
+    diagnosing: Diagnosing,
     /// Requests that this side has made.
     asked: i32,
 }
@@ -143,8 +141,7 @@ impl Server {
         let uri = params.text_document.uri;
         self.documents().close(&uri);
         if !self.snapshot.client.pulls {
-            let outbox = self.outbox.clone();
-            self.diagnostics.run(move || outbox.publish(uri, None, Vec::new()));
+            self.diagnosing.clear(self.outbox.clone(), uri);
         }
     }
 
@@ -202,22 +199,11 @@ impl Server {
         Arc::make_mut(&mut self.snapshot.documents)
     }
 
-    /// Sends a document's diagnostics when they are known, unless it has changed by then.
+    /// Sends a document's diagnostics to a client that does not ask for them.
     fn diagnose(&self, open: Arc<Open>) {
-        if self.snapshot.client.pulls {
-            return;
+        if !self.snapshot.client.pulls {
+            self.diagnosing.start(self.snapshot.clone(), self.outbox.clone(), open);
         }
-        let (snapshot, outbox) = (self.snapshot.clone(), self.outbox.clone());
-        self.diagnostics.run(move || {
-            if !open.is_newest() {
-                return;
-            }
-            match catch_unwind(AssertUnwindSafe(|| handlers::diagnostics::of(&snapshot, &open))) {
-                Ok(found) if open.is_newest() => outbox.publish(open.uri.clone(), Some(open.version), found),
-                Ok(_) => {}
-                Err(_) => outbox.log(format!("{} could not be checked; please report this", open.uri)),
-            }
-        });
     }
 }
 
@@ -275,61 +261,5 @@ impl Dispatch<'_> {
             let message = format!("`{method}` is not supported");
             self.server.outbox.send(Response::new_err(id, ErrorCode::MethodNotFound as i32, message));
         }
-    }
-}
-
-/// The way to the client.
-#[derive(Clone)]
-struct Outbox {
-    connection: Sender<Message>,
-    /// Requests that the client wants answered.
-    waiting: Arc<Mutex<HashSet<RequestId>>>,
-}
-
-impl Outbox {
-    fn send(&self, message: impl Into<Message>) {
-        // A client that is gone is noticed by the main loop.
-        let _ = self.connection.send(message.into());
-    }
-
-    /// Notes a request that will be answered.
-    fn expect(&self, id: RequestId) {
-        self.waiting().insert(id);
-    }
-
-    /// Answers a request; a handler that panics is an error to the client, and nothing more.
-    fn reply<R: Serialize>(&self, id: RequestId, answer: impl FnOnce() -> Result<R, String>) {
-        if !self.waiting().contains(&id) {
-            self.send(Response::new_err(id, ErrorCode::RequestCanceled as i32, "canceled".to_owned()));
-            return;
-        }
-        let response = match catch_unwind(AssertUnwindSafe(answer)) {
-            Ok(Ok(result)) => Response::new_ok(id, result),
-            Ok(Err(why)) => Response::new_err(id, ErrorCode::RequestFailed as i32, why),
-            Err(_) => {
-                let message = "the request could not be answered; please report this".to_owned();
-                Response::new_err(id, ErrorCode::InternalError as i32, message)
-            }
-        };
-        self.waiting().remove(&response.id);
-        self.send(response);
-    }
-
-    fn cancel(&self, id: &RequestId) {
-        self.waiting().remove(id);
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, HashSet<RequestId>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn publish(&self, uri: lsp::Uri, version: Option<i32>, diagnostics: Vec<lsp::Diagnostic>) {
-        let params = lsp::PublishDiagnosticsParams { uri, version, diagnostics };
-        self.send(Notification::new(lsp::PublishDiagnosticsNotification::METHOD.to_string(), params));
-    }
-
-    fn log(&self, message: String) {
-        let params = lsp::LogMessageParams { kind: lsp::MessageType::Error, message };
-        self.send(Notification::new(lsp::LogMessageNotification::METHOD.to_string(), params));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use memspec::model::Environment;
@@ -33,6 +34,8 @@ type Key = (PathBuf, String);
 #[derive(Debug, Default)]
 struct Known {
     costs: OnceLock<Costs>,
+    /// What rules found out about it is remembered, too.
+    ready: AtomicBool,
     cards: OnceLock<Vec<Option<Cards>>>,
 }
 
@@ -40,6 +43,23 @@ impl Memo {
     /// A plan's costs. Who asks for what another thread is working on waits for that.
     pub(super) fn costs(&self, plan: &Plan, base: &Path, environment: &Environment) -> Costs {
         self.known(plan, base).costs.get_or_init(|| Costs::of(plan, base, environment)).clone()
+    }
+
+    /// Whether everything is known of a plan that rules want to know.
+    pub(super) fn is_ready(&self, plan: &Plan, base: &Path) -> bool {
+        self.known(plan, base).ready.load(Ordering::Acquire)
+    }
+
+    /// Notes that it is.
+    pub(super) fn ready(&self, plan: &Plan, base: &Path) {
+        self.known(plan, base).ready.store(true, Ordering::Release);
+    }
+
+    /// A plan's costs where everything is known of it, else none.
+    pub(super) fn ready_costs(&self, plan: &Plan, base: &Path) -> Costs {
+        let known = self.known(plan, base);
+        let ready = known.ready.load(Ordering::Acquire);
+        known.costs.get().filter(|_| ready).cloned().unwrap_or_default()
     }
 
     /// Of each run of a plan whose device nobody named, the cards that it fits.

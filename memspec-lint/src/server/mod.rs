@@ -10,6 +10,8 @@
 //! | `documents.rs` | the open texts, each with what was read of it |
 //! | `positions.rs` | bytes to lines and columns, in UTF-8 or UTF-16 |
 //! | `snapshot.rs` | what a handler sees |
+//! | `diagnosing.rs` | diagnostics after a change: what is known within a moment, and the rest when it is |
+//! | `outbox.rs` | the way to the client |
 //! | `memo.rs` | costs by plan |
 //! | `workers.rs` | threads |
 //! | `cursor.rs` | what stands around a place of a text, whatever its mistakes |
@@ -18,12 +20,14 @@
 
 mod capabilities;
 mod cursor;
+mod diagnosing;
 mod documents;
 mod handlers;
 mod main_loop;
 mod memo;
 mod names;
 mod options;
+mod outbox;
 mod positions;
 mod snapshot;
 mod workers;

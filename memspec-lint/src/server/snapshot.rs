@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use gen_lsp_types as lsp;
+use memspec::plan::Plan;
 
 use super::documents::{self, Documents, Open};
 use super::memo::Memo;
@@ -35,6 +36,18 @@ pub(super) struct Client {
 }
 
 impl Snapshot {
+    /// The same with costs of those plans of which everything is known, and of one that nothing has to be known of.
+    pub(super) fn known_context<'a>(&self, open: &'a Open, also: Option<&Plan>) -> Context<'a> {
+        let costs = |plan: &Plan, base: &_, environment: &_| {
+            if Some(plan) == also {
+                self.memo.costs(plan, base, environment)
+            } else {
+                self.memo.ready_costs(plan, base)
+            }
+        };
+        Context { repairs: Repairs::None, ..open.linter.context_with(&open.document, costs) }
+    }
+
     /// An open document.
     pub(super) fn open(&self, uri: &lsp::Uri) -> Option<&Arc<Open>> {
         self.documents.get(uri)

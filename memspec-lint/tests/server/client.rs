@@ -87,11 +87,13 @@ impl Client {
         self.tell("textDocument/didChange", json!({"textDocument": document, "contentChanges": changes}));
     }
 
-    /// The diagnostics of that version of a document, once they come.
+    /// All diagnostics of that version of a document. What is sent while a plan is being costed may be less, so it waits for what is asked for.
     pub(crate) fn diagnostics(&mut self, uri: &str, version: i64) -> Value {
+        let report = self.request("textDocument/diagnostic", json!({"textDocument": {"uri": uri}}));
+        let all = &report["items"];
         loop {
-            if let Some((_, found)) = self.published.get(uri).filter(|(published, _)| *published == version) {
-                return found.clone();
+            if self.published.get(uri).is_some_and(|(published, found)| *published == version && found == all) {
+                return all.clone();
             }
             let message = self.receive();
             self.note(message);

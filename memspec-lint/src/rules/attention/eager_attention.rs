@@ -31,7 +31,6 @@
 //! ## References
 //! - <https://arxiv.org/abs/2205.14135> (FlashAttention)
 
-use memspec::cost::estimate;
 use memspec::plan::Attention;
 use memspec::quantity::Bytes;
 
@@ -53,7 +52,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         })?;
         let mut setup = resolved.setup.clone();
         setup.train.attention = Attention::Sdpa;
-        let (before, after) = (now.peak.process, estimate(&setup).ok()?.peak.process);
+        let (before, after) = (now.peak.process, plan.anew(rule, &setup).ok()?.peak.process);
         let saved = before.bytes.saturating_sub(after.bytes);
         if (saved as f64) < SHARE * before.bytes as f64 {
             return None;

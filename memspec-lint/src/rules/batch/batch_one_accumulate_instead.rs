@@ -29,7 +29,7 @@
 //! ## References
 //! - docs/time.md: what a step waits for
 
-use memspec::cost::{estimate, slowdown};
+use memspec::cost::slowdown;
 use memspec::device::DeviceKind;
 
 use crate::context::Context;
@@ -52,7 +52,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         setup.train.micro_batch = 2;
         setup.train.accumulate /= 2;
         let faster = slowdown(&resolved.setup, &setup).filter(|slower| *slower <= FASTER)?;
-        let enough = estimate(&setup).is_ok_and(|estimate| estimate.fits && !is_thin(&setup, &estimate));
+        let enough = plan.anew(rule, &setup).is_ok_and(|estimate| estimate.fits && !is_thin(&setup, &estimate));
         if !enough {
             return None;
         }

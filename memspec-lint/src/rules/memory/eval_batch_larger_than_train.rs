@@ -37,7 +37,7 @@
 //! - axolotl 0.21, `utils/schemas/validation.py`: `hint_eval_train_mbsz`
 //! - transformers 5.17, `training_args.py`: `per_device_eval_batch_size`
 
-use memspec::cost::{PhaseName, estimate};
+use memspec::cost::PhaseName;
 use memspec::quantity::Bytes;
 
 use crate::context::Context;
@@ -56,7 +56,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         let batch = setup.train.micro_batch;
         let of_evaluation = setup.eval.as_ref()?.micro_batch;
         setup.eval.as_mut()?.micro_batch = batch;
-        let (before, after) = (now.peak.process, estimate(&setup).ok()?.peak.process);
+        let (before, after) = (now.peak.process, plan.anew(rule, &setup).ok()?.peak.process);
         let saved = Bytes(before.bytes.saturating_sub(after.bytes));
         let message =
             format!("the evaluation of {of_evaluation} samples at once is the peak, {saved} above the training");

@@ -36,7 +36,6 @@
 //! - <https://docs.pytorch.org/docs/stable/generated/torch.optim.AdamW.html> (foreach: about the size of the parameters more)
 //! - <https://github.com/pytorch/torchtune/issues/389>
 
-use memspec::cost::estimate;
 use memspec::plan::OptimizerKind;
 use memspec::quantity::Bytes;
 
@@ -56,7 +55,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         let mut setup = resolved.setup.clone();
         setup.train.optimizer = OptimizerKind::Adamw;
         let before = now.peak.process.bytes;
-        let saved = before.saturating_sub(estimate(&setup).ok()?.peak.process.bytes);
+        let saved = before.saturating_sub(plan.anew(rule, &setup).ok()?.peak.process.bytes);
         if (saved as f64) < SHARE * before as f64 {
             return None;
         }

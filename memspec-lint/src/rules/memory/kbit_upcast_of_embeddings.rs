@@ -32,7 +32,6 @@
 //! - <https://github.com/huggingface/peft/issues/816>
 //! - PEFT 0.21, `utils/other.py`: `prepare_model_for_kbit_training`
 
-use memspec::cost::estimate;
 use memspec::plan::Upcast;
 use memspec::quantity::Bytes;
 
@@ -52,7 +51,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         })?;
         let mut setup = resolved.setup.clone();
         setup.train.upcast = Upcast::Norms;
-        let (before, after) = (now.peak.process, estimate(&setup).ok()?.peak.process);
+        let (before, after) = (now.peak.process, plan.anew(rule, &setup).ok()?.peak.process);
         let saved = before.bytes.saturating_sub(after.bytes);
         if (saved as f64) < SHARE * before.bytes as f64 {
             return None;

@@ -32,7 +32,6 @@
 //! - <https://github.com/linkedin/Liger-Kernel/issues/1308>
 //! - TRL, `trainer/utils.py`: the chunked loss
 
-use memspec::cost::estimate;
 use memspec::plan::{EngineName, LossKind, Script};
 use memspec::quantity::Bytes;
 
@@ -59,7 +58,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         };
         let mut setup = resolved.setup.clone();
         setup.train.loss = better;
-        let after = estimate(&setup).ok()?.peak.process;
+        let after = plan.anew(rule, &setup).ok()?.peak.process;
         let saved = Bytes(now.peak.process.bytes.saturating_sub(after.bytes));
         if (saved.0 as f64) < SHARE * now.limit_bytes as f64 {
             return None;

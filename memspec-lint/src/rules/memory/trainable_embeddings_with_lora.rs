@@ -35,7 +35,6 @@
 //! - <https://github.com/huggingface/peft/pull/2376>
 //! - <https://github.com/hiyouga/LLaMA-Factory/issues/6285>
 
-use memspec::cost::estimate;
 use memspec::quantity::Bytes;
 
 use crate::context::Context;
@@ -55,7 +54,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         let mut setup = resolved.setup.clone();
         setup.adapter.as_mut()?.train_whole.clear();
         let before = now.peak.process.bytes;
-        let saved = before.saturating_sub(estimate(&setup).ok()?.peak.process.bytes);
+        let saved = before.saturating_sub(plan.anew(rule, &setup).ok()?.peak.process.bytes);
         if (saved as f64) < SHARE * before as f64 {
             return None;
         }

@@ -51,7 +51,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
                 && (estimate.needs().0 as f64) < LITTLE * estimate.limit_bytes as f64
         })?;
         let gained = |change: &Change| -change.slower.unwrap_or(0.0);
-        let mut changes = what_if(resolved, context.base, context.environment);
+        let mut changes = plan.remember(rule, || what_if(resolved, context.base, context.environment));
         changes.retain(|change| {
             let enough = change.estimate.fits && !is_thin(&resolved.setup, &change.estimate);
             change.price == Price::Memory && enough && gained(change) > FASTER

@@ -35,7 +35,6 @@
 //! ## References
 //! - <https://arxiv.org/abs/2305.14314> (section 3, double quantization)
 
-use memspec::cost::estimate;
 use memspec::plan::QuantizeKind;
 use memspec::quantity::Bytes;
 
@@ -60,7 +59,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         })?;
         let mut setup = resolved.setup.clone();
         setup.quantize.as_mut()?.double = true;
-        let saved = now.peak.process.bytes.saturating_sub(estimate(&setup).ok()?.peak.process.bytes);
+        let saved = now.peak.process.bytes.saturating_sub(plan.anew(rule, &setup).ok()?.peak.process.bytes);
         if saved < LEAST {
             return None;
         }

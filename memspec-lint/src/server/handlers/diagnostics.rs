@@ -9,15 +9,15 @@ use crate::server::documents::Open;
 use crate::server::snapshot::Snapshot;
 use crate::{Finding, Severity};
 
-/// What is wrong with a document, without the price of repairs.
-pub(crate) fn of(snapshot: &Snapshot, open: &Open) -> Vec<lsp::Diagnostic> {
-    let context = snapshot.context(open, Repairs::None);
+/// What is wrong with a document, without the price of repairs; if not `wait`, as far as it is known without an estimate more.
+pub(crate) fn of(snapshot: &Snapshot, open: &Open, wait: bool) -> Vec<lsp::Diagnostic> {
+    let context = if wait { snapshot.context(open, Repairs::None) } else { snapshot.known_context(open, None) };
     open.findings(&context).iter().map(|finding| diagnostic(snapshot, open, finding)).collect()
 }
 
 /// The reply to a client that asks.
 pub(crate) fn pull(snapshot: &Snapshot, params: lsp::DocumentDiagnosticParams) -> lsp::DocumentDiagnosticReport {
-    let items = snapshot.open(&params.text_document.uri).map(|open| of(snapshot, open)).unwrap_or_default();
+    let items = snapshot.open(&params.text_document.uri).map(|open| of(snapshot, open, true)).unwrap_or_default();
     lsp::DocumentDiagnosticReport::RelatedFullDocumentDiagnosticReport(lsp::RelatedFullDocumentDiagnosticReport {
         related_documents: None,
         full_document_diagnostic_report: lsp::FullDocumentDiagnosticReport { result_id: None, items },
