@@ -16,7 +16,7 @@ use super::snapshot::Snapshot;
 use super::workers::Workers;
 
 /// How long costs are waited for.
-const PATIENCE: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_millis(4);
 
 /// The threads that diagnose.
 #[derive(Clone)]

@@ -18,8 +18,11 @@ use super::snapshot::Snapshot;
 use super::workers::Workers;
 use super::{capabilities, handlers};
 
-/// Threads that answer requests which take estimates, and as many that cost plans after a change.
-const THREADS: usize = 2;
+/// Threads that answer requests which take estimates, and as many that cost plans after a change: half of the machine's, so that typing never waits for
+/// them, and no more than there is work for.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2).clamp(1, 4)
+}
 
 /// Serves a client until it says goodbye. Models are looked up in `environment`.
 ///
@@ -39,8 +42,8 @@ pub fn run(connection: &Connection, environment: Environment) -> Result<(), Prot
         snapshot: Snapshot { client, encoding, options: Arc::new(options), ..Snapshot::default() },
         environment,
         outbox: Outbox::new(connection.sender.clone()),
-        requests: Workers::new(THREADS, "requests"),
-        diagnosing: Diagnosing::new(THREADS),
+        requests: Workers::new(threads(), "requests"),
+        diagnosing: Diagnosing::new(threads()),
         asked: 0,
     };
     for message in &connection.receiver {
