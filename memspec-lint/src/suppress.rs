@@ -55,7 +55,7 @@ fn means(name: &str, finding: &Finding) -> bool {
 }
 
 /// A mistake in the text leaves a setting out of the plan; that is never what is wanted.
-fn may_allow(finding: &Finding) -> bool {
+pub(crate) fn may_allow(finding: &Finding) -> bool {
     registry::find(finding.rule).is_none_or(|rule| rule.family() != "SPEC" || rule.severity < crate::Severity::Error)
 }
 

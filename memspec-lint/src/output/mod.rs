@@ -1,8 +1,11 @@
 //! Findings and estimates for people and for programs.
 
 pub mod estimate;
+pub mod github;
 pub mod json;
 pub mod report;
+pub mod sarif;
+pub mod statistics;
 pub mod tables;
 
 use std::io::IsTerminal;
@@ -14,30 +17,37 @@ pub struct Style {
     pub colour: bool,
     /// Columns that there are.
     pub width: usize,
+    /// Reports are sentences without drawings, for screen readers.
+    pub narrated: bool,
+}
+
+fn terminal_size_of(stream: impl std::os::fd::AsFd) -> Option<usize> {
+    terminal_size::terminal_size_of(stream).map(|(width, _)| usize::from(width.0))
 }
 
 impl Style {
     /// Without colours: for files, pipes and tests.
-    pub const PLAIN: Style = Style { colour: false, width: 100 };
+    pub const PLAIN: Style = Style { colour: false, width: 100, narrated: false };
 
-    /// For this process's standard output: colours and its width on a terminal, unless `NO_COLOR` is set.
+    /// For this process's standard output: colours and its width on a terminal, unless `NO_COLOR` is set; narrated with `NO_GRAPHICS`.
     pub fn of_stdout() -> Style {
-        Style::of(std::io::stdout().is_terminal())
+        Style::of(std::io::stdout().is_terminal(), terminal_size_of(std::io::stdout()))
     }
 
     /// The same for its standard error.
     pub fn of_stderr() -> Style {
-        Style::of(std::io::stderr().is_terminal())
+        Style::of(std::io::stderr().is_terminal(), terminal_size_of(std::io::stderr()))
     }
 
-    fn of(terminal: bool) -> Style {
-        if !terminal {
-            return Style::PLAIN;
-        }
-        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    fn of(terminal: bool, columns: Option<usize>) -> Style {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-        Style { colour: !set("NO_COLOR") && !dumb, width: columns.unwrap_or(100).clamp(40, 140) }
+        let wanted = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        Style {
+            colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && !dumb,
+            width: wanted.or(columns).unwrap_or(Style::PLAIN.width).clamp(40, 140),
+            narrated: set("NO_GRAPHICS"),
+        }
     }
 
     fn paint(self, code: &str, text: &str) -> String {

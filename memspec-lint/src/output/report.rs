@@ -3,7 +3,9 @@
 use std::fmt;
 
 use memspec::plan::Source;
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, NarratableReportHandler, SourceCode,
+};
 
 use super::Style;
 use crate::diagnostic::{Finding, Severity};
@@ -25,6 +27,19 @@ impl Report {
     pub fn new(source: &Source, finding: &Finding) -> Self {
         let text = NamedSource::new(&source.name, source.text.clone());
         Self { finding: finding.clone(), source: text, help: help(finding) }
+    }
+
+    /// The same in sentences: its places are named by their lines, in place of a drawing.
+    fn narrated(source: &Source, finding: &Finding) -> Self {
+        let mut report = Self::new(source, finding);
+        let lines = std::mem::take(&mut report.finding.labels).into_iter().map(|label| {
+            let (line, _) = source.position(label.span.start);
+            let written = source.text.get(label.span).unwrap_or_default().lines().next().unwrap_or_default();
+            let words = if label.text.is_empty() { String::new() } else { format!(": {}", label.text) };
+            format!("{} line {line}, `{written}`{words}", source.name)
+        });
+        report.help = Some(lines.chain(report.help).collect::<Vec<_>>().join("\n"));
+        report
     }
 }
 
@@ -86,7 +101,8 @@ fn help(finding: &Finding) -> Option<String> {
 
 /// One finding, drawn.
 pub fn render(source: &Source, finding: &Finding, style: Style) -> String {
-    diagnostic(&Report::new(source, finding), style)
+    let report = if style.narrated { Report::narrated(source, finding) } else { Report::new(source, finding) };
+    diagnostic(&report, style)
 }
 
 /// Findings, one after the other.
@@ -96,10 +112,17 @@ pub fn render_all(source: &Source, findings: &[Finding], style: Style) -> String
 
 /// Any diagnostic, drawn the same way: for the errors of programs that use this crate's reports.
 pub fn diagnostic(diagnostic: &dyn Diagnostic, style: Style) -> String {
+    let mut text = String::new();
+    if style.narrated {
+        let handler = NarratableReportHandler::new().with_context_lines(1);
+        return match handler.render_report(&mut text, diagnostic) {
+            Ok(()) => text,
+            Err(fmt::Error) => format!("{diagnostic}\n"),
+        };
+    }
     let theme = if style.colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler =
         GraphicalReportHandler::new_themed(theme).with_width(style.width).with_links(false).with_context_lines(1);
-    let mut text = String::new();
     match handler.render_report(&mut text, diagnostic) {
         Ok(()) => text,
         Err(fmt::Error) => format!("{diagnostic}\n"),

@@ -1,6 +1,8 @@
 //! `memspec-lint check`.
 
+mod allow;
 mod print;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +28,9 @@ Examples:
   memspec-lint check train.mem --fix             make it fit without changing what is trained
   memspec-lint check train.mem --diff --unsafe-fixes
   memspec-lint check --select MEM --ignore thin-headroom
+  memspec-lint check --watch                     again whenever a file changes
+  memspec-lint check --add-allow='as in the paper'
+  memspec-lint check --output-format sarif > memspec.sarif
   memspec-lint check - --stdin-filename train.yaml < train.yaml
   memspec-lint check --output-format concise     one line a finding, for editors
 
@@ -59,7 +64,17 @@ pub(super) struct Arguments {
     /// What standard input is called: its extension says what it is written in, its folder which memspec.toml holds
     #[arg(long, value_name = "NAME", default_value = "stdin.mem")]
     stdin_filename: PathBuf,
-    /// How findings are printed
+    /// Write a comment that allows it above each finding that may be allowed, with the reason
+    #[arg(long, value_name = "REASON", num_args = 0..=1, require_equals = true, default_missing_value = "TODO: say why",
+          conflicts_with_all = ["fix", "diff"])]
+    add_allow: Option<String>,
+    /// How often each rule found something, in place of the findings
+    #[arg(long)]
+    statistics: bool,
+    /// Check again whenever a file changes
+    #[arg(long, conflicts_with_all = ["fix", "diff", "add_allow"])]
+    watch: bool,
+    /// How findings are printed; NO_GRAPHICS=1 also narrates
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     output_format: Format,
     /// Short for --output-format json
@@ -89,11 +104,23 @@ struct Checked {
     after: String,
     findings: Vec<Finding>,
     applied: Vec<(&'static str, String)>,
+    /// The rules that `--add-allow` wrote comments for.
+    allowed: Vec<&'static str>,
     /// Of each run whose device nobody named, the cards that it fits.
     cards: Vec<(String, Cards)>,
 }
 
 pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failure> {
+    if arguments.is_stdin() && (arguments.watch || arguments.add_allow.is_some()) {
+        return Err(Failure::new("standard input is not a file", "name the plan's file"));
+    }
+    if arguments.watch {
+        match watch::watch(arguments, style)? {}
+    }
+    once(arguments, style)
+}
+
+fn once(arguments: &Arguments, style: Style) -> Result<Outcome, Failure> {
     let mut opener = Opener::new(&arguments.on)?;
     opener.select.clone_from(&arguments.select);
     opener.ignore.clone_from(&arguments.ignore);
@@ -117,7 +144,14 @@ fn check_files(opener: &mut Opener, arguments: &Arguments) -> Result<Vec<Checked
 }
 
 fn check_file(path: &Path, linter: &Linter, arguments: &Arguments) -> Result<Checked, Failure> {
-    let checked = check(linter, find::read(linter, path)?, arguments);
+    let mut checked = check(linter, find::read(linter, path)?, arguments);
+    if let Some(reason) = &arguments.add_allow
+        && let Some((text, names)) = allow::add(&checked.shown, &checked.findings, reason)
+    {
+        file::write(path, &text)?;
+        checked = check(linter, find::read(linter, path)?, arguments);
+        checked.allowed = names;
+    }
     if arguments.fix && checked.before != checked.after {
         file::write(path, &checked.after)?;
     }
@@ -126,21 +160,24 @@ fn check_file(path: &Path, linter: &Linter, arguments: &Arguments) -> Result<Che
 
 fn check(linter: &Linter, document: Document, arguments: &Arguments) -> Checked {
     let before = document.source.text.clone();
-    if !arguments.fix && !arguments.diff {
+    let as_it_is = |document: Document, after: String| {
         let context = linter.context(&document);
         let (findings, cards) = (linter.findings(&context), cards(&context));
-        return Checked { shown: document, after: before.clone(), before, findings, applied: Vec::new(), cards };
+        let before = before.clone();
+        Checked { shown: document, before, after, findings, applied: Vec::new(), allowed: Vec::new(), cards }
+    };
+    if !arguments.fix && !arguments.diff {
+        return as_it_is(document, before.clone());
     }
     let allowed = if arguments.unsafe_fixes { Applicability::Unsafe } else { Applicability::Safe };
     let fixed = fix::fix(linter, document.clone(), allowed);
     let after = fixed.document.source.text.clone();
-    let cards = Vec::new();
     if arguments.diff {
         // What it shows is not done, so everything is still to be found.
-        Checked { findings: linter.check(&document), shown: document, before, after, applied: Vec::new(), cards }
-    } else {
-        Checked { shown: fixed.document, before, after, findings: fixed.findings, applied: fixed.applied, cards }
+        return as_it_is(document, after);
     }
+    let fix::Fixed { document: shown, findings, applied } = fixed;
+    Checked { shown, before, after, findings, applied, allowed: Vec::new(), cards: Vec::new() }
 }
 
 fn cards(context: &crate::Context<'_>) -> Vec<(String, Cards)> {

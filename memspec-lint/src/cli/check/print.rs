@@ -3,7 +3,7 @@
 use super::{Arguments, Checked};
 use crate::cli::{Failure, eprint, file, print as print_text, print_json};
 use crate::diagnostic::Finding;
-use crate::output::{Style, json, report};
+use crate::output::{Style, github, json, report, sarif, statistics};
 
 /// How findings are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -13,8 +13,14 @@ pub(super) enum Format {
     Full,
     /// One line a finding
     Concise,
+    /// In sentences, for screen readers
+    Narrated,
     /// For programs
     Json,
+    /// SARIF 2.1.0, for code hosts
+    Sarif,
+    /// Annotations of a GitHub workflow
+    Github,
 }
 
 pub(super) fn print(
@@ -29,8 +35,21 @@ pub(super) fn print(
         eprint(&as_text(files, findings, arguments, format, Style::of_stderr()));
         return print_text(&file.after);
     }
+    if arguments.statistics {
+        let counts = statistics::count(findings);
+        return match format {
+            Format::Json | Format::Sarif => print_json(&counts),
+            _ => print_text(&(statistics::table(&counts, style) + &report::summary(files.len(), findings))),
+        };
+    }
     match format {
         Format::Json => print_json(&as_json(files)),
+        Format::Sarif => {
+            print_json(&sarif::log(files.iter().map(|file| (&file.shown.source, file.findings.as_slice()))))
+        }
+        Format::Narrated => {
+            print_text(&as_text(files, findings, arguments, format, Style { narrated: true, colour: false, ..style }))
+        }
         _ => print_text(&as_text(files, findings, arguments, format, style)),
     }
 }
@@ -56,13 +75,17 @@ fn as_text(files: &[Checked], findings: &[&Finding], arguments: &Arguments, form
         for (rule, title) in &file.applied {
             text += &format!("{}: fixed {rule}: {title}\n", file.shown.source.name);
         }
+        if !file.allowed.is_empty() {
+            text += &format!("{}: allowed {}\n", file.shown.source.name, file.allowed.join(", "));
+        }
         for finding in &file.findings {
             text += &match format {
+                Format::Github => github::annotation(&file.shown.source, finding),
                 Format::Concise => report::concise(&file.shown.source, finding),
                 _ => report::render(&file.shown.source, finding, style) + "\n",
             };
         }
-        for (plan, cards) in file.cards.iter().filter(|_| format == Format::Full) {
+        for (plan, cards) in file.cards.iter().filter(|_| matches!(format, Format::Full | Format::Narrated)) {
             text += &format!("{}: plan `{plan}` names no device: {cards}\n", file.shown.source.name);
         }
     }
