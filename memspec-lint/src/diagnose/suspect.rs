@@ -2,7 +2,6 @@
 
 use memspec::cost::allocator::caching::allocation_size;
 use memspec::cost::{Block, Event, PhaseName, Stack, Trace};
-use memspec::quantity::Bytes;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -63,7 +62,7 @@ pub(super) fn find(trace: &Trace, refusal: &Refusal, phase: Option<PhaseName>) -
         let other_phase = phase.is_some_and(|phase| !same(phase, suspect.place.phase));
         (other_phase, refusal.allocated.map_or(u64::MAX - suspect.alive, |allocated| allocated.abs_diff(suspect.alive)))
     };
-    let (exact, others): (Vec<_>, Vec<_>) = allocations(trace).partition(|one| Bytes(one.asks).is_printed_as(tried));
+    let (exact, others): (Vec<_>, Vec<_>) = allocations(trace).partition(|one| is_printed_as(one.asks, tried));
     let exact = exact.into_iter().min_by_key(off).map(|one| Suspect { same_size: true, ..one });
     exact.or_else(|| {
         let near = |one: &Suspect| one.asks.abs_diff(tried) as f64 <= NEAR * tried as f64;
@@ -113,19 +112,12 @@ fn place(phase: PhaseName, block: Option<Block>) -> Place {
     }
 }
 
-/// How PyTorch prints sizes.
-trait Printed {
-    /// It is printed as this figure is, which was read from print: with two digits behind the point.
-    fn is_printed_as(self, read: u64) -> bool;
-}
-
-impl Printed for Bytes {
-    fn is_printed_as(self, read: u64) -> bool {
-        let unit = match read {
-            0..0x10_0000 => 1 << 10,
-            0x10_0000..0x4000_0000 => 1 << 20,
-            _ => 1_u64 << 30,
-        };
-        self.0.abs_diff(read) as f64 <= 0.0051 * unit as f64
-    }
+/// The bytes are printed as the figure is, which was read from print: with two digits behind the point.
+fn is_printed_as(bytes: u64, read: u64) -> bool {
+    let unit = match read {
+        0..0x10_0000 => 1 << 10,
+        0x10_0000..0x4000_0000 => 1 << 20,
+        _ => 1_u64 << 30,
+    };
+    bytes.abs_diff(read) as f64 <= 0.0051 * unit as f64
 }
