@@ -41,6 +41,7 @@
 //! | [`config`] | `memspec.toml`: which rules are wanted, and what holds for plans that do not say |
 //! | [`card`] | this machine's graphics card |
 //! | [`cards`] | which cards a plan fits, where nothing says on which it runs |
+//! | [`diagnose`] | why a run died, from its log and its plan |
 //! | [`cli`] | the command `memspec-lint` |
 //!
 //! A rule never prints; it returns findings. A program with plans of its own reports on them through [`diagnostic`] and
@@ -52,6 +53,7 @@ pub mod cards;
 pub mod cli;
 pub mod config;
 pub mod context;
+pub mod diagnose;
 pub mod diagnostic;
 pub mod fix;
 pub mod lengths;

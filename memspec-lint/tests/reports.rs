@@ -4,7 +4,7 @@ mod common;
 
 use common::{check, folder, fresh, with};
 use memspec_lint::output::{Style, estimate, json, report};
-use memspec_lint::{accuracy, config, registry};
+use memspec_lint::{accuracy, config, diagnose, registry};
 
 /// The reports of a fragment put into the clean plan.
 fn reports(fragment: &str) -> String {
@@ -60,6 +60,7 @@ fn generated_files_are_fresh() {
     fresh("docs/rules.md", &registry::pages());
     fresh("schemas/check.schema.json", &json::schema());
     fresh("schemas/estimate.schema.json", &estimate::schema());
+    fresh("schemas/diagnose.schema.json", &diagnose::schema());
     fresh("schemas/memspec-toml.schema.json", &config::schema());
     fresh("schemas/accuracy.schema.json", &accuracy::schema());
 }

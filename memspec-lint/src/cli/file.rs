@@ -13,6 +13,13 @@ pub(super) fn read(path: &Path) -> Result<String, Failure> {
     })
 }
 
+/// The text of a file in which other bytes may be: a log has what a program printed.
+pub(super) fn read_lossy(path: &Path) -> Result<String, Failure> {
+    let bytes = fs::read(path)
+        .map_err(|error| Failure::new(format_args!("cannot read `{}`: {error}", path.display()), "check the path"))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Writes beside the file and renames, so that a file is never half written.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| {

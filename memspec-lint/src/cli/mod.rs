@@ -3,6 +3,7 @@
 mod accuracy;
 mod check;
 mod completions;
+mod diagnose;
 mod estimate;
 mod explain;
 mod file;
@@ -43,6 +44,7 @@ Examples:
   memspec-lint max context train.mem      the longest samples that fit
   memspec-lint resolve train.mem          the plan with every `fit` and `sweep` decided, and why
   memspec-lint suggest --model meta-llama/Meta-Llama-3-8B --device t4
+  memspec-lint diagnose run.log train.mem which allocation a run died of, and what would have saved it
   memspec-lint accuracy rows.jsonl        predictions beside measured runs
   memspec-lint explain peak-over-budget   what a rule finds, and why
 
@@ -77,6 +79,9 @@ enum Command {
     /// Predicts measured runs, and says how far off it is
     #[command(after_help = accuracy::EXAMPLES)]
     Accuracy(accuracy::Arguments),
+    /// Says why a run died of memory, from its log
+    #[command(after_help = diagnose::EXAMPLES)]
+    Diagnose(diagnose::Arguments),
     /// Prints a rule's page
     Explain(explain::Arguments),
     /// Lists every rule
@@ -118,6 +123,7 @@ pub fn run() -> ExitCode {
         Command::Suggest(arguments) => suggest::run(&arguments, style),
         Command::Tables(arguments) => tables::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments, style),
+        Command::Diagnose(arguments) => diagnose::run(&arguments, style),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Server(arguments) => server::run(&arguments),

@@ -81,11 +81,17 @@ impl Opener {
     /// A plan from standard input, as if it were in a file of that name.
     pub(super) fn stdin(&mut self, name: &Path) -> Result<(Linter, Document), Failure> {
         let linter = self.linter(name)?;
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(|error| {
-            Failure::new(format_args!("cannot read standard input: {error}"), "it has to be UTF-8 text")
-        })?;
+        let text = standard_input()?;
         let document = find::readable(linter.read_text(name.display().to_string(), text))?;
         Ok((linter, document))
     }
+}
+
+/// All of standard input.
+pub(super) fn standard_input() -> Result<String, Failure> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).map_err(|error| {
+        Failure::new(format_args!("cannot read standard input: {error}"), "it has to be UTF-8 text")
+    })?;
+    Ok(text)
 }

@@ -19,6 +19,15 @@ pub(super) const MIDDLE_SEGMENT: u64 = 20 << 20;
 /// Segments for larger requests are multiples of this (`kRoundLarge`).
 const ROUND: u64 = 2 << 20;
 
+/// Bytes that the allocator asks the driver for when no free block holds a tensor (`get_allocation_size`). It is this that an error says was tried.
+pub fn allocation_size(bytes: u64) -> u64 {
+    if bytes <= SMALL { SMALL_SEGMENT } else { large_segment(bytes) }
+}
+
+fn large_segment(size: u64) -> u64 {
+    if size < LARGE { MIDDLE_SEGMENT } else { size.div_ceil(ROUND) * ROUND }
+}
+
 /// A block's place in [`Caching`]; what an allocation returns and a release takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockId(NonZeroU32);
@@ -240,14 +249,8 @@ impl Caching {
 
     /// A block of new memory; after a flush of the cache if there is no room (`alloc_block`).
     fn grow(&mut self, pool: usize, size: u64, tried: u64) -> Result<u32, Refused> {
-        // `get_allocation_size`; the limit is held against it even where fewer pages are mapped.
-        let bytes = if self.pools[pool].small {
-            SMALL_SEGMENT
-        } else if size < LARGE {
-            MIDDLE_SEGMENT
-        } else {
-            size.div_ceil(ROUND) * ROUND
-        };
+        // The limit is held against it even where fewer pages are mapped.
+        let bytes = if self.pools[pool].small { SMALL_SEGMENT } else { large_segment(size) };
         if self.reserved + bytes > self.limit {
             self.retries += 1;
             self.empty_cache();
