@@ -65,11 +65,10 @@ fn scope(document: &Document, allow: &Allow) -> Vec<Range<usize>> {
     if allow.file {
         return vec![Range { start: 0, end: text.len() + 1 }];
     }
-    let start = text[..allow.span.start].rfind('\n').map_or(0, |at| at + 1);
+    let start = document.source.line_start(allow.span.start);
     let next = |at: usize| text[at..].find('\n').map_or(text.len() + 1, |n| at + n + 1);
-    let alone = text[start..allow.span.start].trim().is_empty();
     let line = next(allow.span.end.min(text.len()));
-    let end = if alone && line <= text.len() { next(line) } else { line };
+    let end = if is_alone(document, allow) && line <= text.len() { next(line) } else { line };
     let mut scopes = vec![Range { start, end }];
     // The statements that begin there, whole.
     for written in &document.plans {
@@ -79,26 +78,31 @@ fn scope(document: &Document, allow: &Allow) -> Vec<Range<usize>> {
     scopes
 }
 
-/// A comment that allows a finding, on the line above it; or its name beside those that are allowed there. None for what cannot be allowed, and in JSON,
-/// which has no comments.
-pub fn comment(document: &Document, finding: &Finding, reason: &str) -> Option<Edit> {
-    let text = &document.source.text;
-    if !may_allow(finding) || document.source.name.ends_with(".json") {
+/// The comment has its line to itself, so that it holds for the line below.
+fn is_alone(document: &Document, allow: &Allow) -> bool {
+    let Range { start, .. } = allow.span;
+    document.source.text[document.source.line_start(start)..start].trim().is_empty()
+}
+
+/// A comment on the line above a byte that allows these rules; or their names beside those that a comment there allows already. None in JSON, which has
+/// no comments.
+pub fn comment(document: &Document, offset: usize, rules: &[&str], reason: &str) -> Option<Edit> {
+    let source = &document.source;
+    if source.name.ends_with(".json") {
         return None;
     }
-    let start = |at: usize| text[..at].rfind('\n').map_or(0, |at| at + 1);
-    let line = start(finding.offset().min(text.len()));
-    let above = (line > 0).then(|| start(line - 1)..line);
-    let known = document
-        .allows
-        .iter()
-        .find(|allow| !allow.file && above.as_ref().is_some_and(|line| line.contains(&allow.span.start)));
-    if let Some((_, last)) = known.and_then(|allow| allow.names.last()) {
-        return Some(Edit { range: last.end..last.end, text: format!(", {}", finding.rule) });
+    let line = source.line_start(offset);
+    let names = rules.join(", ");
+    let above = document.allows.iter().find(|allow| {
+        let start = source.line_start(allow.span.start);
+        !allow.file && line > 0 && start == source.line_start(line - 1) && is_alone(document, allow)
+    });
+    if let Some((_, last)) = above.and_then(|allow| allow.names.last()) {
+        return Some(Edit { range: last.end..last.end, text: format!(", {names}") });
     }
-    let indent = &text[line..];
+    let indent = &source.text[line..];
     let indent = &indent[..indent.len() - indent.trim_start_matches([' ', '\t']).len()];
-    Some(Edit { range: line..line, text: format!("{indent}# memspec: allow({}) {reason}\n", finding.rule) })
+    Some(Edit { range: line..line, text: format!("{indent}# memspec: allow({names}) {reason}\n") })
 }
 
 fn unused(document: &Document, allow: &Allow, index: usize) -> Finding {
@@ -137,13 +141,12 @@ fn removal(document: &Document, allow: &Allow, index: usize) -> Edit {
 /// Takes the comment out of the text, with its line where it has one for itself.
 pub(crate) fn without_comment(document: &Document, allow: &Allow) -> Edit {
     let text = &document.source.text;
-    let start = text[..allow.span.start].rfind('\n').map_or(0, |at| at + 1);
-    let before = &text[start..allow.span.start];
-    let range = if before.trim().is_empty() {
+    let start = document.source.line_start(allow.span.start);
+    let range = if is_alone(document, allow) {
         let end = text[allow.span.end..].find('\n').map_or(text.len(), |at| allow.span.end + at + 1);
         start..end
     } else {
-        start + before.trim_end().len()..allow.span.end
+        start + text[start..allow.span.start].trim_end().len()..allow.span.end
     };
     Edit { range, text: String::new() }
 }

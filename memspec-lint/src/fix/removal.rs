@@ -17,7 +17,7 @@ pub fn remove_setting(document: &Document, plan: usize, path: &str) -> Option<Ed
     let written = text.get(statement.clone())?.trim_end_matches(|c: char| c.is_whitespace() || SEPARATORS.contains(&c));
     let (start, end) = (statement.start, statement.start + written.len());
 
-    let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+    let line_start = document.source.line_start(start);
     let line_end = text[end..].find('\n').map_or(text.len(), |at| end + at + 1);
     let rest = text[end..line_end].trim_start().trim_start_matches(SEPARATORS).trim();
     let followed = text[end..].trim_start().starts_with(SEPARATORS);

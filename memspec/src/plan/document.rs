@@ -73,13 +73,22 @@ pub struct Allow {
 impl Source {
     /// The line and column of a byte, both from 1; columns count characters.
     pub fn position(&self, offset: usize) -> (usize, usize) {
+        let before = self.before(offset);
+        (before.matches('\n').count() + 1, before[self.line_start(offset)..].chars().count() + 1)
+    }
+
+    /// The first byte of the line that holds the byte.
+    pub fn line_start(&self, offset: usize) -> usize {
+        self.before(offset).rfind('\n').map_or(0, |at| at + 1)
+    }
+
+    /// The text before a byte; inside of a character it is that before the character.
+    fn before(&self, offset: usize) -> &str {
         let mut offset = offset.min(self.text.len());
         while !self.text.is_char_boundary(offset) {
             offset -= 1;
         }
-        let before = &self.text[..offset];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        &self.text[..offset]
     }
 }
 

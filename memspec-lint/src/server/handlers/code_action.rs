@@ -91,7 +91,9 @@ fn of_finding(snapshot: &Snapshot, open: &Open, finding: &Finding) -> Vec<lsp::C
         Applicability::Unsafe => format!("{} [unsafe]", fix.title),
     };
     let mut actions: Vec<_> = fixes.map(|fix| action(title(fix), &fix.edits, Some(fix) == safe)).collect();
-    if let Some(comment) = suppress::comment(&open.document, finding, "why") {
+    if suppress::may_allow(finding)
+        && let Some(comment) = suppress::comment(&open.document, finding.offset(), &[finding.rule], "why")
+    {
         actions.push(action(format!("allow {} here, with a reason", finding.rule), &[comment], false));
     }
     actions
