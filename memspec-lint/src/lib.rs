@@ -76,6 +76,15 @@ pub use diagnostic::{Finding, Label, Severity};
 pub use fix::{Applicability, Fix};
 pub use registry::Rule;
 
+/// Where this process looks models, data and its card up.
+pub(crate) fn here() -> Environment {
+    Environment {
+        measure: Some(Measure(lengths::measure)),
+        card: Some(ThisCard(card::this_machine)),
+        ..Environment::from_process()
+    }
+}
+
 /// Checks documents against every rule.
 #[derive(Clone, Debug, Default)]
 pub struct Linter {
@@ -94,12 +103,7 @@ impl Linter {
     /// process's variables say. Local data are counted (see [`lengths`]), and `device = auto` is this machine's card.
     pub fn for_file(path: impl AsRef<Path>) -> Self {
         let base = path.as_ref().parent().map(Path::to_path_buf).unwrap_or_default();
-        let environment = Environment {
-            measure: Some(Measure(lengths::measure)),
-            card: Some(ThisCard(card::this_machine)),
-            ..Environment::from_process()
-        };
-        Self::new(base, environment)
+        Self::new(base, here())
     }
 
     /// With what a `memspec.toml` or a command line asks for.

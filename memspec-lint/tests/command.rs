@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use common::command::run;
+use common::command::{folder, run};
 
 const CLEAN: &str = r#"plan "clean" {
   model  = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -33,16 +33,6 @@ plan "too-big" {
   budget { device_memory <= 700MiB }
 }
 "#;
-
-fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, text) in files {
-        let path = folder.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    folder
-}
 
 #[test]
 fn clean_plans_end_with_0() {

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::command::{run, run_with};
+use common::command::{folder, run, run_with};
 
 /// A plan for PyTorch, which names no device.
 const PLAN: &str = r#"plan "open" {
@@ -19,16 +19,6 @@ const PLAN: &str = r#"plan "open" {
   }
 }
 "#;
-
-fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, text) in files {
-        let path = folder.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    folder
-}
 
 /// The codes of what `check` finds, by file.
 fn codes(folder: &tempfile::TempDir, arguments: &[&str]) -> Vec<String> {

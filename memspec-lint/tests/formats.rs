@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::command::run;
+use common::command::{folder, run};
 use serde_json::Value;
 
 /// A plan that takes more than it may, and one with a little room. The path needs quoting in a URI.
@@ -29,16 +29,6 @@ const THIN: &str = r#"plan "thin" {
 }
 "#;
 const FILES: &[(&str, &str)] = &[("a b/big.mem", BIG), ("thin.mem", THIN)];
-
-fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, text) in files {
-        let path = folder.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    folder
-}
 
 /// What `check` prints of the two plans' memory.
 fn printed(format: &str) -> String {

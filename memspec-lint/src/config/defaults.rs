@@ -30,13 +30,9 @@ impl Defaults {
     }
 
     fn fill_plan(&self, plan: &mut Plan) {
-        let unnamed = match &plan.device {
-            None => true,
-            Some(choice) => choice.one().is_some_and(|name| name.0.eq_ignore_ascii_case("auto")),
-        };
         match &self.device {
             Some(Device::Every(name)) => plan.device = Some(name.as_str().into()),
-            Some(Device::Unnamed(name)) if unnamed => plan.device = Some(name.as_str().into()),
+            Some(Device::Unnamed(name)) if plan.leaves_device_open() => plan.device = Some(name.as_str().into()),
             _ => {}
         }
         if self.budget != Budget::default() {

@@ -103,8 +103,7 @@ impl Part {
         if let Some(device) = &self.device {
             defaults.device = Some(Device::Unnamed(device.clone()));
         }
-        let before = std::mem::replace(&mut defaults.budget, self.budget.clone());
-        defaults.budget = defaults::or(defaults.budget.clone(), &before);
+        defaults.budget = defaults::or(self.budget.clone(), &defaults.budget);
         if let Some(select) = &self.select {
             selection.select.clone_from(select);
         }

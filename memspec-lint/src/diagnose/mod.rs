@@ -24,7 +24,7 @@ use serde::Serialize;
 
 pub use cause::Cause;
 pub use log::{Death, Found, Library, Refusal, death};
-pub use plan::{Explained, PlanSays, explain, settings};
+pub use plan::{PlanSays, explain, settings};
 pub use suspect::{Place, Suspect};
 pub use text::report;
 

@@ -5,7 +5,7 @@ use memspec::device;
 use memspec::plan::{EngineName, Limit, Plan};
 use memspec::quantity::Bytes;
 use memspec::setup::Setup;
-use memspec::solve::{Resolved, changes};
+use memspec::solve::{Change, Resolved, changes};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -47,8 +47,7 @@ pub fn settings(plan: &mut Plan, found: &Found) {
     if plan.engine.is_none() {
         plan.engine = Some(EngineName::Trl.into());
     }
-    let unnamed = plan.device.as_ref().is_none_or(|choice| choice.one().is_some_and(|name| name.0 == "auto"));
-    if let (true, Some(card)) = (unnamed, refusal.capacity.and_then(card)) {
+    if let (true, Some(card)) = (plan.leaves_device_open(), refusal.capacity.and_then(card)) {
         plan.device = Some(card.into());
     }
     if let Some(bytes) = refusal.could_have() {
@@ -73,7 +72,6 @@ pub fn explain(context: &Context<'_>, plan: &Seen<'_>, found: &Found) -> Option<
         _ => None,
     };
     let trace = trace(setup);
-    let explained = Explained { context, plan, resolved, estimate };
     Some(PlanSays {
         name: estimate.name.clone(),
         device: estimate.device.clone(),
@@ -83,7 +81,7 @@ pub fn explain(context: &Context<'_>, plan: &Seen<'_>, found: &Found) -> Option<
         replay: refusal.and_then(|refusal| replay(setup, refusal)).or(estimate.oom),
         suspect: refusal.zip(trace).and_then(|(refusal, trace)| suspect::find(&trace, refusal, found.phase)),
         blocks: setup.model.layers,
-        fixes: explained.fixes(),
+        fixes: fixes(context, plan, resolved, estimate),
     })
 }
 
@@ -105,26 +103,12 @@ fn replay(setup: &Setup, refusal: &Refusal) -> Option<OutOfMemory> {
     estimate(&setup).ok()?.oom
 }
 
-/// A plan's run with its estimate.
-#[derive(Clone, Copy, Debug)]
-pub struct Explained<'a> {
-    context: &'a Context<'a>,
-    plan: &'a Seen<'a>,
-    resolved: &'a Resolved,
-    estimate: &'a Estimate,
-}
-
-impl Explained<'_> {
-    /// What would have saved it: proven by estimating the changed plan where the plan does not fit, else what saves most.
-    fn fixes(&self) -> Vec<String> {
-        let Self { context, plan, resolved, estimate } = *self;
-        if !estimate.fits {
-            return repair::fixes(context, plan, resolved).into_iter().take(FIXES).map(|fix| fix.title).collect();
-        }
-        let singles = changes(resolved, context.base, context.environment);
-        let title = |change: &memspec::solve::Change| {
-            format!("{}: saves {} ({})", change.title, change.saves, change.price.words())
-        };
-        singles.iter().take(FIXES).map(title).collect()
+/// What would have saved it: proven by estimating the changed plan where the plan does not fit, else what saves most.
+fn fixes(context: &Context<'_>, plan: &Seen<'_>, resolved: &Resolved, estimate: &Estimate) -> Vec<String> {
+    if !estimate.fits {
+        return repair::fixes(context, plan, resolved).into_iter().take(FIXES).map(|fix| fix.title).collect();
     }
+    let singles = changes(resolved, context.base, context.environment);
+    let title = |change: &Change| format!("{}: saves {} ({})", change.title, change.saves, change.price.words());
+    singles.iter().take(FIXES).map(title).collect()
 }

@@ -40,15 +40,13 @@ use std::io;
 
 use lsp_server::Connection;
 
-use crate::Linter;
-
 /// Serves one editor over standard input and output, until it says goodbye.
 ///
 /// # Errors
 /// A client that does not keep to the protocol, or that is gone.
 pub fn stdio() -> io::Result<()> {
     let (connection, threads) = Connection::stdio();
-    let served = run(&connection, Linter::for_file("").environment().clone());
+    let served = run(&connection, crate::here());
     drop(connection);
     threads.join()?;
     served.map_err(io::Error::other)

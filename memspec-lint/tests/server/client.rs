@@ -18,6 +18,8 @@ pub(crate) struct Client {
     asked: i32,
     /// What was published of each document: the version, and the diagnostics.
     published: HashMap<String, (i64, Value)>,
+    /// What the server calls the kinds of tokens, by number.
+    pub(crate) token_types: Vec<String>,
 }
 
 impl Client {
@@ -38,9 +40,13 @@ impl Client {
         let server = std::thread::spawn(move || {
             memspec_lint::server::run(&other, Environment::default()).expect("the client keeps to the protocol");
         });
-        let mut client = Client { connection, server: Some(server), asked: 0, published: HashMap::new() };
+        let mut client =
+            Client { connection, server: Some(server), asked: 0, published: HashMap::new(), token_types: Vec::new() };
         let options = json!({"device": "t4"});
-        client.request("initialize", json!({"capabilities": capabilities, "initializationOptions": options}));
+        let offered =
+            client.request("initialize", json!({"capabilities": capabilities, "initializationOptions": options}));
+        let types = &offered["capabilities"]["semanticTokensProvider"]["legend"]["tokenTypes"];
+        client.token_types = types.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect();
         client.tell("initialized", json!({}));
         client
     }

@@ -204,28 +204,16 @@ fn about(client: &mut Client, uri: &str, text: &str, ask: &str) -> String {
             let edits = client.request("textDocument/formatting", params);
             edited(text, &edits)
         }
-        "tokens" => tokens(&client.request("textDocument/semanticTokens/full", params)["data"], text),
+        "tokens" => {
+            let found = client.request("textDocument/semanticTokens/full", params);
+            tokens(&found["data"], &client.token_types, text)
+        }
         other => panic!("nobody knows how to ask `{other}`"),
     }
 }
 
 /// Each word that has a colour, and which.
-fn tokens(data: &Value, text: &str) -> String {
-    const TYPES: [&str; 13] = [
-        "keyword",
-        "comment",
-        "string",
-        "number",
-        "operator",
-        "property",
-        "struct",
-        "enumMember",
-        "variable",
-        "function",
-        "interface",
-        "class",
-        "namespace",
-    ];
+fn tokens(data: &Value, types: &[String], text: &str) -> String {
     let numbers: Vec<usize> = data.as_array().unwrap().iter().map(|number| number.as_u64().unwrap() as usize).collect();
     let lines: Vec<&str> = text.lines().collect();
     let (mut line, mut column) = (0, 0);
@@ -238,7 +226,7 @@ fn tokens(data: &Value, text: &str) -> String {
             1 => "+documentation",
             _ => "+declaration",
         };
-        shown[line] += &format!("{}:{}{mark} ", &lines[line][column..column + token[2]], TYPES[token[3]]);
+        shown[line] += &format!("{}:{}{mark} ", &lines[line][column..column + token[2]], types[token[3]]);
     }
     shown.into_iter().filter(|line| !line.is_empty()).map(|line| line.trim_end().to_owned() + "\n").collect()
 }

@@ -86,6 +86,12 @@ impl Plan {
         check::set(self, path, value)
     }
 
+    /// It names no device, or `auto`: whoever looks at it decides.
+    pub fn leaves_device_open(&self) -> bool {
+        let auto = |choice: &Choice<Name>| choice.one().is_some_and(|name| name.eq_ignore_ascii_case("auto"));
+        self.device.as_ref().is_none_or(auto)
+    }
+
     /// Takes the value of that number of the setting at a dotted path, where it has several.
     pub(crate) fn choose(&mut self, path: &str, number: usize) {
         use section::Section;
