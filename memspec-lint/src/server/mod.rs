@@ -1,7 +1,7 @@
 //! The language server: `memspec-lint server`, over standard input and output.
 //!
 //! The main loop owns the open documents. A change of one is read at once, which takes a fraction of a millisecond; whatever needs estimates
-//! is done by other threads on a [`Snapshot`](snapshot::Snapshot), with costs remembered by plan, so that typing in one plan costs that plan
+//! is done by other threads on a `Snapshot`, with costs remembered by plan, so that typing in one plan costs that plan
 //! and no other. Fixes are priced when they are shown.
 //!
 //! | file | what is in it |
