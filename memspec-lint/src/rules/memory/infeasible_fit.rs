@@ -25,7 +25,7 @@
 //! Safe where the training stays the same and only gets slower, as for peak-over-budget; else unsafe.
 //!
 //! ## References
-//! - docs/language.md: `fit`
+//! - `memspec-lint resolve`: why each value was not taken
 
 use super::peak_over_budget;
 use crate::context::Context;
