@@ -348,3 +348,28 @@ fn an_estimate_fails_a_check_only_beyond_its_error_bar() {
         assert!(ran.out.contains(&format!("{severity}[MEM001 peak-over-budget]")), "{limit}: {}", ran.out);
     }
 }
+
+#[test]
+fn a_trainers_file_becomes_a_plan_and_back() {
+    let sft = "model_name_or_path: Qwen/Qwen2.5-0.5B\ndataset_name: trl-lib/Capybara\nuse_peft: true\ndtype: bfloat16\nlogging_steps: 5\nlearning_rates: 1e-4\n";
+    let folder = folder(&[("sft.yaml", sft), ("a.mem", CLEAN), ("two.mem", &CLEAN.repeat(2).replacen("clean", "other", 1))]);
+    let ran = run(folder.path(), &["convert", "sft.yaml", "--to", "mem"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.out.contains("context = 1024tok"), "{}", ran.out);
+    insta::assert_snapshot!("what_trl_says_beside_the_plan", ran.err);
+    let ran = run(folder.path(), &["convert", "sft.yaml", "--to", "yaml", "--json"]);
+    let json: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&json["from"], &json["notes"][1]["nearest"]), (&"trl".into(), &"learning_rate".into()));
+    let ran = run(folder.path(), &["convert", "a.mem", "--to", "trl", "-o", "out.yaml"]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{}", ran.err);
+    insta::assert_snapshot!("what_trl_cannot_say", ran.err);
+    assert!(fs::read_to_string(folder.path().join("out.yaml")).unwrap().contains("lora_r: 16"));
+    let ran = run(folder.path(), &["convert", "two.mem", "--to", "trl"]);
+    assert_eq!(ran.code, 2);
+    assert_eq!(ran.err, "error: a file of trl holds one plan, and here are 2\n  help: `--plan NAME` takes one of them\n");
+    assert_eq!(run(folder.path(), &["convert", "two.mem", "--to", "trl", "--plan", "other"]).code, 1);
+    let yaml = run(folder.path(), &["convert", "two.mem", "--to", "yaml", "-o", "two.yaml"]);
+    assert_eq!((yaml.code, yaml.err.as_str()), (0, ""));
+    let back = run(folder.path(), &["convert", "two.yaml", "--to", "json"]);
+    assert_eq!(back.code, 0, "{}", back.err);
+}

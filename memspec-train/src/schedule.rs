@@ -41,6 +41,7 @@ mod tests {
     fn train(schedule: Schedule, warmup: Warmup, length: Length) -> Train {
         Train {
             precision: Precision::F32,
+            base_dtype: None,
             script: Script::Sft,
             upcast: Upcast::None,
             micro_batch: 4,

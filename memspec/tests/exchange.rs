@@ -140,6 +140,8 @@ fn generated_files_are_fresh() {
     let schema = serde_json::to_string_pretty(&memspec::plan::generate::schema()).unwrap();
     fresh("schemas/plan.schema.json", &(schema + "\n"));
     fresh("docs/settings.md", &memspec::plan::generate::settings_page());
+    #[cfg(feature = "yaml")]
+    fresh("docs/convert.md", &memspec::exchange::foreign::page());
 }
 
 #[cfg(feature = "schema")]

@@ -20,6 +20,15 @@ pub(super) fn read_lossy(path: &Path) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// Writes a file that may not be there yet.
+pub(super) fn create(path: &Path, text: &str) -> Result<(), Failure> {
+    if path.exists() {
+        return write(path, text);
+    }
+    fs::write(path, text)
+        .map_err(|error| Failure::new(format_args!("cannot write `{}`: {error}", path.display()), "check its folder"))
+}
+
 /// Writes beside the file and renames, so that a file is never half written.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| {

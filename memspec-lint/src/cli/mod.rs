@@ -3,6 +3,7 @@
 mod accuracy;
 mod check;
 mod completions;
+mod convert;
 mod diagnose;
 mod estimate;
 mod explain;
@@ -42,6 +43,7 @@ Examples:
   memspec-lint estimate train.mem         the peak, what it is made of, how long it trains
   memspec-lint what-if train.mem          every single change, its saving and its price
   memspec-lint max context train.mem      the longest samples that fit
+  memspec-lint convert sft.yaml --to mem  another trainer's file as a plan, and back
   memspec-lint resolve train.mem          the plan with every `fit` and `sweep` decided, and why
   memspec-lint suggest --model meta-llama/Meta-Llama-3-8B --device t4
   memspec-lint diagnose run.log train.mem which allocation a run died of, and what would have saved it
@@ -64,6 +66,9 @@ enum Command {
     /// Says every single change to a plan, what it saves and what it costs
     #[command(after_help = what_if::EXAMPLES)]
     WhatIf(what_if::Arguments),
+    /// Turns a plan into another trainer's file, and such a file into a plan
+    #[command(after_help = convert::EXAMPLES)]
+    Convert(convert::Arguments),
     /// Finds the largest context or micro batch that fits
     #[command(after_help = max::EXAMPLES)]
     Max(max::Arguments),
@@ -118,6 +123,7 @@ pub fn run() -> ExitCode {
         Command::Fmt(arguments) => fmt::run(&arguments, style),
         Command::Estimate(arguments) => estimate::run(&arguments, style),
         Command::WhatIf(arguments) => what_if::run(&arguments, style),
+        Command::Convert(arguments) => convert::run(&arguments),
         Command::Max(arguments) => max::run(&arguments, style),
         Command::Resolve(arguments) => resolve::run(&arguments),
         Command::Suggest(arguments) => suggest::run(&arguments, style),

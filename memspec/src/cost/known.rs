@@ -4,7 +4,7 @@
 //! them whose order no source decides. Widths are those that cover the measured runs of a kind (`docs/accuracy.md`), never those of a model or of a run.
 
 use crate::model::Family;
-use crate::plan::{EngineName, ParallelKind, Precision};
+use crate::plan::{EngineName, Float, ParallelKind, Precision};
 use crate::setup::{Parallel, Setup};
 
 /// Cards that runs of ours were measured on.
@@ -36,6 +36,10 @@ impl Known {
             // the segment that was made for the weights as their timing has it.
             known = known.at_least(0.12);
         }
+        if is_loaded_otherwise(setup) {
+            // By its source alone: no run of ours loads so.
+            known = Self { allocated: known.allocated.max(0.03), ..known.at_least(0.1) };
+        }
         if setup.engine == EngineName::Unsloth && setup.adapter.is_none() {
             // Inductor chooses pools of buffers when it compiles.
             known = known.at_least(0.065);
@@ -65,8 +69,21 @@ impl Known {
     }
 }
 
+/// Weights are loaded in another type than that of measured runs: float32 where all are trained under autocast, else that of compute.
+fn is_loaded_otherwise(setup: &Setup) -> bool {
+    let usual = match setup.train.precision {
+        Precision::Bf16 | Precision::Fp16 | Precision::F32 if setup.adapter.is_none() => Float::F32,
+        Precision::Fp16 | Precision::Fp16Pure => Float::Fp16,
+        _ => Float::Bf16,
+    };
+    setup.train.base_dtype.is_some_and(|loaded| loaded != usual)
+}
+
 /// Runs like this were measured, on such a card.
 pub(super) fn is_measured(setup: &Setup) -> bool {
+    if is_loaded_otherwise(setup) {
+        return false;
+    }
     let several = setup.parallel.filter(|parallel| parallel.world() > 1);
     MEASURED.contains(&setup.device.name.as_str()) && several.is_none_or(Parallel::is_measured)
 }

@@ -1,5 +1,6 @@
 //! Plans in other notations.
 
+pub mod foreign;
 pub mod job;
 #[cfg(feature = "yaml")]
 pub mod yaml;

@@ -45,6 +45,15 @@ pub fn read(source: Source) -> Document {
     document
 }
 
+/// The text of plans: one mapping, or `plans` with a list of them. Reading it gives the same plans.
+pub fn write(plans: &[Plan]) -> String {
+    let text = match plans {
+        [plan] => serde_yaml::to_string(plan),
+        several => serde_yaml::to_string(&std::collections::BTreeMap::from([("plans", several)])),
+    };
+    text.unwrap_or_default()
+}
+
 /// The value of a YAML or JSON text, with its merges (`<<`) done.
 pub(in crate::exchange) fn parse(text: &str) -> Result<Yaml, Box<Problem>> {
     budget::keeps(text)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::{Plan, Problem};
+use crate::exchange::foreign::Foreign;
 
 /// A text and the name it goes by in reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Document {
     pub problems: Vec<Problem>,
     /// The findings that its comments allow.
     pub allows: Vec<Allow>,
+    /// It is another trainer's file, whose plan this is.
+    pub foreign: Option<Foreign>,
 }
 
 /// A plan and where it is written.
@@ -135,6 +138,12 @@ impl Spans {
             .filter(|(_, place)| place.statement.contains(&offset) || place.statement.end == offset)
             .min_by_key(|(path, place)| (place.statement.len(), std::cmp::Reverse(path.len())))
             .map(|(path, _)| path)
+    }
+
+    /// Forgets paths that stand nowhere.
+    #[cfg(feature = "yaml")]
+    pub(crate) fn drop_empty(&mut self) {
+        self.0.retain(|_, place| !place.statement.is_empty());
     }
 
     /// Notes where a path is written; a later note of the same path is dropped.

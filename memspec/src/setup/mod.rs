@@ -17,7 +17,7 @@ use crate::plan::{
 use crate::quantity::{Bytes, Money};
 
 pub use lengths::{Bin, Lengths, Padded};
-pub(crate) use resolve::resolve_found;
+pub(crate) use resolve::{DEFAULT_CONTEXT, resolve_found};
 pub use resolve::{Unresolved, resolve};
 pub use verify::{TooBig, Verified, VerifyError};
 
@@ -190,6 +190,8 @@ pub struct Drawn {
 pub struct Train {
     /// Number format of compute.
     pub precision: Precision,
+    /// The type that dense weights are loaded and kept in; `None`: the engine's own choice.
+    pub base_dtype: Option<Float>,
     /// The script around the model.
     pub script: Script,
     /// Which parameters that are not packed are cast to float32.

@@ -13,7 +13,7 @@ use crate::plan::{
 use crate::quantity::Bytes;
 
 /// Context when a plan does not say: this, or the model's positions when they are fewer.
-const DEFAULT_CONTEXT: u64 = 2048;
+pub(crate) const DEFAULT_CONTEXT: u64 = 2048;
 /// Samples that transformers' trainer evaluates together when it is not told.
 const TRAINER_EVAL_BATCH: u32 = 8;
 
@@ -309,6 +309,7 @@ fn train(block: &plan::Train, engine: EngineName, precision: Precision, layers: 
     let [beta1, beta2] = one(&block.betas).unwrap_or([0.9, 0.999]);
     Train {
         precision,
+        base_dtype: one(&block.base_dtype),
         script: one(&block.script).unwrap_or(Script::Sft),
         upcast: one(&block.upcast).unwrap_or(Upcast::None),
         micro_batch: one(&block.micro_batch).unwrap_or(1),

@@ -141,6 +141,11 @@ fn of_other_engines(setup: &Setup) -> Option<(&'static str, &'static str)> {
         ),
         (train.script != Script::Sft, "train.script", "the engine `memspec` is its own script"),
         (
+            train.base_dtype.is_some(),
+            "train.base_dtype",
+            "the engine `memspec` keeps weights in the type it computes in",
+        ),
+        (
             train.upcast != Upcast::None,
             "train.upcast",
             "the engine `memspec` keeps parameters in the type it computes in",

@@ -201,6 +201,7 @@ impl Shape {
             dtype: match precision {
                 // `zero.Init` makes parameters in DeepSpeed's type.
                 _ if let Some(zero) = sharing.loads_in_parts() => zero.half,
+                _ if let Some(loaded) = setup.train.base_dtype => float(loaded),
                 // A full fine-tune holds float32 weights, under autocast too.
                 Precision::Bf16 | Precision::Fp16 | Precision::F32 if full => Dtype::F32,
                 Precision::Fp16 | Precision::Fp16Pure => Dtype::F16,

@@ -72,6 +72,9 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
     if setup.train.script != Script::Sft {
         return refuse("train.script", "the engine `unsloth` is costed under TRL's SFTTrainer: `sft`");
     }
+    if setup.train.base_dtype.is_some() {
+        return refuse("train.base_dtype", "Unsloth chooses the type that weights are loaded in itself");
+    }
     if setup.train.upcast != Upcast::None {
         return refuse("train.upcast", "Unsloth keeps parameters in the type that they were loaded in");
     }

@@ -1,0 +1,457 @@
+//! Keys of TRL that mean something together.
+
+use serde_yaml::{Mapping, Value as Yaml};
+
+use super::super::hugging_face::{FLOATS, STORAGES, ours, theirs};
+use super::super::read::{Reading, scalar};
+use super::super::write::{Writing, float, share, yaml};
+use crate::model::catalog;
+use crate::plan::{Item, Value};
+use crate::quantity::{Dimension, Quantity};
+
+pub(super) fn read_engine(file: &mut Reading<'_>) {
+    file.set_word("engine", "trl", "model_name_or_path");
+    file.set_word("train.script", "sft", "model_name_or_path");
+    if let Some(settings) = file.text("env.PYTORCH_CUDA_ALLOC_CONF") {
+        let grows = settings.split(',').any(|one| one.trim() == "expandable_segments:True");
+        file.set("train.expandable_segments", Value::Bool(grows), "env.PYTORCH_CUDA_ALLOC_CONF");
+        if settings.split(',').any(|one| !one.trim().starts_with("expandable_segments:")) {
+            file.refuse("env.PYTORCH_CUDA_ALLOC_CONF", "of the allocator's settings `expandable_segments` is costed");
+        }
+    }
+}
+
+pub(super) fn write_engine(plan: &mut Writing) {
+    if plan.take_word("engine").as_deref() != Some("trl") {
+        plan.lose("engine", "a file of TRL runs under TRL, whose allocations are others");
+    }
+    if plan.get("train.script").is_some_and(|script| script == "sft") {
+        plan.take("train.script");
+    }
+    if plan.take("train.expandable_segments") == Some(true.into()) {
+        plan.put("env.PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True");
+    }
+}
+
+pub(super) fn read_adapter(file: &mut Reading<'_>) {
+    if !file.flag("use_peft") {
+        for key in ["use_dora", "lora_target_modules", "lora_target_parameters"] {
+            if file.written(key).is_some() {
+                file.aside(key, "without `use_peft: true` no adapter is trained");
+            }
+        }
+        return;
+    }
+    let kind = if file.flag("use_dora") { "dora" } else { "lora" };
+    file.open("adapter", kind, "use_peft");
+    let names = |value: Yaml| match value {
+        Yaml::Sequence(names) => names.iter().map(scalar).collect(),
+        one => vec![scalar(&one)],
+    };
+    let modules: Vec<String> = file.written("lora_target_modules").map(names).unwrap_or_default();
+    let parameters: Vec<String> = file.written("lora_target_parameters").map(names).unwrap_or_default();
+    match (modules.as_slice(), parameters.as_slice()) {
+        ([], []) => file.set_word("adapter.targets", "query_value", "lora_target_modules"),
+        ([all], []) if all == "all-linear" => {
+            file.set_word("adapter.targets", "all_linear", "lora_target_modules");
+            let model = file.text("model_name_or_path").unwrap_or_default();
+            if has_tower(&model) == Some(true) {
+                file.set("adapter.vision", Value::Bool(true), "lora_target_modules");
+            }
+        }
+        _ => {
+            if modules.iter().any(|name| name == "all-linear" || name.contains(['*', '|', '(', '\\'])) {
+                file.refuse("lora_target_modules", "names of modules are understood, not patterns");
+            }
+            // `mlp.experts.gate_up_proj`, as PEFT names a parameter, is `experts.gate_up_proj` in a plan.
+            let parameters = parameters.iter().map(|name| name.strip_prefix("mlp.").unwrap_or(name).to_owned());
+            let all = modules.iter().cloned().chain(parameters);
+            let items = all.map(|name| Item { value: Value::Word(name), span: 0..0 }).collect();
+            let key = if modules.is_empty() { "lora_target_parameters" } else { "lora_target_modules" };
+            file.set("adapter.targets", Value::List(items), key);
+        }
+    }
+}
+
+/// The model has a vision tower; `None`: the catalog does not have it.
+fn has_tower(model: &str) -> Option<bool> {
+    catalog::get(model).map(|model| model.vision.is_some())
+}
+
+pub(super) fn write_adapter(plan: &mut Writing) {
+    let Some(kind) = plan.take_word("adapter.kind") else { return };
+    plan.put("use_peft", true);
+    plan.put_unless_default("use_dora", kind == "dora");
+    match plan.take("adapter.targets") {
+        Some(serde_json::Value::Array(names)) => {
+            let is_parameter =
+                |name: &&serde_json::Value| name.as_str().is_some_and(|name| name.starts_with("experts."));
+            let modules: Vec<Yaml> = names.iter().filter(|name| !is_parameter(name)).map(yaml).collect();
+            let parameters: Vec<Yaml> = names
+                .iter()
+                .filter(is_parameter)
+                .filter_map(|name| Some(format!("mlp.{}", name.as_str()?).into()))
+                .collect();
+            if !modules.is_empty() {
+                plan.put("lora_target_modules", Yaml::Sequence(modules));
+            }
+            if !parameters.is_empty() {
+                plan.put("lora_target_parameters", Yaml::Sequence(parameters));
+            }
+        }
+        Some(word) if word == "all_linear" => {
+            plan.put("lora_target_modules", "all-linear");
+            // PEFT adapts every linear then, the tower's too.
+            let tower = plan.get("model").and_then(|model| has_tower(model.as_str()?)).unwrap_or(false);
+            let adapted = plan.get("adapter.vision") == Some(true.into());
+            if tower == adapted {
+                plan.take("adapter.vision");
+            } else if tower {
+                plan.lose("adapter.vision", "`all-linear` adapts the tower's linears, too: list the modules instead");
+            }
+        }
+        Some(word) if word == "query_value" => {}
+        _ => plan.lose("adapter.targets", "TRL takes names of modules: list them"),
+    }
+}
+
+pub(super) fn read_quantize(file: &mut Reading<'_>) {
+    if file.flag("load_in_4bit") {
+        let kind = match file.text("bnb_4bit_quant_type").as_deref() {
+            Some("fp4") => "fp4",
+            Some("nf4") => "nf4",
+            _ => {
+                file.refuse("bnb_4bit_quant_type", "it is nf4 or fp4");
+                "nf4"
+            }
+        };
+        file.open("quantize", kind, "load_in_4bit");
+        let double = file.flag("use_bnb_nested_quant");
+        file.set("quantize.double", Value::Bool(double), "use_bnb_nested_quant");
+        match file.text("bnb_4bit_quant_storage").and_then(|storage| ours(STORAGES, &storage)) {
+            Some(storage) => file.set_word("quantize.storage", storage, "bnb_4bit_quant_storage"),
+            None => file.refuse("bnb_4bit_quant_storage", "it is uint8, bfloat16, float16 or float32"),
+        }
+    } else if file.flag("load_in_8bit") {
+        file.open("quantize", "int8", "load_in_8bit");
+        file.set("quantize.double", Value::Bool(false), "load_in_8bit");
+    }
+}
+
+pub(super) fn write_quantize(plan: &mut Writing) {
+    let Some(kind) = plan.take_word("quantize.kind") else { return };
+    if !matches!(kind.as_str(), "nf4" | "fp4" | "int8") {
+        return plan.lose_block("quantize", "TRL's command quantizes to nf4, fp4 and int8");
+    }
+    let double = plan.take("quantize.double") == Some(true.into());
+    let storage = plan.take_word("quantize.storage").unwrap_or_default();
+    match kind.as_str() {
+        "nf4" | "fp4" => {
+            plan.put("load_in_4bit", true);
+            plan.put_unless_default("bnb_4bit_quant_type", kind);
+            plan.put_unless_default("use_bnb_nested_quant", double);
+            if let Some(storage) = theirs(STORAGES, &storage) {
+                plan.put_unless_default("bnb_4bit_quant_storage", storage);
+            }
+        }
+        _ => {
+            plan.put("load_in_8bit", true);
+            if storage != "uint8" {
+                plan.lose("quantize.storage", "LLM.int8 has bytes");
+            }
+            if double {
+                plan.lose("quantize.double", "LLM.int8 has one scale a row, which is not quantized");
+            }
+        }
+    }
+}
+
+/// Autocast's type by the trainer's flags, the weights' by `dtype`.
+pub(super) fn read_precision(file: &mut Reading<'_>) {
+    let dtype = match file.text("dtype").as_deref() {
+        Some("auto") => {
+            file.assume("train.base_dtype", "bf16", "`dtype: auto` is the type that the checkpoint was saved in");
+            "bf16"
+        }
+        Some(text) if ours(FLOATS, text).is_some() => ours(FLOATS, text).unwrap_or("f32"),
+        _ => {
+            file.refuse("dtype", "it is auto, bfloat16, float16 or float32");
+            "f32"
+        }
+    };
+    let fp16 = file.flag("fp16");
+    // `_BaseConfig.__post_init__`: bf16 unless fp16 is asked for.
+    let bf16 = if file.written("bf16").is_some() { file.flag("bf16") } else { !fp16 };
+    let (precision, key) = match (bf16, fp16, dtype) {
+        (_, true, _) => ("fp16", "fp16"),
+        (true, false, _) => ("bf16", "bf16"),
+        (false, false, "bf16") => ("bf16_pure", "dtype"),
+        (false, false, "fp16") => ("fp16_pure", "dtype"),
+        (false, false, _) => ("f32", "bf16"),
+    };
+    file.set_word("train.precision", precision, key);
+    file.set_word("train.base_dtype", dtype, "dtype");
+    if file.is_open("quantize") {
+        // `get_quantization_config`: "For consistency with model weights, we use the same value as `dtype`".
+        file.set_word("quantize.compute", dtype, "dtype");
+    }
+}
+
+pub(super) fn write_precision(plan: &mut Writing) {
+    let precision = plan.take_word("train.precision").unwrap_or_default();
+    let base = plan.take_word("train.base_dtype").unwrap_or_default();
+    let pure = match precision.as_str() {
+        "bf16_pure" => Some("bf16"),
+        "fp16_pure" => Some("fp16"),
+        _ => None,
+    };
+    match precision.as_str() {
+        "bf16" => plan.put("bf16", true),
+        "fp16" => plan.put("fp16", true),
+        _ => plan.put("bf16", false),
+    }
+    if pure.is_some_and(|pure| pure != base) {
+        plan.lose("train.base_dtype", "without autocast TRL computes in the type of the weights");
+    } else if precision == "f32" && base != "f32" {
+        plan.lose("train.precision", "without autocast TRL computes in the type of the weights");
+    }
+    let dtype = pure.unwrap_or(&base).to_owned();
+    if let Some(theirs) = theirs(FLOATS, &dtype) {
+        plan.put("dtype", theirs);
+    }
+    if plan.is_open("quantize.compute") && plan.take_word("quantize.compute").is_some_and(|compute| compute != dtype) {
+        plan.lose("quantize.compute", "TRL unpacks to the type of the other weights, `dtype`");
+    }
+}
+
+pub(super) fn read_data(file: &mut Reading<'_>) {
+    let path = if let Some(listed) = file.written("datasets") {
+        let one = listed.as_sequence().filter(|list| list.len() == 1).and_then(|list| list.first());
+        let found = one.and_then(|one| one.get("data_files").filter(|files| files.is_string()).or(one.get("path")));
+        if found.is_none() {
+            file.aside("datasets", "a plan has one file of samples");
+        }
+        found.map(|path| (scalar(path), "datasets"))
+    } else {
+        file.text("dataset_name").map(|name| (name, "dataset_name"))
+    };
+    let strategy = file.text("eval_strategy").unwrap_or_default();
+    if let Some((path, key)) = path {
+        file.set_word("data.path", path.clone(), key);
+        if strategy != "no" && strategy != "false" {
+            file.set_word("data.eval_path", path, "eval_strategy");
+        }
+    }
+    if strategy == "steps" {
+        match file.number("eval_steps") {
+            Some(steps) if steps >= 1.0 => file.set_number("eval.every", steps, "eval_steps"),
+            Some(_) => file.aside("eval_steps", "a plan counts steps between evaluations"),
+            // `TrainingArguments.__post_init__`: as often as is logged, every 10 steps in TRL.
+            None => file.aside("eval_strategy", "it evaluates as often as it logs"),
+        }
+    } else if file.written("eval_steps").is_some() {
+        file.aside("eval_steps", "it counts with `eval_strategy: steps` only");
+    }
+    if let Some(template) = file.text("chat_template_path") {
+        file.set_word("data.template", template, "chat_template_path");
+    }
+    if file.is_null("max_length") {
+        file.refuse("max_length", "samples of any length take any memory: a plan says the longest");
+    } else if let Some(length) = file.number("max_length") {
+        file.set_number("data.context", length, "max_length");
+        if file.number("pad_to_multiple_of").is_some_and(|multiple| multiple > 0.0 && length % multiple != 0.0) {
+            file.refuse("pad_to_multiple_of", "it makes samples longer than `max_length`");
+        } else if file.written("pad_to_multiple_of").is_some() {
+            file.aside("pad_to_multiple_of", "`max_length` is a multiple of it");
+        }
+    }
+    let flat = file.flag("padding_free");
+    file.set_word("data.padding", if flat { "none" } else { "longest" }, "padding_free");
+    let assistant = if file.flag("assistant_only_loss") {
+        Some("assistant_only_loss")
+    } else {
+        file.flag("completion_only_loss").then_some("completion_only_loss")
+    };
+    let key = assistant.unwrap_or("assistant_only_loss");
+    file.set_word("data.loss_on", if assistant.is_some() { "assistant" } else { "all" }, key);
+}
+
+pub(super) fn write_data(plan: &mut Writing) {
+    let path = plan.take_word("data.path");
+    if let Some(path) = &path {
+        let kind = match path.rsplit_once('.').map(|(_, extension)| extension) {
+            Some("json" | "jsonl") => Some("json"),
+            Some("parquet") => Some("parquet"),
+            _ => None,
+        };
+        match kind {
+            Some(kind) => {
+                let mut file = Mapping::new();
+                file.insert("path".into(), kind.into());
+                file.insert("data_files".into(), path.as_str().into());
+                plan.put("datasets", Yaml::Sequence(vec![Yaml::Mapping(file)]));
+            }
+            None => plan.put("dataset_name", path.as_str()),
+        }
+    }
+    match plan.take_word("data.eval_path") {
+        Some(eval) if Some(&eval) == path.as_ref() => {
+            let every = plan.take("eval.every");
+            plan.put("eval_strategy", if every.is_some() { "steps" } else { "epoch" });
+            if let Some(every) = every {
+                plan.put("eval_steps", yaml(&every));
+            }
+        }
+        Some(_) => {
+            let why = "TRL's command evaluates on a split of the same dataset (`dataset_test_split`)";
+            for path in ["data.eval_path", "eval.every", "eval.micro_batch"] {
+                if plan.says(path) {
+                    plan.lose(path, why);
+                } else {
+                    plan.take(path);
+                }
+            }
+        }
+        None => {
+            for path in ["eval.every", "eval.micro_batch"] {
+                if plan.says(path) {
+                    plan.lose(path, "nothing is evaluated without `data.eval_path`");
+                }
+            }
+        }
+    }
+    if let Some(template) = plan.take("data.template") {
+        plan.put("chat_template_path", yaml(&template));
+    }
+    if let Some(context) = plan.take("data.context") {
+        plan.put("max_length", yaml(&context));
+    }
+    match plan.take_word("data.padding").as_deref() {
+        Some("none") => plan.put("padding_free", true),
+        Some("max") => plan.lose("data.padding", "TRL fills samples to the batch's longest"),
+        _ => {}
+    }
+    if plan.take_word("data.loss_on").as_deref() == Some("assistant") {
+        plan.put("assistant_only_loss", true);
+    }
+}
+
+pub(super) fn read_length(file: &mut Reading<'_>) {
+    let steps = file.number("max_steps").filter(|steps| *steps > 0.0);
+    if let Some(steps) = steps {
+        file.set_number("train.steps", steps, "max_steps");
+    }
+    if (steps.is_none() || file.written("num_train_epochs").is_some())
+        && let Some(epochs) = file.number("num_train_epochs")
+    {
+        file.set_number("train.epochs", epochs, "num_train_epochs");
+    }
+    let betas = ["adam_beta1", "adam_beta2"].map(|key| file.number(key));
+    if let [Some(first), Some(second)] = betas {
+        let items = [first, second].map(|beta| Item { value: Value::Quantity(Quantity::number(beta)), span: 0..0 });
+        let key = if file.written("adam_beta1").is_some() { "adam_beta1" } else { "adam_beta2" };
+        file.set("train.betas", Value::List(items.into()), key);
+    }
+}
+
+pub(super) fn write_length(plan: &mut Writing) {
+    let steps = plan.take("train.steps");
+    if let Some(steps) = &steps {
+        plan.put("max_steps", yaml(steps));
+    }
+    let epochs = plan.take("train.epochs");
+    if let Some(epochs) = epochs.filter(|_| steps.is_none() || plan.says("train.epochs")) {
+        plan.put("num_train_epochs", yaml(&epochs));
+    }
+    if let Some([first, second]) =
+        plan.take("train.betas").as_ref().and_then(|betas| betas.as_array()).map(Vec::as_slice)
+    {
+        plan.put_unless_default("adam_beta1", yaml(first));
+        plan.put_unless_default("adam_beta2", yaml(second));
+    }
+}
+
+pub(super) fn read_schedule(file: &mut Reading<'_>) {
+    let schedule = match file.text("lr_scheduler_type").as_deref() {
+        Some("linear") => "linear",
+        Some("cosine") => "cosine",
+        Some("constant") => {
+            if file.written("warmup_steps").is_some() {
+                file.aside("warmup_steps", "`lr_scheduler_type: constant` has no warmup");
+            }
+            file.set_number("train.warmup", 0.0, "lr_scheduler_type");
+            file.set_word("train.schedule", "constant", "lr_scheduler_type");
+            return;
+        }
+        Some("constant_with_warmup") => "constant",
+        _ => {
+            file.aside("lr_scheduler_type", "a plan's schedules are cosine, linear and constant");
+            "cosine"
+        }
+    };
+    file.set_word("train.schedule", schedule, "lr_scheduler_type");
+    match file.number("warmup_steps") {
+        Some(part) if part > 0.0 && part < 1.0 => {
+            let value = (part * 1e12).round() / 1e10;
+            let percent = Quantity { value, dimension: Dimension::Percent };
+            file.set("train.warmup", Value::Quantity(percent), "warmup_steps");
+        }
+        Some(steps) => file.set_number("train.warmup", steps, "warmup_steps"),
+        None => {}
+    }
+}
+
+pub(super) fn write_schedule(plan: &mut Writing) {
+    let warmup = plan.take("train.warmup").unwrap_or_default();
+    let rises = match &warmup {
+        serde_json::Value::Number(steps) => steps.as_f64() > Some(0.0),
+        percent => share(percent).is_some_and(|share| share > 0.0),
+    };
+    match plan.take_word("train.schedule").as_deref() {
+        Some("constant") if !rises => return plan.put("lr_scheduler_type", "constant"),
+        Some("constant") => plan.put("lr_scheduler_type", "constant_with_warmup"),
+        Some(schedule) => plan.put("lr_scheduler_type", schedule),
+        None => {}
+    }
+    match warmup {
+        serde_json::Value::Number(_) => plan.put("warmup_steps", yaml(&warmup)),
+        percent => match share(&percent) {
+            Some(share) if share < 1.0 => plan.put("warmup_steps", float(share)),
+            _ => plan.lose("train.warmup", "a share of all steps is less than all of them"),
+        },
+    }
+}
+
+/// Blocks that are computed again, and what is written to disk.
+pub(super) fn read_checkpoints(file: &mut Reading<'_>) {
+    let checkpoints = file.flag("gradient_checkpointing");
+    // FSDP's own takes the trainer's place, and is read with the rest of `parallel`.
+    let wrapped = file.flag("fsdp_activation_checkpointing") || file.flag("fsdp_config.activation_checkpointing");
+    let key = if wrapped && !checkpoints { "fsdp_activation_checkpointing" } else { "gradient_checkpointing" };
+    file.set_word("train.checkpointing", if checkpoints || wrapped { "block" } else { "none" }, key);
+    if checkpoints && file.flag("gradient_checkpointing_kwargs.use_reentrant") {
+        let how = "reentrant checkpoints keep their inputs a little longer than those that are costed";
+        file.differ("gradient_checkpointing_kwargs.use_reentrant", how);
+    }
+    match (file.text("save_strategy").as_deref(), file.number("save_steps")) {
+        (Some("steps"), Some(steps)) if steps >= 1.0 => file.set_number("save.every", steps, "save_steps"),
+        (Some("steps"), _) => file.aside("save_steps", "a plan counts steps between checkpoints"),
+        _ => file.aside("save_strategy", "a plan counts steps between checkpoints"),
+    }
+}
+
+pub(super) fn write_checkpoints(plan: &mut Writing) {
+    let fsdp = plan.get("parallel.kind").is_some_and(|kind| kind == "fsdp2");
+    let wrapped = fsdp && plan.get("parallel.wrapped_checkpointing") == Some(true.into());
+    match plan.take("train.checkpointing") {
+        Some(word) if word == "block" => plan.put("gradient_checkpointing", !wrapped),
+        Some(word) if word == "none" => plan.put("gradient_checkpointing", false),
+        _ => {
+            plan.put("gradient_checkpointing", !wrapped);
+            plan.lose("train.checkpointing", "TRL recomputes every block or none");
+        }
+    }
+    if let Some(every) = plan.take("save.every") {
+        plan.put_unless_default("save_steps", yaml(&every));
+    }
+}

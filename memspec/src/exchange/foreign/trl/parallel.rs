@@ -1,0 +1,176 @@
+//! Several cards under TRL: the name of one of its configurations of accelerate, or transformers' own arguments.
+
+use serde_yaml::Value as Yaml;
+
+use super::super::read::{Reading, scalar};
+use super::super::write::Writing;
+use crate::plan::Value;
+
+/// Processes of TRL's configurations (`trl/accelerate_configs`).
+const PROCESSES: f64 = 8.0;
+
+pub(super) fn read(file: &mut Reading<'_>) {
+    let processes = file.written("num_processes").and_then(|_| file.number("num_processes"));
+    let named = file.text("accelerate_config");
+    let (kind, key, processes) = match named.as_deref() {
+        Some("single_gpu") => return,
+        Some("multi_gpu") => ("ddp", "accelerate_config", processes.or(Some(PROCESSES))),
+        Some("fsdp2") => ("fsdp2", "accelerate_config", processes.or(Some(PROCESSES))),
+        Some("zero1") => ("zero1", "accelerate_config", processes.or(Some(PROCESSES))),
+        Some("zero2") => ("zero2", "accelerate_config", processes.or(Some(PROCESSES))),
+        Some("zero3") => ("zero3", "accelerate_config", processes.or(Some(PROCESSES))),
+        Some("fsdp1") => return file.refuse("accelerate_config", "FSDP 1 is not costed, FSDP 2 is: `fsdp2`"),
+        Some(_) => {
+            let why = "of accelerate's configurations those of TRL are known, by name: multi_gpu, fsdp2, zero1, zero2 and zero3";
+            return file.refuse("accelerate_config", why);
+        }
+        None if file.flag_of_fsdp() => ("fsdp2", "fsdp", processes),
+        None => match file.written("deepspeed") {
+            Some(config) => match stage(file, &config) {
+                Some(kind) => (kind, "deepspeed", processes),
+                None => return,
+            },
+            None if processes.is_some_and(|processes| processes > 1.0) => ("ddp", "num_processes", processes),
+            None => return,
+        },
+    };
+    file.open("parallel", kind, key);
+    let machines = file.number("num_machines").unwrap_or(1.0).max(1.0);
+    match processes {
+        Some(processes) if (processes / machines).fract() == 0.0 && processes >= machines => {
+            file.set_number("parallel.gpus", processes / machines, "num_processes");
+        }
+        Some(_) => file.refuse("num_processes", "each machine has as many"),
+        None => {
+            file.assume("parallel.gpus", "1", "on how many cards it runs is not in the file: `num_processes` says so")
+        }
+    }
+    file.set_number("parallel.nodes", machines, "num_machines");
+    offload(file, kind);
+    if kind == "fsdp2" {
+        // Legacy `shard_grad_op` gathers once for both passes.
+        let legacy = file.text("fsdp").is_some_and(|words| words.contains("shard_grad_op"));
+        let key = if file.written("fsdp_config.reshard_after_forward").is_some() {
+            "fsdp_config.reshard_after_forward"
+        } else {
+            "fsdp_reshard_after_forward"
+        };
+        let reshard = file.flag(key) && !legacy;
+        file.set("parallel.reshard", Value::Bool(reshard), key);
+        let key = if file.flag("fsdp_config.activation_checkpointing") {
+            "fsdp_config.activation_checkpointing"
+        } else {
+            "fsdp_activation_checkpointing"
+        };
+        let wrapped = file.flag(key);
+        file.set("parallel.wrapped_checkpointing", Value::Bool(wrapped), key);
+        if wrapped && file.flag("gradient_checkpointing") {
+            file.differ(key, "blocks are checkpointed twice, by FSDP and by the model: `gradient_checkpointing: false` leaves it to FSDP");
+        }
+    }
+}
+
+impl Reading<'_> {
+    /// `fsdp` is asked for, as a switch or in its former words.
+    fn flag_of_fsdp(&mut self) -> bool {
+        match self.written("fsdp") {
+            None | Some(Yaml::Bool(false)) => false,
+            Some(Yaml::String(words)) if words.trim().is_empty() => false,
+            Some(Yaml::Sequence(words)) => !words.is_empty(),
+            Some(_) => true,
+        }
+    }
+}
+
+/// What of it rests in host memory.
+fn offload(file: &mut Reading<'_>, kind: &str) {
+    let host = |device: Option<String>| device.is_some_and(|device| device == "cpu");
+    let (offloaded, key) = if kind == "fsdp2" {
+        let legacy = file.text("fsdp").is_some_and(|words| words.contains("offload"));
+        let configured = file.flag("fsdp_config.cpu_offload");
+        let key = if configured { "fsdp_config.cpu_offload" } else { "fsdp_offload_params" };
+        (file.flag("fsdp_offload_params") || configured || legacy, key)
+    } else {
+        let config = file.written("deepspeed");
+        let in_config = |part: &str| {
+            let device = config.as_ref()?.get("zero_optimization")?.get(part)?.get("device")?;
+            Some(scalar(device))
+        };
+        let optimizer = host(in_config("offload_optimizer").or_else(|| file.text("offload_optimizer_device")));
+        let parameters = host(in_config("offload_param").or_else(|| file.text("offload_param_device")));
+        if kind == "zero3" && optimizer != parameters {
+            file.refuse(
+                "offload_param_device",
+                "under ZeRO 3 parameters and optimizer are costed in host memory together",
+            );
+        }
+        (optimizer, "offload_optimizer_device")
+    };
+    file.set_word("parallel.offload", if offloaded { "host" } else { "none" }, key);
+}
+
+/// The stage of DeepSpeed's configuration, which is here or in a file whose name says it.
+fn stage(file: &mut Reading<'_>, config: &Yaml) -> Option<&'static str> {
+    let stage = match config {
+        Yaml::Mapping(_) => config.get("zero_optimization").and_then(|zero| zero.get("stage")).and_then(Yaml::as_u64),
+        path => {
+            let path = scalar(path);
+            let name = path.rsplit('/').next().unwrap_or(&path).to_ascii_lowercase();
+            if name.contains("offload") {
+                file.refuse("deepspeed", "what a file of its own offloads is not read: write the configuration here");
+            }
+            [1, 2, 3]
+                .into_iter()
+                .find(|stage| ["zero", "z", "stage"].iter().any(|word| name.contains(&format!("{word}{stage}"))))
+        }
+    };
+    match stage {
+        Some(1) => Some("zero1"),
+        Some(2) => Some("zero2"),
+        Some(3) => Some("zero3"),
+        _ => {
+            file.refuse(
+                "deepspeed",
+                "its stage is not in it: write the configuration here, with `zero_optimization: {stage: 3}`",
+            );
+            None
+        }
+    }
+}
+
+pub(super) fn write(plan: &mut Writing) {
+    let Some(kind) = plan.take_word("parallel.kind") else { return };
+    let count = |value: Option<serde_json::Value>| value.and_then(|count| count.as_u64()).unwrap_or(1);
+    let (gpus, nodes) = (count(plan.take("parallel.gpus")), count(plan.take("parallel.nodes")));
+    let name = match kind.as_str() {
+        "ddp" => "multi_gpu",
+        "fsdp2" | "zero1" | "zero2" | "zero3" => kind.as_str(),
+        _ => return plan.lose_block("parallel", "TRL's command has no tensor parallelism"),
+    };
+    plan.put("accelerate_config", name);
+    plan.put("num_processes", gpus.saturating_mul(nodes));
+    plan.put_unless_default("num_machines", nodes);
+    let offloaded = plan.take_word("parallel.offload").as_deref() == Some("host");
+    match kind.as_str() {
+        "fsdp2" => {
+            plan.put_unless_default("fsdp_offload_params", offloaded);
+            plan.put_unless_default("fsdp_reshard_after_forward", plan.take("parallel.reshard") != Some(false.into()));
+            let wrapped = plan.take("parallel.wrapped_checkpointing") == Some(true.into());
+            let recomputed = plan.get("train.checkpointing").is_some_and(|word| word != "none");
+            plan.put_unless_default("fsdp_activation_checkpointing", wrapped && recomputed);
+            if wrapped && !recomputed {
+                plan.lose("parallel.wrapped_checkpointing", "without `checkpointing` nothing is checkpointed");
+            }
+        }
+        "ddp" if offloaded => plan.lose("parallel.offload", "DDP has whole copies on the cards"),
+        "ddp" => {}
+        zero => {
+            if offloaded {
+                plan.put("offload_optimizer_device", "cpu");
+            }
+            if offloaded && zero == "zero3" {
+                plan.put("offload_param_device", "cpu");
+            }
+        }
+    }
+}
