@@ -65,8 +65,29 @@ fn a_text_that_grows_when_it_is_read_is_refused() {
     for text in [lines(10, 9), lines(1000, 3), "x".repeat(5 << 20), format!("[{}]", "x,".repeat(1 << 19))] {
         assert!(told(&read_text("a.yaml", text)).contains("a plan has at most"));
     }
+    // JSON has no aliases, but may be as long and as deep
+    let json = |text: String| told(&read_text("a.json", text));
+    assert!(json(format!("{{\"name\": [{}1]}}", "1, ".repeat(1 << 18))).contains("a plan has at most 262144 values"));
+    assert!(json(format!("{{\"name\": \"{}\"}}", "x".repeat(5 << 20))).contains("a plan has at most 4 MiB"));
+    for deep in ["[", "{\"a\":", "[{\"a\":"] {
+        assert!(json(deep.repeat(100_000)).contains("syntax"), "{deep}");
+    }
     let few = "base: &base {rank: 8}\n".to_owned() + "name: a\nmodel: m\nadapter: {kind: lora, <<: *base}\n";
     assert_eq!(codes(few), ["unknown-block"], "anchors and merges are read");
+}
+
+#[cfg(feature = "yaml")]
+#[test]
+fn a_file_of_100_megabytes_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.yaml", "a.json"] {
+        let path = folder.path().join(name);
+        std::fs::File::create(&path).unwrap().set_len(100_000_000).unwrap();
+        let start = std::time::Instant::now();
+        let document = memspec::plan::read(&path);
+        assert_eq!(document.problems[0].message, "a plan has at most 4 MiB, and this text is longer");
+        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    }
 }
 
 #[cfg(feature = "yaml")]

@@ -12,7 +12,9 @@
 
 mod budget;
 mod locate;
+mod mistakes;
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use serde_yaml::{Mapping, Value as Yaml};
@@ -20,6 +22,10 @@ use serde_yaml::{Mapping, Value as Yaml};
 use crate::plan::{Allow, Block, Document, Entry, Item, Place, Plan, Problem, RawBlock, Source, Value, check};
 use crate::quantity::Quantity;
 pub(in crate::exchange) use locate::Places;
+use locate::{UNNAMED, join};
+
+/// Some editors begin a text with it.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Reads the plans of a YAML or JSON text.
 pub fn read(source: Source) -> Document {
@@ -40,6 +46,9 @@ pub fn read(source: Source) -> Document {
         keep_quotes(text, problem);
         in_yaml(problem);
     }
+    // what an anchor holds is wrong once, however many aliases it has
+    let mut told = HashSet::new();
+    problems.retain(|problem| told.insert((problem.span.start, problem.message.clone())));
     document.problems = problems;
     document.plans = plans;
     document
@@ -47,21 +56,17 @@ pub fn read(source: Source) -> Document {
 
 /// The value of a YAML or JSON text, with its merges (`<<`) done.
 pub(in crate::exchange) fn parse(text: &str) -> Result<Yaml, Box<Problem>> {
-    budget::keeps(text)?;
-    let read = serde_yaml::from_str::<Yaml>(text).and_then(|mut value| value.apply_merge().map(|()| value));
-    read.map_err(|error| Box::new(syntax(text, &error)))
-}
-
-/// What the YAML parser says, at the place where it says it.
-fn syntax(text: &str, error: &serde_yaml::Error) -> Problem {
-    let at = error.location().map_or(0, |location| {
-        let line: usize = text.split_inclusive('\n').take(location.line().saturating_sub(1)).map(str::len).sum();
-        let column = text[line..].chars().take(location.column().saturating_sub(1)).map(char::len_utf8).sum::<usize>();
-        (line + column).min(text.len())
-    });
-    let message = error.to_string();
-    let reason = message.split(" at line ").next().unwrap_or(&message);
-    Problem::new("syntax", at..at, format!("this is not YAML: {reason}")).label("here")
+    budget::in_length(text)?;
+    // before the reader of values, which takes very long for what is nested very deep
+    let places = Places::of(text);
+    if let Some(problem) = mistakes::in_form(text, &places) {
+        return Err(Box::new(problem));
+    }
+    // which the reader takes for a document of its own
+    let body = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    budget::in_values(body)?;
+    let read = serde_yaml::from_str::<Yaml>(body).and_then(|mut value| value.apply_merge().map(|()| value));
+    read.map_err(|error| Box::new(mistakes::in_reading(text, &places, &error)))
 }
 
 /// The comments of the text: `#` at the beginning of a line or after a space. One inside of a text is taken for a comment,
@@ -90,11 +95,16 @@ fn keep_quotes(text: &str, problem: &mut Problem) {
     }
 }
 
-/// A choice is written otherwise here than in `.mem`.
+/// Some things are written otherwise here than in `.mem`.
 fn in_yaml(problem: &mut Problem) {
-    if problem.help.as_ref().is_some_and(|help| help.contains("= fit [")) {
-        let help = "write `{fit: [..]}` for the first that fits the budget, `{sweep: [..]}` for one run each";
-        problem.help = Some(help.to_owned());
+    let Some(help) = &mut problem.help else { return };
+    if help.contains("= fit [") {
+        *help = "write `{fit: [..]}` for the first that fits the budget, `{sweep: [..]}` for one run each".to_owned();
+    }
+    for (mem, yaml) in
+        [("`model = \"..\"`", "`model: ..`"), ("`fit [4, 2, 1]`", "`{fit: [4, 2, 1]}`"), (" <= ..`", ": \"<= ..\"`")]
+    {
+        *help = help.replace(mem, yaml);
     }
 }
 
@@ -107,12 +117,13 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn root(&mut self, root: &Yaml) {
-        match root {
+        match untagged(root) {
             Yaml::Mapping(mapping) if mapping.contains_key("plans") => self.several(mapping),
             Yaml::Mapping(mapping) => self.plan(mapping, ""),
             Yaml::Null => {}
             _ => {
-                let problem = Problem::new("wrong-type", 0..0, "a plan is a mapping with a `name` and a `model`");
+                let problem =
+                    Problem::new("wrong-type", self.places.whole(), "a plan is a mapping with a `name` and a `model`");
                 self.problems.push(problem.label("not a mapping"));
             }
         }
@@ -121,11 +132,11 @@ impl Reader<'_> {
     fn several(&mut self, mapping: &Mapping) {
         for (key, value) in mapping {
             let key = key_text(key);
-            match value {
+            match untagged(value) {
                 Yaml::Sequence(plans) if key == "plans" => {
                     for (n, plan) in plans.iter().enumerate() {
                         let path = format!("plans[{n}]");
-                        match plan {
+                        match untagged(plan) {
                             Yaml::Mapping(plan) => self.plan(plan, &path),
                             _ => self.wrong(&path, "a plan is a mapping with a `name` and a `model`".to_owned()),
                         }
@@ -189,7 +200,7 @@ impl Reader<'_> {
             }
             let inner_path = join(path, &name);
             let place = self.places.place(&inner_path);
-            match (spec.block(&name), value) {
+            match (spec.block(&name), untagged(value)) {
                 (Some(inner), Yaml::Mapping(mapping)) => entries.push(self.inner(mapping, inner, &inner_path, place)),
                 // `data:` with nothing below it
                 (Some(inner), Yaml::Null) => entries.push(self.inner(&Mapping::new(), inner, &inner_path, place)),
@@ -247,7 +258,7 @@ impl Reader<'_> {
     /// A setting's value. `takes`: the words for what it should be.
     fn item(&mut self, value: &Yaml, path: &str, words: bool, takes: &dyn Fn() -> String) -> Item {
         let span = self.places.place(path).value;
-        let value = match value {
+        let value = match untagged(value) {
             Yaml::Null => {
                 let problem =
                     Problem::new("wrong-type", span.clone(), format!("{}, got nothing", takes())).label("no value");
@@ -273,7 +284,7 @@ impl Reader<'_> {
                     Value::Hole
                 }
             },
-            Yaml::Tagged(tagged) => return self.item(&tagged.value, path, words, takes),
+            Yaml::Tagged(_) => Value::Hole,
         };
         Item { value, span }
     }
@@ -289,15 +300,19 @@ fn choice(mapping: &Mapping) -> Option<(&'static str, &Vec<Yaml>)> {
     Some((word, mapping.get(word)?.as_sequence()?))
 }
 
+/// Tags (`!name`) mean nothing here.
+fn untagged(mut value: &Yaml) -> &Yaml {
+    while let Yaml::Tagged(tagged) = value {
+        value = &tagged.value;
+    }
+    value
+}
+
 fn key_text(key: &Yaml) -> String {
     match key {
         Yaml::String(text) => text.clone(),
         Yaml::Bool(value) => value.to_string(),
         Yaml::Number(number) => number.to_string(),
-        _ => "?".to_owned(),
+        _ => UNNAMED.to_owned(),
     }
-}
-
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
