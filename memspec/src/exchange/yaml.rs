@@ -19,7 +19,9 @@ use std::ops::Range;
 
 use serde_yaml::{Mapping, Value as Yaml};
 
-use crate::plan::{Allow, Block, Document, Entry, Item, Place, Plan, Problem, RawBlock, Source, Value, check};
+use crate::plan::{
+    Allow, Block, Document, Entry, Item, Place, Plan, Problem, RawBlock, Setting, Source, Value, check, text_of,
+};
 use crate::quantity::Quantity;
 pub(in crate::exchange) use locate::Places;
 use locate::{UNNAMED, join};
@@ -90,6 +92,7 @@ fn keep_quotes(text: &str, problem: &mut Problem) {
         && old.ends_with(quote)
         && !fix.text.starts_with(quote)
         && !matches!(fix.text.as_str(), "true" | "false")
+        && fix.text.parse::<f64>().is_err()
     {
         fix.text = format!("{quote}{}{quote}", fix.text);
     }
@@ -226,9 +229,7 @@ impl Reader<'_> {
                 }
                 (None, value) => {
                     let item = match spec.setting(&name) {
-                        Some(setting) => self.item(value, &inner_path, spec.limits, &|| {
-                            format!("`{}` takes {}", setting.name, setting.kind)
-                        }),
+                        Some(setting) => self.item(value, &inner_path, spec.limits, setting),
                         None => Item { value: Value::Hole, span: place.value.clone() },
                     };
                     entries.push(Entry::Setting { name, key: place.key, item, statement: place.statement });
@@ -255,8 +256,9 @@ impl Reader<'_> {
         Entry::Block(self.block(mapping, spec, path, place, head_key, head))
     }
 
-    /// A setting's value. `takes`: the words for what it should be.
-    fn item(&mut self, value: &Yaml, path: &str, words: bool, takes: &dyn Fn() -> String) -> Item {
+    /// A value of that setting. `words`: it is a limit, which is a text.
+    fn item(&mut self, value: &Yaml, path: &str, words: bool, setting: &Setting) -> Item {
+        let takes = || format!("`{}` takes {}", setting.name, setting.kind);
         let span = self.places.place(path).value;
         let value = match untagged(value) {
             Yaml::Null => {
@@ -269,11 +271,11 @@ impl Reader<'_> {
             // a limit is read from its text, `14.5GiB` like `<= 14.5GiB`
             Yaml::Number(number) if words => Value::Word(number.to_string()),
             Yaml::Number(number) => Value::Quantity(Quantity::number(number.as_f64().unwrap_or(f64::NAN))),
-            Yaml::String(text) => Value::Word(text.clone()),
-            Yaml::Sequence(values) => Value::List(self.items(values, path, words, takes)),
+            Yaml::String(text) => text_of(setting.kind, text.clone()),
+            Yaml::Sequence(values) => Value::List(self.items(values, path, words, setting)),
             Yaml::Mapping(mapping) => match choice(mapping) {
                 Some((word, values)) => {
-                    let items = self.items(values, &join(path, word), words, takes);
+                    let items = self.items(values, &join(path, word), words, setting);
                     if word == "fit" { Value::Fit(items) } else { Value::Sweep(items) }
                 }
                 None => {
@@ -289,8 +291,8 @@ impl Reader<'_> {
         Item { value, span }
     }
 
-    fn items(&mut self, values: &[Yaml], path: &str, words: bool, takes: &dyn Fn() -> String) -> Vec<Item> {
-        values.iter().enumerate().map(|(n, value)| self.item(value, &format!("{path}[{n}]"), words, takes)).collect()
+    fn items(&mut self, values: &[Yaml], path: &str, words: bool, setting: &Setting) -> Vec<Item> {
+        values.iter().enumerate().map(|(n, value)| self.item(value, &format!("{path}[{n}]"), words, setting)).collect()
     }
 }
 
