@@ -26,6 +26,7 @@ mod blocks;
 #[cfg_attr(not(any(feature = "lang", feature = "yaml")), allow(dead_code, reason = "only reading a text checks it"))]
 mod check;
 mod choice;
+mod data;
 #[cfg_attr(not(any(feature = "lang", feature = "yaml")), allow(dead_code, reason = "only reading a text checks it"))]
 mod document;
 #[cfg_attr(not(any(feature = "lang", feature = "yaml")), allow(dead_code, reason = "only reading a text checks it"))]
@@ -56,6 +57,8 @@ pub use symbols::{
 
 #[cfg(any(feature = "lang", feature = "yaml"))]
 pub(crate) use check::{Entry, RawBlock, check};
+#[cfg(feature = "yaml")]
+pub(crate) use data::text_of;
 #[cfg(feature = "lang")]
 pub(crate) use explain::unit;
 #[cfg(any(feature = "lang", feature = "yaml"))]
