@@ -3,9 +3,11 @@
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::Expression;
+
 /// What a plan says of one setting: a value, or several to choose from.
 ///
-/// In YAML and JSON the last two are `{fit: [8, 4]}` and `{sweep: [8, 4]}`.
+/// In YAML and JSON the last three are `{fit: [8, 4]}`, `{sweep: [8, 4]}` and `{compute: 64 / train.micro_batch}`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Choice<T> {
     /// This value.
@@ -14,6 +16,8 @@ pub enum Choice<T> {
     Fit(Vec<T>),
     /// Every one of these, one run each.
     Sweep(Vec<T>),
+    /// What follows from settings that have several values, once each of them has one.
+    Computed(Expression),
 }
 
 impl<T> Choice<T> {
@@ -21,15 +25,16 @@ impl<T> Choice<T> {
     pub fn one(&self) -> Option<&T> {
         match self {
             Choice::One(value) => Some(value),
-            Choice::Fit(_) | Choice::Sweep(_) => None,
+            Choice::Fit(_) | Choice::Sweep(_) | Choice::Computed(_) => None,
         }
     }
 
-    /// Every value the setting may take, the preferred one first.
+    /// Every value the setting may take, the preferred one first; none where it follows from others.
     pub fn values(&self) -> &[T] {
         match self {
             Choice::One(value) => std::slice::from_ref(value),
             Choice::Fit(values) | Choice::Sweep(values) => values,
+            Choice::Computed(_) => &[],
         }
     }
 }
@@ -60,13 +65,16 @@ impl From<&str> for Choice<super::Name> {
 
 impl<T: Serialize> Serialize for Choice<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (word, values) = match self {
+        let mut map = match self {
             Choice::One(value) => return value.serialize(serializer),
-            Choice::Fit(values) => ("fit", values),
-            Choice::Sweep(values) => ("sweep", values),
+            _ => serializer.serialize_map(Some(1))?,
         };
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry(word, values)?;
+        match self {
+            Choice::One(_) => {}
+            Choice::Fit(values) => map.serialize_entry("fit", values)?,
+            Choice::Sweep(values) => map.serialize_entry("sweep", values)?,
+            Choice::Computed(expression) => map.serialize_entry("compute", expression)?,
+        }
         map.end()
     }
 }
@@ -88,6 +96,8 @@ enum Form<T> {
         #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
         sweep: Vec<T>,
     },
+    #[cfg_attr(feature = "schema", schemars(description = "What follows from other settings: `64 / train.micro_batch`."))]
+    Compute { compute: Expression },
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Choice<T> {
@@ -99,6 +109,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Choice<T> {
             }
             Form::Fit { fit } => Ok(Choice::Fit(fit)),
             Form::Sweep { sweep } => Ok(Choice::Sweep(sweep)),
+            Form::Compute { compute } => Ok(Choice::Computed(compute)),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::arithmetic::dimension;
 use super::check::RawBlock;
 use super::spec::{Block, Kind, UnknownSymbol, nearest};
 use super::value::{Fault, Item, Value};
@@ -268,7 +269,7 @@ fn mismatch(name: &str, kind: Kind, value: Option<&Value>, span: &Range<usize>, 
         _ => None,
     };
     let code = match quantity {
-        Some(quantity) if wanted(kind).is_some_and(|dimension| dimension != quantity.dimension) => "wrong-unit",
+        Some(quantity) if dimension(kind).is_some_and(|dimension| dimension != quantity.dimension) => "wrong-unit",
         _ => "wrong-type",
     };
     let problem = Problem::new(code, span.clone(), format!("`{name}` takes {kind}, got {written}")).label(
@@ -303,21 +304,6 @@ fn mismatch(name: &str, kind: Kind, value: Option<&Value>, span: &Range<usize>, 
         }
         _ => problem,
     }
-}
-
-/// The dimension a kind takes, if it takes quantities of one.
-fn wanted(kind: Kind) -> Option<Dimension> {
-    Some(match kind {
-        Kind::Integer | Kind::Number => Dimension::Number,
-        Kind::Bytes => Dimension::Bytes,
-        Kind::Tokens => Dimension::Tokens,
-        Kind::Steps => Dimension::Steps,
-        Kind::Duration => Dimension::Time,
-        Kind::Money => Dimension::Money,
-        Kind::Percent => Dimension::Percent,
-        Kind::OneOf(kinds) => kinds.iter().find_map(|kind| wanted(*kind))?,
-        _ => return None,
-    })
 }
 
 /// The value that stands at `span`.
