@@ -18,7 +18,8 @@ use std::ops::Range;
 use serde_yaml::{Mapping, Value as Yaml};
 
 use crate::plan::{
-    Allow, Block, Document, Entry, Expression, Item, Place, Plan, Problem, RawAssert, RawBlock, Reading, Source, Value, check,
+    Allow, Block, Document, Entry, Expression, Item, Place, Plan, Problem, RawAssert, RawBlock, Reading, Source, Value,
+    check,
 };
 use crate::quantity::Quantity;
 pub(in crate::exchange) use locate::Places;
@@ -208,9 +209,9 @@ impl Reader<'_> {
                     };
                     self.wrong(&inner_path, format!("`{name}` takes settings, as in `{name}: {example}`"));
                 }
-                (None, Yaml::Mapping(inner)) if spec.setting(&name).is_none()
-                    && choice(inner).is_none()
-                    && computed(inner).is_none() => {
+                (None, Yaml::Mapping(inner))
+                    if spec.setting(&name).is_none() && choice(inner).is_none() && computed(inner).is_none() =>
+                {
                     let place = place.clone();
                     let raw = RawBlock {
                         name,
@@ -266,16 +267,20 @@ impl Reader<'_> {
             let path = format!("{path}[{n}]");
             let otherwise = value.get("otherwise").and_then(Yaml::as_str);
             let known = |mapping: &Mapping| {
-                mapping.keys().all(|key| matches!(key.as_str(), Some("that" | "otherwise"))) && mapping.get("otherwise").is_none_or(Yaml::is_string)
+                mapping.keys().all(|key| matches!(key.as_str(), Some("that" | "otherwise")))
+                    && mapping.get("otherwise").is_none_or(Yaml::is_string)
             };
-            match value.as_mapping().filter(|mapping| known(mapping)).and_then(|mapping| mapping.get("that")?.as_str()) {
+            match value.as_mapping().filter(|mapping| known(mapping)).and_then(|mapping| mapping.get("that")?.as_str())
+            {
                 Some(text) => {
                     if let Value::Computed(that) = self.expression(text, &join(&path, "that")) {
                         let span = self.places.place(&path).value;
                         asserts.push(RawAssert { that, otherwise: otherwise.map(str::to_owned), span });
                     }
                 }
-                None => self.wrong(&path, "an assert is `{that: CONDITION, otherwise: MESSAGE}`, both texts".to_owned()),
+                None => {
+                    self.wrong(&path, "an assert is `{that: CONDITION, otherwise: MESSAGE}`, both texts".to_owned())
+                }
             }
         }
         asserts

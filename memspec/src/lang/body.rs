@@ -31,12 +31,7 @@ pub(super) fn is_whole(plan: &tree::Plan) -> bool {
 }
 
 /// A body's statements with their values computed. `spec`: the block it is of, where that is known.
-fn entries(
-    body: &Body,
-    spec: Option<&'static Block>,
-    asserts: &mut Vec<RawAssert>,
-    scope: &mut Scope,
-) -> Vec<Entry> {
+fn entries(body: &Body, spec: Option<&'static Block>, asserts: &mut Vec<RawAssert>, scope: &mut Scope) -> Vec<Entry> {
     let mut entries = Vec::new();
     let outer = scope.within(spec);
     for statement in &body.statements {

@@ -21,6 +21,8 @@ pub(super) struct Scope<'a> {
     files: HashMap<String, Rc<Exports>>,
     /// The block whose settings go by their bare names.
     block: Option<&'static Block>,
+    /// A file whose names belong here could not be read whole, so that a name that is not here may be in it.
+    torn: bool,
     /// It is a condition, which knows the estimated figures.
     condition: bool,
     /// Every word that some setting takes: no `let` may be called so.
@@ -36,6 +38,7 @@ impl<'a> Scope<'a> {
             lets: vec![HashMap::new()],
             files: HashMap::new(),
             block: None,
+            torn: false,
             condition: false,
             symbols,
             problems: Vec::new(),
@@ -65,6 +68,7 @@ impl<'a> Scope<'a> {
             }
             Some(alias) => _ = self.files.insert(alias.text.clone(), exports),
             None => {
+                self.torn |= exports.mistakes.is_some();
                 for (name, value) in &exports.lets {
                     let item = Item { value: value.clone(), span: at.clone() }.moved(at);
                     self.lets[0].entry(name.clone()).or_insert(item);
@@ -226,6 +230,8 @@ fn named(word: &str, span: &Range<usize>, kind: Option<Kind>, scope: &mut Scope)
         if let Some(exports) = scope.file(alias) {
             return match exports.lets.get(name) {
                 Some(value) => Item { value: value.clone(), span: span.clone() }.moved(span).value,
+                // it may only be unread
+                None if exports.mistakes.is_some() => Value::Hole,
                 None => {
                     let message = format!("`{}` has no `let {name}`", exports.name());
                     let problem = Problem::new("unknown-name", span.clone(), message).label("unknown name");
@@ -249,6 +255,7 @@ fn named(word: &str, span: &Range<usize>, kind: Option<Kind>, scope: &mut Scope)
         None if scope.symbols.contains(word) => Value::Symbol(word.to_owned()),
         _ => match scope.block {
             Some(block) if block.setting(word).is_some() => setting(path(block, word)),
+            _ if scope.torn => Value::Hole,
             _ => unknown(word, span, kind, scope),
         },
     }

@@ -67,7 +67,8 @@ impl Profile {
                     self.add(format!("{prefix}{name}"), key, item, statement, seen);
                 }
                 Entry::Block(block) if prefix.is_empty() => {
-                    let area = Area { key: block.key.clone(), body: block.body.clone(), statement: block.statement.clone() };
+                    let area =
+                        Area { key: block.key.clone(), body: block.body.clone(), statement: block.statement.clone() };
                     self.blocks.entry(block.name.clone()).or_insert(area);
                     if let Some((kind, span)) = &block.head {
                         let item = Item { value: Value::Word(kind.clone()), span: span.clone() };
@@ -80,7 +81,14 @@ impl Profile {
         }
     }
 
-    fn add(&mut self, path: String, key: &Range<usize>, item: &Item, statement: &Range<usize>, seen: &mut HashSet<String>) {
+    fn add(
+        &mut self,
+        path: String,
+        key: &Range<usize>,
+        item: &Item,
+        statement: &Range<usize>,
+        seen: &mut HashSet<String>,
+    ) {
         if is_path(&path) && seen.insert(path.clone()) {
             let origin = Origin { file: self.file.clone(), span: statement.clone() };
             let (key, statement) = (key.clone(), statement.clone());
@@ -119,7 +127,11 @@ impl Profile {
     /// With what it extends. Two parents that say different things of a setting are a mistake where the profile does not say it itself.
     ///
     /// Whatever comes back second is inherited: paths of settings, and of blocks that the profile itself does not have.
-    pub(super) fn extended(mut self, parents: &[(Name, Rc<Profile>)], problems: &mut Vec<Problem>) -> (Self, Inherited) {
+    pub(super) fn extended(
+        mut self,
+        parents: &[(Name, Rc<Profile>)],
+        problems: &mut Vec<Problem>,
+    ) -> (Self, Inherited) {
         let mut at: HashMap<String, usize> =
             self.settings.iter().enumerate().map(|(n, setting)| (setting.path.clone(), n)).collect();
         let own = self.settings.len();
@@ -261,7 +273,12 @@ impl Origin {
     fn shown(&self, file: &Rc<Source>) -> String {
         match self.place(file) {
             Some(_) => format!("says `{}`", self.written()),
-            None => format!("says `{}` in {}, line {}", self.written(), self.file.name, self.file.position(self.span.start).0),
+            None => format!(
+                "says `{}` in {}, line {}",
+                self.written(),
+                self.file.name,
+                self.file.position(self.span.start).0
+            ),
         }
     }
 }

@@ -25,20 +25,27 @@ pub(super) fn lower(source: Source, tree: Tree, project: &mut Project) -> (Docum
     let file = Rc::new(source);
     let mut scope = Scope::new(&file.text);
     let mut names = Taken::default();
-    let mut lowering = Lowering { file: &file, profiles: HashMap::new(), known: HashMap::new(), problems: Vec::new() };
+    let mut lowering = Lowering {
+        file: &file,
+        profiles: HashMap::new(),
+        known: HashMap::new(),
+        plans: Vec::new(),
+        torn: false,
+        problems: Vec::new(),
+    };
     let mut plans = Vec::new();
     for (n, item) in tree.items.iter().enumerate() {
         match item {
             tree::Item::Edition { number, span } => edition(n, number.as_ref(), span, &mut document.problems),
             tree::Item::Import(import) => {
-                let (exports, problem) = project.import(import, &file.name);
+                // of an import without a file that is said
+                let Some(path) = &import.path else { continue };
+                let (exports, problem) = project.import(path, &file.name);
                 document.problems.extend(problem);
-                if let (Some(exports), Some(path)) = (exports, &import.path) {
-                    if import.alias.is_none() {
-                        lowering.import(&exports);
-                    }
-                    scope.import(exports, import.alias.as_ref(), &path.span);
+                if import.alias.is_none() {
+                    lowering.import(&exports);
                 }
+                scope.import(exports, import.alias.as_ref(), &path.span);
             }
             tree::Item::Let(assign) => scope.define(assign),
             tree::Item::Plan(plan) => {
@@ -49,7 +56,10 @@ pub(super) fn lower(source: Source, tree: Tree, project: &mut Project) -> (Docum
                     // of two profiles the first stands
                     Some(name) if profile && twice.is_none() => lowering.define(name, plan, raw),
                     _ if profile => {}
-                    _ => plans.push((plan, raw)),
+                    _ => {
+                        lowering.plans.extend(plan.name.as_ref().map(|name| name.text.clone()));
+                        plans.push((plan, raw));
+                    }
                 }
                 document.problems.extend(twice);
             }
@@ -115,6 +125,10 @@ struct Lowering<'a> {
     profiles: HashMap<String, (&'a tree::Plan, RawBlock)>,
     /// Every profile that is not known by the name of its file, too.
     known: HashMap<String, Known>,
+    /// The names of plans, which nobody can extend.
+    plans: Vec<String>,
+    /// A file whose names belong here could not be read whole, so that a name that is not here may be in it.
+    torn: bool,
     problems: Vec<Problem>,
 }
 
@@ -139,6 +153,7 @@ struct Parents {
 
 impl<'a> Lowering<'a> {
     fn import(&mut self, exports: &Rc<Exports>) {
+        self.torn |= exports.mistakes.is_some();
         for (name, profile) in &exports.profiles {
             let known = Known { profile: Some(profile.clone()), broken: exports.mistakes.is_some() };
             self.known.entry(name.clone()).or_insert(known);
@@ -260,7 +275,8 @@ impl<'a> Lowering<'a> {
             });
         }
         if let Some(first) = below.iter().position(|other| *other == name.text) {
-            let chain: Vec<String> = below[first..].iter().chain([&name.text]).map(|name| format!("`{name}`")).collect();
+            let chain: Vec<String> =
+                below[first..].iter().chain([&name.text]).map(|name| format!("`{name}`")).collect();
             let message = match chain.as_slice() {
                 [one, _] => format!("profile {one} extends itself"),
                 chain => format!("these profiles extend each other: {}", chain.join(", ")),
@@ -271,10 +287,10 @@ impl<'a> Lowering<'a> {
         match self.profile(&name.text, scope, below) {
             Some(profile) => Ok((profile, self.known.get(&name.text).is_some_and(|known| known.broken))),
             // a part of a circle, which is said where it closes
-            None if here || self.known.contains_key(&name.text) => Err(None),
+            None if here || self.torn || self.known.contains_key(&name.text) => Err(None),
             None => {
                 let names = self.known.keys().chain(self.profiles.keys()).map(String::as_str);
-                Err(Some(unknown(name, &name.text, names, &[], &shown)))
+                Err(Some(unknown(name, &name.text, names, &self.plans, &shown)))
             }
         }
     }

@@ -325,13 +325,18 @@ fn assert(input: Tokens) -> Parsed<Statement> {
     if !input.at_word("assert") || matches!(input.nth(1), Some(TokenKind::Assign | TokenKind::OpenBrace)) {
         return no(input);
     }
-    let (rest, condition) = expect(logic, "a condition after `assert`, such as `device_memory <= 14.5GiB`")(input.take_from(1))?;
+    let (rest, condition) =
+        expect(condition, "a condition after `assert`, such as `device_memory <= 14.5GiB`")(input.take_from(1))?;
     let (rest, otherwise) = if rest.at_word("else") {
         expect(message, "a message in quotes after `else`")(rest.take_from(1))?
     } else {
         (rest, None)
     };
     Ok((rest, Statement::Assert(Assert { condition, otherwise, span: input.span().start..rest.before })))
+}
+
+fn condition(input: Tokens) -> Parsed<Expr> {
+    if input.at_word("else") { no(input) } else { logic(input) }
 }
 
 fn message(input: Tokens) -> Parsed<Name> {

@@ -33,6 +33,17 @@ pub(super) struct Exports {
 }
 
 impl Exports {
+    /// Of a file that cannot be read: nobody knows what it would give.
+    fn unknown(mistakes: String) -> Self {
+        Exports {
+            lets: HashMap::new(),
+            profiles: HashMap::new(),
+            plans: Vec::new(),
+            mistakes: Some(mistakes),
+            source: Rc::new(Source::default()),
+        }
+    }
+
     /// The file's name without its folders.
     pub(super) fn name(&self) -> String {
         file_name(Path::new(&self.source.name))
@@ -53,29 +64,28 @@ pub(super) struct Project {
 
 impl Project {
     /// What an import in the file `from` gives, and what is wrong with it.
-    pub(super) fn import(&mut self, import: &tree::Import, from: &str) -> (Option<Rc<Exports>>, Option<Problem>) {
-        // of an import without a file that is said
-        let Some(path) = &import.path else { return (None, None) };
+    pub(super) fn import(&mut self, path: &tree::Name, from: &str) -> (Rc<Exports>, Option<Problem>) {
         match self.find(path, from) {
             Ok(exports) => {
                 let problem = exports.mistakes.as_ref().map(|mistakes| {
-                    let problem = Problem::new("bad-import", path.span.clone(), format!("`{}` has {mistakes}", path.text));
+                    let problem =
+                        Problem::new("bad-import", path.span.clone(), format!("`{}` has {mistakes}", path.text));
                     problem.label("has mistakes").help("see `memspec-lint check` on that file")
                 });
-                (Some(exports), problem)
+                (exports, problem)
             }
-            Err(problem) => (None, Some(problem)),
+            Err(problem) => (Rc::new(Exports::unknown(problem.message.clone())), Some(problem)),
         }
     }
 
     fn find(&mut self, written: &tree::Name, from: &str) -> Result<Rc<Exports>, Problem> {
-        let bad = |message: String, label: &str| {
-            Problem::new("bad-import", written.span.clone(), message).label(label)
-        };
+        let bad = |message: String, label: &str| Problem::new("bad-import", written.span.clone(), message).label(label);
         let relative = Path::new(&written.text);
         if relative.extension().is_none_or(|extension| extension != "mem") {
             let problem = bad(format!("`{}` is not a `.mem` file", written.text), "another kind of file");
-            return Err(problem.help("only `.mem` files have names to import; `memspec-lint convert` makes them of others"));
+            return Err(
+                problem.help("only `.mem` files have names to import; `memspec-lint convert` makes them of others")
+            );
         }
         let here = Path::new(from);
         let folder = here.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -105,7 +115,8 @@ impl Project {
             self.open.push(here.canonicalize().unwrap_or_else(|_| here.to_owned()));
         }
         if let Some(first) = self.open.iter().position(|open| *open == real) {
-            let mut names: Vec<String> = self.open[first..].iter().map(|path| format!("`{}`", file_name(path))).collect();
+            let mut names: Vec<String> =
+                self.open[first..].iter().map(|path| format!("`{}`", file_name(path))).collect();
             names.push(format!("`{}`", file_name(&real)));
             let message = match names.as_slice() {
                 [one, _] => format!("{one} imports itself"),

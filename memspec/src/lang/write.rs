@@ -43,7 +43,8 @@ pub fn write(plan: &Plan) -> String {
         text += &format!("\n  {}{kind} {{{body}}}\n", block.name);
     }
     for (n, assert) in plan.asserts.iter().enumerate() {
-        let otherwise = assert.otherwise.as_ref().map(|message| format!(" else {}", quoted(message))).unwrap_or_default();
+        let otherwise =
+            assert.otherwise.as_ref().map(|message| format!(" else {}", quoted(message))).unwrap_or_default();
         text += &format!("{}  assert {}{otherwise}\n", if n == 0 { "\n" } else { "" }, assert.that);
     }
     text + "}\n"

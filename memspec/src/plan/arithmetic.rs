@@ -90,9 +90,9 @@ pub(crate) fn call(function: Function, values: &[Value]) -> Result<Value, Refuse
     let mut dimension = None;
     for found in types {
         dimension = match (dimension, found) {
-            (Some(before), Type::Quantity(now)) => Some(shared(before, now).ok_or_else(|| {
-                ("wrong-unit", format!("{before} and {now} cannot be compared"))
-            })?),
+            (Some(before), Type::Quantity(now)) => Some(
+                shared(before, now).ok_or_else(|| ("wrong-unit", format!("{before} and {now} cannot be compared")))?,
+            ),
             (None, Type::Quantity(now)) => Some(now),
             (before, _) => before,
         };
@@ -174,25 +174,29 @@ fn combined(left: Type, operator: Operator, right: Type) -> Result<Type, Refused
     match operator {
         Operator::And | Operator::Or => match [left, right].into_iter().find(|side| !matches!(side, Bool | Any)) {
             None => Ok(Bool),
-            Some(other) => {
-                Err(("wrong-type", format!("`{}` joins conditions, got {}", operator.sign(), named(other))))
-            }
+            Some(other) => Err(("wrong-type", format!("`{}` joins conditions, got {}", operator.sign(), named(other)))),
         },
         Operator::Equal | Operator::Different if matches!((left, right), (Bool, Bool) | (Word, Word)) => Ok(Bool),
-        Operator::AtMost | Operator::Below | Operator::AtLeast | Operator::Above | Operator::Equal | Operator::Different => {
-            match (left, right) {
-                (Quantity(l), Quantity(r)) if shared(l, r).is_some() => Ok(Bool),
-                (Quantity(l), Quantity(r)) => Err(("wrong-unit", format!("{l} and {r} cannot be compared"))),
-                (Any, _) | (_, Any) => Ok(Bool),
-                _ => Err(("wrong-type", format!("{} and {} cannot be compared", named(left), named(right)))),
-            }
-        }
+        Operator::AtMost
+        | Operator::Below
+        | Operator::AtLeast
+        | Operator::Above
+        | Operator::Equal
+        | Operator::Different => match (left, right) {
+            (Quantity(l), Quantity(r)) if shared(l, r).is_some() => Ok(Bool),
+            (Quantity(l), Quantity(r)) => Err(("wrong-unit", format!("{l} and {r} cannot be compared"))),
+            (Any, _) | (_, Any) => Ok(Bool),
+            _ => Err(("wrong-type", format!("{} and {} cannot be compared", named(left), named(right)))),
+        },
         Operator::Plus | Operator::Minus | Operator::Times | Operator::Over => {
             let (l, r) = match (left, right) {
                 (Quantity(l), Quantity(r)) => (l, r),
                 (Any, Quantity(_) | Any) | (Quantity(_), Any) => return Ok(Any),
                 (Quantity(_) | Any, other) | (other, _) => {
-                    return Err(("wrong-type", format!("arithmetic takes numbers and quantities, got {}", named(other))));
+                    return Err((
+                        "wrong-type",
+                        format!("arithmetic takes numbers and quantities, got {}", named(other)),
+                    ));
                 }
             };
             let dimension = match operator {
@@ -202,12 +206,17 @@ fn combined(left: Type, operator: Operator, right: Type) -> Result<Type, Refused
                 Operator::Plus | Operator::Minus => shared(l, r),
                 _ => None,
             };
-            dimension.map(Quantity).ok_or_else(|| ("wrong-unit", match operator {
-                Operator::Plus => format!("{l} and {r} cannot be added"),
-                Operator::Minus => format!("{r} cannot be taken from {l}"),
-                Operator::Times => format!("{l} cannot be multiplied by {r}"),
-                _ => format!("{l} cannot be divided by {r}"),
-            }))
+            dimension.map(Quantity).ok_or_else(|| {
+                (
+                    "wrong-unit",
+                    match operator {
+                        Operator::Plus => format!("{l} and {r} cannot be added"),
+                        Operator::Minus => format!("{r} cannot be taken from {l}"),
+                        Operator::Times => format!("{l} cannot be multiplied by {r}"),
+                        _ => format!("{l} cannot be divided by {r}"),
+                    },
+                )
+            })
         }
     }
 }
@@ -215,11 +224,7 @@ fn combined(left: Type, operator: Operator, right: Type) -> Result<Type, Refused
 /// The dimension of two quantities that are added or compared. Settings in tokens and steps take bare numbers, so these do.
 fn shared(left: Dimension, right: Dimension) -> Option<Dimension> {
     let bare = |one, other| one == Dimension::Number && matches!(other, Dimension::Tokens | Dimension::Steps);
-    if left == right || bare(right, left) {
-        Some(left)
-    } else {
-        bare(left, right).then_some(right)
-    }
+    if left == right || bare(right, left) { Some(left) } else { bare(left, right).then_some(right) }
 }
 
 fn number(left: f64, operator: Operator, right: f64, dimension: Dimension) -> Result<Value, Refused> {

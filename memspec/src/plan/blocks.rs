@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::limit::{Headroom, Limit};
 use super::{
-    AdapterKind, Assertion, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, ImageSize, LossKind,
-    LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script,
+    AdapterKind, Assertion, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, ImageSize,
+    LossKind, LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script,
     ServePrecision, Storage, Targets, Upcast, Warmup,
 };
 use crate::quantity::{Bytes, Money, Percent, Seconds, Steps, Tokens};

@@ -70,7 +70,9 @@ pub(crate) fn check(mut raw: RawBlock, reading: Reading, source: &str, problems:
         checker.place(format!("asserts[{n}]"), Place { key: span(), value: span(), statement: span() });
         written.plan.asserts.push(Assertion { that: assert.that.clone(), otherwise: assert.otherwise.clone() });
     }
-    if reading == Reading::Whole && !raw.entries.iter().any(|entry| matches!(entry, Entry::Setting { name, .. } if name == "model")) {
+    if reading == Reading::Whole
+        && !raw.entries.iter().any(|entry| matches!(entry, Entry::Setting { name, .. } if name == "model"))
+    {
         let at = raw.head.as_ref().map_or(&raw.key, |(_, span)| span).clone();
         problems.push(explain::missing_model(&written.name, at));
     }
@@ -192,7 +194,9 @@ impl Checker<'_> {
                     self.problems.push(explain::unknown_kind(inner, &unknown, span.clone()));
                 }
             }
-            None if !inner.kinds.is_empty() && self.reading != Reading::Profile => self.problems.push(explain::missing_kind(inner, raw.key.clone())),
+            None if !inner.kinds.is_empty() && self.reading != Reading::Profile => {
+                self.problems.push(explain::missing_kind(inner, raw.key.clone()))
+            }
             None => {}
         }
         self.block(section, raw, &format!("{path}."));

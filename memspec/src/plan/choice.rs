@@ -96,8 +96,13 @@ enum Form<T> {
         #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
         sweep: Vec<T>,
     },
-    #[cfg_attr(feature = "schema", schemars(description = "What follows from other settings: `64 / train.micro_batch`."))]
-    Compute { compute: Expression },
+    #[cfg_attr(
+        feature = "schema",
+        schemars(description = "What follows from other settings: `64 / train.micro_batch`.")
+    )]
+    Compute {
+        compute: Expression,
+    },
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Choice<T> {

@@ -6,7 +6,7 @@ use super::arithmetic::dimension;
 use super::check::RawBlock;
 use super::spec::{Block, Kind, UnknownSymbol, nearest};
 use super::value::{Fault, Item, Value};
-use super::{Place, Plan, Problem};
+use super::{Expression, Place, Plan, Problem};
 use crate::quantity::{Dimension, Quantity, QuantityError};
 
 /// Names that other trainers use, and ours.
@@ -191,7 +191,10 @@ pub(super) fn fault(name: &str, kind: Kind, item: &Item, fault: &Fault, source: 
     };
     Some(match fault {
         Fault::Reported => return None,
-        Fault::Mismatch(span) => mismatch(name, kind, find(item, span), span, &written(span)),
+        Fault::Mismatch(span) => {
+            let value = find(item, span);
+            mismatch(name, kind, value, span, &with_value(written(span), value))
+        }
         Fault::List(span) => Problem::new("wrong-type", span.clone(), format!("`{name}` takes {kind}, got a list"))
             .label("a list")
             .help(format!(
@@ -238,6 +241,17 @@ pub(super) fn fault(name: &str, kind: Kind, item: &Item, fault: &Fault, source: 
                 .help(format!("as in `{name} <= ..`"))
         }
     })
+}
+
+/// What is written, and, where that is computed, what it comes to.
+fn with_value(written: String, value: Option<&Value>) -> String {
+    match value {
+        Some(Value::Quantity(quantity)) if written.parse::<Quantity>().is_err() => {
+            let rounded = Quantity { value: (quantity.value * 1e4).round() / 1e4, ..*quantity };
+            format!("{written}, which is {}", Expression::Quantity(rounded))
+        }
+        _ => written,
+    }
 }
 
 /// A quantity that cannot be read, wherever it stands.

@@ -212,7 +212,9 @@ impl Follower<'_> {
     /// Whether every setting that it names has a value. What is missing is said, once.
     fn known(&mut self, expression: &Expression, span: &Range<usize>) -> bool {
         for name in expression.names() {
-            if FIGURES.iter().any(|figure| figure.name == name) || self.settings.contains_key(name) || default(name).is_some()
+            if FIGURES.iter().any(|figure| figure.name == name)
+                || self.settings.contains_key(name)
+                || default(name).is_some()
             {
                 continue;
             }
@@ -243,7 +245,8 @@ pub(super) fn default(path: &str) -> Option<Value> {
 }
 
 fn missing(path: &str, span: Range<usize>) -> Problem {
-    let problem = Problem::new("unknown-name", span, format!("`{path}` is not set in this plan")).label("computed from it");
+    let problem =
+        Problem::new("unknown-name", span, format!("`{path}` is not set in this plan")).label("computed from it");
     if is_path(path) {
         return problem.help(format!("set `{path}`"));
     }
@@ -266,7 +269,9 @@ fn put(raw: &mut RawBlock, prefix: &str, settings: &HashMap<String, Item>) {
     for entry in &mut raw.entries {
         match entry {
             Entry::Setting { name, item, .. } if open(&item.value) => {
-                if let Some(settled) = settings.get(&format!("{prefix}{name}")).filter(|settled| settled.span == item.span) {
+                if let Some(settled) =
+                    settings.get(&format!("{prefix}{name}")).filter(|settled| settled.span == item.span)
+                {
                     *item = settled.clone();
                 }
             }

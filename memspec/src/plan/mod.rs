@@ -54,26 +54,28 @@ pub use limit::{Comparison, Headroom, Limit};
 pub use problem::Report;
 pub use problem::{Edit, Problem};
 pub use read::{read, read_text};
-pub use settle::{Follows, Unsettled};
 pub use settings::{Checkpointing, ImageSize, Name, NotASize, Targets, Warmup};
+pub use settle::{Follows, Unsettled};
 pub use spec::{Block, Kind, Setting, Symbol, UnknownSymbol, nearest};
 pub use symbols::{
     AdapterKind, Attention, CachePrecision, DataFormat, EngineName, Float, LossKind, LossOn, Offload, OptimizerKind,
     Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage, Upcast,
 };
 
-#[cfg(any(feature = "lang", feature = "yaml"))]
-pub(crate) use check::{Entry, RawAssert, RawBlock, Reading, check};
 #[cfg(feature = "lang")]
 pub(crate) use arithmetic::{call, negative, not, operate};
+#[cfg(any(feature = "lang", feature = "yaml"))]
+pub(crate) use check::{Entry, RawAssert, RawBlock, Reading, check};
 #[cfg(feature = "lang")]
 pub(crate) use explain::unit;
 #[cfg(feature = "lang")]
 pub(crate) use expression::symbols;
 #[cfg(feature = "lang")]
 pub(crate) use follow::is_path;
+pub(crate) use settle::lookup;
 #[cfg(any(feature = "lang", feature = "yaml"))]
-pub(crate) use value::{Item, Value};
+pub(crate) use value::Item;
+pub(crate) use value::Value;
 
 #[cfg(feature = "schema")]
 pub mod generate;
