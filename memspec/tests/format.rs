@@ -5,7 +5,7 @@ mod nearly;
 
 use memspec::lang::{TokenKind, format, lex, parse};
 use memspec::plan::read_text;
-use nearly::nearly;
+use nearly::{file, nearly};
 use proptest::prelude::*;
 
 /// What formatting may not touch: tokens that are neither space nor the end of a statement.
@@ -158,5 +158,10 @@ proptest! {
         check(&text);
         check(&format!("plan \"p\" {{\n{text}"));
         check(&format!("plan \"p\" {{\n{text}\n}}\n"));
+    }
+
+    #[test]
+    fn a_file_of_profiles_is_formatted(text in file()) {
+        check(&text);
     }
 }

@@ -270,10 +270,14 @@ fn unknown(word: &str, span: &Range<usize>, kind: Option<Kind>, scope: &mut Scop
     let lets = scope.lets.iter().flat_map(HashMap::keys).map(String::as_str);
     let settings = scope.block.into_iter().flat_map(|block| block.settings).map(|setting| setting.name);
     let figures = FIGURES.iter().map(|figure| figure.name).filter(|_| scope.condition);
-    let meant = nearest(word, lets.chain(settings).chain(figures)).map(str::to_owned);
+    let meant = nearest(word, lets.chain(figures)).map(str::to_owned);
+    let setting = nearest(word, settings);
     let home = Plan::blocks().iter().find(|block| block.setting(word).is_some());
     scope.problem(match (meant, home, kind) {
         (Some(meant), ..) => problem.help(format!("did you mean `{meant}`?")).fix(span.clone(), meant),
+        (None, None, _) if setting.is_some() => {
+            problem.help(format!("did you mean the setting `{}`?", setting.unwrap_or_default()))
+        }
         (None, Some(home), _) => {
             let meant = path(home, word);
             problem.help(format!("the setting is `{meant}`")).fix(span.clone(), meant)

@@ -56,40 +56,33 @@ impl Profile {
             asserts: raw.asserts.iter().map(assert).collect(),
             whole,
         };
-        own.collect(raw, "", &mut HashSet::new());
+        own.collect(raw, "");
         own
     }
 
-    fn collect(&mut self, raw: &RawBlock, prefix: &str, seen: &mut HashSet<String>) {
-        for entry in &raw.entries {
+    fn collect(&mut self, raw: &RawBlock, prefix: &str) {
+        for entry in raw.counting() {
             match entry {
                 Entry::Setting { name, key, item, statement } => {
-                    self.add(format!("{prefix}{name}"), key, item, statement, seen);
+                    self.add(format!("{prefix}{name}"), key, item, statement);
                 }
                 Entry::Block(block) if prefix.is_empty() => {
                     let area =
                         Area { key: block.key.clone(), body: block.body.clone(), statement: block.statement.clone() };
-                    self.blocks.entry(block.name.clone()).or_insert(area);
+                    self.blocks.insert(block.name.clone(), area);
                     if let Some((kind, span)) = &block.head {
                         let item = Item { value: Value::Word(kind.clone()), span: span.clone() };
-                        self.add(format!("{}.kind", block.name), span, &item, span, seen);
+                        self.add(format!("{}.kind", block.name), span, &item, span);
                     }
-                    self.collect(block, &format!("{}.", block.name), seen);
+                    self.collect(block, &format!("{}.", block.name));
                 }
                 Entry::Block(_) => {}
             }
         }
     }
 
-    fn add(
-        &mut self,
-        path: String,
-        key: &Range<usize>,
-        item: &Item,
-        statement: &Range<usize>,
-        seen: &mut HashSet<String>,
-    ) {
-        if is_path(&path) && seen.insert(path.clone()) {
+    fn add(&mut self, path: String, key: &Range<usize>, item: &Item, statement: &Range<usize>) {
+        if is_path(&path) {
             let origin = Origin { file: self.file.clone(), span: statement.clone() };
             let (key, statement) = (key.clone(), statement.clone());
             self.settings.push(Setting { path, key, item: item.clone(), statement, origin });

@@ -1,6 +1,6 @@
 //! From blocks and values as written to a typed plan: the checks that `.mem`, YAML and JSON share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::expression::Expression;
@@ -43,6 +43,23 @@ pub(crate) enum Reading {
     /// What plans extend, and complete.
     #[cfg_attr(not(feature = "lang"), allow(dead_code, reason = "only `.mem` has profiles"))]
     Profile,
+}
+
+impl RawBlock {
+    /// What counts of it: of two settings or blocks of one name the first.
+    pub(crate) fn counting(&self) -> impl Iterator<Item = &Entry> {
+        let mut seen = HashSet::new();
+        self.entries.iter().filter(move |entry| seen.insert(entry.name()))
+    }
+}
+
+impl Entry {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Entry::Setting { name, .. } => name,
+            Entry::Block(block) => &block.name,
+        }
+    }
 }
 
 /// What a block holds.

@@ -88,11 +88,10 @@ impl Follower<'_> {
             let item = Item { value: Value::Word(kind.clone()), span: span.clone() };
             self.settings.insert(format!("{prefix}kind"), item);
         }
-        for entry in &raw.entries {
+        for entry in raw.counting() {
             match entry {
-                // of two the first stands
                 Entry::Setting { name, item, .. } => {
-                    self.settings.entry(format!("{prefix}{name}")).or_insert_with(|| item.clone());
+                    self.settings.insert(format!("{prefix}{name}"), item.clone());
                 }
                 Entry::Block(block) => self.collect(block, &format!("{prefix}{}.", block.name)),
             }

@@ -10,7 +10,13 @@
 //! ## Example
 //! ```mem
 //! let batch = fit [4, 2, 1]
-//! train { micro_batch = batch }
+//!
+//! plan "of-a-let" {
+//!   model  = "HuggingFaceTB/SmolLM2-135M-Instruct"
+//!   device = t4
+//!   adapter lora { rank = 16 }
+//!   train { micro_batch = batch }
+//! }
 //! ```
 //!
 //! ## Use instead
