@@ -190,14 +190,14 @@ impl FromStr for Quantity {
 
     /// Reads a number and its unit; a space between them is accepted here, though not in a `.mem` file.
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        let text = text.trim();
+        let text = text.trim_matches(' ');
         let length = number_length(text);
         let number = text[..length].replace('_', "");
         let value: f64 = number.parse().map_err(|_| QuantityError::NotANumber(text.to_owned()))?;
-        if !value.is_finite() {
+        if !value.is_finite() || (value == 0.0 && value.is_sign_negative()) {
             return Err(QuantityError::OutOfRange(text.to_owned()));
         }
-        let name = text[length..].trim_start();
+        let name = text[length..].trim_start_matches(' ');
         if name.is_empty() {
             return Ok(Quantity::number(value));
         }
@@ -222,7 +222,11 @@ fn number_length(text: &str) -> usize {
         }
         at
     };
-    let mut end = digits(usize::from(bytes.first() == Some(&b'-')));
+    let start = usize::from(bytes.first() == Some(&b'-'));
+    let mut end = digits(start);
+    if end == start {
+        return 0;
+    }
     if bytes.get(end) == Some(&b'.') && digits(end + 1) > end + 1 {
         end = digits(end + 1);
     }
@@ -447,6 +451,25 @@ impl Written {
     }
 }
 
+/// The pattern of a text that is a number and a unit, with spaces around them; `before`: what may stand before the number.
+#[cfg(feature = "schema")]
+macro_rules! pattern {
+    ($units:literal) => {
+        $crate::quantity::pattern!("", $units)
+    };
+    ($before:literal, $units:literal) => {
+        concat!(
+            "^ *",
+            $before,
+            "[0-9]+(_[0-9]+)*_?(\\.[0-9]+(_[0-9]+)*_?)?([eE][+-]?[0-9]+(_[0-9]+)*_?)? *",
+            $units,
+            " *$"
+        )
+    };
+}
+#[cfg(feature = "schema")]
+pub(crate) use pattern;
+
 /// serde and JSON schema of a quantity: how it is serialized, and the schema of what it is read from.
 macro_rules! exchanged {
     ($Quantity:ident, |$this:ident, $serializer:ident| $serialize:expr, $schema:tt) => {
@@ -477,23 +500,27 @@ macro_rules! exchanged {
 
 exchanged!(Tokens, |this, s| s.serialize_u64(this.0), {
     "description": "Tokens: a whole number, or text such as `2048tok` or `2ktok`.",
-    "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9][0-9_.]*([eE][+]?[0-9]+)? ?(tok|ktok|Mtok)?$"}],
+    "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": pattern!("(tok|ktok|Mtok)?")}],
 });
 exchanged!(Steps, |this, s| s.serialize_u64(this.0), {
     "description": "Optimizer steps: a whole number, or text such as `500step`.",
-    "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9][0-9_]* ?(step)?$"}],
+    "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": pattern!("(step)?")}],
 });
 exchanged!(Seconds, |this, s| s.serialize_str(&this.exact()), {
     "description": "A duration, such as `90min` or `6h`.",
-    "type": "string", "pattern": "^[0-9][0-9_.]*([eE][+-]?[0-9]+)? ?(ms|s|min|h|d)$",
+    "type": "string", "pattern": pattern!("(ms|s|min|h|d)"),
 });
 exchanged!(Percent, |this, s| s.collect_str(this), {
     "description": "A percent, such as `5%`.",
-    "anyOf": [{"type": "string", "pattern": "^[0-9][0-9_.]*([eE][+-]?[0-9]+)? ?%$"}, {"const": 0}],
+    "anyOf": [
+        {"type": "string", "pattern": pattern!("%")},
+        {"type": "string", "pattern": "^ *0+(_0+)*_?(\\.0+(_0+)*_?)?([eE][+-]?[0-9]+(_[0-9]+)*_?)? *$"},
+        {"const": 0},
+    ],
 });
 exchanged!(Money, |this, s| s.collect_str(this), {
     "description": "An amount of US dollars, such as `12usd`.",
-    "type": "string", "pattern": "^[0-9][0-9_.]* ?usd$",
+    "type": "string", "pattern": pattern!("usd"),
 });
 
 impl Serialize for Bytes {
@@ -521,7 +548,7 @@ impl schemars::JsonSchema for Bytes {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "description": "Bytes: a whole number, or text with a unit such as `14.5GiB`.",
-            "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9][0-9_.]*([eE][+]?[0-9]+)? ?(KiB|MiB|GiB|TiB|KB|MB|GB|TB)$"}],
+            "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": pattern!("(KiB|MiB|GiB|TiB|KB|MB|GB|TB)")}],
         })
     }
 }

@@ -1,34 +1,13 @@
 //! The one style of `.mem` text, and its laws.
 #![cfg(feature = "lang")]
 
+mod laws;
 mod nearly;
 
-use memspec::lang::{TokenKind, format, lex, parse};
-use memspec::plan::read_text;
+use laws::mem as check;
+use memspec::lang::format;
 use nearly::{file, nearly};
 use proptest::prelude::*;
-
-/// What formatting may not touch: tokens that are neither space nor the end of a statement.
-fn solid(text: &str) -> Vec<&str> {
-    let free = |kind| matches!(kind, TokenKind::Space | TokenKind::Newline | TokenKind::Semicolon);
-    lex(text)
-        .into_iter()
-        .filter(|token| !free(token.kind))
-        .map(|token| text[token.span].trim_end_matches([' ', '\t', '\r', '\n', '\u{feff}']))
-        .collect()
-}
-
-/// Formatting keeps every token and the plans, and once is enough.
-fn check(text: &str) -> String {
-    let formatted = format(text);
-    assert_eq!(solid(&formatted), solid(text), "of {text:?}\n{formatted}");
-    assert_eq!(format(&formatted), formatted, "of {text:?}");
-    let plans = |text: &str| read_text("a.mem", text).plans.into_iter().map(|written| written.plan).collect::<Vec<_>>();
-    if parse(text).errors.is_empty() {
-        assert_eq!(plans(&formatted), plans(text), "of {text:?}\n{formatted}");
-    }
-    formatted
-}
 
 #[test]
 fn examples_are_in_the_style() {

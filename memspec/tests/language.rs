@@ -1,10 +1,12 @@
 //! The `.mem` language as its users meet it: good plans are read whole, and whatever else is written gets a tree.
 #![cfg(feature = "lang")]
 
+mod laws;
 mod nearly;
 
 use std::time::Instant;
 
+use laws::read as check;
 use memspec::lang::{lex, parse, write};
 use memspec::plan::{Choice, Comparison, Headroom, Limit, Targets, Warmup, read_text};
 use memspec::quantity::{Bytes, Percent, Seconds, Tokens};
@@ -12,22 +14,6 @@ use nearly::{file, nearly};
 use proptest::prelude::*;
 
 const GOOD: &str = include_str!("fixtures/good.mem");
-
-/// Parsing and reading end, the tokens joined are the text, and every place lies within it.
-fn check(text: &str) {
-    let joined: String = lex(text).iter().map(|token| &text[token.span.clone()]).collect();
-    assert_eq!(joined, text);
-    let document = read_text("any.mem", text);
-    for problem in &document.problems {
-        assert!(text.get(problem.span.clone()).is_some(), "{problem:?} of {text:?}");
-        assert!(problem.fix.iter().all(|fix| text.get(fix.range.clone()).is_some()), "{problem:?} of {text:?}");
-        assert!(!problem.message.is_empty());
-    }
-    for (path, place) in document.plans.iter().flat_map(|plan| plan.spans.iter()) {
-        assert!(text.get(place.statement.clone()).is_some(), "{path} {place:?} of {text:?}");
-        assert!(text.get(place.value.clone()).is_some() && text.get(place.key.clone()).is_some());
-    }
-}
 
 #[test]
 fn a_good_plan_is_read_whole() {

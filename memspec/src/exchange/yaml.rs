@@ -12,17 +12,23 @@
 
 mod budget;
 mod locate;
+mod mistakes;
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use serde_yaml::{Mapping, Value as Yaml};
 
 use crate::plan::{
-    Allow, Block, Document, Entry, Expression, Item, Place, Plan, Problem, RawAssert, RawBlock, Reading, Source, Value,
-    check,
+    Allow, Block, Document, Entry, Expression, Item, Place, Plan, Problem, RawAssert, RawBlock, Reading, Setting,
+    Source, Value, check, text_of,
 };
 use crate::quantity::Quantity;
 pub(in crate::exchange) use locate::Places;
+use locate::{UNNAMED, join};
+
+/// Some editors begin a text with it.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Reads the plans of a YAML or JSON text.
 pub fn read(source: Source) -> Document {
@@ -43,6 +49,9 @@ pub fn read(source: Source) -> Document {
         keep_quotes(text, problem);
         in_yaml(problem);
     }
+    // what an anchor holds is wrong once, however many aliases it has
+    let mut told = HashSet::new();
+    problems.retain(|problem| told.insert((problem.span.start, problem.message.clone())));
     document.problems = problems;
     document.plans = plans;
     document
@@ -50,21 +59,17 @@ pub fn read(source: Source) -> Document {
 
 /// The value of a YAML or JSON text, with its merges (`<<`) done.
 pub(in crate::exchange) fn parse(text: &str) -> Result<Yaml, Box<Problem>> {
-    budget::keeps(text)?;
-    let read = serde_yaml::from_str::<Yaml>(text).and_then(|mut value| value.apply_merge().map(|()| value));
-    read.map_err(|error| Box::new(syntax(text, &error)))
-}
-
-/// What the YAML parser says, at the place where it says it.
-fn syntax(text: &str, error: &serde_yaml::Error) -> Problem {
-    let at = error.location().map_or(0, |location| {
-        let line: usize = text.split_inclusive('\n').take(location.line().saturating_sub(1)).map(str::len).sum();
-        let column = text[line..].chars().take(location.column().saturating_sub(1)).map(char::len_utf8).sum::<usize>();
-        (line + column).min(text.len())
-    });
-    let message = error.to_string();
-    let reason = message.split(" at line ").next().unwrap_or(&message);
-    Problem::new("syntax", at..at, format!("this is not YAML: {reason}")).label("here")
+    budget::in_length(text)?;
+    // before the reader of values, which takes very long for what is nested very deep
+    let places = Places::of(text);
+    if let Some(problem) = mistakes::in_form(text, &places) {
+        return Err(Box::new(problem));
+    }
+    // which the reader takes for a document of its own
+    let body = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    budget::in_values(body)?;
+    let read = serde_yaml::from_str::<Yaml>(body).and_then(|mut value| value.apply_merge().map(|()| value));
+    read.map_err(|error| Box::new(mistakes::in_reading(text, &places, &error)))
 }
 
 /// The comments of the text: `#` at the beginning of a line or after a space. One inside of a text is taken for a comment,
@@ -88,16 +93,22 @@ fn keep_quotes(text: &str, problem: &mut Problem) {
         && old.ends_with(quote)
         && !fix.text.starts_with(quote)
         && !matches!(fix.text.as_str(), "true" | "false")
+        && fix.text.parse::<f64>().is_err()
     {
         fix.text = format!("{quote}{}{quote}", fix.text);
     }
 }
 
-/// A choice is written otherwise here than in `.mem`.
+/// Some things are written otherwise here than in `.mem`.
 fn in_yaml(problem: &mut Problem) {
-    if problem.help.as_ref().is_some_and(|help| help.contains("= fit [")) {
-        let help = "write `{fit: [..]}` for the first that fits the budget, `{sweep: [..]}` for one run each";
-        problem.help = Some(help.to_owned());
+    let Some(help) = &mut problem.help else { return };
+    if help.contains("= fit [") {
+        *help = "write `{fit: [..]}` for the first that fits the budget, `{sweep: [..]}` for one run each".to_owned();
+    }
+    for (mem, yaml) in
+        [("`model = \"..\"`", "`model: ..`"), ("`fit [4, 2, 1]`", "`{fit: [4, 2, 1]}`"), (" <= ..`", ": \"<= ..\"`")]
+    {
+        *help = help.replace(mem, yaml);
     }
 }
 
@@ -110,12 +121,13 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn root(&mut self, root: &Yaml) {
-        match root {
+        match untagged(root) {
             Yaml::Mapping(mapping) if mapping.contains_key("plans") => self.several(mapping),
             Yaml::Mapping(mapping) => self.plan(mapping, ""),
             Yaml::Null => {}
             _ => {
-                let problem = Problem::new("wrong-type", 0..0, "a plan is a mapping with a `name` and a `model`");
+                let problem =
+                    Problem::new("wrong-type", self.places.whole(), "a plan is a mapping with a `name` and a `model`");
                 self.problems.push(problem.label("not a mapping"));
             }
         }
@@ -124,11 +136,11 @@ impl Reader<'_> {
     fn several(&mut self, mapping: &Mapping) {
         for (key, value) in mapping {
             let key = key_text(key);
-            match value {
+            match untagged(value) {
                 Yaml::Sequence(plans) if key == "plans" => {
                     for (n, plan) in plans.iter().enumerate() {
                         let path = format!("plans[{n}]");
-                        match plan {
+                        match untagged(plan) {
                             Yaml::Mapping(plan) => self.plan(plan, &path),
                             _ => self.wrong(&path, "a plan is a mapping with a `name` and a `model`".to_owned()),
                         }
@@ -197,7 +209,7 @@ impl Reader<'_> {
             }
             let inner_path = join(path, &name);
             let place = self.places.place(&inner_path);
-            match (spec.block(&name), value) {
+            match (spec.block(&name), untagged(value)) {
                 (Some(inner), Yaml::Mapping(mapping)) => entries.push(self.inner(mapping, inner, &inner_path, place)),
                 // `data:` with nothing below it
                 (Some(inner), Yaml::Null) => entries.push(self.inner(&Mapping::new(), inner, &inner_path, place)),
@@ -226,9 +238,7 @@ impl Reader<'_> {
                 }
                 (None, value) => {
                     let item = match spec.setting(&name) {
-                        Some(setting) => self.item(value, &inner_path, spec.limits, &|| {
-                            format!("`{}` takes {}", setting.name, setting.kind)
-                        }),
+                        Some(setting) => self.item(value, &inner_path, spec.limits, setting),
                         None => Item { value: Value::Hole, span: place.value.clone() },
                     };
                     entries.push(Entry::Setting { name, key: place.key, item, statement: place.statement });
@@ -297,10 +307,11 @@ impl Reader<'_> {
         }
     }
 
-    /// A setting's value. `takes`: the words for what it should be.
-    fn item(&mut self, value: &Yaml, path: &str, words: bool, takes: &dyn Fn() -> String) -> Item {
+    /// A value of that setting. `words`: it is a limit, which is a text.
+    fn item(&mut self, value: &Yaml, path: &str, words: bool, setting: &Setting) -> Item {
+        let takes = || format!("`{}` takes {}", setting.name, setting.kind);
         let span = self.places.place(path).value;
-        let value = match value {
+        let value = match untagged(value) {
             Yaml::Null => {
                 let problem =
                     Problem::new("wrong-type", span.clone(), format!("{}, got nothing", takes())).label("no value");
@@ -311,11 +322,11 @@ impl Reader<'_> {
             // a limit is read from its text, `14.5GiB` like `<= 14.5GiB`
             Yaml::Number(number) if words => Value::Word(number.to_string()),
             Yaml::Number(number) => Value::Quantity(Quantity::number(number.as_f64().unwrap_or(f64::NAN))),
-            Yaml::String(text) => Value::Word(text.clone()),
-            Yaml::Sequence(values) => Value::List(self.items(values, path, words, takes)),
+            Yaml::String(text) => text_of(setting.kind, text.clone()),
+            Yaml::Sequence(values) => Value::List(self.items(values, path, words, setting)),
             Yaml::Mapping(mapping) => match choice(mapping) {
                 Some((word, values)) => {
-                    let items = self.items(values, &join(path, word), words, takes);
+                    let items = self.items(values, &join(path, word), words, setting);
                     if word == "fit" { Value::Fit(items) } else { Value::Sweep(items) }
                 }
                 None if computed(mapping).is_some() => {
@@ -329,13 +340,13 @@ impl Reader<'_> {
                     Value::Hole
                 }
             },
-            Yaml::Tagged(tagged) => return self.item(&tagged.value, path, words, takes),
+            Yaml::Tagged(_) => Value::Hole,
         };
         Item { value, span }
     }
 
-    fn items(&mut self, values: &[Yaml], path: &str, words: bool, takes: &dyn Fn() -> String) -> Vec<Item> {
-        values.iter().enumerate().map(|(n, value)| self.item(value, &format!("{path}[{n}]"), words, takes)).collect()
+    fn items(&mut self, values: &[Yaml], path: &str, words: bool, setting: &Setting) -> Vec<Item> {
+        values.iter().enumerate().map(|(n, value)| self.item(value, &format!("{path}[{n}]"), words, setting)).collect()
     }
 }
 
@@ -350,15 +361,19 @@ fn computed(mapping: &Mapping) -> Option<&str> {
     mapping.get("compute").filter(|_| mapping.len() == 1)?.as_str()
 }
 
+/// Tags (`!name`) mean nothing here.
+fn untagged(mut value: &Yaml) -> &Yaml {
+    while let Yaml::Tagged(tagged) = value {
+        value = &tagged.value;
+    }
+    value
+}
+
 fn key_text(key: &Yaml) -> String {
     match key {
         Yaml::String(text) => text.clone(),
         Yaml::Bool(value) => value.to_string(),
         Yaml::Number(number) => number.to_string(),
-        _ => "?".to_owned(),
+        _ => UNNAMED.to_owned(),
     }
-}
-
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }

@@ -4,6 +4,9 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::Expression;
+use super::data::Data;
+use super::section::Held;
+use super::value::SettingType;
 
 /// What a plan says of one setting: a value, or several to choose from.
 ///
@@ -79,44 +82,34 @@ impl<T: Serialize> Serialize for Choice<T> {
     }
 }
 
-/// The shapes of a choice in YAML and JSON; the derives read it and write its schema.
-#[derive(Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(untagged, deny_unknown_fields)]
-#[allow(dead_code, reason = "with `schema`, the fields are also read by the derive")]
+impl<'de, T: SettingType> Deserialize<'de> for Choice<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let item = Data::deserialize(deserializer)?.item(T::KIND);
+        Choice::from_item(&item).map_err(|_| de::Error::custom(format!("expected {}", T::KIND)))
+    }
+}
+
+/// The shapes of a choice in YAML and JSON.
+#[cfg(feature = "schema")]
+#[derive(schemars::JsonSchema)]
+#[schemars(untagged, deny_unknown_fields)]
+#[allow(dead_code, reason = "the derive reads it")]
 enum Form<T> {
     One(T),
-    #[cfg_attr(feature = "schema", schemars(description = "The first of these with which the plan meets its budget."))]
+    #[schemars(description = "The first of these with which the plan meets its budget.")]
     Fit {
-        #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+        #[schemars(length(min = 1))]
         fit: Vec<T>,
     },
-    #[cfg_attr(feature = "schema", schemars(description = "Every one of these, one run each."))]
+    #[schemars(description = "Every one of these, one run each.")]
     Sweep {
-        #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+        #[schemars(length(min = 1))]
         sweep: Vec<T>,
     },
-    #[cfg_attr(
-        feature = "schema",
-        schemars(description = "What follows from other settings: `64 / train.micro_batch`.")
-    )]
+    #[schemars(description = "What follows from other settings: `64 / train.micro_batch`.")]
     Compute {
         compute: Expression,
     },
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Choice<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Form::deserialize(deserializer)? {
-            Form::One(value) => Ok(Choice::One(value)),
-            Form::Fit { fit: values } | Form::Sweep { sweep: values } if values.is_empty() => {
-                Err(de::Error::custom("`fit` and `sweep` need at least one value"))
-            }
-            Form::Fit { fit } => Ok(Choice::Fit(fit)),
-            Form::Sweep { sweep } => Ok(Choice::Sweep(sweep)),
-            Form::Compute { compute } => Ok(Choice::Computed(compute)),
-        }
-    }
 }
 
 #[cfg(feature = "schema")]

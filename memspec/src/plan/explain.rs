@@ -179,7 +179,9 @@ pub(super) fn below(name: &str, least: f64, item: &Item, source: &str) -> Option
         })
     };
     match &item.value {
-        Value::List(items) | Value::Fit(items) | Value::Sweep(items) => items.iter().find_map(leaf),
+        Value::List(items) | Value::Fit(items) | Value::Sweep(items) => {
+            items.iter().find_map(|item| below(name, least, item, source))
+        }
         _ => leaf(item),
     }
 }
@@ -312,6 +314,11 @@ fn mismatch(name: &str, kind: Kind, value: Option<&Value>, span: &Range<usize>, 
                 "no" | "off" | "false" => problem.help("write `false`").fix(span.clone(), "false"),
                 _ => problem,
             }
+        }
+        (Kind::Integer | Kind::Number, None, Some(Value::Text(text)))
+            if text.parse::<f64>().is_ok_and(f64::is_finite) =>
+        {
+            problem.help(format!("write `{text}`, without quotes")).fix(span.clone(), text)
         }
         (Kind::List(_), _, Some(Value::Symbol(_) | Value::Text(_) | Value::Word(_))) => {
             problem.help(format!("write `[{written}]`")).fix(span.clone(), format!("[{written}]"))

@@ -1,5 +1,8 @@
 //! The files that are generated from the table: the JSON schema and the page of settings.
 
+use serde_json::Value;
+
+use super::value::COUNT;
 use super::{Kind, Plan, Setting};
 
 /// The JSON schema of a plan in YAML or JSON: one plan, or `plans` with a list of them.
@@ -15,8 +18,67 @@ pub fn schema() -> serde_json::Value {
             {"type": "object", "required": ["plans"], "additionalProperties": false, "properties": {"plans": {"type": "array", "items": plan}}},
         ],
     });
-    schema["$defs"] = serde_json::Value::Object(generator.take_definitions(true));
+    let mut definitions = generator.take_definitions(true);
+    for block in std::iter::once(&Plan::SPEC).chain(Plan::blocks()) {
+        // the derive names a block as its type
+        let name = block.name[..1].to_uppercase() + &block.name[1..];
+        let properties = &mut definitions[&name]["properties"];
+        block.settings.iter().for_each(|setting| present(&mut properties[setting.name]));
+        let kinded = block.blocks.iter().filter(|inner| !inner.kinds.is_empty());
+        kinded.for_each(|inner| present(&mut properties[inner.name]));
+    }
+    definitions.values_mut().for_each(|definition| bound(definition, None, &serde_json::Map::new()));
+    let shared = definitions.clone();
+    for block in std::iter::once(&Plan::SPEC).chain(Plan::blocks()) {
+        let name = block.name[..1].to_uppercase() + &block.name[1..];
+        for setting in block.settings {
+            bound(&mut definitions[&name]["properties"][setting.name], setting.least, &shared);
+        }
+    }
+    schema["$defs"] = serde_json::Value::Object(definitions);
     schema
+}
+
+/// What is written is not `null`: the derive allows that for all that may be left out.
+fn present(property: &mut Value) {
+    if let Some([value, _null]) = property["anyOf"].as_array().map(Vec::as_slice) {
+        let mut value = value.clone();
+        value["description"] = property["description"].take();
+        *property = value;
+    }
+    if let Some(types) = property["type"].as_array() {
+        property["type"] = types.iter().find(|name| *name != "null").cloned().unwrap_or_default();
+    }
+}
+
+/// Gives the numbers of a setting their ends, which the derive does not know.
+fn bound(schema: &mut Value, least: Option<f64>, shared: &serde_json::Map<String, Value>) {
+    match schema {
+        Value::Object(keys) => {
+            // a definition is shared with settings that are bounded otherwise
+            let name = keys.get("$ref").and_then(Value::as_str).and_then(|path| path.strip_prefix("#/$defs/"));
+            if let Some(definition) = name.and_then(|name| shared.get(name)).filter(|_| least.is_some()) {
+                keys.remove("$ref");
+                definition.as_object().into_iter().flatten().for_each(|(key, value)| {
+                    keys.entry(key).or_insert_with(|| value.clone());
+                });
+            }
+            if let Some("integer" | "number") = keys.get("type").and_then(Value::as_str) {
+                let whole = keys["type"] == "integer";
+                if let Some(least) = least {
+                    keys.insert("minimum".to_owned(), if whole { (least as u64).into() } else { least.into() });
+                }
+                let narrow = keys.get("format").is_some_and(|format| format == "uint32");
+                let most = if narrow { f64::from(u32::MAX) } else { COUNT };
+                if whole {
+                    keys.insert("maximum".to_owned(), (most as u64).into());
+                }
+            }
+            keys.values_mut().for_each(|inner| bound(inner, least, shared));
+        }
+        Value::Array(values) => values.iter_mut().for_each(|inner| bound(inner, least, shared)),
+        _ => {}
+    }
 }
 
 /// `docs/settings.md`: every block and setting with its type, default and meaning.

@@ -105,13 +105,14 @@ impl<T: SettingType> Held for Limit<T> {
                 Ok(Limit { comparison: *comparison, value: T::read(bound).map_err(one)? })
             }
             Value::Word(text) => {
-                let text = text.trim();
+                let text = text.trim_matches(' ');
                 let length = text.bytes().take_while(|byte| matches!(byte, b'<' | b'>' | b'=' | b'!')).count();
                 let comparison = match &text[..length] {
                     "" => Comparison::AtMost,
                     sign => Comparison::from_sign(sign).ok_or_else(|| one(Fault::Comparison(item.span.clone())))?,
                 };
-                let bound = Item { value: Value::Word(text[length..].trim().to_owned()), span: item.span.clone() };
+                let bound =
+                    Item { value: Value::Word(text[length..].trim_matches(' ').to_owned()), span: item.span.clone() };
                 Ok(Limit { comparison, value: T::read(&bound).map_err(one)? })
             }
             Value::Hole => Err(vec![Fault::Reported]),
@@ -135,28 +136,30 @@ impl SettingType for Headroom {
 
 /// What a limit may bound, without rounding, as text.
 macro_rules! bounds {
-    ($($Type:ty: |$this:ident| $exact:expr, $schema:literal, $pattern:literal;)+) => {$(
+    ($($Type:ty: |$this:ident| $exact:expr, $schema:literal, $units:literal;)+) => {$(
         impl Worded for $Type {
             fn exact(&self) -> String {
                 let $this = self;
                 $exact
             }
+            #[cfg(feature = "schema")]
             const DESCRIPTION: &'static str = $schema;
-            const PATTERN: &'static str = $pattern;
+            #[cfg(feature = "schema")]
+            const PATTERN: &'static str = crate::quantity::pattern!("((<=|>=|<|>) *)?", $units);
         }
     )+};
 }
 
 bounds! {
     Bytes: |this| Bytes::exact(*this), "A bound on memory: `<= 14.5GiB`, or `14.5GiB` for the same.",
-        "^((<=|>=|<|>) ?)?[0-9][0-9_.]*([eE][+]?[0-9]+)? ?(KiB|MiB|GiB|TiB|KB|MB|GB|TB)$";
+        "(KiB|MiB|GiB|TiB|KB|MB|GB|TB)";
     Seconds: |this| Seconds::exact(*this), "A bound on time: `<= 6h`, or `6h` for the same.",
-        "^((<=|>=|<|>) ?)?[0-9][0-9_.]*([eE][+-]?[0-9]+)? ?(ms|s|min|h|d)$";
+        "(ms|s|min|h|d)";
     Money: |this| this.to_string(), "A bound on cost: `<= 12usd`, or `12usd` for the same.",
-        "^((<=|>=|<|>) ?)?[0-9][0-9_.]* ?usd$";
+        "usd";
     Headroom: |this| match this { Headroom::Percent(p) => p.to_string(), Headroom::Bytes(b) => b.exact() },
         "Memory that stays free: `>= 5%` or `>= 1GiB`.",
-        "^((<=|>=|<|>) ?)?[0-9][0-9_.]* ?(%|KiB|MiB|GiB|TiB|KB|MB|GB|TB)$";
+        "(%|KiB|MiB|GiB|TiB|KB|MB|GB|TB)";
 }
 
 impl std::str::FromStr for Headroom {

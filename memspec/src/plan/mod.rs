@@ -28,6 +28,7 @@ mod blocks;
 #[cfg_attr(not(any(feature = "lang", feature = "yaml")), allow(dead_code, reason = "only reading a text checks it"))]
 mod check;
 mod choice;
+mod data;
 #[cfg_attr(not(any(feature = "lang", feature = "yaml")), allow(dead_code, reason = "only reading a text checks it"))]
 mod document;
 #[cfg_attr(not(any(feature = "lang", feature = "yaml")), allow(dead_code, reason = "only reading a text checks it"))]
@@ -66,6 +67,8 @@ pub use symbols::{
 pub(crate) use arithmetic::{call, negative, not, operate};
 #[cfg(any(feature = "lang", feature = "yaml"))]
 pub(crate) use check::{Entry, RawAssert, RawBlock, Reading, check};
+#[cfg(feature = "yaml")]
+pub(crate) use data::text_of;
 #[cfg(feature = "lang")]
 pub(crate) use explain::unit;
 #[cfg(feature = "lang")]

@@ -24,6 +24,10 @@ pub(crate) trait Held: Sized {
     const LIMITS: bool;
     /// Reads one.
     fn from_item(item: &Item) -> Result<Self, Vec<Fault>>;
+    /// A number of it that is below the least.
+    fn below(&self, _least: f64) -> Option<f64> {
+        None
+    }
     /// Takes the value of that number where there are several.
     fn choose(&mut self, number: usize);
 }

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Serialize, Serializer};
 
 use super::spec::{Symbol, UnknownSymbol};
-use crate::quantity::{Percent, Quantity, Steps};
+use crate::quantity::{Percent, Steps};
 
 /// A name that is quoted in `.mem` only where it is not a plain word.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Name(pub String);
@@ -185,20 +185,12 @@ impl fmt::Display for ImageSize {
 impl FromStr for ImageSize {
     type Err = NotASize;
     fn from_str(text: &str) -> Result<Self, NotASize> {
-        let side = |text: &str| text.parse().ok().filter(|pixels| *pixels > 0);
+        let digits = |text: &str| text.len() <= 9 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let side = |text: &str| text.parse().ok().filter(|pixels| *pixels > 0 && digits(text));
         text.split_once('x')
             .and_then(|(width, height)| Some(ImageSize { width: side(width)?, height: side(height)? }))
             .ok_or_else(|| NotASize(text.to_owned()))
     }
-}
-
-/// The shapes of these types in YAML and JSON.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Form {
-    Count(u64),
-    Word(String),
-    Words(Vec<String>),
 }
 
 impl Serialize for Checkpointing {
@@ -206,16 +198,6 @@ impl Serialize for Checkpointing {
         match self {
             Checkpointing::Blocks(count) => serializer.serialize_u32(*count),
             word => serializer.collect_str(word),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Checkpointing {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Form::deserialize(deserializer)? {
-            Form::Count(count) => u32::try_from(count).map(Checkpointing::Blocks).map_err(de::Error::custom),
-            Form::Word(word) => word.parse().map_err(de::Error::custom),
-            Form::Words(_) => Err(de::Error::custom("`checkpointing` takes a word or a count of blocks, not a list")),
         }
     }
 }
@@ -229,16 +211,6 @@ impl Serialize for Targets {
     }
 }
 
-impl<'de> Deserialize<'de> for Targets {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Form::deserialize(deserializer)? {
-            Form::Count(_) => Err(de::Error::custom("`targets` takes a word or a list of module names, not a number")),
-            Form::Word(word) => Ok(word.as_str().into()),
-            Form::Words(modules) => Ok(Targets::Modules(modules)),
-        }
-    }
-}
-
 impl Serialize for Warmup {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -248,28 +220,9 @@ impl Serialize for Warmup {
     }
 }
 
-impl<'de> Deserialize<'de> for Warmup {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Form::deserialize(deserializer)? {
-            Form::Count(steps) => Ok(Warmup::Steps(steps)),
-            Form::Word(word) if word.parse::<Quantity>().is_ok() && word.trim_end().ends_with('%') => {
-                word.parse().map(|Percent(percent)| Warmup::Percent(percent)).map_err(de::Error::custom)
-            }
-            Form::Word(word) => word.parse().map(|Steps(steps)| Warmup::Steps(steps)).map_err(de::Error::custom),
-            Form::Words(_) => Err(de::Error::custom("`warmup` takes a percent or a count of steps, not a list")),
-        }
-    }
-}
-
 impl Serialize for ImageSize {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ImageSize {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -294,7 +247,7 @@ mod schema {
     schemas! {
         Checkpointing: {
             "description": "Which activations are recomputed: `none`, `block`, `auto`, or a count of blocks.",
-            "anyOf": [{"enum": ["none", "block", "auto"]}, {"type": "integer", "minimum": 0}],
+            "anyOf": [{"enum": ["none", "block", "auto"]}, {"type": "integer", "format": "uint32", "minimum": 0}],
         };
         Targets: {
             "description": "Which linears get an adapter: a word, a module's name, or a list of names.",
@@ -306,11 +259,11 @@ mod schema {
         };
         Warmup: {
             "description": "How long the learning rate rises: a percent of all steps, or a count of steps.",
-            "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9][0-9_.]* ?(%|step)?$"}],
+            "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": crate::quantity::pattern!("(%|step)?")}],
         };
         ImageSize: {
             "description": "An image's size in pixels, width by height: `1344x896`.",
-            "type": "string", "pattern": "^[0-9]+x[0-9]+$",
+            "type": "string", "pattern": "^(?=[0-9]{1,9}x)0*[1-9][0-9]*x(?=[0-9]{1,9}$)0*[1-9][0-9]*$",
         };
     }
 }

@@ -232,7 +232,8 @@ macro_rules! block {
         $(#[doc = $doc])+
         #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
         #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-        #[serde(deny_unknown_fields)]
+        // what serde derives is wrapped below
+        #[serde(deny_unknown_fields, remote = "Self")]
         pub struct $Block {
             $(
                 #[doc = concat!("What stands after `", $name, "`.")]
@@ -241,12 +242,12 @@ macro_rules! block {
             $(
                 $(#[doc = $meaning])+
                 $(#[doc = concat!("\n\nDefault: `", $default, "`.")])?
-                #[serde(default, skip_serializing_if = "Option::is_none")]
+                #[serde(default, deserialize_with = "crate::plan::data::setting", skip_serializing_if = "Option::is_none")]
                 pub $setting: Option<$Wrap<$Type>>,
             )*
             $($(
                 $(#[doc = $child_doc])+
-                #[serde(default, skip_serializing_if = "Option::is_none")]
+                #[serde(default, deserialize_with = "crate::plan::data::block", skip_serializing_if = "Option::is_none")]
                 pub $child: Option<$Child>,
             )*)?
             $($(
@@ -254,6 +255,40 @@ macro_rules! block {
                 #[serde(default, skip_serializing_if = "Vec::is_empty")]
                 pub $list: Vec<$Listed>,
             )*)?
+        }
+
+        impl serde::Serialize for $Block {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $Block::serialize(self, serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $Block {
+            /// The settings' values are in the range that the table has for them.
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                /// A block is a mapping; the derive would take a list too.
+                struct Mapping;
+
+                impl<'de> serde::de::Visitor<'de> for Mapping {
+                    type Value = $Block;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        write!(f, "the settings of `{}`", $name)
+                    }
+                    fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<$Block, A::Error> {
+                        $Block::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+                    }
+                }
+
+                let block = deserializer.deserialize_map(Mapping)?;
+                $($(
+                    let below = |held| $crate::plan::section::Held::below(held, $least as f64);
+                    if let Some(number) = block.$setting.as_ref().and_then(below) {
+                        let message = concat!("`", stringify!($setting), "` is at least ", $least);
+                        return Err(serde::de::Error::custom(format!("{message}, got {number}")));
+                    }
+                )?)*
+                Ok(block)
+            }
         }
 
         impl $Block {

@@ -109,6 +109,10 @@ pub(crate) trait SettingType: Sized {
     const KIND: Kind;
     /// Reads one value.
     fn read(item: &Item) -> Result<Self, Fault>;
+    /// The numbers in it that a least one bounds.
+    fn numbers(&self) -> Vec<f64> {
+        Vec::new()
+    }
 }
 
 /// A type that a limit writes as text.
@@ -116,10 +120,10 @@ pub(crate) trait Worded: SettingType {
     /// As a plan writes it, without rounding.
     fn exact(&self) -> String;
     /// For the schema.
-    #[allow(dead_code, reason = "read by the schema only")]
+    #[cfg(feature = "schema")]
     const DESCRIPTION: &'static str;
     /// For the schema.
-    #[allow(dead_code, reason = "read by the schema only")]
+    #[cfg(feature = "schema")]
     const PATTERN: &'static str;
 }
 
@@ -148,6 +152,10 @@ impl<T: SettingType> Held for Choice<T> {
         }
     }
 
+    fn below(&self, least: f64) -> Option<f64> {
+        self.values().iter().flat_map(T::numbers).find(|number| *number < least)
+    }
+
     fn choose(&mut self, number: usize) {
         if let Choice::Fit(values) | Choice::Sweep(values) = self
             && number < values.len()
@@ -173,7 +181,7 @@ pub(crate) fn quantity(item: &Item) -> Result<Quantity, Fault> {
 /// A quantity of that dimension; `bare`: or a number.
 fn measured(item: &Item, dimension: Dimension, bare: bool) -> Result<f64, Fault> {
     let got = quantity(item)?;
-    if got.dimension == dimension || (bare && got.dimension == Dimension::Number) {
+    if got.value.is_finite() && (got.dimension == dimension || (bare && got.dimension == Dimension::Number)) {
         Ok(got.value)
     } else {
         Err(Fault::Mismatch(item.span.clone()))
@@ -183,23 +191,27 @@ fn measured(item: &Item, dimension: Dimension, bare: bool) -> Result<f64, Fault>
 /// A whole number from 0 to `most`; what computing left behind the point is rounded away.
 fn whole(item: &Item, value: f64, most: f64) -> Result<u64, Fault> {
     let near = value.round();
-    if (value - near).abs() > 1e-6 || near < 0.0 || near > most {
+    if (value - near).abs() > near.abs() * 1e-12 || near < 0.0 || near > most {
         Err(Fault::Mismatch(item.span.clone()))
     } else {
         Ok(near as u64)
     }
 }
 
-/// The largest count that an `f64` and JSON hold exactly.
-const COUNT: f64 = 9_007_199_254_740_992.0;
+/// The largest count that an `f64` and JSON hold exactly, and no other count is rounded to.
+pub(super) const COUNT: f64 = 9_007_199_254_740_991.0;
 
 macro_rules! reads {
-    ($($Type:ty: $kind:expr, |$item:ident| $read:expr;)+) => {$(
+    ($($Type:ty: $kind:expr, |$item:ident| $read:expr $(, |$this:ident| $numbers:expr)?;)+) => {$(
         impl SettingType for $Type {
             const KIND: Kind = $kind;
             fn read($item: &Item) -> Result<Self, Fault> {
                 $read
             }
+            $(fn numbers(&self) -> Vec<f64> {
+                let $this = self;
+                $numbers.to_vec()
+            })?
         }
     )+};
 }
@@ -207,15 +219,15 @@ macro_rules! reads {
 reads! {
     // only so that `Choice<()>` and `Limit<()>` can be named
     (): Kind::Bool, |_item| Ok(());
-    u32: Kind::Integer, |item| Ok(whole(item, measured(item, Dimension::Number, true)?, f64::from(u32::MAX))? as u32);
+    u32: Kind::Integer, |item| Ok(whole(item, measured(item, Dimension::Number, true)?, f64::from(u32::MAX))? as u32), |this| [f64::from(*this)];
     u64: Kind::Integer, |item| whole(item, measured(item, Dimension::Number, true)?, COUNT);
-    f64: Kind::Number, |item| measured(item, Dimension::Number, true);
+    f64: Kind::Number, |item| measured(item, Dimension::Number, true), |this| [*this];
     Bytes: Kind::Bytes, |item| {
         let value = measured(item, Dimension::Bytes, false)?.round();
         whole(item, value, COUNT).map(Bytes)
     };
-    Tokens: Kind::Tokens, |item| whole(item, measured(item, Dimension::Tokens, true)?, COUNT).map(Tokens);
-    Steps: Kind::Steps, |item| whole(item, measured(item, Dimension::Steps, true)?, COUNT).map(Steps);
+    Tokens: Kind::Tokens, |item| whole(item, measured(item, Dimension::Tokens, true)?, COUNT).map(Tokens), |this| [this.0 as f64];
+    Steps: Kind::Steps, |item| whole(item, measured(item, Dimension::Steps, true)?, COUNT).map(Steps), |this| [this.0 as f64];
     Seconds: Kind::Duration, |item| match measured(item, Dimension::Time, false)? {
         value if value < 0.0 => Err(Fault::Mismatch(item.span.clone())),
         value => Ok(Seconds(value)),
@@ -227,7 +239,7 @@ reads! {
     // 0 needs no unit; any other bare number is refused, as 0.05 could mean 5% or 0.05%
     Percent: Kind::Percent, |item| match quantity(item)? {
         Quantity { value: 0.0, dimension: Dimension::Number } => Ok(Percent(0.0)),
-        Quantity { value, dimension: Dimension::Percent } if value >= 0.0 => Ok(Percent(value)),
+        Quantity { value, dimension: Dimension::Percent } if value >= 0.0 && value.is_finite() => Ok(Percent(value)),
         _ => Err(Fault::Mismatch(item.span.clone())),
     };
     bool: Kind::Bool, |item| match &item.value {
@@ -248,7 +260,7 @@ reads! {
             _ => Err(Fault::Length(item.span.clone(), 2)),
         },
         _ => Err(Fault::Mismatch(item.span.clone())),
-    };
+    }, |this| this;
     ImageSize: Kind::Size, |item| text(item)?.parse().map_err(|_| Fault::Mismatch(item.span.clone()));
     Checkpointing: Kind::OneOf(&[Kind::Symbol(Checkpointing::SYMBOLS), Kind::Integer]), |item| match quantity(item) {
         Ok(_) => u32::read(item).map(Checkpointing::Blocks),

@@ -27,5 +27,8 @@
 //!   adapter lora { rank = 16 }
 //! }
 //! ```
+//!
+//! ## Fix safety
+//! Safe: nothing is extended as it is written.
 
 pub(crate) use crate::rules::mistakes as check;

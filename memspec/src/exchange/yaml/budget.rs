@@ -11,20 +11,28 @@ const MOST_BYTES: usize = 4 << 20;
 /// As many values are read, those of aliases as often as they stand.
 const MOST_VALUES: usize = 1 << 18;
 
-/// Refuses a text that is too long, or that says too much. What is no YAML is for the reader to say.
-pub(super) fn keeps(text: &str) -> Result<(), Box<Problem>> {
-    let too_much = |message: String| Err(Box::new(Problem::new("syntax", 0..0, message).label("here it begins")));
-    if text.len() > MOST_BYTES {
-        return too_much(format!("a plan has at most {} MiB, and this text is longer", MOST_BYTES >> 20));
+/// Refuses a text that is too long.
+pub(super) fn in_length(text: &str) -> Result<(), Box<Problem>> {
+    if text.len() <= MOST_BYTES {
+        return Ok(());
     }
+    Err(too_much(format!("a plan has at most {} MiB, and this text is longer", MOST_BYTES >> 20)))
+}
+
+/// Refuses a text that says too much. What is no YAML is for the reader to say.
+pub(super) fn in_values(text: &str) -> Result<(), Box<Problem>> {
     let mut left = MOST_VALUES;
     let counted = Values(&mut left).deserialize(serde_yaml::Deserializer::from_str(text));
     // the parser has a limit of its own for aliases in aliases
     if counted.is_err_and(|error| left == 0 || error.to_string() == "repetition limit exceeded") {
         let help = "an alias (`*name`) counts as all that its anchor (`&name`) holds";
-        return too_much(format!("a plan has at most {MOST_VALUES} values; {help}"));
+        return Err(too_much(format!("a plan has at most {MOST_VALUES} values; {help}")));
     }
     Ok(())
+}
+
+fn too_much(message: String) -> Box<Problem> {
+    Box::new(Problem::new("syntax", 0..0, message).label("here it begins"))
 }
 
 /// Counts values without keeping them, and stops when none is left.

@@ -1,284 +1,299 @@
 //! Where the keys and values of a YAML or JSON text stand.
 //!
-//! The YAML parser gives values without places, so this reads the text a second time for places only: block and flow
-//! mappings and sequences, quoted and plain scalars. What it does not understand (anchors, keys over several lines) has
-//! the place of what is around it; it never decides what a value is.
+//! The values come without places, so this reads the text a second time for places only. What an alias stands for is where its anchor is: a mistake in it
+//! is mended there. It never decides what a value is; where the text ends being YAML, the places before that are known.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::join;
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+
 use crate::plan::Place;
 
-/// Flow collections deeper than this are not looked into; the YAML parser refuses them before.
+/// Aliases in aliases, and merges in merges, are followed this far. What the reader accepts is never so deep.
 const MOST_DEEP: usize = 128;
+/// What a key goes by that is no text.
+pub(super) const UNNAMED: &str = "?";
+/// Stand for `.` and `[` in the names of a path.
+const DOT: char = '\u{1}';
+const BRACKET: char = '\u{2}';
 
-/// Places by path: `train.micro_batch`, `plans[0].model`, `adapter.targets[1]`.
+/// The path of a name below a path.
+pub(super) fn join(path: &str, name: &str) -> String {
+    let name = name.replace('.', &DOT.to_string()).replace('[', &BRACKET.to_string());
+    if path.is_empty() { name } else { format!("{path}.{name}") }
+}
+
+/// The keys and values of a text, with their places.
 #[derive(Debug, Default)]
-pub(in crate::exchange) struct Places(HashMap<String, Place>);
+pub(in crate::exchange) struct Places {
+    nodes: Vec<Node>,
+    /// The first document's value.
+    root: Option<usize>,
+    /// Keys that stand twice in one mapping: the name, the first and the second.
+    pub(super) twice: Vec<(String, Range<usize>, Range<usize>)>,
+    /// Where a second document begins.
+    pub(super) second: Option<Range<usize>>,
+    /// Why, and where, the text is no YAML.
+    pub(super) error: Option<ScanError>,
+    /// The brackets that were open there, from the outermost.
+    pub(super) unclosed: Vec<Range<usize>>,
+}
+
+#[derive(Debug)]
+struct Node {
+    span: Range<usize>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Scalar,
+    Sequence(Vec<usize>),
+    Mapping(HashMap<String, Member>),
+    /// Another name for that node.
+    Alias(Option<usize>),
+}
+
+#[derive(Clone, Debug)]
+struct Member {
+    key: Range<usize>,
+    value: usize,
+}
 
 impl Places {
     /// The places of a text.
     pub(in crate::exchange) fn of(text: &str) -> Places {
-        let mut locator = Locator { text, places: Places::default(), open: Vec::new(), counts: HashMap::new() };
-        let mut at = 0;
-        while at < text.len() {
-            at = locator.line(at);
+        // as the reader of values takes it
+        let options = granit_parser::options! { bom_inside_document_as_content: true };
+        let mut builder = Builder { text, places: Places::default(), open: Vec::new(), anchors: HashMap::new() };
+        for event in Parser::new_from_str_with_options(text, options) {
+            match event {
+                Ok((event, span)) => builder.event(event, span),
+                Err(error) => {
+                    let nodes = &builder.places.nodes;
+                    let unclosed =
+                        builder.open.iter().filter(|open| open.flow).map(|open| nodes[open.node].span.clone());
+                    builder.places.unclosed = unclosed.collect();
+                    builder.places.error = Some(error);
+                    break;
+                }
+            }
+            if builder.places.second.is_some() {
+                break;
+            }
         }
-        locator.places
+        while !builder.open.is_empty() {
+            builder.close(text.len());
+        }
+        builder.places
     }
 
-    /// The place of the path, or of the innermost thing around it.
+    /// The place of a path such as `train.micro_batch`, `plans[0].model` or `adapter.targets[1]`, or of the innermost thing around it.
     pub(in crate::exchange) fn place(&self, path: &str) -> Place {
-        let mut path = path;
-        loop {
-            if let Some(place) = self.0.get(path) {
-                return place.clone();
-            }
-            match path.rfind(['.', '[']) {
-                Some(end) => path = &path[..end],
-                None => return Place::default(),
-            }
-        }
+        self.walk(path).0
     }
 
     /// The first key below the path.
     pub(in crate::exchange) fn first(&self, path: &str) -> Range<usize> {
-        let below = |key: &&String| path.is_empty() || key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
-        let keys = self.0.iter().filter(|(key, _)| below(key));
-        keys.map(|(_, place)| place.key.clone()).min_by_key(|key| key.start).unwrap_or_default()
-    }
-
-    fn note(&mut self, path: &str, key: Range<usize>, value: Range<usize>) {
-        let statement = key.start.min(value.start)..value.end.max(key.end);
-        self.0.entry(path.to_owned()).or_insert(Place { key, value, statement });
-    }
-
-    /// Lets the value of the path reach to `end`.
-    fn reach(&mut self, path: &str, span: &Range<usize>) {
-        if let Some(place) = self.0.get_mut(path) {
-            if place.value.is_empty() {
-                place.value = span.clone();
+        let node = if path.is_empty() { self.root } else { self.walk(path).1 };
+        match node.and_then(|node| self.meant(node)).map(|node| &self.nodes[node].kind) {
+            Some(Kind::Mapping(members)) => {
+                members.values().map(|member| member.key.clone()).min_by_key(|key| key.start).unwrap_or_default()
             }
-            place.value.end = place.value.end.max(span.end);
-            place.statement.end = place.statement.end.max(span.end);
+            _ => self.place(path).key,
         }
     }
+
+    /// The whole value of the text.
+    pub(super) fn whole(&self) -> Range<usize> {
+        self.root.map(|root| self.nodes[root].span.clone()).unwrap_or_default()
+    }
+
+    /// A value that is merged (`<<: value`) and is no mapping.
+    pub(super) fn merged_wrongly(&self) -> Option<Range<usize>> {
+        let mapping =
+            |node: usize| matches!(self.meant(node).map(|node| &self.nodes[node].kind), Some(Kind::Mapping(_)));
+        self.nodes.iter().find_map(|node| {
+            let Kind::Mapping(members) = &node.kind else { return None };
+            let merged = members.get("<<")?.value;
+            let right = match &self.nodes[self.meant(merged)?].kind {
+                Kind::Sequence(items) => items.iter().all(|item| mapping(*item)),
+                kind => matches!(kind, Kind::Mapping(_)),
+            };
+            (!right).then(|| self.nodes[merged].span.clone())
+        })
+    }
+
+    /// The place of the path or of what is around it; its value, where all of the path is there.
+    fn walk(&self, path: &str) -> (Place, Option<usize>) {
+        let (mut rest, mut place, mut node) = (path, Place::default(), self.root);
+        while let Some(at) = node.filter(|_| !rest.is_empty()) {
+            let Some((member, after)) = self.step(at, rest) else { return (place, None) };
+            let value = self.nodes[member.value].span.clone();
+            // what an anchor holds is no part of the text at the alias
+            let statement = member.key.start.min(value.start)..value.end.max(member.key.end);
+            place = Place { key: member.key, value, statement };
+            (rest, node) = (after, Some(member.value));
+        }
+        (place, node)
+    }
+
+    /// From a node to what the beginning of the path names in it, and the rest of the path.
+    fn step<'p>(&self, node: usize, path: &'p str) -> Option<(Member, &'p str)> {
+        match &self.nodes[self.meant(node)?].kind {
+            Kind::Sequence(items) => {
+                let (number, rest) = path.strip_prefix('[')?.split_once(']')?;
+                let value = *items.get(number.parse::<usize>().ok()?)?;
+                Some((Member { key: self.nodes[value].span.clone(), value }, rest.strip_prefix('.').unwrap_or(rest)))
+            }
+            Kind::Mapping(_) => {
+                let end = path.find(['.', '[']).unwrap_or(path.len());
+                let name = path[..end].replace(DOT, ".").replace(BRACKET, "[");
+                let member = self.member(node, &name, MOST_DEEP)?;
+                Some((member, path[end..].strip_prefix('.').unwrap_or(&path[end..])))
+            }
+            _ => None,
+        }
+    }
+
+    /// A mapping's member of that name: its own, or one that it merges (`<<: *base`).
+    fn member(&self, node: usize, name: &str, deep: usize) -> Option<Member> {
+        match &self.nodes[self.meant(node)?].kind {
+            Kind::Mapping(members) => members.get(name).cloned().or_else(|| {
+                let merged = members.get("<<").filter(|_| deep > 0)?;
+                self.member(merged.value, name, deep - 1)
+            }),
+            // several are merged, the first one goes before the others
+            Kind::Sequence(items) if deep > 0 && deep < MOST_DEEP => {
+                items.iter().find_map(|item| self.member(*item, name, deep - 1))
+            }
+            _ => None,
+        }
+    }
+
+    /// What a node is when aliases are followed.
+    fn meant(&self, mut node: usize) -> Option<usize> {
+        for _ in 0..MOST_DEEP {
+            match self.nodes[node].kind {
+                Kind::Alias(target) => node = target?,
+                _ => return Some(node),
+            }
+        }
+        None
+    }
 }
 
-/// A key or sequence item of block style that is still open.
+/// A collection that is still open.
 struct Open {
-    indent: usize,
-    path: String,
-    item: bool,
+    node: usize,
+    /// It is closed by a character of its own.
+    flow: bool,
+    /// Where what it holds ends so far.
+    end: usize,
+    /// In a mapping, the key whose value comes next.
+    key: Option<(String, Range<usize>)>,
 }
 
-struct Locator<'a> {
-    text: &'a str,
+struct Builder<'t> {
+    text: &'t str,
     places: Places,
     open: Vec<Open>,
-    /// How many items each sequence has had.
-    counts: HashMap<String, usize>,
+    anchors: HashMap<usize, usize>,
 }
 
-impl Locator<'_> {
-    /// Reads the line that begins at `start`, and the lines that its value goes on for; gives where the next begins.
-    fn line(&mut self, start: usize) -> usize {
-        let end = self.line_end(start);
-        let line = &self.text[start..end];
-        let mut at = start + (line.len() - line.trim_start_matches(' ').len());
-        let rest = self.text[at..end].trim_end();
-        if rest.is_empty() || rest.starts_with('#') || rest.starts_with("---") || rest.starts_with('%') {
-            return end;
-        }
-        while self.text[at..end].starts_with("- ") || self.text[at..end].trim_end() == "-" {
-            self.item(at, at - start);
-            at += 1;
-            at += self.text[at..end].len() - self.text[at..end].trim_start_matches(' ').len();
-        }
-        if at >= end || self.text[at..end].trim().is_empty() {
-            return end;
-        }
-        let path = self.open.last().map(|open| open.path.clone()).unwrap_or_default();
-        let Some((key, name, after)) = self.key(at, end) else {
-            // a scalar or flow collection: an item's value, or the whole text
-            let (value, next) = self.value(at, end, &path, 0);
-            self.reach_all(&value);
-            return next;
-        };
-        let indent = at - start;
-        while self.open.last().is_some_and(|open| open.indent >= indent) {
-            self.open.pop();
-        }
-        let path = join(self.open.last().map_or("", |open| &open.path), &name);
-        let gap = self.text[after..end].len() - self.text[after..end].trim_start_matches([' ', '\t']).len();
-        let rest = self.text[after + gap..end].trim_end();
-        self.open.push(Open { indent, path: path.clone(), item: false });
-        if rest.is_empty() || rest.starts_with('#') {
-            self.places.note(&path, key.clone(), key.end..key.end);
-            self.reach_all(&key);
-            return end;
-        }
-        self.places.note(&path, key, after + gap..after + gap);
-        if rest.starts_with(['|', '>']) {
-            return self.block_scalar(end, indent);
-        }
-        let (value, next) = self.value(after + gap, end, &path, 0);
-        self.reach_all(&value);
-        next
-    }
-
-    fn line_end(&self, start: usize) -> usize {
-        self.text[start..].find('\n').map_or(self.text.len(), |length| start + length + 1)
-    }
-
-    /// A `-` at that indent.
-    fn item(&mut self, at: usize, indent: usize) {
-        while self.open.last().is_some_and(|open| open.indent > indent || (open.indent == indent && open.item)) {
-            self.open.pop();
-        }
-        let sequence = self.open.last().map(|open| open.path.clone()).unwrap_or_default();
-        let count = self.counts.entry(sequence.clone()).or_default();
-        let path = format!("{sequence}[{count}]");
-        *count += 1;
-        self.places.note(&path, at..at + 1, at + 1..at + 1);
-        self.open.push(Open { indent, path, item: true });
-    }
-
-    /// A span belongs to everything that is open around it.
-    fn reach_all(&mut self, span: &Range<usize>) {
-        for open in &self.open {
-            self.places.reach(&open.path, span);
-        }
-    }
-
-    /// `key:` at `at`: its span, its name, and where its value may begin.
-    fn key(&self, at: usize, end: usize) -> Option<(Range<usize>, String, usize)> {
-        let rest = &self.text[at..end];
-        let length = match rest.chars().next()? {
-            quote @ ('"' | '\'') => quoted(rest, quote),
-            '{' | '[' => return None,
-            _ => rest.find(": ").or_else(|| rest.trim_end().strip_suffix(':').map(str::len))?,
-        };
-        let after = rest[length..].trim_start_matches(' ').strip_prefix(':')?;
-        let name = rest[..length].trim_end();
-        Some((at..at + name.len(), name.trim_matches(['"', '\'']).to_owned(), end - after.len()))
-    }
-
-    /// The lines of a `|` or `>` text.
-    fn block_scalar(&mut self, mut at: usize, indent: usize) -> usize {
-        while at < self.text.len() {
-            let end = self.line_end(at);
-            let line = &self.text[at..end];
-            let blank = line.trim().is_empty();
-            if !blank && line.len() - line.trim_start_matches(' ').len() <= indent {
-                break;
+impl Builder<'_> {
+    fn event(&mut self, event: Event, span: Span) {
+        let span = span.byte_range().unwrap_or_default();
+        let anchor = event.anchor_id();
+        match event {
+            Event::DocumentStart(..) if self.places.root.is_some() => self.places.second = Some(span),
+            Event::Scalar(value, style, ..) => {
+                let span = self.scalar(span, style);
+                self.node(span, Kind::Scalar, Some(key_name(&value, style)), anchor);
             }
-            if !blank {
-                self.reach_all(&(at..at + line.trim_end().len()));
+            Event::Alias(id) => {
+                let target = self.anchors.get(&id).copied();
+                self.node(span, Kind::Alias(target), None, None);
             }
-            at = end;
-        }
-        at
-    }
-
-    /// A value on one line, or a flow collection over several; its span, and where the next line begins.
-    fn value(&mut self, at: usize, end: usize, path: &str, depth: usize) -> (Range<usize>, usize) {
-        let rest = &self.text[at..];
-        let length = match rest.chars().next() {
-            Some('{' | '[') => self.flow(at, path, depth) - at,
-            Some(quote @ ('"' | '\'')) => quoted(rest, quote),
-            _ => {
-                let line = &self.text[at..end];
-                let line = line.find(" #").map_or(line, |comment| &line[..comment]);
-                line.trim_end().len()
-            }
-        };
-        let span = at..at + length;
-        let next = if span.end > end { self.line_end(span.end) } else { end };
-        (span, next)
-    }
-
-    /// `{..}` or `[..]`: where it ends.
-    fn flow(&mut self, at: usize, path: &str, depth: usize) -> usize {
-        let mapping = self.text[at..].starts_with('{');
-        let mut at = at + 1;
-        let mut count = 0;
-        loop {
-            at = self.blank(at);
-            let rest = &self.text[at..];
-            match rest.chars().next() {
-                None => return self.text.len(),
-                Some('}' | ']') => return at + 1,
-                Some(',' | ':') => at += 1,
-                Some(_) if depth >= MOST_DEEP => return self.text.len(),
-                Some(_) if mapping => {
-                    let key = self.scalar(at);
-                    let name = self.text[key.clone()].trim_matches(['"', '\'']);
-                    let path = join(path, name);
-                    let colon = self.blank(key.end);
-                    let start = if self.text[colon..].starts_with(':') { self.blank(colon + 1) } else { key.end };
-                    let value = self.flow_value(start, &path, depth);
-                    at = value.end.max(key.end);
-                    self.places.note(&path, key, value);
-                }
-                Some(_) => {
-                    let path = format!("{path}[{count}]");
-                    count += 1;
-                    let value = self.flow_value(at, &path, depth);
-                    at = value.end.max(at + 1);
-                    self.places.note(&path, value.clone(), value);
-                }
-            }
-            while !self.text.is_char_boundary(at) {
-                at += 1;
-            }
-        }
-    }
-
-    fn flow_value(&mut self, at: usize, path: &str, depth: usize) -> Range<usize> {
-        if self.text[at..].starts_with(['{', '[']) { at..self.flow(at, path, depth + 1) } else { self.scalar(at) }
-    }
-
-    /// A quoted or plain scalar of flow style.
-    fn scalar(&self, at: usize) -> Range<usize> {
-        let rest = &self.text[at..];
-        let length = match rest.chars().next() {
-            Some(quote @ ('"' | '\'')) => quoted(rest, quote),
-            _ => {
-                let stop = |(n, c): &(usize, char)| {
-                    let after = rest[n + c.len_utf8()..].chars().next();
-                    matches!(c, ',' | ']' | '}' | '\n')
-                        || (*c == ':' && after.is_none_or(|c| c.is_whitespace() || c == ','))
-                };
-                rest[..rest.char_indices().find(stop).map_or(rest.len(), |(n, _)| n)].trim_end().len()
-            }
-        };
-        at..at + length
-    }
-
-    /// Passes over spaces, newlines and comments.
-    fn blank(&self, mut at: usize) -> usize {
-        loop {
-            let rest = &self.text[at..];
-            at += rest.len() - rest.trim_start().len();
-            if !self.text[at..].starts_with('#') {
-                return at;
-            }
-            at = self.line_end(at);
-        }
-    }
-}
-
-/// The length of the quoted scalar that `rest` begins with.
-fn quoted(rest: &str, quote: char) -> usize {
-    let mut characters = rest.char_indices().skip(1);
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '\\' if quote == '"' => _ = characters.next(),
-            _ if character == quote => return at + 1,
+            Event::SequenceStart(..) => self.collection(span, Kind::Sequence(Vec::new()), anchor),
+            Event::MappingStart(..) => self.collection(span, Kind::Mapping(HashMap::new()), anchor),
+            Event::SequenceEnd | Event::MappingEnd => self.close(span.end),
             _ => {}
         }
     }
-    rest.len()
+
+    /// The bytes of a scalar: a block's from its sign on and without the space below it, an empty one's right behind its key.
+    fn scalar(&self, span: Range<usize>, style: ScalarStyle) -> Range<usize> {
+        let behind = self.open.last().map_or(0, |open| open.key.as_ref().map_or(open.end, |(_, key)| key.end));
+        match style {
+            ScalarStyle::Literal | ScalarStyle::Folded => {
+                let header = self.text.get(behind..span.start).unwrap_or_default();
+                let start = header.find(['|', '>']).map_or(span.start, |at| behind + at);
+                start..start + self.text.get(start..span.end).unwrap_or_default().trim_end().len()
+            }
+            _ => span,
+        }
+    }
+
+    /// A node in what is open: a key of it, or a value. `name`: what it is called as a key.
+    fn node(&mut self, span: Range<usize>, kind: Kind, name: Option<String>, anchor: Option<usize>) -> usize {
+        let number = self.places.nodes.len();
+        let end = span.end;
+        if let Some(anchor) = anchor {
+            self.anchors.insert(anchor, number);
+        }
+        match self.open.last_mut() {
+            None => _ = self.places.root.get_or_insert(number),
+            Some(open) => {
+                open.end = open.end.max(end);
+                match &mut self.places.nodes[open.node].kind {
+                    Kind::Sequence(items) => items.push(number),
+                    Kind::Mapping(members) => match open.key.take() {
+                        None => open.key = Some((name.unwrap_or_else(|| UNNAMED.to_owned()), span.clone())),
+                        Some((name, key)) => match members.get(&name) {
+                            Some(_) if name == UNNAMED => {}
+                            Some(first) => self.places.twice.push((name, first.key.clone(), key)),
+                            None => _ = members.insert(name, Member { key, value: number }),
+                        },
+                    },
+                    Kind::Scalar | Kind::Alias(_) => {}
+                }
+            }
+        }
+        self.places.nodes.push(Node { span, kind });
+        number
+    }
+
+    fn collection(&mut self, span: Range<usize>, kind: Kind, anchor: Option<usize>) {
+        let flow = !span.is_empty();
+        let end = span.end;
+        let node = self.node(span, kind, None, anchor);
+        self.open.push(Open { node, flow, end, key: None });
+    }
+
+    /// The innermost collection ends: one in brackets behind its bracket, any other behind what it holds.
+    fn close(&mut self, at: usize) {
+        let Some(closed) = self.open.pop() else { return };
+        let span = &mut self.places.nodes[closed.node].span;
+        span.end = if closed.flow { at } else { closed.end };
+        let span = span.clone();
+        if let Some(outer) = self.open.last_mut() {
+            outer.end = outer.end.max(span.end);
+            // a collection as a key
+            if let Some((_, key)) = &mut outer.key
+                && key.start == span.start
+            {
+                key.end = span.end;
+            }
+        }
+    }
+}
+
+/// The name of a key as the reader of values has it.
+fn key_name(value: &str, style: ScalarStyle) -> String {
+    match value {
+        "~" | "null" | "Null" | "NULL" | "" if style == ScalarStyle::Plain => UNNAMED.to_owned(),
+        _ => value.to_owned(),
+    }
 }

@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+"""Writes the first texts of both corpora: the plans of the repository, and the mistakes of its tests.
+
+    python3 fuzz/seeds.py
+"""
+
+import ast
+import hashlib
+import pathlib
+import re
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parent
+MOST_BYTES = 3000
+
+
+def keep(target, text):
+    data = text.encode()
+    if 0 < len(data) <= MOST_BYTES:
+        (HERE / "corpus" / target / hashlib.sha1(data).hexdigest()).write_bytes(data)
+
+
+def strings(path, call):
+    """The string literals that a test hands to `call`, as Rust writes them."""
+    for literal in re.findall(call + r'\(&?(?:format!\()?"((?:[^"\\]|\\.)*)"', path.read_text(), re.S):
+        literal = re.sub(r"\\\n\s*", "", literal)
+        literal = re.sub(r"\\u\{([0-9a-f]+)\}", lambda code: chr(int(code[1], 16)), literal)
+        yield ast.literal_eval('"""' + literal.replace('"""', '\\"\\"\\"') + '"""')
+
+
+for target in ("mem", "yaml"):
+    (HERE / "corpus" / target).mkdir(parents=True, exist_ok=True)
+for path in [*ROOT.glob("examples/*.mem"), *ROOT.glob("memspec/**/*.mem"), *ROOT.glob("memspec-lint/tests/**/*.mem")]:
+    keep("mem", path.read_text())
+for path in [*ROOT.glob("memspec/tests/fixtures/**/*.yaml"), *ROOT.glob("memspec-lint/tests/**/*.yaml")]:
+    keep("yaml", path.read_text())
+tests = ROOT / "memspec/tests"
+for statements in strings(tests / "mistakes.rs", "inside"):
+    keep("mem", 'plan "a" {\n  model = "m"\n  ' + statements + "\n}\n")
+for text in [*strings(tests / "yaml.rs", "yaml"), *strings(tests / "yaml.rs", "json")]:
+    keep("yaml", text)
