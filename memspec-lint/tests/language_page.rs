@@ -50,6 +50,8 @@ fn generated_files_are_fresh() {
                 assert_eq!(problems.is_empty(), block.kind != "mem wrong", "{}: {problems:#?}", name(&block));
                 if block.kind == "mem" {
                     assert_eq!(format(block.text), block.text, "{} is not in the style", name(&block));
+                    let checked = run(folder.path(), &["check", name(&block), "--output-format", "concise"]);
+                    assert_eq!(checked.code, 0, "{}", checked.out);
                 }
             }
             "console" => {

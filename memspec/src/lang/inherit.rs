@@ -144,10 +144,10 @@ impl Profile {
                 }
             }
             for (block, area) in parent.blocks {
-                if !self.blocks.contains_key(&block) {
+                self.blocks.entry(block).or_insert_with_key(|block| {
                     inherited.paths.insert(block.clone());
-                    self.blocks.insert(block, area);
-                }
+                    area
+                });
             }
             for (origin, assert) in parent.asserts {
                 if !self.asserts.iter().any(|(other, _)| other.same(&origin)) {

@@ -246,7 +246,7 @@ impl<'a> Lowering<'a> {
                     }
                 }
                 Err(problem) => {
-                    self.problems.extend(problem);
+                    self.problems.extend(problem.map(|problem| *problem));
                     parents.missing = true;
                 }
             }
@@ -260,18 +260,22 @@ impl<'a> Lowering<'a> {
         name: &Name,
         scope: &Scope,
         below: &mut Vec<String>,
-    ) -> Result<(Rc<Profile>, bool), Option<Problem>> {
+    ) -> Result<(Rc<Profile>, bool), Option<Box<Problem>>> {
         if let Some((alias, inner)) = name.text.split_once('.') {
             let Some(exports) = scope.file(alias) else {
                 let message = format!("no file is imported as `{alias}`");
                 let problem = Problem::new("unknown-profile", name.span.clone(), message).label("unknown file");
-                return Err(Some(problem.help(format!("import it above: `import \"{alias}.mem\" as {alias}`"))));
+                let problem = problem.help(format!("import it above: `import \"{alias}.mem\" as {alias}`"));
+                return Err(Some(Box::new(problem)));
             };
             let found = exports.profiles.get(inner).cloned();
             return found.map(|profile| (profile, exports.mistakes.is_some())).ok_or_else(|| {
                 // with mistakes in the file it may only be unread
                 let names = exports.profiles.keys().map(String::as_str);
-                exports.mistakes.is_none().then(|| unknown(name, inner, names, &exports.plans, &exports.name()))
+                exports
+                    .mistakes
+                    .is_none()
+                    .then(|| Box::new(unknown(name, inner, names, &exports.plans, &exports.name())))
             });
         }
         if let Some(first) = below.iter().position(|other| *other == name.text) {
@@ -281,7 +285,7 @@ impl<'a> Lowering<'a> {
                 [one, _] => format!("profile {one} extends itself"),
                 chain => format!("these profiles extend each other: {}", chain.join(", ")),
             };
-            return Err(Some(Problem::new("circular", name.span.clone(), message).label("in a circle")));
+            return Err(Some(Box::new(Problem::new("circular", name.span.clone(), message).label("in a circle"))));
         }
         let (here, shown) = (self.profiles.contains_key(&name.text), "this file".to_owned());
         match self.profile(&name.text, scope, below) {
@@ -290,7 +294,7 @@ impl<'a> Lowering<'a> {
             None if here || self.torn || self.known.contains_key(&name.text) => Err(None),
             None => {
                 let names = self.known.keys().chain(self.profiles.keys()).map(String::as_str);
-                Err(Some(unknown(name, &name.text, names, &self.plans, &shown)))
+                Err(Some(Box::new(unknown(name, &name.text, names, &self.plans, &shown))))
             }
         }
     }

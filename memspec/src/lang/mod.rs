@@ -55,13 +55,13 @@ pub fn read(source: Source) -> Document {
 }
 
 /// Reads an expression whose settings go by their dotted paths.
-pub(crate) fn read_expression(text: &str) -> Result<Expression, Problem> {
+pub(crate) fn read_expression(text: &str) -> Result<Expression, Box<Problem>> {
     let expr = parser::parse_expression(text)?;
     let mut scope = evaluate::Scope::new(text);
     let value = scope.expression(&expr);
     match (value, scope.problems.into_iter().next()) {
         (Some(expression), None) => Ok(expression),
-        (_, Some(problem)) => Err(problem),
-        (None, None) => Err(Problem::new("wrong-type", 0..text.len(), "this is no expression")),
+        (_, Some(problem)) => Err(Box::new(problem)),
+        (None, None) => Err(Box::new(Problem::new("wrong-type", 0..text.len(), "this is no expression"))),
     }
 }

@@ -32,7 +32,7 @@ pub fn parse(text: &str) -> Tree {
 }
 
 /// The expression that a text is, and nothing else.
-pub(crate) fn parse_expression(text: &str) -> Result<Expr, Problem> {
+pub(crate) fn parse_expression(text: &str) -> Result<Expr, Box<Problem>> {
     let tokens: Vec<_> = lex(text).into_iter().filter(|token| !token.kind.is_trivia()).collect();
     let mistakes = RefCell::new(Mistakes::default());
     let input = Tokens::new(&tokens, text, &mistakes);
@@ -45,8 +45,8 @@ pub(crate) fn parse_expression(text: &str) -> Result<Expr, Problem> {
     }
     match (parsed, mistakes.take().problems.into_iter().next()) {
         (Some(expr), None) => Ok(expr),
-        (_, Some(problem)) => Err(problem),
-        (None, None) => Err(Problem::new("syntax", 0..text.len(), "this is no expression")),
+        (_, Some(problem)) => Err(Box::new(problem)),
+        (None, None) => Err(Box::new(Problem::new("syntax", 0..text.len(), "this is no expression"))),
     }
 }
 

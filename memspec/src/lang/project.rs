@@ -74,18 +74,19 @@ impl Project {
                 });
                 (exports, problem)
             }
-            Err(problem) => (Rc::new(Exports::unknown(problem.message.clone())), Some(problem)),
+            Err(problem) => (Rc::new(Exports::unknown(problem.message.clone())), Some(*problem)),
         }
     }
 
-    fn find(&mut self, written: &tree::Name, from: &str) -> Result<Rc<Exports>, Problem> {
+    fn find(&mut self, written: &tree::Name, from: &str) -> Result<Rc<Exports>, Box<Problem>> {
         let bad = |message: String, label: &str| Problem::new("bad-import", written.span.clone(), message).label(label);
         let relative = Path::new(&written.text);
         if relative.extension().is_none_or(|extension| extension != "mem") {
             let problem = bad(format!("`{}` is not a `.mem` file", written.text), "another kind of file");
-            return Err(
-                problem.help("only `.mem` files have names to import; `memspec-lint convert` makes them of others")
-            );
+            return Err(with_help(
+                problem,
+                "only `.mem` files have names to import; `memspec-lint convert` makes them of others",
+            ));
         }
         let here = Path::new(from);
         let folder = here.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -93,10 +94,13 @@ impl Project {
         let path = folder.join(relative);
         let outside = || {
             let problem = bad(format!("`{}` lies outside of the project", written.text), "outside");
-            problem.help(format!(
-                "the project is the folder {}: the nearest one above with a memspec.toml or .git, else the file's own",
-                shown(&top)
-            ))
+            with_help(
+                problem,
+                format!(
+                    "the project is the folder {}: the nearest one above with a memspec.toml or .git, else the file's own",
+                    shown(&top)
+                ),
+            )
         };
         if relative.is_absolute() || leaves(folder, relative, &top) {
             return Err(outside());
@@ -104,8 +108,8 @@ impl Project {
         let Ok(real) = path.canonicalize() else {
             let problem = bad(format!("there is no file `{}`", written.text), "not found");
             return Err(match similar(&path) {
-                Some(meant) => problem.help(format!("did you mean `{meant}`?")),
-                None => problem.help(format!("it is looked for in {}", shown(folder))),
+                Some(meant) => with_help(problem, format!("did you mean `{meant}`?")),
+                None => with_help(problem, format!("it is looked for in {}", shown(folder))),
             });
         };
         if !real.starts_with(&top) {
@@ -122,15 +126,19 @@ impl Project {
                 [one, _] => format!("{one} imports itself"),
                 names => format!("these files import each other: {}", names.join(", ")),
             };
-            return Err(bad(message, "in a circle").help("move what they share into a file that imports none of them"));
+            return Err(with_help(
+                bad(message, "in a circle"),
+                "move what they share into a file that imports none of them",
+            ));
         }
         if let Some(exports) = self.done.get(&real) {
             return Ok(exports.clone());
         }
         if self.imports.len() >= MOST_FILES {
-            return Err(bad(format!("more than {MOST_FILES} files are imported"), "one too many"));
+            return Err(Box::new(bad(format!("more than {MOST_FILES} files are imported"), "one too many")));
         }
-        let text = read(&real).map_err(|why| bad(format!("cannot read `{}`: {why}", written.text), "not readable"))?;
+        let text = read(&real)
+            .map_err(|why| Box::new(bad(format!("cannot read `{}`: {why}", written.text), "not readable")))?;
         let name = path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
         self.imports.push(real.clone());
         self.open.push(real.clone());
@@ -141,6 +149,10 @@ impl Project {
         self.done.insert(real, exports.clone());
         Ok(exports)
     }
+}
+
+fn with_help(problem: Problem, help: impl Into<String>) -> Box<Problem> {
+    Box::new(problem.help(help))
 }
 
 fn mistakes(document: &Document) -> Option<String> {

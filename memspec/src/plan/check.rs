@@ -39,6 +39,7 @@ pub(crate) enum Reading {
     /// All of it.
     Whole,
     /// What could be read: what seems to be missing may only be unread.
+    #[cfg_attr(not(feature = "lang"), allow(dead_code, reason = "only `.mem` is read in parts"))]
     Torn,
     /// What plans extend, and complete.
     #[cfg_attr(not(feature = "lang"), allow(dead_code, reason = "only `.mem` has profiles"))]

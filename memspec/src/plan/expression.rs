@@ -287,10 +287,10 @@ fn write_exact(f: &mut fmt::Formatter<'_>, quantity: Quantity) -> fmt::Result {
 
 #[cfg(feature = "lang")]
 impl std::str::FromStr for Expression {
-    type Err = super::Problem;
+    type Err = Box<super::Problem>;
 
     /// Reads an expression whose settings go by their dotted paths. The problem's places are those of the text.
-    fn from_str(text: &str) -> Result<Self, super::Problem> {
+    fn from_str(text: &str) -> Result<Self, Box<super::Problem>> {
         crate::lang::read_expression(text)
     }
 }
@@ -305,7 +305,7 @@ impl<'de> Deserialize<'de> for Expression {
     #[cfg(feature = "lang")]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|problem: super::Problem| de::Error::custom(problem.message))
+        text.parse().map_err(|problem: Box<super::Problem>| de::Error::custom(&problem.message))
     }
 
     #[cfg(not(feature = "lang"))]
