@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use memspec::cost::{CostError, Estimate, Time, estimate, exceeded, time};
+use memspec::cost::{CostError, Estimate, Failed, Time, estimate, exceeded, failed, time};
 use memspec::model::Environment;
 use memspec::plan::{Document, Plan, Written};
 use memspec::setup::{Length, Setup, Unresolved};
@@ -124,17 +124,21 @@ impl<'a> Context<'a> {
         environment: &'a Environment,
         mut costs: impl FnMut(&Plan) -> Costs,
     ) -> Self {
+        // what stands in no plan may be of any
+        let inside = |written: &Written, at: usize| {
+            written.spans.get("plan").is_some_and(|place| (place.statement.start..=place.statement.end).contains(&at))
+        };
+        let shared = document
+            .problems
+            .iter()
+            .any(|problem| !document.plans.iter().any(|written| inside(written, problem.span.start)));
         let plans = document
             .plans
             .iter()
             .enumerate()
             .map(|(index, written)| {
                 let Costs { setups, unresolved, remembered } = costs(&written.plan);
-                let incomplete = written.spans.get("plan").is_some_and(|place| {
-                    document.problems.iter().any(|problem| {
-                        problem.span.start >= place.statement.start && problem.span.start <= place.statement.end
-                    })
-                });
+                let incomplete = shared || document.problems.iter().any(|problem| inside(written, problem.span.start));
                 Seen { index, written, setups, unresolved, incomplete, remembered }
             })
             .collect();
@@ -183,11 +187,19 @@ pub fn costed(plan: &Plan, base: &Path, environment: &Environment) -> Result<Vec
 }
 
 impl Costed {
-    /// It fits, and is not expected to break a limit on time or money.
+    /// The asserts that do not hold.
+    pub fn failed(&self) -> Vec<Failed> {
+        let Resolved { plan, setup, .. } = &self.resolved;
+        failed(plan, setup, self.estimate.as_ref().ok(), self.time.as_ref().ok())
+    }
+
+    /// It fits, is not expected to break a limit on time or money, and every assert of it holds.
     pub fn meets_budget(&self) -> bool {
         let budget = self.resolved.plan.budget.as_ref();
         let over = budget.zip(self.time.as_ref().ok()).map(|(budget, time)| exceeded(budget, time));
-        self.estimate.as_ref().is_ok_and(|estimate| estimate.fits) && over.unwrap_or_default().is_empty()
+        self.estimate.as_ref().is_ok_and(|estimate| estimate.fits)
+            && over.unwrap_or_default().is_empty()
+            && self.failed().is_empty()
     }
 }
 

@@ -52,6 +52,7 @@ rules! {
     "MEM021" "serving-over-budget" Warning Likely memory::serving_over_budget;
     "MEM022" "upcast-of-unpacked-base" Warning Likely memory::upcast_of_unpacked_base;
     "MEM023" "infeasible-fit" Error Likely memory::infeasible_fit;
+    "MEM024" "assert-failed" Error Certain memory::assert_failed;
     "HW001" "bf16-on-pre-ampere" Error Certain hardware::bf16_on_pre_ampere;
     "HW002" "bf16-quant-compute-on-pre-ampere" Error Certain hardware::bf16_quant_compute_on_pre_ampere;
     "HW003" "flash-attention-on-pre-ampere" Error Certain hardware::flash_attention_on_pre_ampere;
@@ -167,6 +168,10 @@ rules! {
     "SPEC037" "missing-name" Error Certain spec::missing_name;
     "SPEC038" "no-plan" Warning Certain spec::no_plan;
     "SPEC039" "allow-without-reason" Info Heuristic spec::allow_without_reason;
+    "SPEC040" "bad-import" Error Certain spec::bad_import;
+    "SPEC041" "unknown-profile" Error Certain spec::unknown_profile;
+    "SPEC042" "conflicting-parents" Error Certain spec::conflicting_parents;
+    "SPEC043" "circular" Error Certain spec::circular;
 }
 
 /// The rule for comments that silence nothing; its findings come from [`crate::suppress`].

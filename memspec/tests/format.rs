@@ -6,7 +6,7 @@ mod nearly;
 
 use laws::mem as check;
 use memspec::lang::format;
-use nearly::nearly;
+use nearly::{file, nearly};
 use proptest::prelude::*;
 
 #[test]
@@ -137,5 +137,10 @@ proptest! {
         check(&text);
         check(&format!("plan \"p\" {{\n{text}"));
         check(&format!("plan \"p\" {{\n{text}\n}}\n"));
+    }
+
+    #[test]
+    fn a_file_of_profiles_is_formatted(text in file()) {
+        check(&text);
     }
 }

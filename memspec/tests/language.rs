@@ -7,10 +7,10 @@ mod nearly;
 use std::time::Instant;
 
 use laws::read as check;
-use memspec::lang::{lex, parse};
+use memspec::lang::{lex, parse, write};
 use memspec::plan::{Choice, Comparison, Headroom, Limit, Targets, Warmup, read_text};
 use memspec::quantity::{Bytes, Percent, Seconds, Tokens};
-use nearly::nearly;
+use nearly::{file, nearly};
 use proptest::prelude::*;
 
 const GOOD: &str = include_str!("fixtures/good.mem");
@@ -143,5 +143,20 @@ proptest! {
     fn nearly_a_plan_is_read(text in nearly()) {
         check(&text);
         check(&format!("plan \"p\" {{\n{text}"));
+    }
+
+    #[test]
+    fn a_plan_is_the_same_written_out(text in file()) {
+        check(&text);
+        for written in read_text("a.mem", text.as_str()).plans {
+            let alone = read_text("b.mem", write(&written.plan));
+            prop_assert!(alone.problems.iter().all(|problem| problem.code == "missing-model"), "{:?} of {text}", alone.problems);
+            prop_assert_eq!(&alone.plans[0].plan, &written.plan, "of {}", text);
+            #[cfg(feature = "yaml")]
+            {
+                let yaml = read_text("c.json", serde_json::to_string(&written.plan).unwrap());
+                prop_assert_eq!(&yaml.plans[0].plan, &written.plan, "of {}", text);
+            }
+        }
     }
 }

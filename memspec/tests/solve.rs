@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use memspec::cost::{estimate, exceeded, peak_allocated, time};
+use memspec::cost::{estimate, exceeded, failed, peak_allocated, time};
 use memspec::lang;
 use memspec::model::Environment;
 use memspec::plan::{self, AdapterKind, Checkpointing, Choice, EngineName, Plan, QuantizeKind, read_text};
@@ -165,6 +165,27 @@ fn a_limit_on_time_and_what_an_engine_refuses_are_reasons_too() {
 }
 
 #[test]
+fn what_follows_from_a_choice_follows_it_and_asserts_are_kept_to() {
+    let plan = written(
+        "plan \"p\" {\n  model = \"meta-llama/Meta-Llama-3-8B\"\n  device = rtx4090\n  engine = trl\n  quantize nf4 { }\n  adapter lora { rank = fit [64, 16]; alpha = 2 * rank }\n\
+           data { context = 2048tok }\n  train { micro_batch = fit [12, 6, 4, 2, 1]; accumulate = 12 / micro_batch; checkpointing = block; optimizer = adamw_8bit }\n\
+           budget { device_memory <= 16GiB }\n  assert train.accumulate <= 6 and headroom >= 9GiB else \"too slow\"\n}\n",
+    );
+    let found = resolved(&plan);
+    insta::assert_snapshot!(format!("{}{}", rejected(&found), lang::write(&found.explicit())));
+}
+
+#[test]
+fn a_sweep_is_followed_in_each_run() {
+    let plan = written(
+        "plan \"p\" {\n  model = \"HuggingFaceTB/SmolLM2-135M-Instruct\"\n  device = t4\n  adapter lora { }\n  train { micro_batch = sweep [1, 2, 4]; accumulate = 8 / micro_batch }\n}\n",
+    );
+    let runs = setups(&plan, Path::new("."), &Environment::default()).unwrap();
+    let batches: Vec<_> = runs.iter().map(|run| (run.setup.train.micro_batch, run.setup.train.accumulate)).collect();
+    assert_eq!(batches, [(1, 8), (2, 4), (4, 2)]);
+}
+
+#[test]
 fn where_nothing_fits_the_last_values_stand() {
     let plan = written(
         "plan \"p\" {\n  model = \"meta-llama/Meta-Llama-3-70B\"\n  device = t4\n  adapter lora { rank = fit [16, 8] }\n  train { micro_batch = fit [2, 1] }\n}\n",
@@ -192,9 +213,16 @@ fn exhaustive(plan: &Plan, choices: &[(&str, Vec<String>)]) -> Option<Vec<String
         for ((setting, _), value) in choices.iter().zip(values) {
             plan.set(setting, value).unwrap();
         }
-        let setup = resolved(&plan).setup;
-        let over = time(&setup).map(|time| exceeded(plan.budget.as_ref().unwrap(), &time)).unwrap_or_default();
-        estimate(&setup).is_ok_and(|estimate| estimate.fits) && over.is_empty()
+        // 16 / 3 is no count
+        let Ok(Resolved { plan, setup, .. }) =
+            setups(&plan, Path::new("."), &Environment::default()).map(|mut all| all.remove(0))
+        else {
+            return false;
+        };
+        let (estimate, time) = (estimate(&setup).ok(), time(&setup).ok());
+        let over = time.as_ref().map(|time| exceeded(plan.budget.as_ref().unwrap(), time)).unwrap_or_default();
+        let holds = failed(&plan, &setup, estimate.as_ref(), time.as_ref()).is_empty();
+        estimate.is_some_and(|estimate| estimate.fits) && over.is_empty() && holds
     })
 }
 
@@ -212,6 +240,8 @@ proptest! {
         batches in prop::collection::vec(1u32..24, 1..4),
         checkpointing in prop::sample::subsequence(vec!["none", "block"], 1..=2).prop_shuffle(),
         optimizers in prop::sample::subsequence(vec!["adamw", "adamw_8bit", "sgd"], 1..=2),
+        accumulate in prop::sample::select(vec!["1", "ceil(16 / micro_batch)", "16 / micro_batch"]),
+        asserted in prop::sample::select(vec!["true", "tokens_per_step <= 8ktok", "headroom >= 76GiB and adapter.rank <= 64"]),
     ) {
         let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<String>>();
         let choices = [
@@ -235,13 +265,19 @@ proptest! {
                    micro_batch = {batches}
                    checkpointing = {checkpointing}
                    optimizer = {optimizers}
+                   accumulate = {accumulate}
                    precision = bf16
                    steps = 5000step
                  }}
                  budget {{ device_memory <= {mib}MiB; wall_clock <= {minutes}min }}
+                 assert {asserted}
                }}"#
         ));
-        let found = resolved(&plan);
+        let Ok(found) = setups(&plan, Path::new("."), &Environment::default()).map(|mut all| all.remove(0)) else {
+            // not even the last values make a plan
+            prop_assert_eq!(exhaustive(&plan, &choices), None);
+            return Ok(());
+        };
         let chosen: Vec<String> = found.chosen.iter().map(|(_, value)| value.clone()).collect();
         let expected = exhaustive(&plan, &choices);
         let expected = expected.unwrap_or_else(|| choices.iter().map(|(_, values)| values.last().unwrap().clone()).collect());

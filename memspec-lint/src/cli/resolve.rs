@@ -96,7 +96,7 @@ impl NotTaken {
     fn new(rejected: &Rejected) -> Self {
         let memory = match &rejected.why {
             Why::Memory(too_much) | Why::Tensors(too_much) => Some(too_much),
-            Why::Limit(_) | Why::Refused(_) => None,
+            Why::Limit(_) | Why::Assert(_) | Why::Refused(_) => None,
         };
         Self {
             values: rejected.values.iter().cloned().collect(),

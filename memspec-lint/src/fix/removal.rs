@@ -11,7 +11,8 @@ const SEPARATORS: [char; 2] = [';', ','];
 /// Nothing comes back for a plan or path that is not there.
 pub fn remove_setting(document: &Document, plan: usize, path: &str) -> Option<Edit> {
     let text = document.source.text.as_str();
-    let spans = &document.plans.get(plan)?.spans;
+    // what a profile says is not removed for one of its plans
+    let spans = &document.plans.get(plan)?.spans.own();
     let path = path.split_once('.').filter(|(block, _)| is_alone(spans, block)).map_or(path, |(block, _)| block);
     let statement = &spans.get(path)?.statement;
     let written = text.get(statement.clone())?.trim_end_matches(|c: char| c.is_whitespace() || SEPARATORS.contains(&c));

@@ -8,11 +8,11 @@ use super::{apply, literal};
 
 /// The edit that gives the setting at a dotted path a value (as `.mem` writes it) in the plan with that index.
 ///
-/// What is written is replaced; a setting or block that is not there is inserted after the others of its block, with the
+/// What is written is replaced; what the plan inherits is overridden in it; a setting or block that is not there is inserted after the others of its block, with the
 /// file's indentation. `quantize` or `adapter` alone is the block with that kind: `edit_setting(document, 0, "quantize", "nf4")`.
 /// Nothing comes back for a plan that is not there, or a path that no plan has.
 pub fn edit_setting(document: &Document, plan: usize, path: &str, value: &str) -> Option<Edit> {
-    let spans = &document.plans.get(plan)?.spans;
+    let spans = &document.plans.get(plan)?.spans.own();
     let (block, name) = match path.split_once('.') {
         Some((block, name)) => (Some(block), name),
         None if Plan::SPEC.block(path).is_some() => (Some(path), "kind"),

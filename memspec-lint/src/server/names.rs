@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use memspec::lang::tree::{Assign, Body, Expr, ExprKind, Item, Name, Statement};
-use memspec::lang::{Token, TokenKind, Tree};
+use memspec::lang::Tree;
+use memspec::lang::tree::{Assign, Body, Expr, ExprKind, Import, Item, Name, Statement};
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,11 +57,13 @@ pub(super) struct Names {
 
 impl Names {
     /// The names of a tree.
-    pub(super) fn of(tree: &Tree, text: &str) -> Self {
+    pub(super) fn of(tree: &Tree) -> Self {
         let end = tree.tokens.last().map_or(0, |token| token.span.end);
         let mut names = Names { scopes: vec![Vec::new()], ..Names::default() };
-        for item in tree.items.iter().filter(|item| matches!(item, Item::Import { .. })) {
-            names.import(tree, text, item.span(), end);
+        for item in &tree.items {
+            if let Item::Import(import) = item {
+                names.import(import, end);
+            }
         }
         for item in &tree.items {
             if let Item::Plan(plan) = item
@@ -114,20 +116,11 @@ impl Names {
         self.definitions.len() - 1
     }
 
-    /// An import, of its tokens: `import "file" as name`.
-    fn import(&mut self, tree: &Tree, text: &str, span: Range<usize>, end: usize) {
-        let inside = |token: &&Token| span.start <= token.span.start && token.span.end <= span.end;
-        let tokens: Vec<&Token> = tree.tokens.iter().filter(inside).filter(|token| !token.kind.is_trivia()).collect();
-        let Some(file) = tokens.iter().find(|token| token.kind == TokenKind::Text) else { return };
-        let path = text.get(file.span.clone()).unwrap_or_default().trim_matches('"').to_owned();
-        self.files.push((path, file.span.clone()));
-        if let [_, _, keyword, alias] = tokens.as_slice()
-            && text.get(keyword.span.clone()) == Some("as")
-            && alias.kind == TokenKind::Word
-        {
-            let name =
-                Name { text: text.get(alias.span.clone()).unwrap_or_default().to_owned(), span: alias.span.clone() };
-            self.define(Kind::Import, &name, span, file.span.clone(), 0..end);
+    fn import(&mut self, import: &Import, end: usize) {
+        let Some(file) = &import.path else { return };
+        self.files.push((file.text.clone(), file.span.clone()));
+        if let Some(alias) = &import.alias {
+            self.define(Kind::Import, alias, import.span.clone(), file.span.clone(), 0..end);
         }
     }
 
@@ -157,7 +150,8 @@ impl Names {
                     self.expression(&limit.left);
                     limit.right.iter().for_each(|right| self.expression(right));
                 }
-                Statement::Assert { .. } | Statement::Error(_) => {}
+                Statement::Assert(assert) => assert.condition.iter().for_each(|that| self.expression(that)),
+                Statement::Error(_) => {}
             }
         }
     }

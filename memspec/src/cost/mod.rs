@@ -1,6 +1,7 @@
 //! What a setup costs: in memory, by an engine's trace, replayed; in time and money, by a roofline.
 
 pub mod allocator;
+mod asserts;
 mod budget;
 mod cached;
 pub mod engine;
@@ -14,6 +15,7 @@ pub mod time;
 pub(crate) mod torch;
 mod trace;
 
+pub use asserts::{Failed, failed};
 pub use budget::{Exceeded, exceeded};
 pub use cached::{CachedReplay, Pool, replay_cached};
 pub use estimate::{AtPeak, Estimate, Host, Interval, OutOfMemory, Peak, Phase, estimate};

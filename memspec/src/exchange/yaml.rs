@@ -20,7 +20,8 @@ use std::ops::Range;
 use serde_yaml::{Mapping, Value as Yaml};
 
 use crate::plan::{
-    Allow, Block, Document, Entry, Item, Place, Plan, Problem, RawBlock, Setting, Source, Value, check, text_of,
+    Allow, Block, Document, Entry, Expression, Item, Place, Plan, Problem, RawAssert, RawBlock, Reading, Setting,
+    Source, Value, check, text_of,
 };
 use crate::quantity::Quantity;
 pub(in crate::exchange) use locate::Places;
@@ -191,7 +192,7 @@ impl Reader<'_> {
         let whole = if path.is_empty() { 0..self.text.len() } else { self.places.place(path).value };
         let place = Place { key: self.places.first(path), value: whole.clone(), statement: whole };
         let raw = self.block(mapping, Plan::SPEC, path, place, "name", head);
-        let written = check(&raw, true, self.text, &mut self.problems);
+        let written = check(raw, Reading::Whole, self.text, &mut self.problems);
         self.plans.push(written);
     }
 
@@ -205,9 +206,14 @@ impl Reader<'_> {
         head: Option<(String, Range<usize>)>,
     ) -> RawBlock {
         let mut entries = Vec::new();
+        let mut asserts = Vec::new();
         for (key, value) in mapping {
             let name = key_text(key);
             if name == head_key {
+                continue;
+            }
+            if spec.name == Plan::SPEC.name && name == "asserts" {
+                asserts = self.asserts(value, &join(path, &name));
                 continue;
             }
             let inner_path = join(path, &name);
@@ -224,13 +230,16 @@ impl Reader<'_> {
                     };
                     self.wrong(&inner_path, format!("`{name}` takes settings, as in `{name}: {example}`"));
                 }
-                (None, Yaml::Mapping(inner)) if spec.setting(&name).is_none() && choice(inner).is_none() => {
+                (None, Yaml::Mapping(inner))
+                    if spec.setting(&name).is_none() && choice(inner).is_none() && computed(inner).is_none() =>
+                {
                     let place = place.clone();
                     let raw = RawBlock {
                         name,
                         key: place.key,
                         head: None,
                         entries: Vec::new(),
+                        asserts: Vec::new(),
                         body: place.value,
                         statement: place.statement,
                     };
@@ -250,6 +259,7 @@ impl Reader<'_> {
             key: place.key,
             head,
             entries,
+            asserts,
             body: place.value,
             statement: place.statement,
         }
@@ -263,6 +273,47 @@ impl Reader<'_> {
             (text, self.places.place(&join(path, "kind")).value)
         });
         Entry::Block(self.block(mapping, spec, path, place, head_key, head))
+    }
+
+    /// `asserts: [{that: .., otherwise: ..}]`
+    fn asserts(&mut self, value: &Yaml, path: &str) -> Vec<RawAssert> {
+        let Yaml::Sequence(values) = value else {
+            self.wrong(path, "`asserts` takes a list, as in `asserts: [{that: device_memory <= 14.5GiB}]`".to_owned());
+            return Vec::new();
+        };
+        let mut asserts = Vec::new();
+        for (n, value) in values.iter().enumerate() {
+            let path = format!("{path}[{n}]");
+            let otherwise = value.get("otherwise").and_then(Yaml::as_str);
+            let known = |mapping: &Mapping| {
+                mapping.keys().all(|key| matches!(key.as_str(), Some("that" | "otherwise")))
+                    && mapping.get("otherwise").is_none_or(Yaml::is_string)
+            };
+            match value.as_mapping().filter(|mapping| known(mapping)).and_then(|mapping| mapping.get("that")?.as_str())
+            {
+                Some(text) => {
+                    if let Value::Computed(that) = self.expression(text, &join(&path, "that")) {
+                        let span = self.places.place(&path).value;
+                        asserts.push(RawAssert { that, otherwise: otherwise.map(str::to_owned), span });
+                    }
+                }
+                None => {
+                    self.wrong(&path, "an assert is `{that: CONDITION, otherwise: MESSAGE}`, both texts".to_owned())
+                }
+            }
+        }
+        asserts
+    }
+
+    fn expression(&mut self, text: &str, path: &str) -> Value {
+        match serde_json::from_value::<Expression>(text.into()) {
+            Ok(expression) => Value::Computed(expression),
+            Err(error) => {
+                let place = self.places.place(path);
+                self.problems.push(Problem::new("syntax", place.value, error.to_string()).label("not an expression"));
+                Value::Hole
+            }
+        }
     }
 
     /// A value of that setting. `words`: it is a limit, which is a text.
@@ -287,6 +338,9 @@ impl Reader<'_> {
                     let items = self.items(values, &join(path, word), words, setting);
                     if word == "fit" { Value::Fit(items) } else { Value::Sweep(items) }
                 }
+                None if computed(mapping).is_some() => {
+                    self.expression(computed(mapping).unwrap_or_default(), &join(path, "compute"))
+                }
                 None => {
                     let problem = Problem::new("wrong-type", span.clone(), format!("{}, got a mapping", takes()))
                         .label("a mapping");
@@ -309,6 +363,11 @@ impl Reader<'_> {
 fn choice(mapping: &Mapping) -> Option<(&'static str, &Vec<Yaml>)> {
     let word = ["fit", "sweep"].into_iter().find(|word| mapping.contains_key(*word)).filter(|_| mapping.len() == 1)?;
     Some((word, mapping.get(word)?.as_sequence()?))
+}
+
+/// `{compute: ..}`
+fn computed(mapping: &Mapping) -> Option<&str> {
+    mapping.get("compute").filter(|_| mapping.len() == 1)?.as_str()
 }
 
 /// Tags (`!name`) mean nothing here.

@@ -1,18 +1,30 @@
 //! Names and arithmetic: from an expression to a value. Units are checked: tokens and bytes do not add.
+//!
+//! A name of another setting stays an expression, as only the whole plan, with what it inherits, knows its value.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::rc::Rc;
 
+use super::project::Exports;
 use super::tree::{Assign, Expr, ExprKind, Name};
-use crate::plan::{Item, Kind, Plan, Problem, Value, nearest, unit};
-use crate::quantity::{Dimension, Quantity};
+use crate::plan::{
+    Block, Expression, FIGURES, Function, Item, Kind, Operator, Plan, Problem, Value, call, is_path, nearest, negative,
+    not, operate, symbols, unit,
+};
 
 /// The names that an expression may use, and the problems found in expressions.
 pub(super) struct Scope<'a> {
     source: &'a str,
     lets: Vec<HashMap<String, Item>>,
-    /// The settings so far of each block that is open.
-    settings: Vec<HashMap<String, Item>>,
+    /// The files that were imported under a name.
+    files: HashMap<String, Rc<Exports>>,
+    /// The block whose settings go by their bare names.
+    block: Option<&'static Block>,
+    /// A file whose names belong here could not be read whole, so that a name that is not here may be in it.
+    torn: bool,
+    /// It is a condition, which knows the estimated figures.
+    condition: bool,
     /// Every word that some setting takes: no `let` may be called so.
     symbols: HashSet<&'static str>,
     pub(super) problems: Vec<Problem>,
@@ -20,15 +32,20 @@ pub(super) struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     pub(super) fn new(source: &'a str) -> Self {
-        let blocks = std::iter::once(&Plan::SPEC).chain(Plan::SPEC.blocks);
-        let symbols = blocks
-            .flat_map(|block| block.settings)
-            .flat_map(|setting| setting.kind.symbols())
-            .map(|symbol| symbol.name);
-        let symbols = symbols.chain(["true", "false", "fit", "sweep"]).collect();
-        Scope { source, lets: vec![HashMap::new()], settings: Vec::new(), symbols, problems: Vec::new() }
+        let symbols = symbols().map(|symbol| symbol.name).chain(["true", "false", "fit", "sweep"]).collect();
+        Scope {
+            source,
+            lets: vec![HashMap::new()],
+            files: HashMap::new(),
+            block: None,
+            torn: false,
+            condition: false,
+            symbols,
+            problems: Vec::new(),
+        }
     }
 
+    /// Names from here on go with [`Self::leave`].
     pub(super) fn enter(&mut self) {
         self.lets.push(HashMap::new());
     }
@@ -37,19 +54,37 @@ impl<'a> Scope<'a> {
         self.lets.pop();
     }
 
-    pub(super) fn enter_block(&mut self) {
-        self.settings.push(HashMap::new());
+    /// The settings of that block go by their bare names until the block before it, which comes back, is set again.
+    pub(super) fn within(&mut self, block: Option<&'static Block>) -> Option<&'static Block> {
+        std::mem::replace(&mut self.block, block)
     }
 
-    pub(super) fn leave_block(&mut self) {
-        self.settings.pop();
-    }
-
-    /// Notes a setting's value, for arithmetic below it.
-    pub(super) fn set(&mut self, name: &str, item: &Item) {
-        if let Some(settings) = self.settings.last_mut() {
-            settings.insert(name.to_owned(), item.clone());
+    /// The values of another file, under a name or, without one, beside those of this file.
+    pub(super) fn import(&mut self, exports: Rc<Exports>, alias: Option<&Name>, at: &Range<usize>) {
+        match alias {
+            Some(alias) if self.files.contains_key(&alias.text) => {
+                let message = format!("two imports are called `{}`", alias.text);
+                self.problems.push(Problem::new("duplicate-setting", alias.span.clone(), message).label("again here"));
+            }
+            Some(alias) => _ = self.files.insert(alias.text.clone(), exports),
+            None => {
+                self.torn |= exports.mistakes.is_some();
+                for (name, value) in &exports.lets {
+                    let item = Item { value: value.clone(), span: at.clone() }.moved(at);
+                    self.lets[0].entry(name.clone()).or_insert(item);
+                }
+            }
         }
+    }
+
+    /// The file that was imported under that name.
+    pub(super) fn file(&self, alias: &str) -> Option<&Rc<Exports>> {
+        self.files.get(alias)
+    }
+
+    /// The values of the file, for those who import it.
+    pub(super) fn exported(&self) -> HashMap<String, Value> {
+        self.lets[0].iter().map(|(name, item)| (name.clone(), item.value.clone())).collect()
     }
 
     /// Computes a `let`.
@@ -71,7 +106,7 @@ impl<'a> Scope<'a> {
         if matches!(item.value, Value::Fit(_) | Value::Sweep(_)) {
             let problem = Problem::new("not-supported", item.span.clone(), "a `let` is one value, not a choice")
                 .label("a choice");
-            self.problems.push(problem.help("write `fit` or `sweep` at the setting"));
+            self.problems.push(problem.help("write `fit` or `sweep` at the setting; what is computed from it follows"));
             item.value = Value::Hole;
         }
         if let Some(lets) = self.lets.last_mut() {
@@ -81,6 +116,37 @@ impl<'a> Scope<'a> {
                 self.problems.push(problem.label("again here").related(first, "first here"));
             } else {
                 lets.insert(text.clone(), item);
+            }
+        }
+    }
+
+    /// A value or condition that stands outside of any file.
+    pub(super) fn expression(&mut self, expr: &Expr) -> Option<Expression> {
+        self.condition = true;
+        match evaluate(expr, None, self).value {
+            Value::Computed(expression) => Some(expression),
+            Value::Quantity(quantity) => Some(Expression::Quantity(quantity)),
+            Value::Bool(value) => Some(Expression::Bool(value)),
+            Value::Symbol(word) | Value::Text(word) | Value::Word(word) => Some(Expression::Word(word)),
+            _ => None,
+        }
+    }
+
+    /// The condition of an assert; nothing where it is none, which is said.
+    pub(super) fn condition(&mut self, expr: &Expr) -> Option<Expression> {
+        self.condition = true;
+        let item = evaluate(expr, None, self);
+        self.condition = false;
+        match item.value {
+            Value::Bool(value) => Some(Expression::Bool(value)),
+            Value::Computed(that) if Expression::is_condition(&that) => Some(that),
+            Value::Hole => None,
+            _ => {
+                let written = self.source.get(expr.span.clone()).unwrap_or_default();
+                let message = format!("an assert takes a condition, got {written}");
+                let problem = Problem::new("wrong-type", expr.span.clone(), message).label("not a condition");
+                self.problems.push(problem.help("compare two values, as in `device_memory <= 14.5GiB`"));
+                None
             }
         }
     }
@@ -115,7 +181,7 @@ pub(super) fn evaluate(expr: &Expr, kind: Option<Kind>, scope: &mut Scope) -> It
         },
         ExprKind::Text(text) => Value::Text(text.clone()),
         ExprKind::Word(word) => named(word, &expr.span, kind, scope),
-        ExprKind::Unary(operator, operand) => negated(operator, operand, scope),
+        ExprKind::Unary(operator, operand) => prefixed(operator, operand, scope),
         ExprKind::Chain(first, more) => chained(first, more, scope),
         ExprKind::Call(name, arguments) => called(name, arguments, scope),
         ExprKind::Hole => Value::Hole,
@@ -144,17 +210,42 @@ fn element(kind: Kind) -> Kind {
     }
 }
 
-/// A word is a symbol of its setting, or a `let`; where names are taken, it is one.
+/// A word is a symbol of its setting, a `let`, or the name of a setting; where names are taken, it is one.
 fn named(word: &str, span: &Range<usize>, kind: Option<Kind>, scope: &mut Scope) -> Value {
     let symbols = kind.map(|kind| kind.symbols()).unwrap_or_default();
+    let setting = |path: String| Value::Computed(Expression::Setting(path));
     if word == "true" || word == "false" {
         return Value::Bool(word == "true");
     }
     if symbols.iter().any(|symbol| symbol.name == word) {
         return Value::Symbol(word.to_owned());
     }
+    if scope.condition && FIGURES.iter().any(|figure| figure.name == word) {
+        return setting(word.to_owned());
+    }
     if let Some(item) = scope.lookup(word) {
         return item.value.clone();
+    }
+    if let Some((alias, name)) = word.split_once('.') {
+        if let Some(exports) = scope.file(alias) {
+            return match exports.lets.get(name) {
+                Some(value) => Item { value: value.clone(), span: span.clone() }.moved(span).value,
+                // it may only be unread
+                None if exports.mistakes.is_some() => Value::Hole,
+                None => {
+                    let message = format!("`{}` has no `let {name}`", exports.name());
+                    let problem = Problem::new("unknown-name", span.clone(), message).label("unknown name");
+                    let meant = nearest(name, exports.lets.keys().map(String::as_str)).map(str::to_owned);
+                    scope.problem(match meant {
+                        Some(meant) => problem.help(format!("did you mean `{alias}.{meant}`?")),
+                        None => problem,
+                    })
+                }
+            };
+        }
+        if is_path(word) {
+            return setting(word.to_owned());
+        }
     }
     match kind {
         // the setting knows its words, and says which
@@ -162,144 +253,130 @@ fn named(word: &str, span: &Range<usize>, kind: Option<Kind>, scope: &mut Scope)
             Value::Symbol(word.to_owned())
         }
         None if scope.symbols.contains(word) => Value::Symbol(word.to_owned()),
-        _ => sibling(word, span, kind, scope),
+        _ => match scope.block {
+            Some(block) if block.setting(word).is_some() => setting(path(block, word)),
+            _ if scope.torn => Value::Hole,
+            _ => unknown(word, span, kind, scope),
+        },
     }
 }
 
-/// A setting above this one in the same block.
-fn sibling(word: &str, span: &Range<usize>, kind: Option<Kind>, scope: &mut Scope) -> Value {
-    let settings = scope.settings.last();
-    match settings.and_then(|settings| settings.get(word)).map(|item| &item.value) {
-        Some(Value::Fit(_) | Value::Sweep(_)) => {
-            let message = format!("`{word}` is a choice, and computing with a choice is not supported in this version");
-            scope.problem(
-                Problem::new("not-supported", span.clone(), message)
-                    .label("a choice")
-                    .help("write the value as a number"),
-            )
+fn path(block: &Block, setting: &str) -> String {
+    if block.name == Plan::SPEC.name { setting.to_owned() } else { format!("{}.{setting}", block.name) }
+}
+
+fn unknown(word: &str, span: &Range<usize>, kind: Option<Kind>, scope: &mut Scope) -> Value {
+    let problem = Problem::new("unknown-name", span.clone(), format!("`{word}` is not defined")).label("unknown name");
+    let lets = scope.lets.iter().flat_map(HashMap::keys).map(String::as_str);
+    let settings = scope.block.into_iter().flat_map(|block| block.settings).map(|setting| setting.name);
+    let figures = FIGURES.iter().map(|figure| figure.name).filter(|_| scope.condition);
+    let meant = nearest(word, lets.chain(figures)).map(str::to_owned);
+    let setting = nearest(word, settings);
+    let home = Plan::blocks().iter().find(|block| block.setting(word).is_some());
+    scope.problem(match (meant, home, kind) {
+        (Some(meant), ..) => problem.help(format!("did you mean `{meant}`?")).fix(span.clone(), meant),
+        (None, None, _) if setting.is_some() => {
+            problem.help(format!("did you mean the setting `{}`?", setting.unwrap_or_default()))
         }
-        Some(value) => value.clone(),
-        None => {
-            let lets = scope.lets.iter().flat_map(HashMap::keys).chain(settings.into_iter().flat_map(HashMap::keys));
-            let meant = nearest(word, lets.map(String::as_str)).map(str::to_owned);
-            let problem =
-                Problem::new("unknown-name", span.clone(), format!("`{word}` is not defined")).label("unknown name");
-            scope.problem(match (meant, kind) {
-                (Some(meant), _) => problem.help(format!("did you mean `{meant}`?")).fix(span.clone(), meant),
-                (None, Some(kind)) => problem.help(format!("write {kind}, or define it above: `let {word} = ..`")),
-                (None, None) => problem.help(format!("define it above: `let {word} = ..`")),
-            })
+        (None, Some(home), _) => {
+            let meant = path(home, word);
+            problem.help(format!("the setting is `{meant}`")).fix(span.clone(), meant)
+        }
+        (None, None, Some(kind)) => problem.help(format!("write {kind}, or define it above: `let {word} = ..`")),
+        (None, None, None) => problem.help(format!("define it above: `let {word} = ..`")),
+    })
+}
+
+fn prefixed(operator: &Name, operand: &Expr, scope: &mut Scope) -> Value {
+    let (value, found) = if operator.text == "-" {
+        let value = number(operand, scope);
+        let found = negative(&value);
+        (value, found)
+    } else {
+        let value = evaluate(operand, None, scope).value;
+        let found = not(&value);
+        (value, found)
+    };
+    match found {
+        Ok(found) => found,
+        Err(_) if value == Value::Hole => Value::Hole,
+        Err((code, message)) => {
+            let span = operator.span.start..operand.span.end;
+            scope.problem(Problem::new(code, span, message).label("here"))
         }
     }
 }
 
-fn negated(operator: &Name, operand: &Expr, scope: &mut Scope) -> Value {
-    match number(operand, scope) {
-        Some(quantity) if operator.text == "-" => Value::Quantity(Quantity { value: -quantity.value, ..quantity }),
-        Some(_) => scope.problem(
-            Problem::new("wrong-type", operator.span.clone(), "`not` stands in an `assert` only").label("not a value"),
-        ),
-        None => Value::Hole,
-    }
-}
-
-/// The operand's quantity; what is not one is reported.
-fn number(expr: &Expr, scope: &mut Scope) -> Option<Quantity> {
+/// The operand's value; what is no number is reported.
+fn number(expr: &Expr, scope: &mut Scope) -> Value {
     match evaluate(expr, None, scope).value {
-        Value::Quantity(quantity) => Some(quantity),
-        Value::Hole => None,
+        value @ (Value::Quantity(_) | Value::Computed(_) | Value::Word(_) | Value::Hole) => value,
         _ => {
             let written = scope.source.get(expr.span.clone()).unwrap_or_default();
             let message = format!("arithmetic takes numbers and quantities, got {written}");
-            scope.problem(Problem::new("wrong-type", expr.span.clone(), message).label("not a number"));
-            None
+            scope.problem(Problem::new("wrong-type", expr.span.clone(), message).label("not a number"))
         }
     }
 }
 
 fn chained(first: &Expr, more: &[(Name, Expr)], scope: &mut Scope) -> Value {
-    let mut total = number(first, scope);
-    for (operator, operand) in more {
-        let right = number(operand, scope);
-        total = match (total, right) {
-            (Some(left), Some(right)) => match operated(left, &operator.text, right) {
-                Ok(quantity) => Some(quantity),
-                Err((code, message)) => {
-                    scope.problem(Problem::new(code, first.span.start..operand.span.end, message).label("here"));
-                    None
-                }
-            },
-            _ => None,
+    let computes = more.iter().all(|(operator, _)| matches!(operator.text.as_str(), "+" | "-" | "*" | "/"));
+    let operand = |expr: &Expr, scope: &mut Scope| {
+        if computes { number(expr, scope) } else { evaluate(expr, None, scope).value }
+    };
+    let mut total = operand(first, scope);
+    for (operator, expr) in more {
+        let right = operand(expr, scope);
+        let Some(operator) = Operator::from_sign(&operator.text) else { return Value::Hole };
+        total = match operate(&total, operator, &right) {
+            Ok(value) => value,
+            Err((code, message)) => {
+                scope.problem(Problem::new(code, first.span.start..expr.span.end, message).label("here"))
+            }
         };
     }
-    total.map_or(Value::Hole, Value::Quantity)
-}
-
-/// `left operator right`, or why there is no such thing.
-fn operated(left: Quantity, operator: &str, right: Quantity) -> Result<Quantity, (&'static str, String)> {
-    let (l, r) = (left.dimension, right.dimension);
-    let number = Dimension::Number;
-    let (value, dimension) = match operator {
-        "+" if l == r => (left.value + right.value, l),
-        "-" if l == r => (left.value - right.value, l),
-        "*" if l == number || r == number => (left.value * right.value, if l == number { r } else { l }),
-        "/" if right.value == 0.0 => {
-            return Err(("out-of-range", "this divides by zero".to_owned()));
-        }
-        "/" if l == r => (left.value / right.value, number),
-        "/" if r == number => (left.value / right.value, l),
-        "+" => return Err(("wrong-unit", format!("{l} and {r} cannot be added"))),
-        "-" => return Err(("wrong-unit", format!("{r} cannot be taken from {l}"))),
-        "*" => return Err(("wrong-unit", format!("{l} cannot be multiplied by {r}"))),
-        "/" => return Err(("wrong-unit", format!("{l} cannot be divided by {r}"))),
-        sign => {
-            return Err(("wrong-type", format!("a comparison (`{sign}`) is not a value")));
-        }
-    };
-    if value.is_finite() {
-        Ok(Quantity { value, dimension })
-    } else {
-        Err(("out-of-range", "this is too large".to_owned()))
-    }
+    total
 }
 
 fn called(name: &Name, arguments: &[Expr], scope: &mut Scope) -> Value {
-    let known = ["min", "max", "ceil"];
     if name.text == "env" {
-        return scope.problem(
-            Problem::new("not-supported", name.span.clone(), "`env` is not supported in this version")
-                .label("not supported"),
-        );
+        return variable(name, arguments, scope);
     }
-    if !known.contains(&name.text.as_str()) {
+    let Some(function) = Function::ALL.into_iter().find(|function| function.name() == name.text) else {
         let problem = Problem::new("unknown-name", name.span.clone(), format!("there is no function `{}`", name.text))
             .label("unknown");
+        let known = Function::ALL.iter().map(|function| function.name()).chain(["env"]);
         return scope.problem(match nearest(&name.text, known) {
             Some(meant) => problem.help(format!("did you mean `{meant}`?")).fix(name.span.clone(), meant),
-            None => problem.help("there are `min`, `max` and `ceil`"),
+            None => problem.help("there are `min`, `max`, `ceil` and `env`"),
         });
-    }
-    let count = arguments.len();
-    let Some(values) = arguments.iter().map(|argument| number(argument, scope)).collect::<Option<Vec<_>>>() else {
-        return Value::Hole;
     };
-    let wrong = |message: String| Problem::new("wrong-type", name.span.clone(), message).label("here");
-    match (name.text.as_str(), values.as_slice()) {
-        ("ceil", [one]) => Value::Quantity(Quantity { value: one.value.ceil(), ..*one }),
-        ("ceil", _) => scope.problem(wrong(format!("`ceil` takes one value, got {count}"))),
-        (_, []) => scope.problem(wrong(format!("`{}` takes at least one value", name.text))),
-        (function, [first, rest @ ..]) => match rest.iter().find(|value| value.dimension != first.dimension) {
-            Some(other) => {
-                let message = format!("{} and {} cannot be compared", first.dimension, other.dimension);
-                scope.problem(Problem { code: "wrong-unit", ..wrong(message) })
-            }
-            None => {
-                let pick = if function == "min" { f64::min } else { f64::max };
-                Value::Quantity(Quantity {
-                    value: rest.iter().map(|value| value.value).fold(first.value, pick),
-                    ..*first
-                })
-            }
-        },
+    let values: Vec<Value> = arguments.iter().map(|argument| number(argument, scope)).collect();
+    match call(function, &values) {
+        Ok(value) => value,
+        Err((code, message)) => scope.problem(Problem::new(code, name.span.clone(), message).label("here")),
+    }
+}
+
+/// `env("NAME")`, `env("NAME", default)`: a variable of the environment, read as what its setting takes.
+fn variable(name: &Name, arguments: &[Expr], scope: &mut Scope) -> Value {
+    let (variable, default) = match arguments {
+        [Expr { kind: ExprKind::Text(variable), .. }] => (variable, None),
+        [Expr { kind: ExprKind::Text(variable), .. }, default] => (variable, Some(default)),
+        _ => {
+            let problem = Problem::new("wrong-type", name.span.clone(), "`env` takes the name of a variable in quotes");
+            return scope.problem(problem.label("here").help("write `env(\"NAME\")`, or `env(\"NAME\", default)`"));
+        }
+    };
+    // an equals sign or a zero byte is in no name, and asking for one may panic
+    let value = if variable.contains(['=', '\0']) { None } else { std::env::var(variable).ok() };
+    match (value, default) {
+        (Some(value), _) => Value::Word(value),
+        (None, Some(default)) => evaluate(default, None, scope).value,
+        (None, None) => {
+            let message = format!("the environment has no variable `{variable}`");
+            let problem = Problem::new("unknown-name", arguments[0].span.clone(), message).label("not set");
+            scope.problem(problem.help(format!("set it, or say what holds without it: `env(\"{variable}\", ..)`")))
+        }
     }
 }

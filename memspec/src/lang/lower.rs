@@ -1,61 +1,95 @@
-//! From the tree to typed plans: names resolved, arithmetic done, everything checked against the table.
+//! From the tree of a file to typed plans: names resolved, arithmetic done, profiles merged in, everything checked against the table.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::rc::Rc;
 
-use super::evaluate::{Scope, evaluate};
+use super::body::{is_whole, plan_block};
+use super::evaluate::Scope;
+use super::inherit::Profile;
 use super::lexer::TokenKind;
-use super::tree::{self, Assign, Body, Expr, ExprKind, Statement, Tree};
-use crate::plan::{Allow, Block, Comparison, Document, Entry, Item, Plan, Problem, RawBlock, Source, Value, check};
+use super::project::{Exports, Project};
+use super::tree::{self, Name, Tree};
+use crate::plan::{Allow, Document, Problem, RawBlock, Reading, Source, check, nearest};
 
 /// The only edition there is.
 const EDITION: &str = "1";
+/// Profiles extend each other this deep at most.
+const MOST_DEEP: usize = 64;
 
-/// The document of a tree.
-pub(super) fn lower(source: Source, tree: Tree) -> Document {
+/// The document of a tree, and what the file gives to those who import it.
+pub(super) fn lower(source: Source, tree: Tree, project: &mut Project) -> (Document, Exports) {
     let comments = tree.tokens.iter().filter(|token| matches!(token.kind, TokenKind::Comment | TokenKind::Doc));
     let allows = Allow::collect(&source.text, comments.map(|token| token.span.clone()));
     let mut document = Document { problems: tree.errors.clone(), allows, ..Document::default() };
-    let mut scope = Scope::new(&source.text);
-    let mut names: HashMap<String, Range<usize>> = HashMap::new();
+    let file = Rc::new(source);
+    let mut scope = Scope::new(&file.text);
+    let mut names = Taken::default();
+    let mut lowering = Lowering {
+        file: &file,
+        profiles: HashMap::new(),
+        known: HashMap::new(),
+        plans: Vec::new(),
+        torn: false,
+        problems: Vec::new(),
+    };
+    let mut plans = Vec::new();
     for (n, item) in tree.items.iter().enumerate() {
         match item {
             tree::Item::Edition { number, span } => edition(n, number.as_ref(), span, &mut document.problems),
-            tree::Item::Import { span } => document.problems.push(not_supported("import", span.clone())),
-            tree::Item::Let(assign) => scope.define(assign),
-            tree::Item::Plan(plan) if plan.keyword.text == "profile" => {
-                document.problems.push(not_supported("profile", plan.keyword.span.clone()));
-            }
-            tree::Item::Plan(plan) => {
-                if let Some(name) = &plan.name
-                    && let Some(first) = names.insert(name.text.clone(), name.span.clone())
-                {
-                    let problem = Problem::new(
-                        "duplicate-plan",
-                        name.span.clone(),
-                        format!("two plans are called `{}`", name.text),
-                    );
-                    document.problems.push(problem.label("again here").related(first, "first here"));
+            tree::Item::Import(import) => {
+                // of an import without a file that is said
+                let Some(path) = &import.path else { continue };
+                let (exports, problem) = project.import(path, &file.name);
+                document.problems.extend(problem);
+                if import.alias.is_none() {
+                    lowering.import(&exports);
                 }
+                scope.import(exports, import.alias.as_ref(), &path.span);
+            }
+            tree::Item::Let(assign) => scope.define(assign),
+            tree::Item::Plan(plan) => {
+                let profile = plan.keyword.text == "profile";
+                let twice = plan.name.as_ref().and_then(|name| names.twice(name, profile));
                 let raw = plan_block(plan, &mut scope);
-                // of a plan without a name that is already said
-                let whole = plan.name.is_some() && plan.body.closed && !has_errors(&plan.body);
-                document.plans.push(check(&raw, whole, &source.text, &mut document.problems));
+                match &plan.name {
+                    // of two profiles the first stands
+                    Some(name) if profile && twice.is_none() => lowering.define(name, plan, raw),
+                    _ if profile => {}
+                    _ => {
+                        lowering.plans.extend(plan.name.as_ref().map(|name| name.text.clone()));
+                        plans.push((plan, raw));
+                    }
+                }
+                document.problems.extend(twice);
             }
             tree::Item::Misplaced(_) | tree::Item::Error(_) => {}
         }
     }
     document.problems.append(&mut scope.problems);
+    lowering.profiles(&scope);
+    for (plan, raw) in plans {
+        document.plans.push(lowering.plan(plan, raw, &scope));
+    }
+    document.problems.append(&mut lowering.problems);
     document.problems.sort_by_key(|problem| problem.span.start);
-    document.source = source;
-    document
+    // what a profile does wrong it does in every plan that extends it
+    let mut said = HashSet::new();
+    document.problems.retain(|problem| said.insert((problem.code, problem.span.clone(), problem.message.clone())));
+    let exports = Exports {
+        lets: scope.exported(),
+        profiles: lowering.known.into_iter().filter_map(|(name, known)| Some((name, known.profile?))).collect(),
+        plans: document.plans.iter().map(|written| written.name.clone()).collect(),
+        mistakes: None,
+        source: file.clone(),
+    };
+    drop(scope);
+    document.imports.clone_from(&project.imports);
+    document.source = Source::clone(&file);
+    (document, exports)
 }
 
-fn has_errors(body: &Body) -> bool {
-    body.statements.iter().any(|statement| matches!(statement, Statement::Error(_)))
-}
-
-fn edition(n: usize, number: Option<&tree::Name>, span: &Range<usize>, problems: &mut Vec<Problem>) {
+fn edition(n: usize, number: Option<&Name>, span: &Range<usize>, problems: &mut Vec<Problem>) {
     if n > 0 {
         problems.push(Problem::new("edition", span.clone(), "the edition stands on the first line").label("not first"));
     } else if let Some(number) = number
@@ -70,115 +104,226 @@ fn edition(n: usize, number: Option<&tree::Name>, span: &Range<usize>, problems:
     }
 }
 
-fn not_supported(what: &str, span: Range<usize>) -> Problem {
-    Problem::new("not-supported", span, format!("`{what}` is not supported in this version")).label("not supported")
-}
+/// The names of plans and of profiles.
+#[derive(Default)]
+struct Taken(HashMap<(bool, String), Range<usize>>);
 
-fn plan_block(plan: &tree::Plan, scope: &mut Scope) -> RawBlock {
-    if let Some(first) = plan.extends.first() {
-        scope.problems.push(not_supported("extends", first.span.clone()));
-    }
-    scope.enter();
-    let entries = entries(&plan.body, Some(Plan::SPEC), scope);
-    scope.leave();
-    // without a name the mistake is reported, and the plan goes by an empty one
-    let head = plan.name.as_ref().map(|name| (name.text.clone(), name.span.clone()));
-    RawBlock {
-        name: "plan".to_owned(),
-        key: plan.keyword.span.clone(),
-        head,
-        entries,
-        body: plan.body.span.clone(),
-        statement: plan.span.clone(),
+impl Taken {
+    /// The mistake of a name that another one has.
+    fn twice(&mut self, name: &Name, profile: bool) -> Option<Problem> {
+        let first = self.0.insert((profile, name.text.clone()), name.span.clone())?;
+        let what = if profile { "profiles" } else { "plans" };
+        let message = format!("two {what} are called `{}`", name.text);
+        let problem = Problem::new("duplicate-plan", name.span.clone(), message);
+        Some(problem.label("again here").related(first, "first here"))
     }
 }
 
-/// A body's statements with their values computed. `spec`: the block it is of, where that is known.
-fn entries(body: &Body, spec: Option<&'static Block>, scope: &mut Scope) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    scope.enter_block();
-    for statement in &body.statements {
-        match statement {
-            Statement::Let(assign) => scope.define(assign),
-            Statement::Assign(assign) => {
-                let setting = spec.and_then(|spec| spec.setting(&assign.name.text));
-                let item = match &assign.value {
-                    Some(value) if setting.is_some() => evaluate(value, setting.map(|setting| setting.kind), scope),
-                    // of an unknown setting no value is right or wrong
-                    value => Item {
-                        value: Value::Hole,
-                        span: value.as_ref().map_or(end(assign), |value| value.span.clone()),
-                    },
-                };
-                scope.set(&assign.name.text, &item);
-                entries.push(setting_entry(&assign.name, item, assign.span.clone()));
-            }
-            Statement::Block(block) => {
-                let inner = spec.and_then(|spec| spec.block(&block.name.text));
-                entries.push(Entry::Block(RawBlock {
-                    name: block.name.text.clone(),
-                    key: block.name.span.clone(),
-                    head: block.kind.as_ref().map(|kind| (kind.text.clone(), kind.span.clone())),
-                    entries: if inner.is_some() { self::entries(&block.body, inner, scope) } else { Vec::new() },
-                    body: block.body.span.clone(),
-                    statement: block.span.clone(),
-                }));
-            }
-            Statement::Limit(limit) => entries.extend(limit_entry(limit, spec, scope)),
-            Statement::Assert { span } => {
-                scope.problems.push(not_supported("assert", span.start..span.start + "assert".len()))
-            }
-            Statement::Error(_) => {}
+struct Lowering<'a> {
+    file: &'a Rc<Source>,
+    /// The profiles of this file as they are written.
+    profiles: HashMap<String, (&'a tree::Plan, RawBlock)>,
+    /// Every profile that is not known by the name of its file, too.
+    known: HashMap<String, Known>,
+    /// The names of plans, which nobody can extend.
+    plans: Vec<String>,
+    /// A file whose names belong here could not be read whole, so that a name that is not here may be in it.
+    torn: bool,
+    problems: Vec<Problem>,
+}
+
+/// A profile with what it extends.
+#[derive(Default)]
+struct Known {
+    /// Nothing: it is being put together, or cannot be.
+    profile: Option<Rc<Profile>>,
+    /// It comes from another file, which has mistakes.
+    broken: bool,
+}
+
+/// What a plan or profile extends.
+#[derive(Default)]
+struct Parents {
+    found: Vec<(Name, Rc<Profile>)>,
+    /// One of them is not there, which is said, so that what it would give is missing.
+    missing: bool,
+    /// Where those stand that come from files with mistakes. What is wrong with them is said of the import.
+    broken: Vec<Range<usize>>,
+}
+
+impl<'a> Lowering<'a> {
+    fn import(&mut self, exports: &Rc<Exports>) {
+        self.torn |= exports.mistakes.is_some();
+        for (name, profile) in &exports.profiles {
+            let known = Known { profile: Some(profile.clone()), broken: exports.mistakes.is_some() };
+            self.known.entry(name.clone()).or_insert(known);
         }
     }
-    scope.leave_block();
-    entries
-}
 
-fn end(assign: &Assign) -> Range<usize> {
-    assign.span.end..assign.span.end
-}
+    fn define(&mut self, name: &Name, plan: &'a tree::Plan, raw: RawBlock) {
+        // what an import calls so gives way
+        self.known.remove(&name.text);
+        self.profiles.insert(name.text.clone(), (plan, raw));
+    }
 
-fn setting_entry(name: &tree::Name, item: Item, statement: Range<usize>) -> Entry {
-    Entry::Setting { name: name.text.clone(), key: name.span.clone(), item, statement }
-}
-
-/// `figure <= bound`, or `bound >= figure`.
-fn limit_entry(limit: &tree::Limit, spec: Option<&'static Block>, scope: &mut Scope) -> Option<Entry> {
-    let right = limit.right.as_ref()?;
-    let known = |name: &str| spec.is_some_and(|spec| spec.setting(name).is_some());
-    let figure = |side: &Expr| match &side.kind {
-        ExprKind::Word(word) => Some(tree::Name { text: word.clone(), span: side.span.clone() }),
-        _ => None,
-    };
-    let flipped =
-        figure(right).filter(|name| known(&name.text) && !figure(&limit.left).is_some_and(|left| known(&left.text)));
-    let (name, bound) = match (&flipped, figure(&limit.left)) {
-        (Some(name), _) => (name.clone(), &limit.left),
-        (None, Some(name)) => (name, right),
-        (None, None) => {
-            let problem =
-                Problem::new("not-a-limit", limit.span.clone(), "a limit has the name of a figure on one side");
-            scope.problems.push(problem.label("no figure").help("write it as `device_memory <= 14.5GiB`"));
-            return None;
+    /// Puts every profile together, and checks it.
+    fn profiles(&mut self, scope: &Scope) {
+        let mut names: Vec<(usize, String)> =
+            self.profiles.iter().map(|(name, (plan, _))| (plan.span.start, name.clone())).collect();
+        names.sort();
+        for (_, name) in names {
+            self.profile(&name, scope, &mut Vec::new());
         }
-    };
-    let Some(comparison) = Comparison::from_sign(&limit.sign.text) else {
-        let in_budget = spec.is_some_and(|spec| spec.limits);
-        let sign = if in_budget { "<=" } else { "=" };
-        let message =
-            if in_budget { "a limit compares with `<=`, `<`, `>=` or `>`" } else { "a setting is written with `=`" };
-        let problem = Problem::new("not-a-limit", limit.sign.span.clone(), message).label(format!("not `{sign}`"));
-        scope.problems.push(problem.fix(limit.sign.span.clone(), sign));
-        return None;
-    };
-    let comparison = if flipped.is_some() { comparison.flipped() } else { comparison };
-    let setting = spec.and_then(|spec| spec.setting(&name.text));
-    let item = match setting {
-        Some(setting) => evaluate(bound, Some(setting.kind), scope),
-        None => Item { value: Value::Hole, span: bound.span.clone() },
-    };
-    let span = item.span.clone();
-    let value = if item.value == Value::Hole { Value::Hole } else { Value::Limit(comparison, Box::new(item)) };
-    Some(setting_entry(&name, Item { value, span }, limit.span.clone()))
+    }
+
+    /// The profile of that name; `below`: those that extend it.
+    fn profile(&mut self, name: &str, scope: &Scope, below: &mut Vec<String>) -> Option<Rc<Profile>> {
+        if let Some(known) = self.known.get(name) {
+            return known.profile.clone();
+        }
+        let (plan, raw) = self.profiles.remove(name)?;
+        self.known.insert(name.to_owned(), Known::default());
+        below.push(name.to_owned());
+        let parents = self.parents(&plan.extends, scope, below);
+        below.pop();
+        let mut raw = raw;
+        let own = Profile::of(&raw, self.file, is_whole(plan) && !parents.missing);
+        let (profile, inherited) = own.extended(&parents.found, &mut self.problems);
+        profile.put(&mut raw, &inherited);
+        let mut problems = Vec::new();
+        check(raw, Reading::Profile, &self.file.text, &mut problems);
+        self.say(problems, &parents, None);
+        let profile = Rc::new(profile);
+        self.known.insert(name.to_owned(), Known { profile: Some(profile.clone()), broken: false });
+        Some(profile)
+    }
+
+    fn plan(&mut self, plan: &tree::Plan, mut raw: RawBlock, scope: &Scope) -> crate::plan::Written {
+        let parents = self.parents(&plan.extends, scope, &mut Vec::new());
+        // of a plan without a name that is already said
+        let whole = plan.name.is_some() && is_whole(plan) && !parents.missing && parents.broken.is_empty();
+        let own = Profile::of(&raw, self.file, whole);
+        let (all, inherited) = own.extended(&parents.found, &mut self.problems);
+        all.put(&mut raw, &inherited);
+        let reading = if all.whole { Reading::Whole } else { Reading::Torn };
+        let mut problems = Vec::new();
+        let mut written = check(raw, reading, &self.file.text, &mut problems);
+        written.spans.inherit(|path| inherited.has(path));
+        self.say(problems, &parents, Some(plan));
+        written
+    }
+
+    /// Notes what is wrong with a plan or profile. What stands outside of it is about it all the same.
+    fn say(&mut self, problems: Vec<Problem>, parents: &Parents, plan: Option<&tree::Plan>) {
+        for mut problem in problems {
+            if parents.broken.contains(&problem.span) {
+                continue;
+            }
+            if let Some(plan) = plan
+                && let Some(name) = &plan.name
+                && !(plan.span.start <= problem.span.start && problem.span.end <= plan.span.end)
+            {
+                problem = problem.related(name.span.clone(), "in this plan");
+            }
+            self.problems.push(problem);
+        }
+    }
+
+    fn parents(&mut self, extends: &[Name], scope: &Scope, below: &mut Vec<String>) -> Parents {
+        let mut parents = Parents::default();
+        for name in extends {
+            if below.len() > MOST_DEEP {
+                let message = format!("profiles extend each other more than {MOST_DEEP} deep");
+                self.problems.push(Problem::new("circular", name.span.clone(), message).label("too deep"));
+                parents.missing = true;
+                continue;
+            }
+            match self.parent(name, scope, below) {
+                Ok((profile, broken)) => {
+                    parents.found.push((name.clone(), profile));
+                    if broken {
+                        parents.broken.push(name.span.clone());
+                    }
+                }
+                Err(problem) => {
+                    self.problems.extend(problem.map(|problem| *problem));
+                    parents.missing = true;
+                }
+            }
+        }
+        parents
+    }
+
+    /// The profile that a name behind `extends` means, and whether its file has mistakes.
+    fn parent(
+        &mut self,
+        name: &Name,
+        scope: &Scope,
+        below: &mut Vec<String>,
+    ) -> Result<(Rc<Profile>, bool), Option<Box<Problem>>> {
+        if let Some((alias, inner)) = name.text.split_once('.') {
+            let Some(exports) = scope.file(alias) else {
+                let message = format!("no file is imported as `{alias}`");
+                let problem = Problem::new("unknown-profile", name.span.clone(), message).label("unknown file");
+                let problem = problem.help(format!("import it above: `import \"{alias}.mem\" as {alias}`"));
+                return Err(Some(Box::new(problem)));
+            };
+            let found = exports.profiles.get(inner).cloned();
+            return found.map(|profile| (profile, exports.mistakes.is_some())).ok_or_else(|| {
+                // with mistakes in the file it may only be unread
+                let names = exports.profiles.keys().map(String::as_str);
+                exports
+                    .mistakes
+                    .is_none()
+                    .then(|| Box::new(unknown(name, inner, names, &exports.plans, &exports.name())))
+            });
+        }
+        if let Some(first) = below.iter().position(|other| *other == name.text) {
+            let chain: Vec<String> =
+                below[first..].iter().chain([&name.text]).map(|name| format!("`{name}`")).collect();
+            let message = match chain.as_slice() {
+                [one, _] => format!("profile {one} extends itself"),
+                chain => format!("these profiles extend each other: {}", chain.join(", ")),
+            };
+            return Err(Some(Box::new(Problem::new("circular", name.span.clone(), message).label("in a circle"))));
+        }
+        let (here, shown) = (self.profiles.contains_key(&name.text), "this file".to_owned());
+        match self.profile(&name.text, scope, below) {
+            Some(profile) => Ok((profile, self.known.get(&name.text).is_some_and(|known| known.broken))),
+            // a part of a circle, which is said where it closes
+            None if here || self.torn || self.known.contains_key(&name.text) => Err(None),
+            None => {
+                let names = self.known.keys().chain(self.profiles.keys()).map(String::as_str);
+                Err(Some(Box::new(unknown(name, &name.text, names, &self.plans, &shown))))
+            }
+        }
+    }
+}
+
+fn unknown<'n>(
+    name: &Name,
+    written: &str,
+    names: impl Iterator<Item = &'n str> + Clone,
+    plans: &[String],
+    file: &str,
+) -> Problem {
+    let problem = Problem::new("unknown-profile", name.span.clone(), format!("{file} has no profile `{written}`"));
+    let problem = problem.label("unknown profile");
+    if plans.iter().any(|plan| plan == written) {
+        return problem.help("that is a plan; what plans share stands in a profile");
+    }
+    match nearest(written, names.clone()) {
+        Some(meant) => {
+            let fix = name.span.end - written.len()..name.span.end;
+            problem.help(format!("did you mean `{meant}`?")).fix(fix, meant)
+        }
+        None => {
+            let mut names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+            names.sort();
+            match names.as_slice() {
+                [] => problem.help(format!("define it: `profile {written} {{ .. }}`")),
+                names => problem.help(format!("it has {}", names.join(", "))),
+            }
+        }
+    }
 }

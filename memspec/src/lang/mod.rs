@@ -20,16 +20,22 @@
 //! ```
 //!
 //! - A newline or `;` ends a statement; inside `[ ]` newlines are free.
-//! - A bare word is a symbol of its setting, or else a name from `let`, or else, in arithmetic, a setting above it in the
-//!   same block. `let` may not take the name of a symbol.
+//! - A bare word is a symbol of its setting, or else a name from `let`, or else, in arithmetic, a setting of the same
+//!   block; those of others go by their dotted paths. `let` may not take the name of a symbol.
 //! - `#` begins a comment, `##` documentation of what follows. `# memspec: allow(name) reason` allows findings.
-//! - `import`, `profile`, `extends` and `assert` are parsed; reading reports that this version does not carry them out.
+//! - `profile` is a plan without a name of its own to run; `extends` merges it in, setting by setting, and what is written nearer wins.
+//!   `import` brings the profiles and values of another file of the project.
+//! - What is computed from other settings follows them, also when a plan overrides them or they have several values.
+//! - `assert` compares settings and estimated figures.
 
+mod body;
 mod evaluate;
 mod format;
+mod inherit;
 pub mod lexer;
 mod lower;
 mod parser;
+mod project;
 mod tokens;
 pub mod tree;
 mod write;
@@ -40,10 +46,22 @@ pub use parser::parse;
 pub use tree::Tree;
 pub use write::write;
 
-use crate::plan::{Document, Source};
+use crate::plan::{Document, Expression, Problem, Source};
 
-/// Reads the plans of a `.mem` text.
+/// Reads the plans of a `.mem` text. Imports are looked for beside the file that the source is called after.
 pub fn read(source: Source) -> Document {
     let tree = parse(&source.text);
-    lower::lower(source, tree)
+    lower::lower(source, tree, &mut project::Project::default()).0
+}
+
+/// Reads an expression whose settings go by their dotted paths.
+pub(crate) fn read_expression(text: &str) -> Result<Expression, Box<Problem>> {
+    let expr = parser::parse_expression(text)?;
+    let mut scope = evaluate::Scope::new(text);
+    let value = scope.expression(&expr);
+    match (value, scope.problems.into_iter().next()) {
+        (Some(expression), None) => Ok(expression),
+        (_, Some(problem)) => Err(Box::new(problem)),
+        (None, None) => Err(Box::new(Problem::new("wrong-type", 0..text.len(), "this is no expression"))),
+    }
 }

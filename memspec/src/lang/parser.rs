@@ -10,14 +10,12 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use nom::branch::alt;
-use nom::combinator::opt;
 use nom::multi::separated_list1;
-use nom::sequence::preceded;
 use nom::{Input, Parser};
 
 use super::lexer::{TokenKind, lex};
 use super::tokens::{Mistakes, Parsed, Tokens, expect, newlines, no, skip_bracket, sync, token};
-use super::tree::{Assign, Block, Body, Item, Limit, Name, Plan, Statement, Tree};
+use super::tree::{Assert, Assign, Block, Body, Expr, Import, Item, Limit, Name, Plan, Statement, Tree};
 use crate::plan::{Plan as Spec, Problem};
 use expression::{logic, sum, value};
 
@@ -31,6 +29,25 @@ pub fn parse(text: &str) -> Tree {
     let mistakes = RefCell::new(Mistakes::default());
     let items = items(Tokens::new(&significant, text, &mistakes));
     Tree { tokens, items, errors: mistakes.into_inner().problems }
+}
+
+/// The expression that a text is, and nothing else.
+pub(crate) fn parse_expression(text: &str) -> Result<Expr, Box<Problem>> {
+    let tokens: Vec<_> = lex(text).into_iter().filter(|token| !token.kind.is_trivia()).collect();
+    let mistakes = RefCell::new(Mistakes::default());
+    let input = Tokens::new(&tokens, text, &mistakes);
+    let mut parsed = None;
+    if let Ok((rest, found)) = expect(logic, "a value")(input) {
+        if found.is_some() && rest.next().is_some() {
+            rest.expected("nothing more");
+        }
+        parsed = found;
+    }
+    match (parsed, mistakes.take().problems.into_iter().next()) {
+        (Some(expr), None) => Ok(expr),
+        (_, Some(problem)) => Err(Box::new(problem)),
+        (None, None) => Err(Box::new(Problem::new("syntax", 0..text.len(), "this is no expression"))),
+    }
 }
 
 fn items(mut input: Tokens) -> Vec<Item> {
@@ -111,11 +128,12 @@ fn import(input: Tokens) -> Parsed<Item> {
         return no(input);
     }
     let (rest, path) = expect(token(TokenKind::Text), "a file in quotes after `import`")(input.take_from(1))?;
-    let rest = match path {
-        Some(_) if rest.at_word("as") => expect(token(TokenKind::Word), "a name after `as`")(rest.take_from(1))?.0,
-        _ => rest,
+    let path = path.map(|_| expression::text(input.take_from(1)));
+    let (rest, alias) = match path {
+        Some(_) if rest.at_word("as") => expect(token(TokenKind::Word), "a name after `as`")(rest.take_from(1))?,
+        _ => (rest, None),
     };
-    Ok((rest, Item::Import { span: input.span().start..rest.before }))
+    Ok((rest, Item::Import(Import { path, alias, span: input.span().start..rest.before })))
 }
 
 fn top_let(input: Tokens) -> Parsed<Item> {
@@ -157,7 +175,7 @@ fn plan(input: Tokens) -> Parsed<Item> {
 }
 
 fn profiles(input: Tokens) -> Parsed<Vec<Name>> {
-    separated_list1(token(TokenKind::Comma), token(TokenKind::Word)).parse(input)
+    separated_list1(token(TokenKind::Comma), expression::path).parse(input)
 }
 
 fn plan_name<'a>(input: Tokens<'a>, keyword: &Name) -> (Tokens<'a>, Option<Name>) {
@@ -307,13 +325,22 @@ fn assert(input: Tokens) -> Parsed<Statement> {
     if !input.at_word("assert") || matches!(input.nth(1), Some(TokenKind::Assign | TokenKind::OpenBrace)) {
         return no(input);
     }
-    let (rest, _) = expect(logic, "a condition after `assert`")(input.take_from(1))?;
-    let (rest, _) = opt(preceded(else_, token(TokenKind::Text))).parse(rest)?;
-    Ok((rest, Statement::Assert { span: input.span().start..rest.before }))
+    let (rest, condition) =
+        expect(condition, "a condition after `assert`, such as `device_memory <= 14.5GiB`")(input.take_from(1))?;
+    let (rest, otherwise) = if rest.at_word("else") {
+        expect(message, "a message in quotes after `else`")(rest.take_from(1))?
+    } else {
+        (rest, None)
+    };
+    Ok((rest, Statement::Assert(Assert { condition, otherwise, span: input.span().start..rest.before })))
 }
 
-fn else_(input: Tokens) -> Parsed<Name> {
-    if input.at_word("else") { token(TokenKind::Word)(input) } else { no(input) }
+fn condition(input: Tokens) -> Parsed<Expr> {
+    if input.at_word("else") { no(input) } else { logic(input) }
+}
+
+fn message(input: Tokens) -> Parsed<Name> {
+    if input.next() == Some(TokenKind::Text) { Ok((input.take_from(1), expression::text(input))) } else { no(input) }
 }
 
 fn block(input: Tokens) -> Parsed<Statement> {

@@ -36,10 +36,7 @@ pub enum Item {
         span: Range<usize>,
     },
     /// `import "file" as name`
-    Import {
-        /// All of it.
-        span: Range<usize>,
-    },
+    Import(Import),
     /// `let name = value`
     Let(Assign),
     /// `plan "name" { }` or `profile name { }`
@@ -54,7 +51,8 @@ impl Item {
     /// All of it.
     pub fn span(&self) -> Range<usize> {
         match self {
-            Item::Edition { span, .. } | Item::Import { span } | Item::Error(span) => span.clone(),
+            Item::Edition { span, .. } | Item::Error(span) => span.clone(),
+            Item::Import(import) => import.span.clone(),
             Item::Let(assign) => assign.span.clone(),
             Item::Plan(plan) => plan.span.clone(),
             Item::Misplaced(statement) => statement.span(),
@@ -74,9 +72,21 @@ impl Statement {
             Statement::Assign(assign) | Statement::Let(assign) => assign.span.clone(),
             Statement::Block(block) => block.span.clone(),
             Statement::Limit(limit) => limit.span.clone(),
-            Statement::Assert { span } | Statement::Error(span) => span.clone(),
+            Statement::Assert(assert) => assert.span.clone(),
+            Statement::Error(span) => span.clone(),
         }
     }
+}
+
+/// `import "file" as name`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Import {
+    /// The file; none when it is missing.
+    pub path: Option<Name>,
+    /// The name that stands for it.
+    pub alias: Option<Name>,
+    /// All of it.
+    pub span: Range<usize>,
 }
 
 /// A plan or profile.
@@ -86,7 +96,7 @@ pub struct Plan {
     pub keyword: Name,
     /// Its name; none when it is missing.
     pub name: Option<Name>,
-    /// What follows `extends`.
+    /// What follows `extends`: `name`, or `file.name` of a file that was imported under a name.
     pub extends: Vec<Name>,
     /// What it holds.
     pub body: Body,
@@ -116,11 +126,8 @@ pub enum Statement {
     Block(Block),
     /// `left <= right`
     Limit(Limit),
-    /// `assert ..`
-    Assert {
-        /// All of it.
-        span: Range<usize>,
-    },
+    /// `assert condition else "message"`
+    Assert(Assert),
     /// What could not be read.
     Error(Range<usize>),
 }
@@ -158,6 +165,17 @@ pub struct Limit {
     pub sign: Name,
     /// The right side; none when it is missing.
     pub right: Option<Expr>,
+    /// All of it.
+    pub span: Range<usize>,
+}
+
+/// `assert condition else "message"`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assert {
+    /// What has to be true; none when it is missing.
+    pub condition: Option<Expr>,
+    /// What is said when it is not.
+    pub otherwise: Option<Name>,
     /// All of it.
     pub span: Range<usize>,
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::plan::{Block, Kind, Plan};
 
-/// The text of a plan: every setting that it has, in the order of the documentation. Reading it gives the same plan.
+/// The text of a plan: every setting that it has, in the order of the documentation, what it inherits included. Reading it gives the same plan.
 ///
 /// ```
 /// # use memspec::plan::{Adapter, AdapterKind, Plan, read_text};
@@ -42,6 +42,11 @@ pub fn write(plan: &Plan) -> String {
         let body = if body.is_empty() { " ".to_owned() } else { format!("\n{body}  ") };
         text += &format!("\n  {}{kind} {{{body}}}\n", block.name);
     }
+    for (n, assert) in plan.asserts.iter().enumerate() {
+        let otherwise =
+            assert.otherwise.as_ref().map(|message| format!(" else {}", quoted(message))).unwrap_or_default();
+        text += &format!("{}  assert {}{otherwise}\n", if n == 0 { "\n" } else { "" }, assert.that);
+    }
     text + "}\n"
 }
 
@@ -65,6 +70,9 @@ fn choice(kind: Kind, value: &Value) -> String {
         if let Some(Value::Array(values)) = value.get(word) {
             return format!("{word} {}", list(kind, values));
         }
+    }
+    if let Some(Value::String(expression)) = value.get("compute") {
+        return expression.clone();
     }
     one(kind, value)
 }

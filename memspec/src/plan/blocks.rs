@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::limit::{Headroom, Limit};
 use super::{
-    AdapterKind, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, ImageSize, LossKind,
-    LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script,
+    AdapterKind, Assertion, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, ImageSize,
+    LossKind, LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script,
     ServePrecision, Storage, Targets, Upcast, Warmup,
 };
 use crate::quantity::{Bytes, Money, Percent, Seconds, Steps, Tokens};
@@ -49,6 +49,10 @@ block! {
         serve: Serve;
         /// What it may cost.
         budget: Budget;
+    }
+    lists {
+        /// What has to be true of it.
+        asserts: Assertion;
     }
 }
 

@@ -1,13 +1,14 @@
 //! From blocks and values as written to a typed plan: the checks that `.mem`, YAML and JSON share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::explain;
+use super::expression::Expression;
+use super::follow::follow;
 use super::section::Section;
 use super::spec::Block;
 use super::value::{Fault, Item, Value};
-use super::{Place, Plan, Problem, Spans, Written};
+use super::{Assertion, Place, Plan, Problem, Spans, Written, explain};
 
 /// A block as written, before anything is checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,9 +18,49 @@ pub(crate) struct RawBlock {
     /// What stands after its name.
     pub(crate) head: Option<(String, Range<usize>)>,
     pub(crate) entries: Vec<Entry>,
+    /// What has to be true of the plan, wherever in it that stands; inner blocks have none.
+    pub(crate) asserts: Vec<RawAssert>,
     /// The body with its braces.
     pub(crate) body: Range<usize>,
     pub(crate) statement: Range<usize>,
+}
+
+/// `assert that else otherwise`
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RawAssert {
+    pub(crate) that: Expression,
+    pub(crate) otherwise: Option<String>,
+    pub(crate) span: Range<usize>,
+}
+
+/// How much of a plan there is to check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// All of it.
+    Whole,
+    /// What could be read: what seems to be missing may only be unread.
+    #[cfg_attr(not(any(feature = "lang", feature = "yaml")), allow(dead_code, reason = "only files are read in parts"))]
+    Torn,
+    /// What plans extend, and complete.
+    #[cfg_attr(not(feature = "lang"), allow(dead_code, reason = "only `.mem` has profiles"))]
+    Profile,
+}
+
+impl RawBlock {
+    /// What counts of it: of two settings or blocks of one name the first.
+    pub(crate) fn counting(&self) -> impl Iterator<Item = &Entry> {
+        let mut seen = HashSet::new();
+        self.entries.iter().filter(move |entry| seen.insert(entry.name()))
+    }
+}
+
+impl Entry {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Entry::Setting { name, .. } => name,
+            Entry::Block(block) => &block.name,
+        }
+    }
 }
 
 /// What a block holds.
@@ -30,11 +71,11 @@ pub(crate) enum Entry {
 }
 
 /// Checks a plan's block against the table; what is wrong is left out of the plan and added to `problems`.
-///
-/// `whole`: all of it could be read. Where it could not, what seems to be missing may only be unread.
-pub(crate) fn check(raw: &RawBlock, whole: bool, source: &str, problems: &mut Vec<Problem>) -> Written {
+pub(crate) fn check(mut raw: RawBlock, reading: Reading, source: &str, problems: &mut Vec<Problem>) -> Written {
     let mut written = Written::default();
-    let mut checker = Checker { source, problems, spans: &mut written.spans };
+    follow(&mut raw, reading == Reading::Profile, problems);
+    let raw = &raw;
+    let mut checker = Checker { source, reading, problems, spans: &mut written.spans };
     checker.place("plan", Place { key: raw.key.clone(), value: raw.body.clone(), statement: raw.statement.clone() });
     if let Some((name, span)) = &raw.head {
         written.name.clone_from(name);
@@ -42,7 +83,14 @@ pub(crate) fn check(raw: &RawBlock, whole: bool, source: &str, problems: &mut Ve
         checker.place("name", Place { key: span.clone(), value: span.clone(), statement: span.clone() });
     }
     checker.block(&mut written.plan, raw, "");
-    if whole && !raw.entries.iter().any(|entry| matches!(entry, Entry::Setting { name, .. } if name == "model")) {
+    for (n, assert) in raw.asserts.iter().enumerate() {
+        let span = || assert.span.clone();
+        checker.place(format!("asserts[{n}]"), Place { key: span(), value: span(), statement: span() });
+        written.plan.asserts.push(Assertion { that: assert.that.clone(), otherwise: assert.otherwise.clone() });
+    }
+    if reading == Reading::Whole
+        && !raw.entries.iter().any(|entry| matches!(entry, Entry::Setting { name, .. } if name == "model"))
+    {
         let at = raw.head.as_ref().map_or(&raw.key, |(_, span)| span).clone();
         problems.push(explain::missing_model(&written.name, at));
     }
@@ -75,6 +123,7 @@ pub(crate) fn set(plan: &mut Plan, path: &str, value: &str) -> Result<(), String
 
 struct Checker<'a> {
     source: &'a str,
+    reading: Reading,
     problems: &'a mut Vec<Problem>,
     spans: &'a mut Spans,
 }
@@ -163,7 +212,9 @@ impl Checker<'_> {
                     self.problems.push(explain::unknown_kind(inner, &unknown, span.clone()));
                 }
             }
-            None if !inner.kinds.is_empty() => self.problems.push(explain::missing_kind(inner, raw.key.clone())),
+            None if !inner.kinds.is_empty() && self.reading != Reading::Profile => {
+                self.problems.push(explain::missing_kind(inner, raw.key.clone()))
+            }
             None => {}
         }
         self.block(section, raw, &format!("{path}."));

@@ -3,13 +3,14 @@
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::Expression;
 use super::data::Data;
 use super::section::Held;
 use super::value::SettingType;
 
 /// What a plan says of one setting: a value, or several to choose from.
 ///
-/// In YAML and JSON the last two are `{fit: [8, 4]}` and `{sweep: [8, 4]}`.
+/// In YAML and JSON the last three are `{fit: [8, 4]}`, `{sweep: [8, 4]}` and `{compute: 64 / train.micro_batch}`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Choice<T> {
     /// This value.
@@ -18,6 +19,8 @@ pub enum Choice<T> {
     Fit(Vec<T>),
     /// Every one of these, one run each.
     Sweep(Vec<T>),
+    /// What follows from settings that have several values, once each of them has one.
+    Computed(Expression),
 }
 
 impl<T> Choice<T> {
@@ -25,15 +28,16 @@ impl<T> Choice<T> {
     pub fn one(&self) -> Option<&T> {
         match self {
             Choice::One(value) => Some(value),
-            Choice::Fit(_) | Choice::Sweep(_) => None,
+            Choice::Fit(_) | Choice::Sweep(_) | Choice::Computed(_) => None,
         }
     }
 
-    /// Every value the setting may take, the preferred one first.
+    /// Every value the setting may take, the preferred one first; none where it follows from others.
     pub fn values(&self) -> &[T] {
         match self {
             Choice::One(value) => std::slice::from_ref(value),
             Choice::Fit(values) | Choice::Sweep(values) => values,
+            Choice::Computed(_) => &[],
         }
     }
 }
@@ -64,13 +68,16 @@ impl From<&str> for Choice<super::Name> {
 
 impl<T: Serialize> Serialize for Choice<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (word, values) = match self {
+        let mut map = match self {
             Choice::One(value) => return value.serialize(serializer),
-            Choice::Fit(values) => ("fit", values),
-            Choice::Sweep(values) => ("sweep", values),
+            _ => serializer.serialize_map(Some(1))?,
         };
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry(word, values)?;
+        match self {
+            Choice::One(_) => {}
+            Choice::Fit(values) => map.serialize_entry("fit", values)?,
+            Choice::Sweep(values) => map.serialize_entry("sweep", values)?,
+            Choice::Computed(expression) => map.serialize_entry("compute", expression)?,
+        }
         map.end()
     }
 }
@@ -98,6 +105,10 @@ enum Form<T> {
     Sweep {
         #[schemars(length(min = 1))]
         sweep: Vec<T>,
+    },
+    #[schemars(description = "What follows from other settings: `64 / train.micro_batch`.")]
+    Compute {
+        compute: Expression,
     },
 }
 

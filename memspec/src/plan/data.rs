@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de};
 use super::section::Section;
 use super::spec::Kind;
 use super::value::{Item, SettingType, Value};
-use super::{Checkpointing, ImageSize, Name, Targets, Warmup};
+use super::{Checkpointing, Expression, ImageSize, Name, Targets, Warmup};
 use crate::quantity::Quantity;
 
 /// Any value.
@@ -34,6 +34,9 @@ impl Data {
             Data::Mapping(mut choice) if choice.len() == 1 => match choice.pop_first() {
                 Some((word, Data::List(values))) if word == "fit" => Value::Fit(items(values)),
                 Some((word, Data::List(values))) if word == "sweep" => Value::Sweep(items(values)),
+                Some((word, Data::Text(text))) if word == "compute" => {
+                    serde_json::from_value::<Expression>(text.into()).map_or(Value::Hole, Value::Computed)
+                }
                 _ => Value::Hole,
             },
             Data::Mapping(_) | Data::Nothing => Value::Hole,

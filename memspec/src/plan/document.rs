@@ -1,7 +1,8 @@
 //! What reading a file gives: its plans, where their settings are written, and what is wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::path::PathBuf;
 
 use super::{Plan, Problem};
 use crate::exchange::foreign::Foreign;
@@ -28,6 +29,8 @@ pub struct Document {
     pub allows: Vec<Allow>,
     /// It is another trainer's file, whose plan this is.
     pub foreign: Option<Foreign>,
+    /// The files that it imports, directly or through others.
+    pub imports: Vec<PathBuf>,
 }
 
 /// A plan and where it is written.
@@ -56,9 +59,15 @@ pub struct Place {
 ///
 /// `model`, `train`, `train.micro_batch`, `budget.device_memory`; `adapter.kind` for what stands after a block's name;
 /// `train.micro_batch[1]` for an element of a list, `fit` or `sweep`; `plan` for the plan itself and `name` for its name.
-/// A plan made in code has none.
+///
+/// What a plan inherits stands in a profile of the same file, or, from an imported file, at the name behind `extends`. `asserts[0]` is
+/// the first assert. A plan made in code has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Spans(BTreeMap<String, Place>);
+pub struct Spans {
+    places: BTreeMap<String, Place>,
+    /// The paths that stand in a profile that the plan extends.
+    inherited: BTreeSet<String>,
+}
 
 /// A comment that allows findings: `# memspec: allow(thin-headroom) measured on this machine`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,7 +127,7 @@ impl From<Plan> for Written {
 impl Spans {
     /// Where the path is written.
     pub fn get(&self, path: &str) -> Option<&Place> {
-        self.0.get(path)
+        self.places.get(path)
     }
 
     /// Where the path is written, or else the block around it, or else the plan.
@@ -129,7 +138,7 @@ impl Spans {
 
     /// Every path and its place, in order of path.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Place)> {
-        self.0.iter().map(|(path, place)| (path.as_str(), place))
+        self.places.iter().map(|(path, place)| (path.as_str(), place))
     }
 
     /// The path whose key, value or statement holds the byte; the innermost one.
@@ -143,12 +152,29 @@ impl Spans {
     /// Forgets paths that stand nowhere.
     #[cfg(feature = "yaml")]
     pub(crate) fn drop_empty(&mut self) {
-        self.0.retain(|_, place| !place.statement.is_empty());
+        self.places.retain(|_, place| !place.statement.is_empty());
     }
 
     /// Notes where a path is written; a later note of the same path is dropped.
     pub fn insert(&mut self, path: impl Into<String>, place: Place) {
-        self.0.entry(path.into()).or_insert(place);
+        self.places.entry(path.into()).or_insert(place);
+    }
+
+    /// Whether the path is written in a profile that the plan extends, and not in the plan.
+    pub fn is_inherited(&self, path: &str) -> bool {
+        self.inherited.contains(path)
+    }
+
+    /// What the plan itself writes.
+    pub fn own(&self) -> Spans {
+        let own = self.places.iter().filter(|(path, _)| !self.is_inherited(path));
+        Spans { places: own.map(|(path, place)| (path.clone(), place.clone())).collect(), inherited: BTreeSet::new() }
+    }
+
+    /// Notes which paths are written in a profile.
+    #[cfg_attr(not(feature = "lang"), allow(dead_code, reason = "only `.mem` has profiles"))]
+    pub(crate) fn inherit(&mut self, inherited: impl Fn(&str) -> bool) {
+        self.inherited = self.places.keys().filter(|path| inherited(path)).cloned().collect();
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use super::arithmetic::dimension;
 use super::check::RawBlock;
 use super::spec::{Block, Kind, UnknownSymbol, nearest};
 use super::value::{Fault, Item, Value};
-use super::{Place, Plan, Problem};
+use super::{Expression, Place, Plan, Problem};
 use crate::quantity::{Dimension, Quantity, QuantityError};
 
 /// Names that other trainers use, and ours.
@@ -192,7 +193,10 @@ pub(super) fn fault(name: &str, kind: Kind, item: &Item, fault: &Fault, source: 
     };
     Some(match fault {
         Fault::Reported => return None,
-        Fault::Mismatch(span) => mismatch(name, kind, find(item, span), span, &written(span)),
+        Fault::Mismatch(span) => {
+            let value = find(item, span);
+            mismatch(name, kind, value, span, &with_value(written(span), value))
+        }
         Fault::List(span) => Problem::new("wrong-type", span.clone(), format!("`{name}` takes {kind}, got a list"))
             .label("a list")
             .help(format!(
@@ -241,6 +245,17 @@ pub(super) fn fault(name: &str, kind: Kind, item: &Item, fault: &Fault, source: 
     })
 }
 
+/// What is written, and, where that is computed, what it comes to.
+fn with_value(written: String, value: Option<&Value>) -> String {
+    match value {
+        Some(Value::Quantity(quantity)) if written.parse::<Quantity>().is_err() => {
+            let rounded = Quantity { value: (quantity.value * 1e4).round() / 1e4, ..*quantity };
+            format!("{written}, which is {}", Expression::Quantity(rounded))
+        }
+        _ => written,
+    }
+}
+
 /// A quantity that cannot be read, wherever it stands.
 pub(crate) fn unit(span: Range<usize>, error: &QuantityError) -> Problem {
     let problem = |message: String| Problem::new("unknown-unit", span.clone(), message);
@@ -270,7 +285,7 @@ fn mismatch(name: &str, kind: Kind, value: Option<&Value>, span: &Range<usize>, 
         _ => None,
     };
     let code = match quantity {
-        Some(quantity) if wanted(kind).is_some_and(|dimension| dimension != quantity.dimension) => "wrong-unit",
+        Some(quantity) if dimension(kind).is_some_and(|dimension| dimension != quantity.dimension) => "wrong-unit",
         _ => "wrong-type",
     };
     let problem = Problem::new(code, span.clone(), format!("`{name}` takes {kind}, got {written}")).label(
@@ -310,21 +325,6 @@ fn mismatch(name: &str, kind: Kind, value: Option<&Value>, span: &Range<usize>, 
         }
         _ => problem,
     }
-}
-
-/// The dimension a kind takes, if it takes quantities of one.
-fn wanted(kind: Kind) -> Option<Dimension> {
-    Some(match kind {
-        Kind::Integer | Kind::Number => Dimension::Number,
-        Kind::Bytes => Dimension::Bytes,
-        Kind::Tokens => Dimension::Tokens,
-        Kind::Steps => Dimension::Steps,
-        Kind::Duration => Dimension::Time,
-        Kind::Money => Dimension::Money,
-        Kind::Percent => Dimension::Percent,
-        Kind::OneOf(kinds) => kinds.iter().find_map(|kind| wanted(*kind))?,
-        _ => return None,
-    })
 }
 
 /// The value that stands at `span`.

@@ -22,6 +22,8 @@
 
 #[macro_use]
 mod spec;
+mod arithmetic;
+mod assertion;
 mod blocks;
 #[cfg_attr(not(any(feature = "lang", feature = "yaml")), allow(dead_code, reason = "only reading a text checks it"))]
 mod check;
@@ -31,38 +33,52 @@ mod data;
 mod document;
 #[cfg_attr(not(any(feature = "lang", feature = "yaml")), allow(dead_code, reason = "only reading a text checks it"))]
 mod explain;
+mod expression;
+mod follow;
 mod limit;
 #[cfg_attr(not(any(feature = "lang", feature = "yaml")), allow(dead_code, reason = "only reading a text checks it"))]
 mod problem;
 mod read;
 mod section;
 mod settings;
+mod settle;
 mod symbols;
 mod value;
 
+pub use assertion::Assertion;
 pub use blocks::{Adapter, Budget, Data, Eval, Parallel, Plan, Quantize, Save, Serve, Train};
 pub use choice::Choice;
 pub use document::{Allow, Document, Place, Source, Spans, Written};
+pub use expression::{Expression, FIGURES, Figure, Function, Operator};
 pub use limit::{Comparison, Headroom, Limit};
 #[cfg(feature = "report")]
 pub use problem::Report;
 pub use problem::{Edit, Problem};
 pub use read::{read, read_text};
 pub use settings::{Checkpointing, ImageSize, Name, NotASize, Targets, Warmup};
+pub use settle::{Follows, Unsettled};
 pub use spec::{Block, Kind, Setting, Symbol, UnknownSymbol, nearest};
 pub use symbols::{
     AdapterKind, Attention, CachePrecision, DataFormat, EngineName, Float, LossKind, LossOn, Offload, OptimizerKind,
     Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage, Upcast,
 };
 
+#[cfg(feature = "lang")]
+pub(crate) use arithmetic::{call, negative, not, operate};
 #[cfg(any(feature = "lang", feature = "yaml"))]
-pub(crate) use check::{Entry, RawBlock, check};
+pub(crate) use check::{Entry, RawAssert, RawBlock, Reading, check};
 #[cfg(feature = "yaml")]
 pub(crate) use data::text_of;
 #[cfg(feature = "lang")]
 pub(crate) use explain::unit;
+#[cfg(feature = "lang")]
+pub(crate) use expression::symbols;
+#[cfg(feature = "lang")]
+pub(crate) use follow::is_path;
+pub(crate) use settle::lookup;
 #[cfg(any(feature = "lang", feature = "yaml"))]
-pub(crate) use value::{Item, Value};
+pub(crate) use value::Item;
+pub(crate) use value::Value;
 
 #[cfg(feature = "schema")]
 pub mod generate;

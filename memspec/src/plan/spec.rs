@@ -227,6 +227,7 @@ macro_rules! block {
             $($(#[doc = $meaning:literal])+ $setting:ident: $Type:ty $(= $default:literal)? $(, least $least:literal)?;)*
         }
         $(blocks { $($(#[doc = $child_doc:literal])+ $child:ident: $Child:ident;)* })?
+        $(lists { $($(#[doc = $list_doc:literal])+ $list:ident: $Listed:ty;)* })?
     ) => {
         $(#[doc = $doc])+
         #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -248,6 +249,11 @@ macro_rules! block {
                 $(#[doc = $child_doc])+
                 #[serde(default, deserialize_with = "crate::plan::data::block", skip_serializing_if = "Option::is_none")]
                 pub $child: Option<$Child>,
+            )*)?
+            $($(
+                $(#[doc = $list_doc])+
+                #[serde(default, skip_serializing_if = "Vec::is_empty")]
+                pub $list: Vec<$Listed>,
             )*)?
         }
 

@@ -5,6 +5,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use super::expression::Expression;
 use super::limit::Comparison;
 use super::section::Held;
 use super::spec::{Kind, Symbol, UnknownSymbol};
@@ -20,6 +21,39 @@ use crate::quantity::{Bytes, Dimension, Money, Percent, Quantity, QuantityError,
 pub(crate) struct Item {
     pub(crate) value: Value,
     pub(crate) span: Range<usize>,
+}
+
+impl Item {
+    /// The same value, all of it at that place.
+    #[cfg_attr(not(feature = "lang"), allow(dead_code, reason = "only `.mem` has values from elsewhere"))]
+    pub(crate) fn moved(self, to: &Range<usize>) -> Self {
+        let all = |items: Vec<Item>| items.into_iter().map(|item| item.moved(to)).collect();
+        let value = match self.value {
+            Value::List(items) => Value::List(all(items)),
+            Value::Fit(items) => Value::Fit(all(items)),
+            Value::Sweep(items) => Value::Sweep(all(items)),
+            Value::Limit(comparison, bound) => Value::Limit(comparison, Box::new(bound.moved(to))),
+            value => value,
+        };
+        Item { value, span: to.clone() }
+    }
+}
+
+impl Value {
+    /// Whether they are the same, wherever they are written.
+    #[cfg_attr(not(feature = "lang"), allow(dead_code, reason = "only `.mem` has several parents"))]
+    pub(crate) fn same(&self, other: &Value) -> bool {
+        let all = |some: &[Item], others: &[Item]| {
+            some.len() == others.len() && some.iter().zip(others).all(|(one, other)| one.value.same(&other.value))
+        };
+        match (self, other) {
+            (Value::List(some), Value::List(others))
+            | (Value::Fit(some), Value::Fit(others))
+            | (Value::Sweep(some), Value::Sweep(others)) => all(some, others),
+            (Value::Limit(one, bound), Value::Limit(other, limit)) => one == other && bound.value.same(&limit.value),
+            (one, other) => one == other,
+        }
+    }
 }
 
 /// A value as written.
@@ -38,6 +72,8 @@ pub(crate) enum Value {
     Fit(Vec<Item>),
     Sweep(Vec<Item>),
     Limit(Comparison, Box<Item>),
+    /// It follows from settings that have several values, or that are not looked up yet.
+    Computed(Expression),
     /// A mistake stands here that is already reported.
     Hole,
 }
@@ -101,6 +137,7 @@ impl<T: SettingType> Held for Choice<T> {
             Value::List(_) if !T::KIND.takes_list() => {
                 return Err(vec![Fault::List(item.span.clone())]);
             }
+            Value::Computed(expression) => return Ok(Choice::Computed(expression.clone())),
             Value::Hole => return Err(vec![Fault::Reported]),
             _ => return T::read(item).map(Choice::One).map_err(|fault| vec![fault]),
         };

@@ -336,6 +336,13 @@ impl Setup {
         self.parallel.map_or(1, |parallel| parallel.world())
     }
 
+    /// Tokens that one optimizer step trains at most, of all devices that have a batch of their own.
+    pub fn tokens_per_step(&self) -> u64 {
+        let batches = self.parallel.filter(|parallel| parallel.kind != ParallelKind::Tensor);
+        let batches = batches.map_or(1, |parallel| parallel.world());
+        u64::from(self.train.micro_batch) * u64::from(self.train.accumulate) * self.data.context * batches
+    }
+
     /// How many blocks, the first ones, are computed again in backward.
     pub fn recomputed_blocks(&self) -> u64 {
         self.train.recomputed_blocks.min(self.model.layers)

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use super::choices::{Open, combination, combinations, open, taken};
 use super::{MOST_CANDIDATES, Resolved, least_recomputed, too_many};
-use crate::cost::{CostError, Exceeded, TooMuch, estimate, exceeded, time, too_much};
+use crate::cost::{CostError, Estimate, Exceeded, Failed, TooMuch, estimate, exceeded, failed, time, too_much};
 use crate::model::{Environment, Found, find};
-use crate::plan::{Checkpointing, Choice, Plan};
+use crate::plan::{Checkpointing, Choice, Plan, Unsettled};
 use crate::quantity::{Bytes, Quantity};
 use crate::setup::{Setup, Unresolved, resolve, resolve_found};
 
@@ -44,7 +44,9 @@ pub enum Why {
     Tensors(TooMuch),
     /// The run is too long, or too dear.
     Limit(Exceeded),
-    /// The engine does not run them.
+    /// An assert does not hold.
+    Assert(Failed),
+    /// The engine does not run them, or what follows from them is no value of its setting.
     Refused(String),
 }
 
@@ -55,6 +57,7 @@ impl std::fmt::Display for Why {
             Why::Memory(TooMuch { needs, limit }) => write!(f, "{needs} over {limit}"),
             Why::Tensors(TooMuch { needs, limit }) => write!(f, "at least {needs} over {limit}"),
             Why::Limit(over) => write!(f, "{}, allowed is {}", over.expected, over.limit),
+            Why::Assert(failed) => write!(f, "{failed}"),
             Why::Refused(what) => f.write_str(what),
         }
     }
@@ -67,7 +70,10 @@ pub(super) fn fit(plan: &Plan, base: &Path, environment: &Environment) -> Result
         return Err(too_many("fit", &open));
     }
     let model = plan.model.as_ref().and_then(Choice::one);
-    let least = open.iter().map(least).collect();
+    let follows = plan.follows();
+    // what follows from a setting may shrink as it grows
+    let followed = |open: &Open| follows.iter().any(|one| one.from.names().contains(&open.setting.as_str()));
+    let least = open.iter().map(|open| if followed(open) { None } else { least(open) }).collect();
     let mut search = Search {
         plan,
         base,
@@ -130,8 +136,16 @@ impl Search<'_> {
 
     /// The plan with these values, where it meets the budget.
     fn tried(&mut self, values: &[usize]) -> Result<Option<Resolved>, Vec<Unresolved>> {
+        if let Err(Unsettled { message, .. }) = self.chosen(values) {
+            self.reject(values, Why::Refused(message));
+            return Ok(None);
+        }
         let resolved = self.resolved(values)?;
-        let resolved = match estimate(&resolved.setup) {
+        if let Some(broken) = failed(&resolved.plan, &resolved.setup, None, None).into_iter().next() {
+            self.reject(values, Why::Assert(broken));
+            return Ok(None);
+        }
+        let (resolved, estimate) = match estimate(&resolved.setup) {
             Err(CostError::Unsupported { what, .. }) => {
                 self.reject(values, Why::Refused(what));
                 return Ok(None);
@@ -141,17 +155,28 @@ impl Search<'_> {
                 self.reject(values, Why::Memory(too_much));
                 return Ok(None);
             }
-            Ok(_) => recomputed(resolved),
+            Ok(estimate) => (recomputed(resolved), estimate),
         };
         let time = time(&resolved.setup).ok();
         let over = self.plan.budget.as_ref().zip(time).and_then(|(budget, time)| exceeded(budget, &time).pop());
-        Ok(match over {
-            Some(over) => {
-                self.reject(values, Why::Limit(over));
-                None
-            }
-            None => Some(resolved),
-        })
+        if let Some(over) = over {
+            self.reject(values, Why::Limit(over));
+            return Ok(None);
+        }
+        if let Some(broken) = self.broken(&resolved, estimate) {
+            self.reject(values, Why::Assert(broken));
+            return Ok(None);
+        }
+        Ok(Some(resolved))
+    }
+
+    /// The first assert that does not hold. `before`: the estimate with every block recomputed.
+    fn broken(&self, resolved: &Resolved, before: Estimate) -> Option<Failed> {
+        if self.plan.asserts.is_empty() {
+            return None;
+        }
+        let now = if is_automatic(&resolved.plan) { estimate(&resolved.setup).ok()? } else { before };
+        failed(&resolved.plan, &resolved.setup, Some(&now), time(&resolved.setup).ok().as_ref()).into_iter().next()
     }
 
     /// Where nothing that begins with these values can fit: what it takes at best.
@@ -181,6 +206,10 @@ impl Search<'_> {
         if let Some(&known) = self.hopeless.get(&values) {
             return Ok(known);
         }
+        if self.chosen(&values).is_err() {
+            // rejected for that, where it is tried
+            return Ok(None);
+        }
         let setup = self.resolved(&values)?.setup;
         // What the engine refuses is rejected for that, where it is tried.
         let looked = too_much(&setup).unwrap_or_default();
@@ -188,12 +217,22 @@ impl Search<'_> {
         Ok(looked)
     }
 
-    /// With `checkpointing = auto`, every block is recomputed here.
-    fn resolved(&self, values: &[usize]) -> Result<Resolved, Vec<Unresolved>> {
+    /// The plan with these values, and what follows from them.
+    fn chosen(&self, values: &[usize]) -> Result<Plan, Unsettled> {
         let mut plan = self.plan.clone();
         for (open, &value) in self.open.iter().zip(values) {
             plan.choose(&open.setting, value);
         }
+        plan.settle()?;
+        Ok(plan)
+    }
+
+    /// With `checkpointing = auto`, every block is recomputed here.
+    fn resolved(&self, values: &[usize]) -> Result<Resolved, Vec<Unresolved>> {
+        let plan = self.chosen(values).map_err(|Unsettled { setting, message }| {
+            let help = Some("give the settings that it follows from other values".to_owned());
+            vec![Unresolved { rule: "wrong-type", setting, message, help, nearest: None }]
+        })?;
         let setup: Setup = match &self.found {
             Some(found) => resolve_found(&plan, self.base, found.clone(), self.environment)?,
             None => resolve(&plan, self.base, self.environment)?,
@@ -216,10 +255,14 @@ fn least(open: &Open) -> Option<usize> {
     values.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).map(|(place, _)| place)
 }
 
+fn is_automatic(plan: &Plan) -> bool {
+    let checkpointing = plan.train.as_ref().and_then(|train| train.checkpointing.as_ref());
+    checkpointing == Some(&Choice::One(Checkpointing::Auto))
+}
+
 /// With `checkpointing = auto`: as few blocks recomputed as fit.
 fn recomputed(resolved: Resolved) -> Resolved {
-    let automatic = resolved.plan.train.as_ref().and_then(|train| train.checkpointing.as_ref());
-    if automatic == Some(&Choice::One(Checkpointing::Auto)) {
+    if is_automatic(&resolved.plan) {
         Resolved { setup: least_recomputed(resolved.setup), ..resolved }
     } else {
         resolved

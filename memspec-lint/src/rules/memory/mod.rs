@@ -1,5 +1,6 @@
 //! Does it fit, and into the time and money there is?
 
+pub mod assert_failed;
 pub mod budget_limit_not_checked;
 pub mod budget_missing;
 pub mod eval_batch_larger_than_train;

@@ -2,7 +2,10 @@
 
 pub mod allow_without_reason;
 pub mod ambiguous_unit;
+pub mod bad_import;
 pub mod blanket_allow;
+pub mod circular;
+pub mod conflicting_parents;
 pub mod duplicate_plan;
 pub mod duplicate_setting;
 pub mod edition;
@@ -23,6 +26,7 @@ pub mod syntax;
 pub mod unknown_block;
 pub mod unknown_kind;
 pub mod unknown_name;
+pub mod unknown_profile;
 pub mod unknown_setting;
 pub mod unknown_symbol;
 pub mod unknown_unit;

@@ -1,29 +1,27 @@
 //! # not-supported (SPEC035)
 //!
 //! ## What it does
-//! Finds parts of the language that this version does not read yet: `import`, `profile`, `extends`, `assert`.
+//! Finds choices where one value is needed: a `let` that is a `fit` or `sweep`, and lists, limits or choices that follow from
+//! another choice.
 //!
 //! ## Why is this bad?
 //! The plan would be another without them.
 //!
 //! ## Example
 //! ```mem
-//! import "base.mem" as base
+//! let batch = fit [4, 2, 1]
 //!
-//! plan "imports" {
+//! plan "of-a-let" {
 //!   model  = "HuggingFaceTB/SmolLM2-135M-Instruct"
 //!   device = t4
 //!   adapter lora { rank = 16 }
+//!   train { micro_batch = batch }
 //! }
 //! ```
 //!
 //! ## Use instead
 //! ```mem
-//! plan "alone" {
-//!   model  = "HuggingFaceTB/SmolLM2-135M-Instruct"
-//!   device = t4
-//!   adapter lora { rank = 16 }
-//! }
+//! train { micro_batch = fit [4, 2, 1] }
 //! ```
 
 pub(crate) use crate::rules::mistakes as check;

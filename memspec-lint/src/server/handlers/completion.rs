@@ -236,7 +236,7 @@ impl Items<'_> {
     /// Names that are defined above.
     fn names(&mut self, kind: names::Kind) {
         let Some(tree) = self.open.tree() else { return };
-        let names = Names::of(tree, self.open.text());
+        let names = Names::of(tree);
         for definition in names.visible(self.offset, kind) {
             let value = self.open.text().get(definition.value.clone()).unwrap_or_default();
             self.add(lsp::CompletionItem {

@@ -12,7 +12,7 @@ pub(crate) fn handle(snapshot: &Snapshot, params: lsp::DefinitionParams) -> Opti
     let position = params.text_document_position_params;
     let open = snapshot.open(&position.text_document.uri)?;
     let offset = snapshot.offset(open, position.position);
-    let names = Names::of(open.tree()?, open.text());
+    let names = Names::of(open.tree()?);
     let location = elsewhere(snapshot, open, &names, offset).or_else(|| {
         let (definition, _) = names.at(offset)?;
         let range = snapshot.range(open, definition.name.span.clone());
@@ -30,7 +30,7 @@ fn elsewhere(snapshot: &Snapshot, open: &Open, names: &Names, offset: usize) -> 
     }
     let member = names.members.iter().find(|member| holds(&member.span))?;
     let (uri, text) = snapshot.beside(open, &member.file)?;
-    let there = Names::of(&lang::parse(&text), &text);
+    let there = Names::of(&lang::parse(&text));
     let found = there.definitions.iter().find(|definition| definition.name.text == member.name)?;
     let range = Lines::of(&text).range(&text, found.name.span.clone(), snapshot.encoding);
     Some(lsp::Location { uri, range })

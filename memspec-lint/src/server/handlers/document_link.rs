@@ -37,7 +37,7 @@ pub(crate) fn handle(snapshot: &Snapshot, params: lsp::DocumentLinkParams) -> Op
             link(path, file.and_then(|file| documents::uri(&file)), "the file");
         }
     }
-    for (file, span) in open.tree().map(|tree| Names::of(tree, open.text()).files).unwrap_or_default() {
+    for (file, span) in open.tree().map(|tree| Names::of(tree).files).unwrap_or_default() {
         let target = Some(base.join(file)).filter(|file| file.is_file()).and_then(|file| documents::uri(&file));
         links.extend(target.map(|target| lsp::DocumentLink {
             range: snapshot.range(open, span),

@@ -47,7 +47,7 @@ fn allowed(open: &Open, offset: usize) -> Option<Found> {
 /// A `let` or profile: how it is defined, and what its documentation says.
 fn named(open: &Open, offset: usize) -> Option<Found> {
     let tree = open.tree()?;
-    let names = Names::of(tree, open.text());
+    let names = Names::of(tree);
     let (definition, span) = names.at(offset)?;
     let docs = tree.docs(open.text(), definition.span.start).unwrap_or_default();
     let text = open.text().get(definition.span.clone())?;

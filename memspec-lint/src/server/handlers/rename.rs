@@ -14,7 +14,7 @@ use crate::server::snapshot::Snapshot;
 pub(crate) fn prepare(snapshot: &Snapshot, params: lsp::PrepareRenameParams) -> Option<lsp::PrepareRenameResult> {
     let position = params.text_document_position_params;
     let open = snapshot.open(&position.text_document.uri)?;
-    let names = Names::of(open.tree()?, open.text());
+    let names = Names::of(open.tree()?);
     let (_, word) = names.at(snapshot.offset(open, position.position))?;
     Some(snapshot.range(open, word).into())
 }
@@ -27,7 +27,7 @@ pub(crate) fn handle(snapshot: &Snapshot, params: lsp::RenameParams) -> Result<O
     let position = params.text_document_position_params;
     let Some(open) = snapshot.open(&position.text_document.uri) else { return Ok(None) };
     let Some(tree) = open.tree() else { return Ok(None) };
-    let names = Names::of(tree, open.text());
+    let names = Names::of(tree);
     let Some((definition, _)) = names.at(snapshot.offset(open, position.position)) else {
         return Err("nothing here can be renamed: names of `let` and `profile` can".to_owned());
     };

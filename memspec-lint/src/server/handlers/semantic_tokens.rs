@@ -42,7 +42,7 @@ const DECLARATION: u32 = 2;
 pub(crate) fn handle(snapshot: &Snapshot, params: lsp::SemanticTokensParams) -> Option<lsp::SemanticTokens> {
     let open = snapshot.open(&params.text_document.uri)?;
     let tree = open.tree()?;
-    let meanings = Meanings::of(tree, open.text());
+    let meanings = Meanings::of(tree);
     let mut data = Vec::new();
     let mut last = lsp::Position::default();
     for token in &tree.tokens {
@@ -70,7 +70,7 @@ struct Meanings {
 }
 
 impl Meanings {
-    fn of(tree: &Tree, text: &str) -> Self {
+    fn of(tree: &Tree) -> Self {
         let mut meanings = Self::default();
         for item in &tree.items {
             match item {
@@ -87,7 +87,7 @@ impl Meanings {
                 _ => {}
             }
         }
-        let names = Names::of(tree, text);
+        let names = Names::of(tree);
         names.members.iter().for_each(|member| meanings.note(member.span.start, "variable", 0));
         for definition in names.definitions {
             let what = match definition.kind {

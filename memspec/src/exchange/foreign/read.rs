@@ -8,7 +8,7 @@ use serde_yaml::{Mapping, Value as Yaml};
 use super::super::yaml::{Places, parse};
 use super::table::{Form, Format, Key, Meaning};
 use super::{Foreign, NOT_UNDERSTOOD, Note, NoteKind, Trainer};
-use crate::plan::{Document, Entry, Item, Place, Plan, Problem, RawBlock, Source, Value, Written, check, nearest};
+use crate::plan::{self, Document, Entry, Item, Place, Plan, Problem, RawBlock, Source, Value, Written, check, nearest};
 use crate::quantity::{Dimension, Quantity};
 
 /// Blocks whose settings mean nothing unless something opens them, and what is missing then.
@@ -366,11 +366,12 @@ impl Reading<'_> {
             key: at.key.clone(),
             head: Some((stem.unwrap_or_else(|| "plan".to_owned()), at.key.clone())),
             entries,
+            asserts: Vec::new(),
             body: 0..source.text.len(),
             statement: 0..source.text.len(),
         };
         let mut found = Vec::new();
-        let mut written = check(&raw, false, &source.text, &mut found);
+        let mut written = check(raw, plan::Reading::Torn, &source.text, &mut found);
         written.spans.drop_empty();
         for problem in &mut found {
             reword(problem, &written, &self.keys);
@@ -390,6 +391,7 @@ impl Opened {
             key: place.key,
             head: self.kind.map(|(kind, place)| (kind.to_owned(), place.unwrap_or_default().value)),
             entries: self.settings.into_iter().map(entry).collect(),
+            asserts: Vec::new(),
             body: place.value,
             statement: place.statement,
         }

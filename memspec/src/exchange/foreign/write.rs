@@ -37,6 +37,7 @@ const ASIDE: &[&str] = &[
     "save.every",
     "save.keep",
     "budget",
+    "asserts",
     "serve",
 ];
 
@@ -86,7 +87,7 @@ pub fn write(plan: &Plan, trainer: Trainer) -> Result<Written, NotWritten> {
 /// The first setting with a choice.
 fn choice(plan: &Json) -> Option<String> {
     let open = |(path, value): &(String, Json)| {
-        value.get("fit").or_else(|| value.get("sweep")).is_some() || path == "train.checkpointing" && value == "auto"
+        ["fit", "sweep", "compute"].iter().any(|word| value.get(word).is_some()) || path == "train.checkpointing" && value == "auto"
     };
     paths(plan).into_iter().find(open).map(|(path, _)| path)
 }

@@ -7,6 +7,10 @@ use super::nodes::Piece;
 /// Where the sign of a setting or limit stands: `name = ..`, `let name = ..`, `figure <= ..`.
 pub(super) fn sign(line: &[Piece<'_>]) -> Option<usize> {
     let at = line.iter().position(|piece| matches!(piece.kind, TokenKind::Assign | TokenKind::Comparison))?;
+    // a condition is read from the left, not down a column
+    if line[0].text == "assert" && line[at].kind == TokenKind::Comparison {
+        return None;
+    }
     let before = line[..at].iter().map(|piece| piece.kind);
     let plain = |kind| matches!(kind, TokenKind::Word | TokenKind::Number | TokenKind::Quantity);
     ((1..=2).contains(&at) && before.into_iter().all(plain)).then_some(at)

@@ -68,16 +68,32 @@ pub(super) fn value(input: Tokens) -> Parsed<Expr> {
             return Ok((rest, Expr { kind: ExprKind::Hole, span: start..rest.before }));
         }
     }
-    sum(input)
+    logic(input)
 }
 
-/// `a <= b and c`, for `assert`.
+/// `a <= b and not c or d`: `or` binds least, then `and`, `not`, the comparisons, `+`, `*`.
 pub(super) fn logic(input: Tokens) -> Parsed<Expr> {
-    chain(input, comparison, |input| input.at_word("and") || input.at_word("or"))
+    chain(input, both, |input| input.at_word("or"))
 }
 
+fn both(input: Tokens) -> Parsed<Expr> {
+    chain(input, negation, |input| input.at_word("and"))
+}
+
+fn negation(input: Tokens) -> Parsed<Expr> {
+    if input.at_word("not") { prefixed(input, negation) } else { comparison(input) }
+}
+
+/// `a <= b`, once: whether it holds compares with nothing.
 fn comparison(input: Tokens) -> Parsed<Expr> {
-    chain(input, sum, |input| input.next() == Some(TokenKind::Comparison))
+    let (rest, first) = sum(input)?;
+    if rest.next() != Some(TokenKind::Comparison) {
+        return Ok((rest, first));
+    }
+    let operator = Name { text: rest.text(0).to_owned(), span: rest.span() };
+    let (rest, right) = operand(rest.take_from(1), sum, &operator)?;
+    let span = first.span.start..rest.before;
+    Ok((rest, Expr { kind: ExprKind::Chain(Box::new(first), vec![(operator, right)]), span }))
 }
 
 /// `a + b - c`
@@ -99,9 +115,8 @@ fn chain<'a>(
     let mut more = Vec::new();
     while at_operator(rest) {
         let operator = Name { text: rest.text(0).to_owned(), span: rest.span() };
-        let (after, right) = expect(operand, &format!("a value after `{}`", operator.text))(rest.take_from(1))?;
-        let hole = || Expr { kind: ExprKind::Hole, span: after.before..after.before };
-        more.push((operator, right.unwrap_or_else(hole)));
+        let (after, right) = self::operand(rest.take_from(1), operand, &operator)?;
+        more.push((operator, right));
         rest = after;
     }
     if more.is_empty() {
@@ -111,11 +126,24 @@ fn chain<'a>(
     Ok((rest, Expr { kind: ExprKind::Chain(Box::new(first), more), span }))
 }
 
+/// What follows an operator; a hole where nothing does.
+fn operand<'a>(
+    input: Tokens<'a>,
+    parser: impl Fn(Tokens<'a>) -> Parsed<'a, Expr>,
+    operator: &Name,
+) -> Parsed<'a, Expr> {
+    let (rest, found) = expect(parser, &format!("a value after `{}`", operator.text))(input)?;
+    let hole = || Expr { kind: ExprKind::Hole, span: rest.before..rest.before };
+    Ok((rest, found.unwrap_or_else(hole)))
+}
+
 fn unary(input: Tokens) -> Parsed<Expr> {
     let minus = input.next() == Some(TokenKind::Sum) && input.text(0) == "-";
-    if !minus && !input.at_word("not") {
-        return primary(input);
-    }
+    if minus { prefixed(input, unary) } else { primary(input) }
+}
+
+/// `-a`, `not a`: the operator is next.
+fn prefixed<'a>(input: Tokens<'a>, operand: impl Fn(Tokens<'a>) -> Parsed<'a, Expr>) -> Parsed<'a, Expr> {
     let operator = Name { text: input.text(0).to_owned(), span: input.span() };
     let inside = input.take_from(1).deeper();
     if inside.depth > MOST_DEEP {
@@ -128,7 +156,7 @@ fn unary(input: Tokens) -> Parsed<Expr> {
         let span = operator.span.start..rest.before;
         return Ok((rest, Expr { kind: ExprKind::Hole, span }));
     }
-    let (rest, operand) = expect(unary, &format!("a value after `{}`", operator.text))(inside)?;
+    let (rest, operand) = expect(operand, &format!("a value after `{}`", operator.text))(inside)?;
     let rest = rest.as_deep_as(input);
     let span = operator.span.start..rest.before;
     let kind = operand.map_or(ExprKind::Hole, |operand| ExprKind::Unary(operator, Box::new(operand)));
@@ -194,6 +222,19 @@ fn words(input: Tokens) -> Parsed<Expr> {
     Ok((rest, Expr { kind: ExprKind::Word(text), span: start..rest.before }))
 }
 
+/// `name` or `file.name`.
+pub(super) fn path(input: Tokens) -> Parsed<Name> {
+    let (mut rest, first) = token(TokenKind::Word)(input)?;
+    let Name { mut text, span } = first;
+    while rest.next() == Some(TokenKind::Dot) {
+        let (after, part) = expect(token(TokenKind::Word), "a name after `.`")(rest.take_from(1))?;
+        text.push('.');
+        text.push_str(&part.map(|part| part.text).unwrap_or_default());
+        rest = after;
+    }
+    Ok((rest, Name { text, span: span.start..rest.before }))
+}
+
 /// `layers.0.mlp` is a name too.
 fn name_part(input: Tokens) -> Parsed<Name> {
     alt((token(TokenKind::Word), token(TokenKind::Number))).parse(input)
@@ -215,7 +256,7 @@ fn parenthesized(input: Tokens) -> Parsed<Expr> {
         let rest = skip_bracket(inside).as_deep_as(input);
         return Ok((rest, Expr { kind: ExprKind::Hole, span: start..rest.before }));
     }
-    let (rest, inner) = expect(sum, "a value after `(`")(inside)?;
+    let (rest, inner) = expect(logic, "a value after `(`")(inside)?;
     let (rest, _) = expect(token(TokenKind::CloseParen), "`)`")(rest)?;
     let rest = rest.as_deep_as(input);
     let kind = inner.map_or(ExprKind::Hole, |inner| inner.kind);

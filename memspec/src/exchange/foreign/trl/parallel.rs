@@ -154,7 +154,8 @@ pub(super) fn write(plan: &mut Writing) {
     match kind.as_str() {
         "fsdp2" => {
             plan.put_unless_default("fsdp_offload_params", offloaded);
-            plan.put_unless_default("fsdp_reshard_after_forward", plan.take("parallel.reshard") != Some(false.into()));
+            let reshards = plan.take("parallel.reshard") != Some(false.into());
+            plan.put_unless_default("fsdp_reshard_after_forward", reshards);
             let wrapped = plan.take("parallel.wrapped_checkpointing") == Some(true.into());
             let recomputed = plan.get("train.checkpointing").is_some_and(|word| word != "none");
             plan.put_unless_default("fsdp_activation_checkpointing", wrapped && recomputed);

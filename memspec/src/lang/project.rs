@@ -1,0 +1,219 @@
+//! The files that a file imports: found inside of its project, read once, and never in a circle.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
+
+use super::inherit::Profile;
+use super::lower::lower;
+use super::{parse, tree};
+use crate::plan::{Document, Problem, Source, Value};
+
+/// What stands at the top of a project.
+const MARKS: [&str; 2] = ["memspec.toml", ".git"];
+/// A file that is imported has this many bytes at most.
+const MOST_BYTES: u64 = 16 << 20;
+/// Imports go this deep at most, and this many files are read.
+const MOST_FILES: usize = 64;
+
+/// What a file gives to those who import it.
+#[derive(Debug)]
+pub(super) struct Exports {
+    /// Its values by name.
+    pub(super) lets: HashMap<String, Value>,
+    /// Its profiles by name.
+    pub(super) profiles: HashMap<String, Rc<Profile>>,
+    /// Its plans' names, which nobody can extend.
+    pub(super) plans: Vec<String>,
+    /// What is wrong with it, to be said where it is imported.
+    pub(super) mistakes: Option<String>,
+    pub(super) source: Rc<Source>,
+}
+
+impl Exports {
+    /// Of a file that cannot be read: nobody knows what it would give.
+    fn unknown(mistakes: String) -> Self {
+        Exports {
+            lets: HashMap::new(),
+            profiles: HashMap::new(),
+            plans: Vec::new(),
+            mistakes: Some(mistakes),
+            source: Rc::new(Source::default()),
+        }
+    }
+
+    /// The file's name without its folders.
+    pub(super) fn name(&self) -> String {
+        file_name(Path::new(&self.source.name))
+    }
+}
+
+/// The files around the one that is read.
+#[derive(Debug, Default)]
+pub(super) struct Project {
+    /// The folder that no import leaves, once it was looked for.
+    top: Option<PathBuf>,
+    /// The files that are being read, the one that was asked for first.
+    open: Vec<PathBuf>,
+    done: HashMap<PathBuf, Rc<Exports>>,
+    /// The imported files in the order in which they were read.
+    pub(super) imports: Vec<PathBuf>,
+}
+
+impl Project {
+    /// What an import in the file `from` gives, and what is wrong with it.
+    pub(super) fn import(&mut self, path: &tree::Name, from: &str) -> (Rc<Exports>, Option<Problem>) {
+        match self.find(path, from) {
+            Ok(exports) => {
+                let problem = exports.mistakes.as_ref().map(|mistakes| {
+                    let problem =
+                        Problem::new("bad-import", path.span.clone(), format!("`{}` has {mistakes}", path.text));
+                    problem.label("has mistakes").help("see `memspec-lint check` on that file")
+                });
+                (exports, problem)
+            }
+            Err(problem) => (Rc::new(Exports::unknown(problem.message.clone())), Some(*problem)),
+        }
+    }
+
+    fn find(&mut self, written: &tree::Name, from: &str) -> Result<Rc<Exports>, Box<Problem>> {
+        let bad = |message: String, label: &str| Problem::new("bad-import", written.span.clone(), message).label(label);
+        let relative = Path::new(&written.text);
+        if relative.extension().is_none_or(|extension| extension != "mem") {
+            let problem = bad(format!("`{}` is not a `.mem` file", written.text), "another kind of file");
+            return Err(with_help(
+                problem,
+                "only `.mem` files have names to import; `memspec-lint convert` makes them of others",
+            ));
+        }
+        let here = Path::new(from);
+        let folder = here.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let top = self.top.get_or_insert_with(|| top(folder)).clone();
+        let path = folder.join(relative);
+        let outside = || {
+            let problem = bad(format!("`{}` lies outside of the project", written.text), "outside");
+            with_help(
+                problem,
+                format!(
+                    "the project is the folder {}: the nearest one above with a memspec.toml or .git, else the file's own",
+                    shown(&top)
+                ),
+            )
+        };
+        if relative.is_absolute() || leaves(folder, relative, &top) {
+            return Err(outside());
+        }
+        let Ok(real) = path.canonicalize() else {
+            let problem = bad(format!("there is no file `{}`", written.text), "not found");
+            return Err(match similar(&path) {
+                Some(meant) => with_help(problem, format!("did you mean `{meant}`?")),
+                None => with_help(problem, format!("it is looked for in {}", shown(folder))),
+            });
+        };
+        if !real.starts_with(&top) {
+            return Err(outside());
+        }
+        if self.open.is_empty() {
+            self.open.push(here.canonicalize().unwrap_or_else(|_| here.to_owned()));
+        }
+        if let Some(first) = self.open.iter().position(|open| *open == real) {
+            let mut names: Vec<String> =
+                self.open[first..].iter().map(|path| format!("`{}`", file_name(path))).collect();
+            names.push(format!("`{}`", file_name(&real)));
+            let message = match names.as_slice() {
+                [one, _] => format!("{one} imports itself"),
+                names => format!("these files import each other: {}", names.join(", ")),
+            };
+            return Err(with_help(
+                bad(message, "in a circle"),
+                "move what they share into a file that imports none of them",
+            ));
+        }
+        if let Some(exports) = self.done.get(&real) {
+            return Ok(exports.clone());
+        }
+        if self.imports.len() >= MOST_FILES {
+            return Err(Box::new(bad(format!("more than {MOST_FILES} files are imported"), "one too many")));
+        }
+        let text = read(&real)
+            .map_err(|why| Box::new(bad(format!("cannot read `{}`: {why}", written.text), "not readable")))?;
+        let name = path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
+        self.imports.push(real.clone());
+        self.open.push(real.clone());
+        let tree = parse(&text);
+        let (document, exports) = lower(Source { name: name.display().to_string(), text }, tree, self);
+        self.open.pop();
+        let exports = Rc::new(Exports { mistakes: mistakes(&document), ..exports });
+        self.done.insert(real, exports.clone());
+        Ok(exports)
+    }
+}
+
+fn with_help(problem: Problem, help: impl Into<String>) -> Box<Problem> {
+    Box::new(problem.help(help))
+}
+
+fn mistakes(document: &Document) -> Option<String> {
+    let first = document.problems.first()?;
+    let (line, column) = document.source.position(first.span.start);
+    let count = match document.problems.len() {
+        1 => "a mistake".to_owned(),
+        count => format!("{count} mistakes, the first"),
+    };
+    Some(format!("{count} on line {line}, column {column}: {}", first.message))
+}
+
+/// The nearest folder at or above that has a mark of a project; else the folder itself.
+fn top(folder: &Path) -> PathBuf {
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let marked = folder.ancestors().find(|above| MARKS.iter().any(|mark| above.join(mark).exists()));
+    marked.unwrap_or(&folder).to_owned()
+}
+
+/// Whether the path's own `..` lead above the top; links are followed later.
+fn leaves(folder: &Path, relative: &Path, top: &Path) -> bool {
+    let Ok(mut at) = folder.canonicalize() else { return false };
+    relative.components().any(|part| {
+        match part {
+            Component::ParentDir => _ = at.pop(),
+            Component::Normal(name) => at.push(name),
+            _ => {}
+        }
+        !at.starts_with(top)
+    })
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    let kind = file.metadata().map_err(|error| error.to_string())?;
+    if !kind.is_file() {
+        return Err("it is not a file".to_owned());
+    }
+    if kind.len() > MOST_BYTES {
+        return Err(format!("it has more than {} MiB", MOST_BYTES >> 20));
+    }
+    let mut text = String::new();
+    file.take(MOST_BYTES).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    Ok(text)
+}
+
+/// A file beside it with nearly that name.
+fn similar(path: &Path) -> Option<String> {
+    let names: Vec<String> = fs::read_dir(path.parent()?)
+        .ok()?
+        .take(1000)
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".mem"))
+        .collect();
+    crate::plan::nearest(&file_name(path), names.iter().map(String::as_str)).map(str::to_owned)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn shown(folder: &Path) -> String {
+    format!("`{}`", folder.display())
+}
