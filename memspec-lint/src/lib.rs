@@ -67,6 +67,7 @@ pub mod tables;
 
 use std::path::{Path, PathBuf};
 
+use memspec::exchange::foreign;
 use memspec::model::{Environment, Measure, ThisCard};
 use memspec::plan::{Document, Plan};
 
@@ -93,6 +94,14 @@ pub struct Linter {
     settings: Settings,
 }
 
+/// The document, or what it says as another trainer's file. What is not understood there is a finding of its own (`not-understood`), as
+/// the rest can be costed all the same.
+fn recognized(document: Document) -> Document {
+    let mut document = foreign::recognized(document);
+    document.problems.retain(|problem| problem.code != foreign::NOT_UNDERSTOOD);
+    document
+}
+
 impl Linter {
     /// A linter of plans whose paths are relative to `base`, with models looked up in `environment`.
     pub fn new(base: impl Into<PathBuf>, environment: Environment) -> Self {
@@ -112,14 +121,14 @@ impl Linter {
         Self { settings, ..self }
     }
 
-    /// Reads a plan file; what its plans leave open is as the settings have it.
+    /// Reads a plan file, or one of another trainer; what its plans leave open is as the settings have it.
     pub fn read(&self, path: impl AsRef<Path>) -> Document {
-        self.settings.defaults.fill(memspec::plan::read(path))
+        self.settings.defaults.fill(recognized(memspec::plan::read(path)))
     }
 
     /// Reads a plan from a text, in the same way; the extension of `name` says what it is written in.
     pub fn read_text(&self, name: impl Into<String>, text: impl Into<String>) -> Document {
-        self.settings.defaults.fill(memspec::plan::read_text(name, text))
+        self.settings.defaults.fill(recognized(memspec::plan::read_text(name, text)))
     }
 
     /// What every rule sees of a document.

@@ -172,6 +172,7 @@ rules! {
     "SPEC041" "unknown-profile" Error Certain spec::unknown_profile;
     "SPEC042" "conflicting-parents" Error Certain spec::conflicting_parents;
     "SPEC043" "circular" Error Certain spec::circular;
+    "SPEC044" "not-understood" Warning Certain spec::not_understood;
 }
 
 /// The rule for comments that silence nothing; its findings come from [`crate::suppress`].

@@ -352,7 +352,8 @@ fn an_estimate_fails_a_check_only_beyond_its_error_bar() {
 #[test]
 fn a_trainers_file_becomes_a_plan_and_back() {
     let sft = "model_name_or_path: Qwen/Qwen2.5-0.5B\ndataset_name: trl-lib/Capybara\nuse_peft: true\ndtype: bfloat16\nlogging_steps: 5\nlearning_rates: 1e-4\n";
-    let folder = folder(&[("sft.yaml", sft), ("a.mem", CLEAN), ("two.mem", &CLEAN.repeat(2).replacen("clean", "other", 1))]);
+    let folder =
+        folder(&[("sft.yaml", sft), ("a.mem", CLEAN), ("two.mem", &CLEAN.repeat(2).replacen("clean", "other", 1))]);
     let ran = run(folder.path(), &["convert", "sft.yaml", "--to", "mem"]);
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(ran.out.contains("context = 1024tok"), "{}", ran.out);
@@ -366,7 +367,10 @@ fn a_trainers_file_becomes_a_plan_and_back() {
     assert!(fs::read_to_string(folder.path().join("out.yaml")).unwrap().contains("lora_r: 16"));
     let ran = run(folder.path(), &["convert", "two.mem", "--to", "trl"]);
     assert_eq!(ran.code, 2);
-    assert_eq!(ran.err, "error: a file of trl holds one plan, and here are 2\n  help: `--plan NAME` takes one of them\n");
+    assert_eq!(
+        ran.err,
+        "error: a file of trl holds one plan, and here are 2\n  help: `--plan NAME` takes one of them\n"
+    );
     assert_eq!(run(folder.path(), &["convert", "two.mem", "--to", "trl", "--plan", "other"]).code, 1);
     let yaml = run(folder.path(), &["convert", "two.mem", "--to", "yaml", "-o", "two.yaml"]);
     assert_eq!((yaml.code, yaml.err.as_str()), (0, ""));

@@ -174,7 +174,10 @@ mod laws {
         ("train.loss", &["auto", "whole", "chunked", "liger"]),
         ("train.liger", &["true", "false"]),
         ("train.expandable_segments", &["true", "false"]),
-        ("train.optimizer", &["adamw", "adamw_foreach", "adamw_8bit", "paged_adamw_8bit", "paged_adamw", "adafactor", "sgd", "lion"]),
+        (
+            "train.optimizer",
+            &["adamw", "adamw_foreach", "adamw_8bit", "paged_adamw_8bit", "paged_adamw", "adafactor", "sgd", "lion"],
+        ),
         ("train.learning_rate", &["2e-4", "0.00002", "1e-5", "1e-7"]),
         ("train.schedule", &["cosine", "linear", "constant"]),
         ("train.warmup", &["3%", "10", "0"]),
@@ -212,8 +215,13 @@ mod laws {
     ];
 
     /// Some of the settings, each with one of its values.
-    fn some(values: &'static [(&'static str, &'static [&'static str])]) -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
-        let each: Vec<_> = values.iter().map(|(path, values)| prop::option::of((Just(*path), prop::sample::select(*values)))).collect();
+    fn some(
+        values: &'static [(&'static str, &'static [&'static str])],
+    ) -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
+        let each: Vec<_> = values
+            .iter()
+            .map(|(path, values)| prop::option::of((Just(*path), prop::sample::select(*values))))
+            .collect();
         each.prop_map(|chosen| chosen.into_iter().flatten().collect())
     }
 
@@ -260,7 +268,9 @@ mod laws {
             .run(&cases, |(plan, order)| {
                 for trainer in Trainer::ALL {
                     let text = write(&plan, *trainer).unwrap().text;
-                    let serde_yaml::Value::Mapping(mapping) = serde_yaml::from_str(&text).unwrap() else { panic!("{text}") };
+                    let serde_yaml::Value::Mapping(mapping) = serde_yaml::from_str(&text).unwrap() else {
+                        panic!("{text}")
+                    };
                     let mut keys: Vec<_> = mapping.into_iter().collect();
                     let mut seed = order;
                     for n in (1..keys.len()).rev() {
@@ -268,7 +278,9 @@ mod laws {
                         keys.swap(n, (seed >> 33) as usize % (n + 1));
                     }
                     let shuffled = serde_yaml::to_string(&keys.into_iter().collect::<serde_yaml::Mapping>()).unwrap();
-                    let plan_of = |text: &str| read(Source { name: "a.yaml".into(), text: text.into() }, *trainer).plans.remove(0).plan;
+                    let plan_of = |text: &str| {
+                        read(Source { name: "a.yaml".into(), text: text.into() }, *trainer).plans.remove(0).plan
+                    };
                     prop_assert_eq!(plan_of(&text), plan_of(&shuffled), "{}", shuffled);
                 }
                 Ok(())
@@ -279,11 +291,42 @@ mod laws {
     #[test]
     fn any_mapping_is_read_without_panic() {
         let keys = vec![
-            "model_name_or_path", "dataset_name", "use_peft", "lora_target_modules", "load_in_4bit", "dtype", "max_length", "eval_strategy",
-            "warmup_ratio", "fsdp", "fsdp_config", "deepspeed", "num_processes", "env", "datasets", "pad_to_multiple_of", "lora_dropout", "optim",
+            "model_name_or_path",
+            "dataset_name",
+            "use_peft",
+            "lora_target_modules",
+            "load_in_4bit",
+            "dtype",
+            "max_length",
+            "eval_strategy",
+            "warmup_ratio",
+            "fsdp",
+            "fsdp_config",
+            "deepspeed",
+            "num_processes",
+            "env",
+            "datasets",
+            "pad_to_multiple_of",
+            "lora_dropout",
+            "optim",
         ];
-        let values = vec!["", "true", "[a, b]", "{a: b}", "-1", "1e400", ".nan", "é", "[[1]]", "{path: {x: 1}}", "no", "steps", "[{path: a}]"];
-        let line = (prop::sample::select(keys), prop::sample::select(values)).prop_map(|(key, value)| format!("{key}: {value}\n"));
+        let values = vec![
+            "",
+            "true",
+            "[a, b]",
+            "{a: b}",
+            "-1",
+            "1e400",
+            ".nan",
+            "é",
+            "[[1]]",
+            "{path: {x: 1}}",
+            "no",
+            "steps",
+            "[{path: a}]",
+        ];
+        let line = (prop::sample::select(keys), prop::sample::select(values))
+            .prop_map(|(key, value)| format!("{key}: {value}\n"));
         let mut runner = TestRunner::default();
         runner
             .run(&prop::collection::vec(line, 0..12), |lines| {

@@ -2,17 +2,17 @@
 
 mod notation;
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use memspec::exchange::foreign::{self, Note, NoteKind};
+use memspec::exchange::foreign::{self, Note};
 use memspec::exchange::yaml;
 use memspec::lang;
 use memspec::plan::{Document, Plan, Source};
 use memspec::solve;
 use serde::Serialize;
 
+use super::notes::list;
 use super::open::{STDIN, standard_input};
 use super::{Failure, Outcome, eprint, file, find, print, print_json};
 use crate::diagnostic;
@@ -176,35 +176,4 @@ fn json(plans: &[Plan]) -> String {
         several => serde_json::to_string_pretty(&serde_json::json!({ "plans": several })),
     };
     text.unwrap_or_default() + "\n"
-}
-
-/// The notes under their headings; of those that change nothing, names that have the same reason share a line.
-fn list(notes: &[Note], source: &Source) -> String {
-    let mut text = String::new();
-    for kind in [NoteKind::NotUnderstood, NoteKind::Lost, NoteKind::Difference, NoteKind::Assumed] {
-        let mut of_kind = notes.iter().filter(|note| note.kind == kind).peekable();
-        if of_kind.peek().is_some() {
-            let _ = writeln!(text, "{}:", kind.heading());
-        }
-        for note in of_kind {
-            let value = note.value.as_ref().map(|value| format!(": {value}")).unwrap_or_default();
-            let line = note.span.as_ref().map(|span| format!(" (line {})", source.position(span.start).0));
-            let nearest = note.nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-            let _ = writeln!(text, "  {}{value}{}: {}{nearest}", note.name, line.unwrap_or_default(), note.why);
-        }
-    }
-    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
-    for note in notes.iter().filter(|note| note.kind == NoteKind::Aside) {
-        match reasons.iter_mut().find(|(why, _)| *why == note.why) {
-            Some((_, names)) => names.push(&note.name),
-            None => reasons.push((&note.why, vec![&note.name])),
-        }
-    }
-    if !reasons.is_empty() {
-        let _ = writeln!(text, "{}:", NoteKind::Aside.heading());
-    }
-    for (why, names) in reasons {
-        let _ = writeln!(text, "  {}: {why}", names.join(", "));
-    }
-    text
 }

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use memspec::cost::inference;
 use memspec::device::HourlyPrice;
+use memspec::exchange::foreign::{Note, NoteKind};
 use memspec::solve::changes;
 
+use super::notes::list;
 use super::open::{OnDevice, Opener};
-use super::{Failure, Outcome, find, print, print_json};
+use super::{Failure, Outcome, eprint, find, print, print_json};
 use crate::cards::Cards;
 use crate::context::Costed;
 use crate::output::Style;
@@ -21,6 +23,7 @@ Examples:
   memspec-lint estimate train.mem --price 1.99usd/h
   memspec-lint estimate train.mem --device rtx4090
   memspec-lint estimate - < train.mem
+  memspec-lint estimate sft.yaml                    a file of `trl sft --config`
 
 Exit codes: 0 estimated, whether it fits or not; 2 could not be estimated";
 
@@ -56,6 +59,11 @@ pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failur
     let context = linter.context(&document);
 
     find::sound(&context)?;
+    if let Some(foreign) = &document.foreign {
+        let matter = |note: &&Note| note.kind != NoteKind::Aside;
+        let notes: Vec<Note> = foreign.notes.iter().filter(matter).cloned().collect();
+        eprint(&list(&notes, &document.source));
+    }
 
     let plans: Vec<PlanEstimate> = context
         .plans

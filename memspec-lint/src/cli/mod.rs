@@ -11,6 +11,7 @@ mod file;
 mod find;
 mod fmt;
 mod max;
+mod notes;
 mod open;
 mod resolve;
 mod rules;

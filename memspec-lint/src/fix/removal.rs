@@ -2,6 +2,8 @@
 
 use memspec::plan::{Document, Edit, Spans};
 
+use super::setting::own_words;
+
 /// What may stand between two statements.
 const SEPARATORS: [char; 2] = [';', ','];
 
@@ -12,7 +14,7 @@ const SEPARATORS: [char; 2] = [';', ','];
 pub fn remove_setting(document: &Document, plan: usize, path: &str) -> Option<Edit> {
     let text = document.source.text.as_str();
     // what a profile says is not removed for one of its plans
-    let spans = &document.plans.get(plan)?.spans.own();
+    let spans = &own_words(document)?.plans.get(plan)?.spans.own();
     let path = path.split_once('.').filter(|(block, _)| is_alone(spans, block)).map_or(path, |(block, _)| block);
     let statement = &spans.get(path)?.statement;
     let written = text.get(statement.clone())?.trim_end_matches(|c: char| c.is_whitespace() || SEPARATORS.contains(&c));

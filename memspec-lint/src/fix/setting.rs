@@ -10,9 +10,9 @@ use super::{apply, literal};
 ///
 /// What is written is replaced; what the plan inherits is overridden in it; a setting or block that is not there is inserted after the others of its block, with the
 /// file's indentation. `quantize` or `adapter` alone is the block with that kind: `edit_setting(document, 0, "quantize", "nf4")`.
-/// Nothing comes back for a plan that is not there, or a path that no plan has.
+/// Nothing comes back for a plan that is not there, a path that no plan has, or another trainer's file.
 pub fn edit_setting(document: &Document, plan: usize, path: &str, value: &str) -> Option<Edit> {
-    let spans = &document.plans.get(plan)?.spans.own();
+    let spans = &own_words(document)?.plans.get(plan)?.spans.own();
     let (block, name) = match path.split_once('.') {
         Some((block, name)) => (Some(block), name),
         None if Plan::SPEC.block(path).is_some() => (Some(path), "kind"),
@@ -34,6 +34,11 @@ pub fn edit_setting(document: &Document, plan: usize, path: &str, value: &str) -
         },
         None => sheet.insert(&spans.get("plan")?.value, None, "", &sheet.setting("", name, &value, 0)),
     }
+}
+
+/// The document, where it is written in the words of plans.
+pub(super) fn own_words(document: &Document) -> Option<&Document> {
+    document.foreign.is_none().then_some(document)
 }
 
 /// The edits that give several settings of a plan their values.

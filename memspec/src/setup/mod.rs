@@ -17,7 +17,9 @@ use crate::plan::{
 use crate::quantity::{Bytes, Money};
 
 pub use lengths::{Bin, Lengths, Padded};
-pub(crate) use resolve::{DEFAULT_CONTEXT, resolve_found};
+#[cfg(feature = "yaml")]
+pub(crate) use resolve::DEFAULT_CONTEXT;
+pub(crate) use resolve::resolve_found;
 pub use resolve::{Unresolved, resolve};
 pub use verify::{TooBig, Verified, VerifyError};
 

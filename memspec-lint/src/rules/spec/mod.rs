@@ -17,6 +17,7 @@ pub mod missing_name;
 pub mod no_plan;
 pub mod not_a_limit;
 pub mod not_supported;
+pub mod not_understood;
 pub mod not_utf8;
 pub mod out_of_range;
 pub mod quoted_symbol;

@@ -8,7 +8,9 @@ use serde_yaml::{Mapping, Value as Yaml};
 use super::super::yaml::{Places, parse};
 use super::table::{Form, Format, Key, Meaning};
 use super::{Foreign, NOT_UNDERSTOOD, Note, NoteKind, Trainer};
-use crate::plan::{self, Document, Entry, Item, Place, Plan, Problem, RawBlock, Source, Value, Written, check, nearest};
+use crate::plan::{
+    self, Document, Entry, Item, Place, Plan, Problem, RawBlock, Source, Value, Written, check, nearest,
+};
 use crate::quantity::{Dimension, Quantity};
 
 /// Blocks whose settings mean nothing unless something opens them, and what is missing then.

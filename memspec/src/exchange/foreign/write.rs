@@ -87,7 +87,8 @@ pub fn write(plan: &Plan, trainer: Trainer) -> Result<Written, NotWritten> {
 /// The first setting with a choice.
 fn choice(plan: &Json) -> Option<String> {
     let open = |(path, value): &(String, Json)| {
-        ["fit", "sweep", "compute"].iter().any(|word| value.get(word).is_some()) || path == "train.checkpointing" && value == "auto"
+        ["fit", "sweep", "compute"].iter().any(|word| value.get(word).is_some())
+            || path == "train.checkpointing" && value == "auto"
     };
     paths(plan).into_iter().find(open).map(|(path, _)| path)
 }
