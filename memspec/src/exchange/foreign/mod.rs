@@ -1,7 +1,7 @@
 //! The files of other trainers, in and out: TRL's command line, and what else has a table here.
 //!
-//! A trainer's file is a table ([`table`]): one entry a key, which says what it means in a plan, for both directions. One reader
-//! walks a file by it and makes a [`Document`] whose spans point into that file; one writer goes the other way. Nothing is
+//! A trainer's file is a table (`table.rs`): one entry a key, which says what it means in a plan, for both directions. One reader
+//! walks a file by it and makes a [`Document`](crate::plan::Document) whose spans point into that file; one writer goes the other way. Nothing is
 //! dropped: what has no counterpart, or is not understood, is a [`Note`].
 //!
 //! ```
