@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use memspec::cost::{Bound, CostError, Estimate, Inference, Range, Spending, Time};
+use memspec::cost::{Bound, CostError, Difference, Estimate, Inference, Range, Spending, Time, differences};
 use memspec::plan::EngineName;
 use memspec::quantity::{Bytes, Seconds};
 use memspec::setup::{Lengths, Setup};
@@ -27,6 +27,8 @@ pub struct PlanEstimate {
     /// What it takes.
     #[serde(flatten)]
     pub estimate: Estimate,
+    /// What its trainer does otherwise than the one whose runs were measured; what of it is not costed makes the intervals wide.
+    pub differences: Vec<Difference>,
     /// The values that were chosen where the plan has `fit` or `sweep`.
     pub chosen: Vec<SettingValue>,
     /// What each setting owns at the peak, the largest first; the bytes add up to `peak.allocated.bytes`.
@@ -175,6 +177,7 @@ impl PlanEstimate {
             chosen: chosen.iter().map(|(setting, chosen)| SettingValue::new(setting, chosen)).collect(),
             changes: changes.iter().map(WhatIf::from).collect(),
             estimate: estimate.clone(),
+            differences: Vec::new(),
             time: None,
             no_time: None,
             data: None,
@@ -201,7 +204,7 @@ impl PlanEstimate {
         Self { serve, no_serve, ..self }
     }
 
-    /// With how long it trains, or why that is not known, and with what is known of its samples.
+    /// With how long it trains, or why that is not known, with what is known of its samples, and how its trainer differs.
     pub fn timed(self, time: Result<Time, CostError>, setup: &Setup) -> Self {
         let (time, no_time) = match time {
             Ok(time) => (Some(time), None),
@@ -211,6 +214,7 @@ impl PlanEstimate {
         let assumes_padding = setup.engine == EngineName::Trl && data.lengths.is_none() && setup.fills_samples();
         Self {
             assumes_padding,
+            differences: differences(setup.train.script).to_vec(),
             time,
             no_time,
             data: data.lengths.as_ref().map(Samples::from),
@@ -266,13 +270,15 @@ pub fn table(plan: &PlanEstimate, style: Style) -> String {
     if plan.cards.is_some() {
         let words = "a card with bf16; name yours with --device, in the plan, or in memspec.toml";
         let _ = writeln!(text, "  {}", style.faint(words));
-    } else if !estimate.measured {
+    } else if !estimate.measured && plan.differences.is_empty() {
         let _ = writeln!(
             text,
             "  {}",
             style.faint(&format!("no run on {} has been measured yet: the intervals are wide", estimate.device))
         );
     }
+
+    differing(&mut text, plan, style);
 
     let _ = writeln!(text, "\n{}", style.bold("phases, allocated"));
     for phase in &estimate.phases {
@@ -318,6 +324,23 @@ pub fn table(plan: &PlanEstimate, style: Style) -> String {
         text += &changes(&plan.changes, style);
     }
     text
+}
+
+/// What the trainer does otherwise.
+fn differing(text: &mut String, plan: &PlanEstimate, style: Style) {
+    if plan.differences.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "\n{}",
+        style.bold("not measured: this trainer is costed by its source, as TRL with these differences")
+    );
+    let wide = plan.differences.iter().map(|one| one.name.len()).max().unwrap_or(0);
+    for Difference { name, what, costed, .. } in &plan.differences {
+        let beside = if *costed { "" } else { " (in the interval only)" };
+        let _ = writeln!(text, "  {name:<wide$}  {what}{}", style.faint(beside));
+    }
 }
 
 /// Changes, a line each: what each saves or takes, whether the plan then fits, and its price.

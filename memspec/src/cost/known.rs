@@ -3,6 +3,7 @@
 //! Allocated bytes are those of tensors and are known well. Reserved bytes hang on where the allocator finds place, and some kinds of runs have something in
 //! them whose order no source decides. Widths are those that cover the measured runs of a kind (`docs/accuracy.md`), never those of a model or of a run.
 
+use super::differences;
 use crate::model::Family;
 use crate::plan::{EngineName, Float, ParallelKind, Precision};
 use crate::setup::{Parallel, Setup};
@@ -39,6 +40,10 @@ impl Known {
         if is_loaded_otherwise(setup) {
             // By its source alone: no run of ours loads so.
             known = Self { allocated: known.allocated.max(0.03), ..known.at_least(0.1) };
+        }
+        if !differences(setup.train.script).is_empty() {
+            // Another trainer, by its source: its kernels may keep less, its casts may take more.
+            known = Self { allocated: known.allocated.max(0.1), ..known.at_least(0.2) };
         }
         if setup.engine == EngineName::Unsloth && setup.adapter.is_none() {
             // Inductor chooses pools of buffers when it compiles.
@@ -81,7 +86,7 @@ fn is_loaded_otherwise(setup: &Setup) -> bool {
 
 /// Runs like this were measured, on such a card.
 pub(super) fn is_measured(setup: &Setup) -> bool {
-    if is_loaded_otherwise(setup) {
+    if is_loaded_otherwise(setup) || !differences(setup.train.script).is_empty() {
         return false;
     }
     let several = setup.parallel.filter(|parallel| parallel.world() > 1);

@@ -192,6 +192,10 @@ symbols! {
         Sft = "sft",
         /// transformers and PEFT in a loop of one's own: no cast of adapters, the outputs live until the next step
         Loop = "loop",
+        /// axolotl's trainer: costed by its source, not measured
+        Axolotl = "axolotl",
+        /// LLaMA-Factory's trainer: costed by its source, not measured
+        Llamafactory = "llamafactory",
     }
 }
 

@@ -47,14 +47,15 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     context.each(|plan| {
         let (resolved, now) = plan.estimates().find(|(resolved, estimate)| {
             let train = &resolved.setup.train;
-            let whole = train.loss == LossKind::Whole || train.loss == LossKind::Auto && train.script == Script::Loop;
+            let whole = train.loss == LossKind::Whole || train.loss == LossKind::Auto && train.script != Script::Sft;
             // A plan that does not fit has this among its fixes.
             estimate.fits && resolved.setup.engine == EngineName::Trl && whole
         })?;
         let better = match resolved.setup.train.script {
-            Script::Sft => LossKind::Chunked,
+            // axolotl has chunks by way of cut cross entropy.
+            Script::Sft | Script::Axolotl => LossKind::Chunked,
             // The chunked loss is SFTTrainer's.
-            Script::Loop => LossKind::Liger,
+            Script::Loop | Script::Llamafactory => LossKind::Liger,
         };
         let mut setup = resolved.setup.clone();
         setup.train.loss = better;

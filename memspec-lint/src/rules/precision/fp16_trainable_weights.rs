@@ -64,7 +64,7 @@ fn cause(setup: &Setup) -> Option<(&'static str, &'static str)> {
     let scaled = setup.engine != EngineName::Memspec && setup.train.precision == Precision::Fp16;
     let adapter = setup.adapter.as_ref().filter(|_| scaled)?;
     // SFTTrainer casts the adapters of a quantized model itself (`trl/trainer/sft_trainer.py`).
-    let kept = setup.quantize.is_none() || setup.train.script == Script::Loop;
+    let kept = setup.quantize.is_none() || setup.train.script != Script::Sft;
     if adapter.dtype == Some(Float::Fp16) && kept {
         Some(("adapter.dtype", "gradients in float16"))
     } else if !adapter.train_whole.is_empty() && setup.quantize.is_none() {

@@ -34,6 +34,14 @@ impl From<Script> for Differences {
                 keeps_outputs: true,
                 loss: LossKind::Whole,
             },
+            // Both are transformers' Trainer around PEFT's own adapters.
+            Script::Axolotl | Script::Llamafactory => Self {
+                casts_adapters: false,
+                frees_cache: true,
+                converts_outputs: true,
+                keeps_outputs: false,
+                loss: LossKind::Whole,
+            },
         }
     }
 }

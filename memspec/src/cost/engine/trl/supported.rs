@@ -134,7 +134,13 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
 fn between_and_after(setup: &Setup) -> Result<(), CostError> {
     let refuse = |setting: &'static str, what: String| Err(CostError::Unsupported { setting, what });
     if setup.eval.is_some() {
-        if setup.train.script != Script::Sft || !matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked) {
+        let chunked = matches!(setup.train.loss, LossKind::Auto | LossKind::Chunked);
+        let costed = match setup.train.script {
+            Script::Sft => chunked,
+            Script::Loop => false,
+            Script::Axolotl | Script::Llamafactory => true,
+        };
+        if !costed {
             return refuse("data.eval_path", "evaluation is costed with SFTTrainer's chunked loss alone".to_owned());
         }
         let kind = setup.parallel.filter(|parallel| parallel.world() > 1).map(|parallel| parallel.kind);

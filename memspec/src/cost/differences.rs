@@ -1,0 +1,94 @@
+//! What trainers whose runs nobody measured do otherwise than the one whose runs were: `train.script` with the engine `trl`.
+//!
+//! Each difference is read from the trainer's source. Those that are costed are in the estimate; the others are why its interval is wide.
+
+use serde::Serialize;
+
+use crate::plan::Script;
+
+/// Something that a trainer does otherwise than TRL's SFTTrainer and that changes memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Difference {
+    /// Its name, in one or two words.
+    pub name: &'static str,
+    /// What the trainer does.
+    pub what: &'static str,
+    /// Where its source says so.
+    pub source: &'static str,
+    /// The estimate has it; else it is among the reasons for a wide interval.
+    pub costed: bool,
+}
+
+/// How a trainer differs from TRL's; none where runs of it were measured.
+pub fn differences(script: Script) -> &'static [Difference] {
+    match script {
+        Script::Sft | Script::Loop => &[],
+        Script::Axolotl => AXOLOTL,
+        Script::Llamafactory => LLAMAFACTORY,
+    }
+}
+
+const fn costed(name: &'static str, what: &'static str, source: &'static str) -> Difference {
+    Difference { name, what, source, costed: true }
+}
+
+const fn beside(name: &'static str, what: &'static str, source: &'static str) -> Difference {
+    Difference { name, what, source, costed: false }
+}
+
+/// axolotl 0.21.0, below `src/axolotl`.
+const AXOLOTL: &[Difference] = &[
+    costed(
+        "loss",
+        "transformers' own, with all logits at once in float32, unless Liger, cut cross entropy or chunks are asked for",
+        "core/trainers/base.py:809",
+    ),
+    costed(
+        "casts",
+        "weights are loaded in the type of compute, also where all are trained; adapters stay float32",
+        "utils/config/__init__.py:155, loaders/model.py:959",
+    ),
+    costed("double quantization", "NF4 always has it, and is stored as bf16", "loaders/model.py:1063"),
+    costed(
+        "packing",
+        "the samples of a micro batch are one row, filled up to its whole length",
+        "utils/schemas/validation.py:461",
+    ),
+    beside(
+        "kernels",
+        "its LoRA kernels are on where they can be, and keep less for the backward pass",
+        "utils/schemas/validation.py:92, kernels/lora.py:366",
+    ),
+    beside(
+        "loading",
+        "what is not packed of a quantized model is cast to float32 and back while it is loaded",
+        "loaders/model.py:1441",
+    ),
+    beside(
+        "padding",
+        "without packing, samples are filled up to a multiple of 64 tokens",
+        "core/builders/causal.py:395",
+    ),
+];
+
+/// LLaMA-Factory 0.9.5, below `src/llamafactory`.
+const LLAMAFACTORY: &[Difference] = &[
+    costed(
+        "loss",
+        "transformers' own, with all logits at once in float32, with Liger's kernels too",
+        "train/sft/trainer.py, model/model_utils/liger_kernel.py",
+    ),
+    costed("casts", "what is trained is float32, unless `pure_bf16` is asked for", "model/adapter.py:313"),
+    costed(
+        "double quantization",
+        "NF4 has it by default, and is stored in the type of compute",
+        "model/model_utils/quantization.py:172",
+    ),
+    beside(
+        "checkpointing",
+        "blocks are recomputed by reentrant checkpoints, which keep their inputs a little longer",
+        "model/model_utils/checkpointing.py:175",
+    ),
+    beside("padding", "samples are filled up to a multiple of 8 tokens", "train/sft/workflow.py:65"),
+];
