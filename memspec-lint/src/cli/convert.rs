@@ -24,6 +24,7 @@ Examples:
   memspec-lint convert sft.yaml --to mem            what TRL trains, with TRL's defaults written out
   memspec-lint convert train.mem --to trl           a file for `trl sft --config`
   memspec-lint convert train.mem --to trl -o sft.yaml
+  memspec-lint convert axolotl.yml --to trl         what axolotl trains, as far as TRL can
   memspec-lint convert train.mem --to yaml          the same plan in another notation
   memspec-lint convert - --from trl --to json --json < sft.yaml | jq .notes
 

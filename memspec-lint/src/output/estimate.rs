@@ -214,7 +214,7 @@ impl PlanEstimate {
         let assumes_padding = setup.engine == EngineName::Trl && data.lengths.is_none() && setup.fills_samples();
         Self {
             assumes_padding,
-            differences: differences(setup.train.script).to_vec(),
+            differences: differences(setup),
             time,
             no_time,
             data: data.lengths.as_ref().map(Samples::from),

@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use crate::plan::Script;
+use crate::setup::Setup;
 
 /// Something that a trainer does otherwise than TRL's SFTTrainer and that changes memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -18,10 +19,38 @@ pub struct Difference {
     pub source: &'static str,
     /// The estimate has it; else it is among the reasons for a wide interval.
     pub costed: bool,
+    /// Which runs it concerns.
+    #[serde(skip)]
+    with: With,
 }
 
-/// How a trainer differs from TRL's; none where runs of it were measured.
-pub fn differences(script: Script) -> &'static [Difference] {
+/// Which runs something concerns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum With {
+    #[default]
+    Any,
+    Adapter,
+    Quantized,
+    Packing,
+    NoPacking,
+    Checkpoints,
+}
+
+/// How the run's trainer differs from TRL's; none where runs of it were measured.
+pub fn differences(setup: &Setup) -> Vec<Difference> {
+    let concerns = |difference: &&Difference| match difference.with {
+        With::Any => true,
+        With::Adapter => setup.adapter.is_some(),
+        With::Quantized => setup.quantize.is_some(),
+        With::Packing => setup.data.packing,
+        With::NoPacking => !setup.data.packing,
+        With::Checkpoints => setup.recomputed_blocks() > 0,
+    };
+    of(setup.train.script).iter().filter(concerns).copied().collect()
+}
+
+/// All of a trainer's.
+pub(crate) fn of(script: Script) -> &'static [Difference] {
     match script {
         Script::Sft | Script::Loop => &[],
         Script::Axolotl => AXOLOTL,
@@ -30,11 +59,17 @@ pub fn differences(script: Script) -> &'static [Difference] {
 }
 
 const fn costed(name: &'static str, what: &'static str, source: &'static str) -> Difference {
-    Difference { name, what, source, costed: true }
+    Difference { name, what, source, costed: true, with: With::Any }
 }
 
 const fn beside(name: &'static str, what: &'static str, source: &'static str) -> Difference {
-    Difference { name, what, source, costed: false }
+    Difference { name, what, source, costed: false, with: With::Any }
+}
+
+impl Difference {
+    const fn with(self, with: With) -> Self {
+        Self { with, ..self }
+    }
 }
 
 /// axolotl 0.21.0, below `src/axolotl`.
@@ -49,27 +84,32 @@ const AXOLOTL: &[Difference] = &[
         "weights are loaded in the type of compute, also where all are trained; adapters stay float32",
         "utils/config/__init__.py:155, loaders/model.py:959",
     ),
-    costed("double quantization", "NF4 always has it, and is stored as bf16", "loaders/model.py:1063"),
+    costed("double quantization", "NF4 always has it, and is stored as bf16", "loaders/model.py:1063")
+        .with(With::Quantized),
     costed(
         "packing",
         "the samples of a micro batch are one row, filled up to its whole length",
         "utils/schemas/validation.py:461",
-    ),
+    )
+    .with(With::Packing),
     beside(
         "kernels",
         "its LoRA kernels are on where they can be, and keep less for the backward pass",
         "utils/schemas/validation.py:92, kernels/lora.py:366",
-    ),
+    )
+    .with(With::Adapter),
     beside(
         "loading",
         "what is not packed of a quantized model is cast to float32 and back while it is loaded",
         "loaders/model.py:1441",
-    ),
+    )
+    .with(With::Quantized),
     beside(
         "padding",
         "without packing, samples are filled up to a multiple of 64 tokens",
         "core/builders/causal.py:395",
-    ),
+    )
+    .with(With::NoPacking),
 ];
 
 /// LLaMA-Factory 0.9.5, below `src/llamafactory`.
@@ -84,11 +124,14 @@ const LLAMAFACTORY: &[Difference] = &[
         "double quantization",
         "NF4 has it by default, and is stored in the type of compute",
         "model/model_utils/quantization.py:172",
-    ),
+    )
+    .with(With::Quantized),
     beside(
         "checkpointing",
         "blocks are recomputed by reentrant checkpoints, which keep their inputs a little longer",
         "model/model_utils/checkpointing.py:175",
-    ),
-    beside("padding", "samples are filled up to a multiple of 8 tokens", "train/sft/workflow.py:65"),
+    )
+    .with(With::Checkpoints),
+    beside("padding", "samples are filled up to a multiple of 8 tokens", "train/sft/workflow.py:65")
+        .with(With::NoPacking),
 ];

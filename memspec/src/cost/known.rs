@@ -41,7 +41,7 @@ impl Known {
             // By its source alone: no run of ours loads so.
             known = Self { allocated: known.allocated.max(0.03), ..known.at_least(0.1) };
         }
-        if !differences(setup.train.script).is_empty() {
+        if !differences::of(setup.train.script).is_empty() {
             // Another trainer, by its source: its kernels may keep less, its casts may take more.
             known = Self { allocated: known.allocated.max(0.1), ..known.at_least(0.2) };
         }
@@ -86,7 +86,7 @@ fn is_loaded_otherwise(setup: &Setup) -> bool {
 
 /// Runs like this were measured, on such a card.
 pub(super) fn is_measured(setup: &Setup) -> bool {
-    if is_loaded_otherwise(setup) || !differences(setup.train.script).is_empty() {
+    if is_loaded_otherwise(setup) || !differences::of(setup.train.script).is_empty() {
         return false;
     }
     let several = setup.parallel.filter(|parallel| parallel.world() > 1);

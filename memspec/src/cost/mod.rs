@@ -4,7 +4,7 @@ pub mod allocator;
 mod asserts;
 mod budget;
 mod cached;
-mod differences;
+pub(crate) mod differences;
 pub mod engine;
 mod estimate;
 pub mod expand;

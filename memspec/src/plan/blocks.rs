@@ -147,7 +147,7 @@ block! {
         /// The types a step computes in.
         precision: Precision = "bf16, where the device has it";
         /// The type that weights which are not packed are loaded and kept in, with the engine trl (`dtype` of `from_pretrained`).
-        base_dtype: Float = "f32 where all are trained, but for a pure precision; else the precision's half";
+        base_dtype: Float = "f32 where all are trained, but for a pure precision and axolotl; else the precision's half";
         /// The script around the model, with the engine trl.
         script: Script = "sft";
         /// Which parameters that are not packed are cast to float32 before training.

@@ -206,6 +206,8 @@ symbols! {
         None = "none",
         /// the norms
         Norms = "norms",
+        /// the norms, the embeddings and the head (axolotl, where nothing forbids it)
+        Embeddings = "embeddings",
         /// every one (PEFT's prepare_model_for_kbit_training)
         Unpacked = "unpacked",
     }
@@ -320,5 +322,16 @@ symbols! {
         F8 = "f8",
         /// 8-bit integers
         Int8 = "int8",
+    }
+}
+
+impl Precision {
+    /// The type of matrix products, which weights that stay as they are are loaded in.
+    pub const fn half(self) -> Float {
+        match self {
+            Precision::Bf16 | Precision::Bf16Pure => Float::Bf16,
+            Precision::Fp16 | Precision::Fp16Pure => Float::Fp16,
+            Precision::F32 => Float::F32,
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::{Adapter, Budget, Data, Eval, Length, Lengths, Parallel, Quantize, Sa
 use crate::device::{self, Device, DeviceError, DeviceKind};
 use crate::model::{self, Architecture, Environment, Family, Found, Measure, ModelError, ThisCard};
 use crate::plan::{
-    self, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, Headroom, LossKind, LossOn,
+    self, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Headroom, LossKind, LossOn,
     Offload, OptimizerKind, Padding, Plan, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage, Targets,
     Upcast,
 };
@@ -196,11 +196,7 @@ fn quantize(block: &plan::Quantize, engine: EngineName, precision: Precision) ->
         double: one(&block.double).unwrap_or(default_double),
         block: one(&block.block).unwrap_or(64),
         skip: one(&block.skip).unwrap_or_else(|| vec!["lm_head".to_owned()]),
-        compute: one(&block.compute).unwrap_or(match precision {
-            Precision::Bf16 | Precision::Bf16Pure => Float::Bf16,
-            Precision::Fp16 | Precision::Fp16Pure => Float::Fp16,
-            Precision::F32 => Float::F32,
-        }),
+        compute: one(&block.compute).unwrap_or(precision.half()),
         storage: one(&block.storage).unwrap_or(Storage::Uint8),
     }
 }
@@ -307,10 +303,13 @@ fn train(block: &plan::Train, engine: EngineName, precision: Precision, layers: 
         None => Warmup::Share(0.03),
     };
     let [beta1, beta2] = one(&block.betas).unwrap_or([0.9, 0.999]);
+    let script = one(&block.script).unwrap_or(Script::Sft);
+    // axolotl loads weights in the type of compute, also where all are trained (`axolotl/loaders/model.py:959`).
+    let loaded = (script == Script::Axolotl).then(|| precision.half());
     Train {
         precision,
-        base_dtype: one(&block.base_dtype),
-        script: one(&block.script).unwrap_or(Script::Sft),
+        base_dtype: one(&block.base_dtype).or(loaded),
+        script,
         upcast: one(&block.upcast).unwrap_or(Upcast::None),
         micro_batch: one(&block.micro_batch).unwrap_or(1),
         accumulate: one(&block.accumulate).unwrap_or(1),

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::device::{self, DeviceKind};
-use crate::plan::{Block, Choice, EngineName, Float, Kind, Padding, Plan, Precision, QuantizeKind};
+use crate::plan::{Block, Choice, EngineName, Float, Kind, Padding, Plan, Precision, QuantizeKind, Script};
 use crate::quantity::Tokens;
 use crate::setup::DEFAULT_CONTEXT;
 
@@ -66,16 +66,17 @@ fn in_words(plan: &mut Plan) {
     if let Some(quantize) = &mut plan.quantize {
         let double = quantize.kind == QuantizeKind::Nf4 && engine == EngineName::Memspec;
         quantize.double.get_or_insert(Choice::One(double));
-        quantize.compute.get_or_insert(Choice::One(half(precision)));
+        quantize.compute.get_or_insert(Choice::One(precision.half()));
     }
     if let Some(adapter) = &mut plan.adapter {
         let rank = adapter.rank.as_ref().and_then(Choice::one).copied().unwrap_or(16);
         adapter.alpha.get_or_insert(Choice::One(2.0 * f64::from(rank)));
     }
-    let full = plan.adapter.is_none();
+    // axolotl loads weights in the type of compute, also where all are trained.
+    let full = plan.adapter.is_none() && one(&train.script) != Some(Script::Axolotl);
     train.base_dtype.get_or_insert(Choice::One(match precision {
         Precision::Bf16 | Precision::Fp16 | Precision::F32 if full => Float::F32,
-        precision => half(precision),
+        precision => precision.half(),
     }));
     let micro_batch = train.micro_batch.as_ref().and_then(Choice::one).copied().unwrap_or(1);
     if plan.data.as_ref().is_some_and(|data| data.eval_path.is_some()) {
@@ -85,15 +86,6 @@ fn in_words(plan: &mut Plan) {
             EngineName::Unsloth => micro_batch.min(8),
         };
         plan.eval.get_or_insert_default().micro_batch.get_or_insert(Choice::One(default));
-    }
-}
-
-/// The type that a precision computes in.
-fn half(precision: Precision) -> Float {
-    match precision {
-        Precision::Bf16 | Precision::Bf16Pure => Float::Bf16,
-        Precision::Fp16 | Precision::Fp16Pure => Float::Fp16,
-        Precision::F32 => Float::F32,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The files of other trainers, in and out: TRL's command line, and what else has a table here.
+//! The files of other trainers, in and out: TRL's command line, axolotl's configuration, and what else has a table here.
 //!
 //! A trainer's file is a table (`table.rs`): one entry a key, which says what it means in a plan, for both directions. One reader
 //! walks a file by it and makes a [`Document`](crate::plan::Document) whose spans point into that file; one writer goes the other way. Nothing is
@@ -19,11 +19,17 @@
 //! ```
 
 #[cfg(feature = "yaml")]
+mod axolotl;
+#[cfg(feature = "yaml")]
+mod deepspeed;
+#[cfg(feature = "yaml")]
 mod defaults;
 #[cfg(feature = "yaml")]
 mod hugging_face;
 #[cfg(feature = "yaml")]
 mod page;
+#[cfg(feature = "yaml")]
+mod peft;
 #[cfg(feature = "yaml")]
 mod read;
 #[cfg(feature = "yaml")]
@@ -36,6 +42,8 @@ mod write;
 mod yaml_text;
 
 use std::ops::Range;
+
+use crate::plan::Script;
 
 /// The code of a document's problem with a key that is not understood.
 pub const NOT_UNDERSTOOD: &str = "not-understood";
@@ -54,6 +62,8 @@ pub use write::{NotWritten, Written, write};
 pub enum Trainer {
     /// `trl sft --config`: SFTConfig, ModelConfig and ScriptArguments of TRL 1.15.
     Trl,
+    /// `axolotl train`: the configuration of axolotl 0.21.
+    Axolotl,
 }
 
 /// What another trainer's file says beside the settings of its plan, or what of a plan it cannot say.
@@ -102,12 +112,13 @@ pub struct Foreign {
 
 impl Trainer {
     /// All of them.
-    pub const ALL: &'static [Trainer] = &[Trainer::Trl];
+    pub const ALL: &'static [Trainer] = &[Trainer::Trl, Trainer::Axolotl];
 
     /// As `--to` takes it.
     pub const fn name(self) -> &'static str {
         match self {
             Trainer::Trl => "trl",
+            Trainer::Axolotl => "axolotl",
         }
     }
 
@@ -115,6 +126,23 @@ impl Trainer {
     pub const fn title(self) -> &'static str {
         match self {
             Trainer::Trl => "TRL",
+            Trainer::Axolotl => "axolotl",
+        }
+    }
+
+    /// What takes such a file.
+    pub const fn command(self) -> &'static str {
+        match self {
+            Trainer::Trl => "trl sft --config",
+            Trainer::Axolotl => "axolotl train",
+        }
+    }
+
+    /// The script that stands for it in a plan.
+    pub const fn script(self) -> Script {
+        match self {
+            Trainer::Trl => Script::Sft,
+            Trainer::Axolotl => Script::Axolotl,
         }
     }
 
@@ -122,6 +150,7 @@ impl Trainer {
     fn format(self) -> &'static table::Format {
         match self {
             Trainer::Trl => &trl::FORMAT,
+            Trainer::Axolotl => &axolotl::FORMAT,
         }
     }
 }

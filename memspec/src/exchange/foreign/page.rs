@@ -4,13 +4,15 @@ use std::fmt::Write;
 
 use super::Trainer;
 use super::table::{Form, Format, Key, Meaning};
+use crate::cost::Difference;
+use crate::cost::differences;
 
 const HEAD: &str = "\
 <!-- generated from the tables of memspec/src/exchange/foreign -->
 
 # Other trainers' files
 
-`memspec-lint convert FILE --to mem|yaml|json|trl` turns a plan into another trainer's file and such a file into a plan; `memspec-lint convert
+`memspec-lint convert FILE --to mem|yaml|json|TRAINERS` turns a plan into another trainer's file and such a file into a plan; `memspec-lint convert
 --help` has examples. A plan that comes from a file has that trainer's defaults written out, so it costs what it costs there.
 
 What cannot be carried over is printed, under one of these headings:
@@ -26,7 +28,8 @@ What cannot be carried over is printed, under one of these headings:
 
 /// The page.
 pub fn page() -> String {
-    let mut text = HEAD.to_owned();
+    let names: Vec<_> = Trainer::ALL.iter().map(|trainer| trainer.name()).collect();
+    let mut text = HEAD.replace("TRAINERS", &names.join("|"));
     for trainer in Trainer::ALL {
         of(&mut text, trainer.format());
     }
@@ -36,6 +39,7 @@ pub fn page() -> String {
 fn of(text: &mut String, format: &Format) {
     let title = format.trainer.title();
     let _ = write!(text, "\n## {title}\n\nRead from {}.\n", format.source);
+    differing(text, format);
     let _ = write!(text, "\n### What maps\n\n| {title} | default | plan |\n| --- | --- | --- |\n");
     for key in format.keys {
         let plan = match key.meaning {
@@ -82,6 +86,25 @@ fn of(text: &mut String, format: &Format) {
     let _ = write!(text, "\n### Settings of a plan that {title} has no key for\n\n| plan | why |\n| --- | --- |\n");
     for (path, why) in format.absent {
         let _ = writeln!(text, "| `{path}` | {why} |");
+    }
+}
+
+/// How the trainer differs from the one whose runs were measured.
+fn differing(text: &mut String, format: &Format) {
+    let differences = differences::of(format.trainer.script());
+    if differences.is_empty() {
+        return;
+    }
+    let title = format.trainer.title();
+    let _ = write!(
+        text,
+        "\nNo run of {title} was measured: a plan from its file has the engine `trl` with `train.script = {}`, whose estimate has these differences \
+         from TRL's trainer, or a wide interval because of them.\n\n| difference | what {title} does | its source | in the estimate |\n| --- | --- | --- | --- |\n",
+        format.trainer.script(),
+    );
+    for Difference { name, what, source, costed, .. } in differences {
+        let place = if *costed { "yes" } else { "in the interval only" };
+        let _ = writeln!(text, "| {name} | {what} | `{source}` | {place} |");
     }
 }
 

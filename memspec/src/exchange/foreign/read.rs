@@ -40,10 +40,15 @@ pub fn detect(text: &str) -> Option<Trainer> {
     }
     let Ok(Yaml::Mapping(root)) = parse(text) else { return None };
     let has = |key: &str| root.contains_key(key);
-    if has("plans") || !has("model_name_or_path") {
-        return None;
+    if has("plans") {
+        None
+    } else if has("base_model") {
+        Some(Trainer::Axolotl)
+    } else if has("model_name_or_path") {
+        Some(Trainer::Trl)
+    } else {
+        None
     }
-    Some(Trainer::Trl)
 }
 
 /// Reads a trainer's file. As with plans of our own, reading never stops at a mistake.
@@ -224,6 +229,21 @@ impl Reading<'_> {
         self.blocks.get(block).is_some_and(|block| block.kind.is_some())
     }
 
+    /// The word that a setting was given.
+    pub(super) fn word(&self, path: &str) -> Option<String> {
+        let (block, name) = path.split_once('.').unwrap_or(("", path));
+        let settings = &self.blocks.get(block)?.settings;
+        settings.iter().find(|(setting, ..)| *setting == name).and_then(|(_, value, _)| match value {
+            Value::Word(word) => Some(word.clone()),
+            _ => None,
+        })
+    }
+
+    /// The file has the key, which need be none of the table: one that others stand below.
+    pub(super) fn is_written(&self, key: &str) -> bool {
+        self.at(key).is_some()
+    }
+
     /// The setting was given a value.
     pub(super) fn has(&self, path: &str) -> bool {
         self.keys.contains_key(path)
@@ -332,14 +352,14 @@ impl Reading<'_> {
                 Yaml::Sequence(_) => raw(&value),
                 one => Value::List(vec![Item { value: raw(&one), span: 0..0 }]),
             }),
-            Form::Words(words) => self.word(key, words),
+            Form::Words(words) => self.in_words(key, words),
         };
         if let Some(value) = value {
             self.set(path, value, key.name);
         }
     }
 
-    fn word(&mut self, key: &'static Key, words: &[(&'static str, &str)]) -> Option<Value> {
+    fn in_words(&mut self, key: &'static Key, words: &[(&'static str, &str)]) -> Option<Value> {
         let text = self.text(key.name)?;
         if let Some((_, ours)) = words.iter().find(|(theirs, _)| *theirs == text) {
             return Some(Value::Word((*ours).to_owned()));

@@ -161,10 +161,18 @@ impl Writing {
 
     /// The file cannot say this setting.
     pub(super) fn lose(&mut self, path: &str, why: impl Into<String>) {
+        let aside = ASIDE.iter().any(|aside| path == *aside || path.split('.').next() == Some(aside));
+        self.note(if aside { NoteKind::Aside } else { NoteKind::Lost }, path, why);
+    }
+
+    /// The file says this setting otherwise, and it takes the same memory.
+    pub(super) fn rename(&mut self, path: &str, why: impl Into<String>) {
+        self.note(NoteKind::Aside, path, why);
+    }
+
+    fn note(&mut self, kind: NoteKind, path: &str, why: impl Into<String>) {
         self.carried.insert(path.to_owned());
         let Some(value) = self.get(path) else { return };
-        let aside = ASIDE.iter().any(|aside| path == *aside || path.split('.').next() == Some(aside));
-        let kind = if aside { NoteKind::Aside } else { NoteKind::Lost };
         let value = Some(brief(&value));
         let name = path.to_owned();
         self.notes.push(Note { kind, name, value, why: why.into(), nearest: None, span: None });

@@ -8,17 +8,18 @@ use crate::plan::Upcast;
 
 /// Casts them, one after the other in the model's order.
 pub(super) fn cast(tape: &mut Tape<'_>, shape: &Shape, model: &mut Model) {
-    let all = match shape.upcast {
+    let (embeddings, linears) = match shape.upcast {
         Upcast::None => return,
-        Upcast::Norms => false,
-        Upcast::Unpacked => true,
+        Upcast::Norms => (false, false),
+        Upcast::Embeddings => (true, false),
+        Upcast::Unpacked => (true, true),
     };
-    if all {
+    if embeddings {
         adapter::cast(tape, &mut model.embedding, Dtype::F32, EMBEDDING);
     }
     for block in &mut model.blocks {
         tape.at(Some(block.block));
-        for linear in block.input.iter_mut().chain([&mut block.output]).chain(&mut block.mlp).filter(|_| all) {
+        for linear in block.input.iter_mut().chain([&mut block.output]).chain(&mut block.mlp).filter(|_| linears) {
             if let Weight::Dense(weight) = &mut linear.weight {
                 adapter::cast(tape, weight, Dtype::F32, WEIGHTS);
             }
@@ -30,8 +31,10 @@ pub(super) fn cast(tape: &mut Tape<'_>, shape: &Shape, model: &mut Model) {
     }
     tape.at(None);
     model.norm.parameters_mut().for_each(|norm| adapter::cast(tape, norm, Dtype::F32, WEIGHTS));
-    if all {
+    if embeddings {
         model.head.iter_mut().for_each(|head| adapter::cast(tape, head, Dtype::F32, EMBEDDING));
+    }
+    if linears {
         // `auto_clear_cache`
         tape.empty_cache();
     }

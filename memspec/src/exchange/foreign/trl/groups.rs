@@ -3,11 +3,13 @@
 use serde_yaml::{Mapping, Value as Yaml};
 
 use super::super::hugging_face::{FLOATS, STORAGES, ours, theirs};
+use super::super::peft::{self, TargetKeys};
 use super::super::read::{Reading, scalar};
 use super::super::write::{Writing, float, share, yaml};
-use crate::model::catalog;
 use crate::plan::{Item, Value};
 use crate::quantity::{Dimension, Quantity};
+
+const TARGETS: TargetKeys = TargetKeys { modules: "lora_target_modules", parameters: "lora_target_parameters" };
 
 pub(super) fn read_engine(file: &mut Reading<'_>) {
     file.set_word("engine", "trl", "model_name_or_path");
@@ -44,38 +46,21 @@ pub(super) fn read_adapter(file: &mut Reading<'_>) {
     }
     let kind = if file.flag("use_dora") { "dora" } else { "lora" };
     file.open("adapter", kind, "use_peft");
-    let names = |value: Yaml| match value {
-        Yaml::Sequence(names) => names.iter().map(scalar).collect(),
-        one => vec![scalar(&one)],
-    };
-    let modules: Vec<String> = file.written("lora_target_modules").map(names).unwrap_or_default();
-    let parameters: Vec<String> = file.written("lora_target_parameters").map(names).unwrap_or_default();
+    let modules = peft::names(file.written("lora_target_modules"));
+    let parameters = peft::names(file.written("lora_target_parameters"));
     match (modules.as_slice(), parameters.as_slice()) {
         ([], []) => file.set_word("adapter.targets", "query_value", "lora_target_modules"),
         ([all], []) if all == "all-linear" => {
-            file.set_word("adapter.targets", "all_linear", "lora_target_modules");
             let model = file.text("model_name_or_path").unwrap_or_default();
-            if has_tower(&model) == Some(true) {
-                file.set("adapter.vision", Value::Bool(true), "lora_target_modules");
-            }
+            peft::adapt_all(file, &model, "lora_target_modules");
         }
         _ => {
             if modules.iter().any(|name| name == "all-linear" || name.contains(['*', '|', '(', '\\'])) {
                 file.refuse("lora_target_modules", "names of modules are understood, not patterns");
             }
-            // `mlp.experts.gate_up_proj`, as PEFT names a parameter, is `experts.gate_up_proj` in a plan.
-            let parameters = parameters.iter().map(|name| name.strip_prefix("mlp.").unwrap_or(name).to_owned());
-            let all = modules.iter().cloned().chain(parameters);
-            let items = all.map(|name| Item { value: Value::Word(name), span: 0..0 }).collect();
-            let key = if modules.is_empty() { "lora_target_parameters" } else { "lora_target_modules" };
-            file.set("adapter.targets", Value::List(items), key);
+            peft::adapt(file, &modules, &parameters, TARGETS);
         }
     }
-}
-
-/// The model has a vision tower; `None`: the catalog does not have it.
-fn has_tower(model: &str) -> Option<bool> {
-    catalog::get(model).map(|model| model.vision.is_some())
 }
 
 pub(super) fn write_adapter(plan: &mut Writing) {
@@ -83,35 +68,14 @@ pub(super) fn write_adapter(plan: &mut Writing) {
     plan.put("use_peft", true);
     plan.put_unless_default("use_dora", kind == "dora");
     match plan.take("adapter.targets") {
-        Some(serde_json::Value::Array(names)) => {
-            let is_parameter =
-                |name: &&serde_json::Value| name.as_str().is_some_and(|name| name.starts_with("experts."));
-            let modules: Vec<Yaml> = names.iter().filter(|name| !is_parameter(name)).map(yaml).collect();
-            let parameters: Vec<Yaml> = names
-                .iter()
-                .filter(is_parameter)
-                .filter_map(|name| Some(format!("mlp.{}", name.as_str()?).into()))
-                .collect();
-            if !modules.is_empty() {
-                plan.put("lora_target_modules", Yaml::Sequence(modules));
-            }
-            if !parameters.is_empty() {
-                plan.put("lora_target_parameters", Yaml::Sequence(parameters));
-            }
-        }
+        Some(serde_json::Value::Array(names)) => peft::write_names(plan, &names, TARGETS),
         Some(word) if word == "all_linear" => {
             plan.put("lora_target_modules", "all-linear");
-            // PEFT adapts every linear then, the tower's too.
-            let tower = plan.get("model").and_then(|model| has_tower(model.as_str()?)).unwrap_or(false);
-            let adapted = plan.get("adapter.vision") == Some(true.into());
-            if tower == adapted {
-                plan.take("adapter.vision");
-            } else if tower {
-                plan.lose("adapter.vision", "`all-linear` adapts the tower's linears, too: list the modules instead");
-            }
+            peft::write_vision(plan);
         }
         Some(word) if word == "query_value" => {}
-        _ => plan.lose("adapter.targets", "TRL takes names of modules: list them"),
+        Some(serde_json::Value::String(word)) => peft::write_word(plan, &word, TARGETS),
+        _ => {}
     }
 }
 

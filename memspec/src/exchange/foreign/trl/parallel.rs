@@ -2,7 +2,8 @@
 
 use serde_yaml::Value as Yaml;
 
-use super::super::read::{Reading, scalar};
+use super::super::deepspeed::DeepSpeed;
+use super::super::read::Reading;
 use super::super::write::Writing;
 use crate::plan::Value;
 
@@ -12,6 +13,7 @@ const PROCESSES: f64 = 8.0;
 pub(super) fn read(file: &mut Reading<'_>) {
     let processes = file.written("num_processes").and_then(|_| file.number("num_processes"));
     let named = file.text("accelerate_config");
+    let mut config = None;
     let (kind, key, processes) = match named.as_deref() {
         Some("single_gpu") => return,
         Some("multi_gpu") => ("ddp", "accelerate_config", processes.or(Some(PROCESSES))),
@@ -26,10 +28,11 @@ pub(super) fn read(file: &mut Reading<'_>) {
         }
         None if file.flag_of_fsdp() => ("fsdp2", "fsdp", processes),
         None => match file.written("deepspeed") {
-            Some(config) => match stage(file, &config) {
-                Some(kind) => (kind, "deepspeed", processes),
-                None => return,
-            },
+            Some(_) => {
+                config = DeepSpeed::read(file, "deepspeed", &[]);
+                let Some(config) = config else { return };
+                (config.kind, "deepspeed", processes)
+            }
             None if processes.is_some_and(|processes| processes > 1.0) => ("ddp", "num_processes", processes),
             None => return,
         },
@@ -46,7 +49,7 @@ pub(super) fn read(file: &mut Reading<'_>) {
         }
     }
     file.set_number("parallel.nodes", machines, "num_machines");
-    offload(file, kind);
+    offload(file, kind, config);
     if kind == "fsdp2" {
         // Legacy `shard_grad_op` gathers once for both passes.
         let legacy = file.text("fsdp").is_some_and(|words| words.contains("shard_grad_op"));
@@ -83,59 +86,18 @@ impl Reading<'_> {
 }
 
 /// What of it rests in host memory.
-fn offload(file: &mut Reading<'_>, kind: &str) {
-    let host = |device: Option<String>| device.is_some_and(|device| device == "cpu");
-    let (offloaded, key) = if kind == "fsdp2" {
-        let legacy = file.text("fsdp").is_some_and(|words| words.contains("offload"));
-        let configured = file.flag("fsdp_config.cpu_offload");
-        let key = if configured { "fsdp_config.cpu_offload" } else { "fsdp_offload_params" };
-        (file.flag("fsdp_offload_params") || configured || legacy, key)
-    } else {
-        let config = file.written("deepspeed");
-        let in_config = |part: &str| {
-            let device = config.as_ref()?.get("zero_optimization")?.get(part)?.get("device")?;
-            Some(scalar(device))
-        };
-        let optimizer = host(in_config("offload_optimizer").or_else(|| file.text("offload_optimizer_device")));
-        let parameters = host(in_config("offload_param").or_else(|| file.text("offload_param_device")));
-        if kind == "zero3" && optimizer != parameters {
-            file.refuse(
-                "offload_param_device",
-                "under ZeRO 3 parameters and optimizer are costed in host memory together",
-            );
-        }
-        (optimizer, "offload_optimizer_device")
-    };
-    file.set_word("parallel.offload", if offloaded { "host" } else { "none" }, key);
-}
-
-/// The stage of DeepSpeed's configuration, which is here or in a file whose name says it.
-fn stage(file: &mut Reading<'_>, config: &Yaml) -> Option<&'static str> {
-    let stage = match config {
-        Yaml::Mapping(_) => config.get("zero_optimization").and_then(|zero| zero.get("stage")).and_then(Yaml::as_u64),
-        path => {
-            let path = scalar(path);
-            let name = path.rsplit('/').next().unwrap_or(&path).to_ascii_lowercase();
-            if name.contains("offload") {
-                file.refuse("deepspeed", "what a file of its own offloads is not read: write the configuration here");
-            }
-            [1, 2, 3]
-                .into_iter()
-                .find(|stage| ["zero", "z", "stage"].iter().any(|word| name.contains(&format!("{word}{stage}"))))
-        }
-    };
-    match stage {
-        Some(1) => Some("zero1"),
-        Some(2) => Some("zero2"),
-        Some(3) => Some("zero3"),
-        _ => {
-            file.refuse(
-                "deepspeed",
-                "its stage is not in it: write the configuration here, with `zero_optimization: {stage: 3}`",
-            );
-            None
-        }
+fn offload(file: &mut Reading<'_>, kind: &'static str, config: Option<DeepSpeed>) {
+    if kind != "fsdp2" {
+        let mut host = |key: &str| file.text(key).is_some_and(|device| device == "cpu");
+        let launched = DeepSpeed::new(kind, host("offload_optimizer_device"), host("offload_param_device"));
+        let key = if config.is_some() { "deepspeed" } else { "offload_optimizer_device" };
+        return config.unwrap_or(launched).read_offload(file, key);
     }
+    let legacy = file.text("fsdp").is_some_and(|words| words.contains("offload"));
+    let configured = file.flag("fsdp_config.cpu_offload");
+    let offloaded = file.flag("fsdp_offload_params") || configured || legacy;
+    let key = if configured { "fsdp_config.cpu_offload" } else { "fsdp_offload_params" };
+    file.set_word("parallel.offload", if offloaded { "host" } else { "none" }, key);
 }
 
 pub(super) fn write(plan: &mut Writing) {

@@ -1,0 +1,93 @@
+//! Adapters as PEFT takes them: names of modules, and of parameters where a mixture's experts are none.
+
+use serde_yaml::Value as Yaml;
+
+use super::read::{Reading, scalar};
+use super::write::{Writing, yaml};
+use crate::model::catalog;
+use crate::plan::{Item, Targets, Value};
+
+/// A trainer's keys for what is adapted.
+#[derive(Clone, Copy)]
+pub(super) struct TargetKeys {
+    /// Names of modules.
+    pub(super) modules: &'static str,
+    /// Names of parameters; empty: it has no such key.
+    pub(super) parameters: &'static str,
+}
+
+/// The model has a vision tower; `None`: the catalog does not have it.
+pub(super) fn has_tower(model: &str) -> Option<bool> {
+    catalog::get(model).map(|model| model.vision.is_some())
+}
+
+/// The model's tower has linears of one of these names.
+pub(super) fn tower_has(model: &str, names: &[&str]) -> bool {
+    let tower = catalog::get(model).and_then(|model| model.vision);
+    tower.is_some_and(|tower| tower.block_linears().iter().any(|linear| names.contains(&linear.leaf())))
+}
+
+/// One name or a list of them.
+pub(super) fn names(value: Option<Yaml>) -> Vec<String> {
+    match value {
+        None => Vec::new(),
+        Some(Yaml::Sequence(names)) => names.iter().map(scalar).collect(),
+        Some(one) => vec![scalar(&one)],
+    }
+}
+
+/// Every linear is adapted, the tower's too.
+pub(super) fn adapt_all(file: &mut Reading<'_>, model: &str, key: &str) {
+    file.set_word("adapter.targets", "all_linear", key);
+    if has_tower(model) == Some(true) {
+        file.set("adapter.vision", Value::Bool(true), key);
+    }
+}
+
+/// Modules and parameters of these names are.
+pub(super) fn adapt(file: &mut Reading<'_>, modules: &[String], parameters: &[String], keys: TargetKeys) {
+    // `mlp.experts.gate_up_proj`, as PEFT names a parameter, is `experts.gate_up_proj` in a plan.
+    let parameters = parameters.iter().map(|name| name.strip_prefix("mlp.").unwrap_or(name));
+    let all = modules.iter().map(String::as_str).chain(parameters);
+    let items = all.map(|name| Item { value: Value::Word(name.to_owned()), span: 0..0 }).collect();
+    let key = if modules.is_empty() { keys.parameters } else { keys.modules };
+    file.set("adapter.targets", Value::List(items), key);
+}
+
+/// Writes a plan's list of names.
+pub(super) fn write_names(plan: &mut Writing, names: &[serde_json::Value], keys: TargetKeys) {
+    let is_parameter = |name: &&serde_json::Value| name.as_str().is_some_and(|name| name.starts_with("experts."));
+    let modules: Vec<Yaml> = names.iter().filter(|name| !is_parameter(name)).map(yaml).collect();
+    let parameters: Vec<Yaml> =
+        names.iter().filter(is_parameter).filter_map(|name| Some(format!("mlp.{}", name.as_str()?).into())).collect();
+    if !modules.is_empty() {
+        plan.put(keys.modules, Yaml::Sequence(modules));
+    }
+    if !parameters.is_empty() {
+        plan.put(keys.parameters, Yaml::Sequence(parameters));
+    }
+}
+
+/// Writes the names that a word means for the plan's model, where the catalog has it.
+pub(super) fn write_word(plan: &mut Writing, word: &str, keys: TargetKeys) {
+    let model = plan.get("model").and_then(|model| catalog::get(model.as_str()?));
+    match model.and_then(|model| model.resolve_targets(&Targets::from(word)).ok()) {
+        Some(names) => {
+            let names: Vec<_> = names.into_iter().map(serde_json::Value::from).collect();
+            write_names(plan, &names, keys);
+            plan.rename("adapter.targets", "written as the names that it means for this model");
+        }
+        None => plan.lose("adapter.targets", "names of modules are needed, and the catalog does not have the model"),
+    }
+}
+
+/// Sees to `adapter.vision` where every linear is adapted.
+pub(super) fn write_vision(plan: &mut Writing) {
+    let tower = plan.get("model").and_then(|model| has_tower(model.as_str()?)).unwrap_or(false);
+    let adapted = plan.get("adapter.vision") == Some(true.into());
+    if tower == adapted {
+        plan.take("adapter.vision");
+    } else if tower {
+        plan.lose("adapter.vision", "every linear is the tower's, too: list the modules instead");
+    }
+}
