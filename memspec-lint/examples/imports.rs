@@ -102,6 +102,21 @@ fn class(trainer: Trainer, root: &Mapping) -> &'static str {
                 () => "sft",
             }
         }
+        Trainer::Llamafactory => {
+            let is = |key: &str, word: &str| root.get(key).is_some_and(|value| value == word);
+            let parallel = |key: &Value| key.as_str().is_some_and(|key| key.ends_with("_model_parallel_size"));
+            match () {
+                // The notation of `llamafactory/v1`, another command.
+                () if is_set("model") && is_set("train_dataset") => "version 1",
+                () if !is_set("model_name_or_path") || !is_set("do_train") => "no training",
+                () if is("stage", "pt") => "pretraining",
+                () if is("stage", "rm") => "reward",
+                () if is_set("stage") && !is("stage", "sft") => "preferences",
+                // Megatron's trainer parses it, with arguments that LLaMA-Factory's own does not have.
+                () if root.keys().any(parallel) => "megatron",
+                () => "sft",
+            }
+        }
         Trainer::Trl => "sft",
     }
 }

@@ -36,3 +36,34 @@ fn an_estimate_says_what_of_the_file_it_does_not_know() {
     assert_eq!(estimated.code, 0, "{}", estimated.err);
     insta::assert_snapshot!(estimated.err);
 }
+
+const FACTORY: &str = "\
+model_name_or_path: meta-llama/Meta-Llama-3-8B
+stage: sft
+do_train: true
+finetuning_type: lora
+lora_target: all
+quantization_bit: 4
+dataset: notes
+template: llama3
+cutoff_len: 4096
+per_device_train_batch_size: 4
+bf16: true
+use_asft_loss: true
+output_dir: saves/notes
+";
+
+#[test]
+fn a_file_of_llamafactory_is_checked_estimated_and_converted() {
+    let folder = folder(&[("sft.yaml", FACTORY)]);
+    let checked = run(folder.path(), &["check", "sft.yaml", "--device", "rtx4090", "--output-format", "concise"]);
+    assert_eq!(checked.code, 1, "{}", checked.err);
+    let estimated = run(folder.path(), &["estimate", "sft.yaml", "--device", "h100-80"]);
+    assert_eq!(estimated.code, 0, "{}", estimated.err);
+    let plan = run(folder.path(), &["convert", "sft.yaml", "--to", "mem"]);
+    let written = run(folder.path(), &["convert", "sft.yaml", "--to", "llamafactory"]);
+    insta::assert_snapshot!(format!(
+        "{}\n{}\n{}\n{}\n{}\n{}",
+        checked.out, estimated.out, plan.out, plan.err, written.out, written.err
+    ));
+}

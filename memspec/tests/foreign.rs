@@ -47,6 +47,11 @@ mod axolotl {
     fixtures!("axolotl": lora, qlora, full_defaults, fsdp, deepspeed, vision, mistakes);
 }
 
+mod llamafactory {
+    use super::*;
+    fixtures!("llamafactory": lora, defaults, qlora, full_z3, multimodal, packing, mistakes);
+}
+
 #[test]
 fn places_are_those_of_the_trainers_file() {
     let text = include_str!("fixtures/foreign/trl/lora.yaml");
@@ -64,6 +69,8 @@ fn places_are_those_of_the_trainers_file() {
 fn files_are_known_by_their_keys() {
     assert_eq!(detect("model_name_or_path: m\ndataset_name: d\n"), Some(Trainer::Trl));
     assert_eq!(detect("base_model: m\ndatasets: []\n"), Some(Trainer::Axolotl));
+    assert_eq!(detect("model_name_or_path: m\nstage: sft\ndo_train: true\n"), Some(Trainer::Llamafactory));
+    assert_eq!(detect("model_name_or_path: m\ndo_train: true\n"), Some(Trainer::Trl));
     assert_eq!(detect("name: a\nmodel: m\n# model_name_or_path\n"), None);
     assert_eq!(detect("plan \"a\" { model = \"model_name_or_path\" }"), None);
     assert_eq!(detect(": [ model_name_or_path"), None);
@@ -170,7 +177,7 @@ mod laws {
         ("data.samples", &["1000"]),
         ("train.precision", &["bf16", "fp16", "f32", "bf16_pure", "fp16_pure"]),
         ("train.base_dtype", &["bf16", "fp16", "f32"]),
-        ("train.script", &["sft", "loop", "axolotl"]),
+        ("train.script", &["sft", "loop", "axolotl", "llamafactory"]),
         ("train.upcast", &["none", "norms", "embeddings"]),
         ("train.micro_batch", &["1", "2", "8"]),
         ("train.accumulate", &["1", "16"]),
@@ -315,6 +322,14 @@ mod laws {
             "pad_to_multiple_of",
             "lora_dropout",
             "optim",
+            "lora_target",
+            "finetuning_type",
+            "quantization_bit",
+            "dataset",
+            "cutoff_len",
+            "oft_block_size",
+            "use_unsloth_gc",
+            "val_size",
         ];
         let values = vec![
             "",
@@ -336,9 +351,11 @@ mod laws {
         let mut runner = TestRunner::default();
         runner
             .run(&prop::collection::vec(line, 0..12), |lines| {
-                let document = read(Source { name: "a.yaml".into(), text: lines.concat() }, Trainer::Trl);
-                for problem in &document.problems {
-                    assert!(document.source.text.get(problem.span.clone()).is_some(), "{problem:?}");
+                for trainer in Trainer::ALL {
+                    let document = read(Source { name: "a.yaml".into(), text: lines.concat() }, *trainer);
+                    for problem in &document.problems {
+                        assert!(document.source.text.get(problem.span.clone()).is_some(), "{problem:?}");
+                    }
                 }
                 Ok(())
             })

@@ -34,6 +34,8 @@ enum With {
     Packing,
     NoPacking,
     Checkpoints,
+    /// All weights of a model with a tower are trained.
+    Tower,
 }
 
 /// How the run's trainer differs from TRL's; none where runs of it were measured.
@@ -45,6 +47,7 @@ pub fn differences(setup: &Setup) -> Vec<Difference> {
         With::Packing => setup.data.packing,
         With::NoPacking => !setup.data.packing,
         With::Checkpoints => setup.recomputed_blocks() > 0,
+        With::Tower => setup.adapter.is_none() && setup.model.vision.is_some(),
     };
     of(setup.train.script).iter().filter(concerns).copied().collect()
 }
@@ -116,8 +119,8 @@ const AXOLOTL: &[Difference] = &[
 const LLAMAFACTORY: &[Difference] = &[
     costed(
         "loss",
-        "transformers' own, with all logits at once in float32, with Liger's kernels too",
-        "train/sft/trainer.py, model/model_utils/liger_kernel.py",
+        "transformers' own, with all logits at once in float32; Liger's fused one with `enable_liger_kernel`",
+        "train/sft/trainer.py:151, model/model_utils/liger_kernel.py:94",
     ),
     costed("casts", "what is trained is float32, unless `pure_bf16` is asked for", "model/adapter.py:313"),
     costed(
@@ -126,6 +129,18 @@ const LLAMAFACTORY: &[Difference] = &[
         "model/model_utils/quantization.py:172",
     )
     .with(With::Quantized),
+    beside(
+        "packing",
+        "the samples of a micro batch are rows of their own, each filled up; `neat_packing` has a mask of all pairs",
+        "data/processor/supervised.py:118, data/collator.py:524",
+    )
+    .with(With::Packing),
+    beside(
+        "frozen parts",
+        "a vision tower and its projector are not trained with the rest: they are costed as if they were",
+        "model/adapter.py:47, model/model_utils/visual.py:173",
+    )
+    .with(With::Tower),
     beside(
         "checkpointing",
         "blocks are recomputed by reentrant checkpoints, which keep their inputs a little longer",

@@ -2,7 +2,8 @@
 //!
 //! ## What it does
 //! Finds a data `path` or `eval_path` with no file behind it. Paths are relative to the plan's file. A hub name
-//! (`owner/dataset`) is accepted: a plan can be costed with it.
+//! (`owner/dataset`) is accepted: a plan can be costed with it. So is a name without an extension in another trainer's file: that
+//! trainer knows where it is.
 //!
 //! ## Why is this bad?
 //! The run stops when it opens the data, after the weights are loaded; a missing `eval_path` only at the first
@@ -41,7 +42,8 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     for plan in &context.plans {
         for (setting, path) in files(plan.written) {
             let full = context.base.join(&path);
-            let (message, help) = if full.is_file() || is_hub_name(&full, &path) {
+            let looked_up = context.document.foreign.is_some() && path.extension().is_none();
+            let (message, help) = if full.is_file() || looked_up || is_hub_name(&full, &path) {
                 continue;
             } else if full.is_dir() {
                 (format!("`{}` is a folder", path.display()), Some("name the file in it".to_owned()))

@@ -1,4 +1,4 @@
-//! The files of other trainers, in and out: TRL's command line, axolotl's configuration, and what else has a table here.
+//! The files of other trainers, in and out: TRL's command line, axolotl's and LLaMA-Factory's configurations.
 //!
 //! A trainer's file is a table (`table.rs`): one entry a key, which says what it means in a plan, for both directions. One reader
 //! walks a file by it and makes a [`Document`](crate::plan::Document) whose spans point into that file; one writer goes the other way. Nothing is
@@ -27,6 +27,8 @@ mod defaults;
 #[cfg(feature = "yaml")]
 mod hugging_face;
 #[cfg(feature = "yaml")]
+mod llamafactory;
+#[cfg(feature = "yaml")]
 mod page;
 #[cfg(feature = "yaml")]
 mod peft;
@@ -34,6 +36,8 @@ mod peft;
 mod read;
 #[cfg(feature = "yaml")]
 mod table;
+#[cfg(feature = "yaml")]
+mod training_arguments;
 #[cfg(feature = "yaml")]
 mod trl;
 #[cfg(feature = "yaml")]
@@ -64,6 +68,8 @@ pub enum Trainer {
     Trl,
     /// `axolotl train`: the configuration of axolotl 0.21.
     Axolotl,
+    /// `llamafactory-cli train`: the arguments of LLaMA-Factory 0.9.5.
+    Llamafactory,
 }
 
 /// What another trainer's file says beside the settings of its plan, or what of a plan it cannot say.
@@ -112,13 +118,14 @@ pub struct Foreign {
 
 impl Trainer {
     /// All of them.
-    pub const ALL: &'static [Trainer] = &[Trainer::Trl, Trainer::Axolotl];
+    pub const ALL: &'static [Trainer] = &[Trainer::Trl, Trainer::Axolotl, Trainer::Llamafactory];
 
     /// As `--to` takes it.
     pub const fn name(self) -> &'static str {
         match self {
             Trainer::Trl => "trl",
             Trainer::Axolotl => "axolotl",
+            Trainer::Llamafactory => "llamafactory",
         }
     }
 
@@ -127,6 +134,7 @@ impl Trainer {
         match self {
             Trainer::Trl => "TRL",
             Trainer::Axolotl => "axolotl",
+            Trainer::Llamafactory => "LLaMA-Factory",
         }
     }
 
@@ -135,6 +143,7 @@ impl Trainer {
         match self {
             Trainer::Trl => "trl sft --config",
             Trainer::Axolotl => "axolotl train",
+            Trainer::Llamafactory => "llamafactory-cli train",
         }
     }
 
@@ -143,6 +152,7 @@ impl Trainer {
         match self {
             Trainer::Trl => Script::Sft,
             Trainer::Axolotl => Script::Axolotl,
+            Trainer::Llamafactory => Script::Llamafactory,
         }
     }
 
@@ -151,6 +161,7 @@ impl Trainer {
         match self {
             Trainer::Trl => &trl::FORMAT,
             Trainer::Axolotl => &axolotl::FORMAT,
+            Trainer::Llamafactory => &llamafactory::FORMAT,
         }
     }
 }

@@ -20,6 +20,10 @@ const OPENED: &[(&str, &str)] = &[
     ("parallel", "one card does the work"),
 ];
 
+/// Keys that LLaMA-Factory has and TRL has not.
+const LLAMAFACTORY: [&str; 7] =
+    ["stage", "finetuning_type", "template", "cutoff_len", "dataset", "lora_target", "quantization_bit"];
+
 /// The document as it is, or, where its text is another trainer's file, what that says.
 pub fn recognized(document: Document) -> Document {
     let source = &document.source;
@@ -44,6 +48,8 @@ pub fn detect(text: &str) -> Option<Trainer> {
         None
     } else if has("base_model") {
         Some(Trainer::Axolotl)
+    } else if has("model_name_or_path") && LLAMAFACTORY.into_iter().any(has) {
+        Some(Trainer::Llamafactory)
     } else if has("model_name_or_path") {
         Some(Trainer::Trl)
     } else {

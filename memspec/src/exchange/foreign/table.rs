@@ -20,6 +20,7 @@ pub(super) struct Format {
 }
 
 /// A key of a trainer's file, nested ones with dots: `fsdp_config.cpu_offload`.
+#[derive(Clone, Copy)]
 pub(super) struct Key {
     pub(super) name: &'static str,
     /// The trainer's value where the file says nothing, as YAML; empty: nothing is meant by nothing.
@@ -89,6 +90,17 @@ pub(super) const fn refused(name: &'static str, unless: &'static [&'static str],
 
 pub(super) const fn differs(name: &'static str, unless: &'static [&'static str], how: &'static str) -> Key {
     Key { name, default: "", meaning: Meaning::Differs(unless, how) }
+}
+
+/// One table of two; `N` is the length of both.
+pub(super) const fn joined<const N: usize>(first: &[Key], then: &[Key]) -> [Key; N] {
+    let mut all = [first[0]; N];
+    let mut n = 0;
+    while n < N {
+        all[n] = if n < first.len() { first[n] } else { then[n - first.len()] };
+        n += 1;
+    }
+    all
 }
 
 impl Key {

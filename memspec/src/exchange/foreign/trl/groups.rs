@@ -5,9 +5,9 @@ use serde_yaml::{Mapping, Value as Yaml};
 use super::super::hugging_face::{FLOATS, STORAGES, ours, theirs};
 use super::super::peft::{self, TargetKeys};
 use super::super::read::{Reading, scalar};
-use super::super::write::{Writing, float, share, yaml};
-use crate::plan::{Item, Value};
-use crate::quantity::{Dimension, Quantity};
+use super::super::training_arguments;
+use super::super::write::{Writing, yaml};
+use crate::plan::Value;
 
 const TARGETS: TargetKeys = TargetKeys { modules: "lora_target_modules", parameters: "lora_target_parameters" };
 
@@ -206,16 +206,7 @@ pub(super) fn read_data(file: &mut Reading<'_>) {
             file.set_word("data.eval_path", path, "eval_strategy");
         }
     }
-    if strategy == "steps" {
-        match file.number("eval_steps") {
-            Some(steps) if steps >= 1.0 => file.set_number("eval.every", steps, "eval_steps"),
-            Some(_) => file.aside("eval_steps", "a plan counts steps between evaluations"),
-            // `TrainingArguments.__post_init__`: as often as is logged, every 10 steps in TRL.
-            None => file.aside("eval_strategy", "it evaluates as often as it logs"),
-        }
-    } else if file.written("eval_steps").is_some() {
-        file.aside("eval_steps", "it counts with `eval_strategy: steps` only");
-    }
+    training_arguments::read_evaluations(file);
     if let Some(template) = file.text("chat_template_path") {
         file.set_word("data.template", template, "chat_template_path");
     }
@@ -260,11 +251,7 @@ pub(super) fn write_data(plan: &mut Writing) {
     }
     match plan.take_word("data.eval_path") {
         Some(eval) if Some(&eval) == path.as_ref() => {
-            let every = plan.take("eval.every");
-            plan.put("eval_strategy", if every.is_some() { "steps" } else { "epoch" });
-            if let Some(every) = every {
-                plan.put("eval_steps", yaml(&every));
-            }
+            training_arguments::write_evaluations(plan);
         }
         Some(_) => {
             let why = "TRL's command evaluates on a split of the same dataset (`dataset_test_split`)";
@@ -300,92 +287,6 @@ pub(super) fn write_data(plan: &mut Writing) {
     }
 }
 
-pub(super) fn read_length(file: &mut Reading<'_>) {
-    let steps = file.number("max_steps").filter(|steps| *steps > 0.0);
-    if let Some(steps) = steps {
-        file.set_number("train.steps", steps, "max_steps");
-    }
-    if (steps.is_none() || file.written("num_train_epochs").is_some())
-        && let Some(epochs) = file.number("num_train_epochs")
-    {
-        file.set_number("train.epochs", epochs, "num_train_epochs");
-    }
-    let betas = ["adam_beta1", "adam_beta2"].map(|key| file.number(key));
-    if let [Some(first), Some(second)] = betas {
-        let items = [first, second].map(|beta| Item { value: Value::Quantity(Quantity::number(beta)), span: 0..0 });
-        let key = if file.written("adam_beta1").is_some() { "adam_beta1" } else { "adam_beta2" };
-        file.set("train.betas", Value::List(items.into()), key);
-    }
-}
-
-pub(super) fn write_length(plan: &mut Writing) {
-    let steps = plan.take("train.steps");
-    if let Some(steps) = &steps {
-        plan.put("max_steps", yaml(steps));
-    }
-    let epochs = plan.take("train.epochs");
-    if let Some(epochs) = epochs.filter(|_| steps.is_none() || plan.says("train.epochs")) {
-        plan.put("num_train_epochs", yaml(&epochs));
-    }
-    if let Some([first, second]) =
-        plan.take("train.betas").as_ref().and_then(|betas| betas.as_array()).map(Vec::as_slice)
-    {
-        plan.put_unless_default("adam_beta1", yaml(first));
-        plan.put_unless_default("adam_beta2", yaml(second));
-    }
-}
-
-pub(super) fn read_schedule(file: &mut Reading<'_>) {
-    let schedule = match file.text("lr_scheduler_type").as_deref() {
-        Some("linear") => "linear",
-        Some("cosine") => "cosine",
-        Some("constant") => {
-            if file.written("warmup_steps").is_some() {
-                file.aside("warmup_steps", "`lr_scheduler_type: constant` has no warmup");
-            }
-            file.set_number("train.warmup", 0.0, "lr_scheduler_type");
-            file.set_word("train.schedule", "constant", "lr_scheduler_type");
-            return;
-        }
-        Some("constant_with_warmup") => "constant",
-        _ => {
-            file.aside("lr_scheduler_type", "a plan's schedules are cosine, linear and constant");
-            "cosine"
-        }
-    };
-    file.set_word("train.schedule", schedule, "lr_scheduler_type");
-    match file.number("warmup_steps") {
-        Some(part) if part > 0.0 && part < 1.0 => {
-            let value = (part * 1e12).round() / 1e10;
-            let percent = Quantity { value, dimension: Dimension::Percent };
-            file.set("train.warmup", Value::Quantity(percent), "warmup_steps");
-        }
-        Some(steps) => file.set_number("train.warmup", steps, "warmup_steps"),
-        None => {}
-    }
-}
-
-pub(super) fn write_schedule(plan: &mut Writing) {
-    let warmup = plan.take("train.warmup").unwrap_or_default();
-    let rises = match &warmup {
-        serde_json::Value::Number(steps) => steps.as_f64() > Some(0.0),
-        percent => share(percent).is_some_and(|share| share > 0.0),
-    };
-    match plan.take_word("train.schedule").as_deref() {
-        Some("constant") if !rises => return plan.put("lr_scheduler_type", "constant"),
-        Some("constant") => plan.put("lr_scheduler_type", "constant_with_warmup"),
-        Some(schedule) => plan.put("lr_scheduler_type", schedule),
-        None => {}
-    }
-    match warmup {
-        serde_json::Value::Number(_) => plan.put("warmup_steps", yaml(&warmup)),
-        percent => match share(&percent) {
-            Some(share) if share < 1.0 => plan.put("warmup_steps", float(share)),
-            _ => plan.lose("train.warmup", "a share of all steps is less than all of them"),
-        },
-    }
-}
-
 /// Blocks that are computed again, and what is written to disk.
 pub(super) fn read_checkpoints(file: &mut Reading<'_>) {
     let checkpoints = file.flag("gradient_checkpointing");
@@ -396,11 +297,6 @@ pub(super) fn read_checkpoints(file: &mut Reading<'_>) {
     if checkpoints && file.flag("gradient_checkpointing_kwargs.use_reentrant") {
         let how = "reentrant checkpoints keep their inputs a little longer than those that are costed";
         file.differ("gradient_checkpointing_kwargs.use_reentrant", how);
-    }
-    match (file.text("save_strategy").as_deref(), file.number("save_steps")) {
-        (Some("steps"), Some(steps)) if steps >= 1.0 => file.set_number("save.every", steps, "save_steps"),
-        (Some("steps"), _) => file.aside("save_steps", "a plan counts steps between checkpoints"),
-        _ => file.aside("save_strategy", "a plan counts steps between checkpoints"),
     }
 }
 
@@ -414,8 +310,5 @@ pub(super) fn write_checkpoints(plan: &mut Writing) {
             plan.put("gradient_checkpointing", !wrapped);
             plan.lose("train.checkpointing", "TRL recomputes every block or none");
         }
-    }
-    if let Some(every) = plan.take("save.every") {
-        plan.put_unless_default("save_steps", yaml(&every));
     }
 }

@@ -1,9 +1,8 @@
 //! Several cards under TRL: the name of one of its configurations of accelerate, or transformers' own arguments.
 
-use serde_yaml::Value as Yaml;
-
 use super::super::deepspeed::DeepSpeed;
 use super::super::read::Reading;
+use super::super::training_arguments;
 use super::super::write::Writing;
 use crate::plan::Value;
 
@@ -26,7 +25,7 @@ pub(super) fn read(file: &mut Reading<'_>) {
             let why = "of accelerate's configurations those of TRL are known, by name: multi_gpu, fsdp2, zero1, zero2 and zero3";
             return file.refuse("accelerate_config", why);
         }
-        None if file.flag_of_fsdp() => ("fsdp2", "fsdp", processes),
+        None if training_arguments::is_sharded(file) => ("fsdp2", "fsdp", processes),
         None => match file.written("deepspeed") {
             Some(_) => {
                 config = DeepSpeed::read(file, "deepspeed", &[]);
@@ -69,18 +68,6 @@ pub(super) fn read(file: &mut Reading<'_>) {
         file.set("parallel.wrapped_checkpointing", Value::Bool(wrapped), key);
         if wrapped && file.flag("gradient_checkpointing") {
             file.differ(key, "blocks are checkpointed twice, by FSDP and by the model: `gradient_checkpointing: false` leaves it to FSDP");
-        }
-    }
-}
-
-impl Reading<'_> {
-    /// `fsdp` is asked for, as a switch or in its former words.
-    fn flag_of_fsdp(&mut self) -> bool {
-        match self.written("fsdp") {
-            None | Some(Yaml::Bool(false)) => false,
-            Some(Yaml::String(words)) if words.trim().is_empty() => false,
-            Some(Yaml::Sequence(words)) => !words.is_empty(),
-            Some(_) => true,
         }
     }
 }
