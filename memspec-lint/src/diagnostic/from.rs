@@ -44,8 +44,10 @@ fn from_problem(document: &Document, problem: &Problem) -> Finding {
         finding = finding.label(span.clone(), text);
     }
     if let Some(edit) = &problem.fix {
-        let written = document.source.text.get(edit.range.clone()).unwrap_or_default().trim();
-        let title = match (written, edit.text.trim()) {
+        let removed = document.source.text.get(edit.range.clone()).unwrap_or_default();
+        let title = match (removed.trim(), edit.text.trim()) {
+            ("", "") if removed.contains('\n') => "join the lines".to_owned(),
+            ("", "") => "remove the space".to_owned(),
             (written, "") => format!("remove `{written}`"),
             ("", text) => format!("insert `{text}`"),
             (written, text) => format!("replace `{written}` with `{text}`"),

@@ -36,6 +36,7 @@ pub(crate) fn run_with(folder: &Path, arguments: &[&str], input: &str) -> Ran {
         .env("XDG_CACHE_HOME", folder.join("cache"))
         .env("CUDA_VISIBLE_DEVICES", "")
         .env_remove("HF_HUB_CACHE")
+        .env_remove("COLUMNS")
         .write_stdin(input)
         .args(arguments)
         .output()

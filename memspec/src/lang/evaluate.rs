@@ -113,7 +113,8 @@ impl<'a> Scope<'a> {
             if let Some(first) = lets.get(text) {
                 let problem = Problem::new("duplicate-setting", span.clone(), format!("`{text}` is defined twice"));
                 let first = first.span.clone();
-                self.problems.push(problem.label("again here").related(first, "first here"));
+                let problem = problem.label("again here").related(first, "first here");
+                self.problems.push(problem.help("give one of them another name"));
             } else {
                 lets.insert(text.clone(), item);
             }
@@ -237,7 +238,10 @@ fn named(word: &str, span: &Range<usize>, kind: Option<Kind>, scope: &mut Scope)
                     let problem = Problem::new("unknown-name", span.clone(), message).label("unknown name");
                     let meant = nearest(name, exports.lets.keys().map(String::as_str)).map(str::to_owned);
                     scope.problem(match meant {
-                        Some(meant) => problem.help(format!("did you mean `{alias}.{meant}`?")),
+                        Some(meant) => {
+                            let there = span.end - name.len()..span.end;
+                            problem.help(format!("did you mean `{alias}.{meant}`?")).fix(there, meant)
+                        }
                         None => problem,
                     })
                 }

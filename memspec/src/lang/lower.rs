@@ -40,7 +40,7 @@ pub(super) fn lower(source: Source, tree: Tree, project: &mut Project) -> (Docum
             tree::Item::Import(import) => {
                 // of an import without a file that is said
                 let Some(path) = &import.path else { continue };
-                let (exports, problem) = project.import(path, &file.name);
+                let (exports, problem) = project.import(path, &file);
                 document.problems.extend(problem);
                 if import.alias.is_none() {
                     lowering.import(&exports);
@@ -168,22 +168,23 @@ impl<'a> Lowering<'a> {
 
     /// Puts every profile together, and checks it.
     fn profiles(&mut self, scope: &Scope) {
-        let mut names: Vec<(usize, String)> =
-            self.profiles.iter().map(|(name, (plan, _))| (plan.span.start, name.clone())).collect();
-        names.sort();
-        for (_, name) in names {
+        let named =
+            |(name, (plan, _)): (&String, &(&tree::Plan, _))| Name { text: name.clone(), span: plan.span.clone() };
+        let mut names: Vec<Name> = self.profiles.iter().map(named).collect();
+        names.sort_by_key(|name| name.span.start);
+        for name in names {
             self.profile(&name, scope, &mut Vec::new());
         }
     }
 
-    /// The profile of that name; `below`: those that extend it.
-    fn profile(&mut self, name: &str, scope: &Scope, below: &mut Vec<String>) -> Option<Rc<Profile>> {
-        if let Some(known) = self.known.get(name) {
+    /// The profile of that name; `below`: those that extend it, each with the place where the one below it does.
+    fn profile(&mut self, name: &Name, scope: &Scope, below: &mut Vec<Name>) -> Option<Rc<Profile>> {
+        if let Some(known) = self.known.get(&name.text) {
             return known.profile.clone();
         }
-        let (plan, raw) = self.profiles.remove(name)?;
-        self.known.insert(name.to_owned(), Known::default());
-        below.push(name.to_owned());
+        let (plan, raw) = self.profiles.remove(&name.text)?;
+        self.known.insert(name.text.clone(), Known::default());
+        below.push(name.clone());
         let parents = self.parents(&plan.extends, scope, below);
         below.pop();
         let mut raw = raw;
@@ -194,7 +195,7 @@ impl<'a> Lowering<'a> {
         check(raw, Reading::Profile, &self.file.text, &mut problems);
         self.say(problems, &parents, None);
         let profile = Rc::new(profile);
-        self.known.insert(name.to_owned(), Known { profile: Some(profile.clone()), broken: false });
+        self.known.insert(name.text.clone(), Known { profile: Some(profile.clone()), broken: false });
         Some(profile)
     }
 
@@ -229,7 +230,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn parents(&mut self, extends: &[Name], scope: &Scope, below: &mut Vec<String>) -> Parents {
+    fn parents(&mut self, extends: &[Name], scope: &Scope, below: &mut Vec<Name>) -> Parents {
         let mut parents = Parents::default();
         for name in extends {
             if below.len() > MOST_DEEP {
@@ -259,7 +260,7 @@ impl<'a> Lowering<'a> {
         &mut self,
         name: &Name,
         scope: &Scope,
-        below: &mut Vec<String>,
+        below: &mut Vec<Name>,
     ) -> Result<(Rc<Profile>, bool), Option<Box<Problem>>> {
         if let Some((alias, inner)) = name.text.split_once('.') {
             let Some(exports) = scope.file(alias) else {
@@ -275,29 +276,40 @@ impl<'a> Lowering<'a> {
                 exports
                     .mistakes
                     .is_none()
-                    .then(|| Box::new(unknown(name, inner, names, &exports.plans, &exports.name())))
+                    .then(|| Box::new(unknown(name, inner, names, &exports.plans, &format!("`{}`", exports.name()))))
             });
         }
-        if let Some(first) = below.iter().position(|other| *other == name.text) {
-            let chain: Vec<String> =
-                below[first..].iter().chain([&name.text]).map(|name| format!("`{name}`")).collect();
-            let message = match chain.as_slice() {
-                [one, _] => format!("profile {one} extends itself"),
-                chain => format!("these profiles extend each other: {}", chain.join(", ")),
-            };
-            return Err(Some(Box::new(Problem::new("circular", name.span.clone(), message).label("in a circle"))));
+        if let Some(first) = below.iter().position(|other| other.text == name.text) {
+            return Err(Some(Box::new(circle(&below[first..], name))));
         }
-        let (here, shown) = (self.profiles.contains_key(&name.text), "this file".to_owned());
-        match self.profile(&name.text, scope, below) {
+        let here = self.profiles.contains_key(&name.text);
+        match self.profile(name, scope, below) {
             Some(profile) => Ok((profile, self.known.get(&name.text).is_some_and(|known| known.broken))),
             // a part of a circle, which is said where it closes
             None if here || self.torn || self.known.contains_key(&name.text) => Err(None),
             None => {
                 let names = self.known.keys().chain(self.profiles.keys()).map(String::as_str);
-                Err(Some(Box::new(unknown(name, &name.text, names, &self.plans, &shown))))
+                Err(Some(Box::new(unknown(name, &name.text, names, &self.plans, "this file"))))
             }
         }
     }
+}
+
+/// The mistake of profiles that extend each other, the last of them the first again at that place.
+fn circle(chain: &[Name], again: &Name) -> Problem {
+    let new = |message| Problem::new("circular", again.span.clone(), message);
+    if let [_] = chain {
+        return new(format!("profile `{}` extends itself", again.text)).label("itself").help("remove it");
+    }
+    let names: Vec<String> = chain.iter().map(|name| format!("`{}`", name.text)).collect();
+    let link = |from: &str, to: &str| format!("{from} extends {to}");
+    let last = names.len() - 1;
+    let mut problem = new(format!("{} and {} extend each other in a circle", names[..last].join(", "), names[last]));
+    problem = problem.label(link(&names[last], &names[0]));
+    for (n, name) in chain.iter().enumerate().skip(1) {
+        problem = problem.related(name.span.clone(), link(&names[n - 1], &names[n]));
+    }
+    problem.help("move what they share into a profile that extends none of them")
 }
 
 fn unknown<'n>(

@@ -28,13 +28,29 @@ pub(super) struct Exports {
     /// Its plans' names, which nobody can extend.
     pub(super) plans: Vec<String>,
     /// What is wrong with it, to be said where it is imported.
-    pub(super) mistakes: Option<String>,
+    pub(super) mistakes: Option<Mistakes>,
     pub(super) source: Rc<Source>,
+}
+
+/// What is wrong with a file, as seen from those who import it.
+#[derive(Debug)]
+pub(super) enum Mistakes {
+    /// How many, and the first: `a mistake on line 3, column 5: ..`.
+    Own(String),
+    /// It imports a file that imports it, or one of which that is so.
+    Circle(Circle),
+}
+
+/// Files that import each other.
+#[derive(Clone, Debug)]
+pub(super) struct Circle {
+    /// Each with the line on which it imports the next one, the last one the first.
+    files: Vec<(String, usize)>,
 }
 
 impl Exports {
     /// Of a file that cannot be read: nobody knows what it would give.
-    fn unknown(mistakes: String) -> Self {
+    fn unknown(mistakes: Mistakes) -> Self {
         Exports {
             lets: HashMap::new(),
             profiles: HashMap::new(),
@@ -55,8 +71,10 @@ impl Exports {
 pub(super) struct Project {
     /// The folder that no import leaves, once it was looked for.
     top: Option<PathBuf>,
-    /// The files that are being read, the one that was asked for first.
-    open: Vec<PathBuf>,
+    /// The files that are being read, the one that was asked for first, each with the line of its import that is being read.
+    open: Vec<(PathBuf, usize)>,
+    /// The circle that was found last in what is being read.
+    circle: Option<Circle>,
     done: HashMap<PathBuf, Rc<Exports>>,
     /// The imported files in the order in which they were read.
     pub(super) imports: Vec<PathBuf>,
@@ -64,21 +82,27 @@ pub(super) struct Project {
 
 impl Project {
     /// What an import in the file `from` gives, and what is wrong with it.
-    pub(super) fn import(&mut self, path: &tree::Name, from: &str) -> (Rc<Exports>, Option<Problem>) {
+    pub(super) fn import(&mut self, path: &tree::Name, from: &Source) -> (Rc<Exports>, Option<Problem>) {
         match self.find(path, from) {
             Ok(exports) => {
-                let problem = exports.mistakes.as_ref().map(|mistakes| {
-                    let problem =
-                        Problem::new("bad-import", path.span.clone(), format!("`{}` has {mistakes}", path.text));
-                    problem.label("has mistakes").help("see `memspec-lint check` on that file")
+                let problem = exports.mistakes.as_ref().map(|mistakes| match mistakes {
+                    Mistakes::Circle(circle) => {
+                        self.circle = Some(circle.clone());
+                        circle.problem(path)
+                    }
+                    Mistakes::Own(mistakes) => {
+                        let message = format!("`{}` has {mistakes}", path.text);
+                        let problem = Problem::new("bad-import", path.span.clone(), message);
+                        problem.label("has mistakes").help("see `memspec-lint check` on that file")
+                    }
                 });
                 (exports, problem)
             }
-            Err(problem) => (Rc::new(Exports::unknown(problem.message.clone())), Some(*problem)),
+            Err(problem) => (Rc::new(Exports::unknown(Mistakes::Own(problem.message.clone()))), Some(*problem)),
         }
     }
 
-    fn find(&mut self, written: &tree::Name, from: &str) -> Result<Rc<Exports>, Box<Problem>> {
+    fn find(&mut self, written: &tree::Name, from: &Source) -> Result<Rc<Exports>, Box<Problem>> {
         let bad = |message: String, label: &str| Problem::new("bad-import", written.span.clone(), message).label(label);
         let relative = Path::new(&written.text);
         if relative.extension().is_none_or(|extension| extension != "mem") {
@@ -88,7 +112,7 @@ impl Project {
                 "only `.mem` files have names to import; `memspec-lint convert` makes them of others",
             ));
         }
-        let here = Path::new(from);
+        let here = Path::new(&from.name);
         let folder = here.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let top = self.top.get_or_insert_with(|| top(folder)).clone();
         let path = folder.join(relative);
@@ -97,7 +121,7 @@ impl Project {
             with_help(
                 problem,
                 format!(
-                    "the project is the folder {}: the nearest one above with a memspec.toml or .git, else the file's own",
+                    "the project is the nearest folder above with a memspec.toml or .git, else the file's own; here it is\n{}",
                     shown(&top)
                 ),
             )
@@ -108,28 +132,28 @@ impl Project {
         let Ok(real) = path.canonicalize() else {
             let problem = bad(format!("there is no file `{}`", written.text), "not found");
             return Err(match similar(&path) {
-                Some(meant) => with_help(problem, format!("did you mean `{meant}`?")),
+                Some(meant) => {
+                    let meant = relative.with_file_name(meant).display().to_string();
+                    let fix = format!("\"{meant}\"");
+                    Box::new(problem.help(format!("did you mean `{meant}`?")).fix(written.span.clone(), fix))
+                }
                 None => with_help(problem, format!("it is looked for in {}", shown(folder))),
             });
         };
         if !real.starts_with(&top) {
             return Err(outside());
         }
-        if self.open.is_empty() {
-            self.open.push(here.canonicalize().unwrap_or_else(|_| here.to_owned()));
+        let line = from.position(written.span.start).0;
+        match self.open.last_mut() {
+            Some((_, reading)) => *reading = line,
+            None => self.open.push((here.canonicalize().unwrap_or_else(|_| here.to_owned()), line)),
         }
-        if let Some(first) = self.open.iter().position(|open| *open == real) {
-            let mut names: Vec<String> =
-                self.open[first..].iter().map(|path| format!("`{}`", file_name(path))).collect();
-            names.push(format!("`{}`", file_name(&real)));
-            let message = match names.as_slice() {
-                [one, _] => format!("{one} imports itself"),
-                names => format!("these files import each other: {}", names.join(", ")),
-            };
-            return Err(with_help(
-                bad(message, "in a circle"),
-                "move what they share into a file that imports none of them",
-            ));
+        if let Some(first) = self.open.iter().position(|(open, _)| *open == real) {
+            let files = self.open[first..].iter().map(|(path, line)| (file_name(path), *line)).collect();
+            let circle = Circle { files };
+            let problem = circle.problem(written);
+            self.circle = Some(circle);
+            return Err(Box::new(problem));
         }
         if let Some(exports) = self.done.get(&real) {
             return Ok(exports.clone());
@@ -141,13 +165,35 @@ impl Project {
             .map_err(|why| Box::new(bad(format!("cannot read `{}`: {why}", written.text), "not readable")))?;
         let name = path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
         self.imports.push(real.clone());
-        self.open.push(real.clone());
+        self.open.push((real.clone(), 0));
+        let before = self.circle.take();
         let tree = parse(&text);
         let (document, exports) = lower(Source { name: name.display().to_string(), text }, tree, self);
         self.open.pop();
-        let exports = Rc::new(Exports { mistakes: mistakes(&document), ..exports });
+        let circle = std::mem::replace(&mut self.circle, before);
+        // whatever else is wrong with it: this is not to be seen in that file alone
+        let mistakes = circle.map(Mistakes::Circle).or_else(|| mistakes(&document).map(Mistakes::Own));
+        let exports = Rc::new(Exports { mistakes, ..exports });
         self.done.insert(real, exports.clone());
         Ok(exports)
+    }
+}
+
+impl Circle {
+    /// One sentence wherever it is met, and where its imports stand.
+    fn problem(&self, at: &tree::Name) -> Problem {
+        let names: Vec<String> = self.files.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let new = |message| Problem::new("bad-import", at.span.clone(), message).label("in a circle");
+        let [first @ .., last] = names.as_slice() else { return new("a file imports itself".to_owned()) };
+        if first.is_empty() {
+            return new(format!("{last} imports itself")).help("remove the import");
+        }
+        let next = names.iter().cycle().skip(1);
+        let links = names.iter().zip(next).zip(&self.files);
+        let links: Vec<String> =
+            links.map(|((name, next), (_, line))| format!("{name} imports {next} on line {line}")).collect();
+        new(format!("{} and {last} import each other in a circle", first.join(", ")))
+            .help(format!("{}; move what they share into a file that imports none of them", links.join(", ")))
     }
 }
 
@@ -204,10 +250,10 @@ fn similar(path: &Path) -> Option<String> {
     let names: Vec<String> = fs::read_dir(path.parent()?)
         .ok()?
         .take(1000)
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".mem"))
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.strip_suffix(".mem").map(str::to_owned))
         .collect();
-    crate::plan::nearest(&file_name(path), names.iter().map(String::as_str)).map(str::to_owned)
+    let wanted = path.file_stem()?.to_str()?;
+    crate::plan::nearest(wanted, names.iter().map(String::as_str)).map(|name| format!("{name}.mem"))
 }
 
 fn file_name(path: &Path) -> String {

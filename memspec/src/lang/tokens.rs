@@ -110,11 +110,11 @@ impl<'a> Tokens<'a> {
             None | Some(TokenKind::Newline) => {
                 let end = if self.next().is_none() { "the end of the file" } else { "the end of the line" };
                 let problem = Problem::new("syntax", self.before..self.before, format!("expected {what}, found {end}"));
-                return problem.label(format!("expected {what}"));
+                return problem.label("missing here");
             }
             Some(_) => &self.source[span.clone()],
         };
-        Problem::new("syntax", span, format!("expected {what}, found `{found}`")).label(format!("expected {what}"))
+        Problem::new("syntax", span, format!("expected {what}, found `{found}`")).label("not expected here")
     }
 }
 

@@ -144,11 +144,12 @@ impl Follower<'_> {
                 } else {
                     (format!("`{path}` and `{name}` are computed from each other"), "in a circle")
                 };
+                let help = if name == path { "give it a value" } else { "give one of them a value" };
                 let mut problem = Problem::new("circular", span.clone(), message).label(label);
                 if let Some(other) = self.settings.get(name).filter(|_| name != path) {
                     problem = problem.related(other.span.clone(), format!("`{name}` here"));
                 }
-                self.problems.push(problem.help("give one of them a value"));
+                self.problems.push(problem.help(help));
                 return Value::Hole;
             }
             self.settle(name);

@@ -211,7 +211,9 @@ pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> O
             // a part of the longer name is a good guess where letters alone are far: `batch` for `micro_batch`
             let part = wanted.len() >= 3 && close.len() >= 3 && (close.contains(&wanted) || wanted.contains(&close));
             let distance = strsim::damerau_levenshtein(&wanted, &close);
-            (distance <= 1 + wanted.chars().count().min(12) / 4 || part).then_some((distance, name))
+            // a guess that shares no letter is none
+            let letters = wanted.chars().count();
+            (distance <= 1 + letters.min(12) / 4 && distance < letters || part).then_some((distance, name))
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
