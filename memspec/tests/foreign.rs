@@ -49,7 +49,7 @@ mod axolotl {
 
 mod llamafactory {
     use super::*;
-    fixtures!("llamafactory": lora, defaults, qlora, full_z3, multimodal, packing, mistakes);
+    fixtures!("llamafactory": lora, defaults, qlora, full_z3, multimodal, packing, oft, freeze, mistakes);
 }
 
 #[test]

@@ -25,6 +25,7 @@ Examples:
   memspec-lint convert train.mem --to trl           a file for `trl sft --config`
   memspec-lint convert train.mem --to trl -o sft.yaml
   memspec-lint convert axolotl.yml --to trl         what axolotl trains, as far as TRL can
+  memspec-lint convert qwen3_sft.yaml --to axolotl  what LLaMA-Factory trains, as far as axolotl can
   memspec-lint convert train.mem --to yaml          the same plan in another notation
   memspec-lint convert - --from trl --to json --json < sft.yaml | jq .notes
 

@@ -9,7 +9,7 @@ use super::super::yaml::{Places, parse};
 use super::table::{Form, Format, Key, Meaning};
 use super::{Foreign, NOT_UNDERSTOOD, Note, NoteKind, Trainer};
 use crate::plan::{
-    self, Document, Entry, Item, Place, Plan, Problem, RawBlock, Source, Value, Written, check, nearest,
+    self, Document, Entry, Item, Kind, Place, Plan, Problem, RawBlock, Source, Value, Written, check, nearest,
 };
 use crate::quantity::{Dimension, Quantity};
 
@@ -172,16 +172,11 @@ impl Reading<'_> {
 
     /// A key that is true or false.
     pub(super) fn flag(&mut self, key: &str) -> bool {
-        match self.value(key) {
-            Some(Yaml::Bool(value)) => value,
-            Some(Yaml::String(text)) if text.eq_ignore_ascii_case("true") => true,
-            Some(Yaml::String(text)) if text.eq_ignore_ascii_case("false") => false,
-            None => false,
-            Some(_) => {
-                self.refuse(key, "it is true or false");
-                false
-            }
-        }
+        let Some(value) = self.value(key) else { return false };
+        switch(&value).unwrap_or_else(|| {
+            self.refuse(key, "it is true or false");
+            false
+        })
     }
 
     /// A key that is a word or a text.
@@ -349,7 +344,11 @@ impl Reading<'_> {
             return;
         }
         let value = match form {
-            Form::Same => Some(raw(&value)),
+            Form::Same => {
+                let switched =
+                    Plan::setting(path).filter(|setting| setting.kind == Kind::Bool).and_then(|_| switch(&value));
+                Some(switched.map_or_else(|| raw(&value), Value::Bool))
+            }
             Form::Share => self.number(key.name).map(|share| {
                 let value = (share * 1e12).round() / 1e10;
                 Value::Quantity(Quantity { value, dimension: Dimension::Percent })
@@ -456,6 +455,19 @@ fn raw(value: &Yaml) -> Value {
         Yaml::Tagged(tagged) => raw(&tagged.value),
         // No setting takes one, so this is a mistake of its type.
         Yaml::Mapping(_) => Value::Word("{..}".to_owned()),
+    }
+}
+
+/// True or false, as YAML 1.1 writes them, which the trainers read.
+fn switch(value: &Yaml) -> Option<bool> {
+    match value {
+        Yaml::Bool(value) => Some(*value),
+        Yaml::String(text) => match &*text.to_ascii_lowercase() {
+            "true" | "yes" | "on" => Some(true),
+            "false" | "no" | "off" => Some(false),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -32,6 +32,12 @@ pub(super) fn method(file: &mut Reading<'_>) -> Option<Method> {
 
 pub(super) fn read(file: &mut Reading<'_>) {
     let method = method(file);
+    if method != Some(Method::Lora) {
+        unused(file, &["use_dora", "lora_rank", "lora_alpha", "lora_target"], "it counts with `finetuning_type: lora`");
+    }
+    if method != Some(Method::Oft) {
+        unused(file, &["oft_rank", "oft_block_size", "oft_target"], "it counts with `finetuning_type: oft`");
+    }
     match method {
         Some(Method::Lora) => lora(file),
         Some(Method::Oft) => oft(file),
@@ -44,11 +50,7 @@ pub(super) fn read(file: &mut Reading<'_>) {
     if matches!(method, Some(Method::Lora | Method::Oft)) {
         return train_whole(file);
     }
-    for key in ["use_dora", "lora_rank", "lora_alpha", "lora_target", "additional_target"] {
-        if file.written(key).is_some() {
-            file.aside(key, "without `finetuning_type: lora` no adapter is trained");
-        }
-    }
+    unused(file, &["additional_target"], "without an adapter there is nothing beside it");
     if RESIZED.into_iter().any(|key| is_resized(file, key)) {
         file.differ("resize_vocab", "the vocabulary gets a few more words");
     }
@@ -57,6 +59,15 @@ pub(super) fn read(file: &mut Reading<'_>) {
         if file.flag(key) && tower == Some(true) {
             // `model/adapter.py:47`, `get_forbidden_modules`
             file.differ(key, "this part is not trained: it is costed as if it were");
+        }
+    }
+}
+
+/// Notes keys that another `finetuning_type` reads.
+fn unused(file: &mut Reading<'_>, keys: &[&str], why: &str) {
+    for key in keys {
+        if file.written(key).is_some() {
+            file.aside(key, why);
         }
     }
 }

@@ -5,6 +5,7 @@ use super::super::peft::has_tower;
 use super::super::read::Reading;
 use super::super::write::Writing;
 use super::adapter::{Method, method};
+use crate::model::{Family, catalog};
 use crate::plan::Value;
 
 pub(super) fn read_engine(file: &mut Reading<'_>) {
@@ -201,9 +202,29 @@ pub(super) fn read_kernels(file: &mut Reading<'_>) {
     // `model/model_utils/liger_kernel.py:97`: with Liger's own defaults, its fused loss among them.
     file.set_word("train.loss", if on.is_some() { "liger" } else { "whole" }, on.unwrap_or("enable_liger_kernel"));
     file.set("train.liger", Value::Bool(on.is_some()), on.unwrap_or("enable_liger_kernel"));
+    match family(file) {
+        // `model/model_utils/attention.py:33`
+        Some(Family::GptOss) => {
+            let how = "GPT-OSS' attention is FlashAttention 3's, whatever is asked for: it is costed with its scores as a tensor";
+            file.differ("flash_attn", how);
+        }
+        // `model/model_utils/attention.py:45`
+        Some(Family::Gemma2) if file.text("flash_attn").is_some_and(|attention| attention == "auto") => {
+            let how =
+                "Gemma 2's attention is FlashAttention 2's where that is installed, else eager: PyTorch's is costed";
+            file.differ("flash_attn", how);
+        }
+        _ => {}
+    }
     if file.flag("upcast_layernorm") {
         file.set_word("train.upcast", "norms", "upcast_layernorm");
     }
+}
+
+/// The model's, where the catalog has it.
+fn family(file: &mut Reading<'_>) -> Option<Family> {
+    let model = file.text("model_name_or_path")?;
+    Some(catalog::get(&model)?.family)
 }
 
 pub(super) fn write_kernels(plan: &mut Writing) {
