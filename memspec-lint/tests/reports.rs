@@ -48,6 +48,13 @@ fn a_comment_that_silences_nothing() {
 }
 
 #[test]
+fn asserts_that_nothing_can_check() {
+    let asserts = "assert host_memory <= 16GiB and disk <= 1GiB\n  assert headroom >= 99.9% else \"too full\"\n}\n";
+    let plan = with("train { micro_batch = 1 }");
+    insta::assert_snapshot!(reports(&format!("{}  {asserts}", plan.strip_suffix("}\n").unwrap())));
+}
+
+#[test]
 fn one_line_each() {
     let folder = folder();
     let (document, findings) = check(folder.path(), &with("train { precision = bf16 }\nmodel = \"x/y\""));

@@ -136,6 +136,8 @@ fn conditions_are_kept_and_written_as_they_bind() {
         "not (wall_clock <= 6h and cost <= 12usd) or headroom >= 1GiB",
         "(train.micro_batch + 1) * 2 - (3 - train.accumulate) > -1",
         "tokens_per_step >= 16384tok",
+        "headroom >= 5% and 10% < headroom",
+        "host_memory <= 30GiB or disk < 1GiB",
         "model == \"m\" or device != \"t4\"",
         "max(train.micro_batch, 2) < 8",
     ] {

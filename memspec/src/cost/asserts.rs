@@ -1,7 +1,8 @@
 //! The asserts of a plan, compared with what it sets and what is estimated for it.
 
 use super::{Estimate, Time};
-use crate::plan::{Assertion, Expression, FIGURES, Plan, Value, lookup};
+use crate::device::DeviceKind;
+use crate::plan::{Assertion, Expression, FIGURES, HEADROOM, HEADROOM_PART, Plan, Value, lookup};
 use crate::quantity::{Bytes, Dimension, Money, Quantity, Seconds, Tokens};
 use crate::setup::Setup;
 
@@ -58,13 +59,20 @@ pub fn failed(plan: &Plan, setup: &Setup, estimate: Option<&Estimate>, time: Opt
 fn figure(name: &str, setup: &Setup, estimate: Option<&Estimate>, time: Option<&Time>) -> Option<Value> {
     let (value, dimension) = match name {
         "device_memory" => (estimate?.needs().0 as f64, Dimension::Bytes),
-        "headroom" => (setup.device.usable.0 as f64 - estimate?.needs().0 as f64, Dimension::Bytes),
+        HEADROOM => (free(setup, estimate?), Dimension::Bytes),
+        HEADROOM_PART => (100.0 * free(setup, estimate?) / setup.device.usable.0 as f64, Dimension::Percent),
+        // the processor's memory is the host's; beside a GPU, what the host holds is not estimated
+        "host_memory" if setup.device.kind == DeviceKind::Cpu => (estimate?.needs().0 as f64, Dimension::Bytes),
         "wall_clock" => (time?.total_seconds?.value, Dimension::Time),
         "cost" => (time?.cost.as_ref()?.usd.value, Dimension::Money),
         "tokens_per_step" => (setup.tokens_per_step() as f64, Dimension::Tokens),
         _ => return None,
     };
     Some(Value::Quantity(Quantity { value, dimension }))
+}
+
+fn free(setup: &Setup, estimate: &Estimate) -> f64 {
+    setup.device.usable.0 as f64 - estimate.needs().0 as f64
 }
 
 fn named(that: &Expression, value: &impl Fn(&str) -> Option<Value>) -> Vec<(String, String)> {
@@ -74,7 +82,16 @@ fn named(that: &Expression, value: &impl Fn(&str) -> Option<Value>) -> Vec<(Stri
             names.push(name);
         }
     }
-    names.into_iter().filter_map(|name| Some((name.to_owned(), shown(name, &value(name)?)))).collect()
+    let shown = |name: &str| match name {
+        HEADROOM if that.has_headroom_part() => match value(HEADROOM_PART)? {
+            Value::Quantity(Quantity { value: part, .. }) => {
+                Some(format!("{}, {part:.1}% of what is usable", shown(name, &value(name)?)))
+            }
+            _ => None,
+        },
+        name => Some(shown(name, &value(name)?)),
+    };
+    names.into_iter().filter_map(|name| Some((name.to_owned(), shown(name)?))).collect()
 }
 
 fn shown(name: &str, value: &Value) -> String {

@@ -1,6 +1,6 @@
 //! Arithmetic and comparisons of values. Units are checked, also where a value is not known yet: tokens and bytes do not add.
 
-use super::expression::{Expression, FIGURES, Function, MOST_PARTS, Operator};
+use super::expression::{Expression, FIGURES, Function, HEADROOM, MOST_PARTS, Operator};
 use super::value::Value;
 use super::{Kind, Plan};
 use crate::quantity::{Dimension, Quantity};
@@ -16,6 +16,15 @@ pub(crate) enum Type {
     Word,
     /// A setting that takes values of several types.
     Any,
+    /// The headroom: bytes, which can also be compared with a percent.
+    Headroom,
+}
+
+impl Type {
+    /// What it is in everything but a comparison.
+    fn plain(self) -> Self {
+        if self == Type::Headroom { Type::Quantity(Dimension::Bytes) } else { self }
+    }
 }
 
 /// `left operator right`
@@ -46,7 +55,7 @@ pub(crate) fn operate(left: &Value, operator: Operator, right: &Value) -> Result
 
 /// `-value`
 pub(crate) fn negative(value: &Value) -> Result<Value, Refused> {
-    match of_value(value)? {
+    match of_value(value)?.map(Type::plain) {
         None => Ok(Value::Hole),
         Some(Type::Quantity(dimension)) => match quantity(value) {
             Some(known) => Ok(Value::Quantity(Quantity { value: -known.value, dimension })),
@@ -77,7 +86,7 @@ pub(crate) fn call(function: Function, values: &[Value]) -> Result<Value, Refuse
             Some(Type::Bool | Type::Word) => {
                 return Err(("wrong-type", format!("`{name}` takes numbers and quantities")));
             }
-            Some(found) => types.push(found),
+            Some(found) => types.push(found.plain()),
         }
     }
     match (function, values.len()) {
@@ -116,12 +125,13 @@ pub(crate) fn type_of(expression: &Expression) -> Result<Type, Refused> {
         Expression::Bool(_) | Expression::Not(_) => Type::Bool,
         Expression::Word(_) => Type::Word,
         Expression::Setting(path) => match FIGURES.iter().find(|figure| figure.name == path) {
+            Some(figure) if figure.name == HEADROOM => Type::Headroom,
             Some(figure) => Type::Quantity(figure.dimension),
             None => Plan::setting(path).map_or(Type::Word, |setting| of_kind(setting.kind)),
         },
-        Expression::Negative(inner) => type_of(inner)?,
+        Expression::Negative(inner) => type_of(inner)?.plain(),
         Expression::Operation(left, operator, right) => combined(type_of(left)?, *operator, type_of(right)?)?,
-        Expression::Call(_, values) => values.first().map_or(Ok(Type::Any), type_of)?,
+        Expression::Call(_, values) => values.first().map_or(Ok(Type::Any), type_of)?.plain(),
     })
 }
 
@@ -169,26 +179,27 @@ fn of_value(value: &Value) -> Result<Option<Type>, Refused> {
 }
 
 fn combined(left: Type, operator: Operator, right: Type) -> Result<Type, Refused> {
-    use Type::{Any, Bool, Quantity, Word};
+    use Type::{Any, Bool, Headroom, Quantity, Word};
     let number = Dimension::Number;
+    if let (Headroom, Quantity(Dimension::Percent)) | (Quantity(Dimension::Percent), Headroom) = (left, right)
+        && compares(operator)
+    {
+        return Ok(Bool);
+    }
+    let (left, right) = (left.plain(), right.plain());
     match operator {
         Operator::And | Operator::Or => match [left, right].into_iter().find(|side| !matches!(side, Bool | Any)) {
             None => Ok(Bool),
             Some(other) => Err(("wrong-type", format!("`{}` joins conditions, got {}", operator.sign(), named(other)))),
         },
         Operator::Equal | Operator::Different if matches!((left, right), (Bool, Bool) | (Word, Word)) => Ok(Bool),
-        Operator::AtMost
-        | Operator::Below
-        | Operator::AtLeast
-        | Operator::Above
-        | Operator::Equal
-        | Operator::Different => match (left, right) {
+        operator if compares(operator) => match (left, right) {
             (Quantity(l), Quantity(r)) if shared(l, r).is_some() => Ok(Bool),
             (Quantity(l), Quantity(r)) => Err(("wrong-unit", format!("{l} and {r} cannot be compared"))),
             (Any, _) | (_, Any) => Ok(Bool),
             _ => Err(("wrong-type", format!("{} and {} cannot be compared", named(left), named(right)))),
         },
-        Operator::Plus | Operator::Minus | Operator::Times | Operator::Over => {
+        _ => {
             let (l, r) = match (left, right) {
                 (Quantity(l), Quantity(r)) => (l, r),
                 (Any, Quantity(_) | Any) | (Quantity(_), Any) => return Ok(Any),
@@ -219,6 +230,11 @@ fn combined(left: Type, operator: Operator, right: Type) -> Result<Type, Refused
             })
         }
     }
+}
+
+fn compares(operator: Operator) -> bool {
+    use Operator::{Above, AtLeast, AtMost, Below, Different, Equal};
+    matches!(operator, AtMost | Below | AtLeast | Above | Equal | Different)
 }
 
 /// The dimension of two quantities that are added or compared. Settings in tokens and steps take bare numbers, so these do.
@@ -256,6 +272,7 @@ fn compared(left: f64, operator: Operator, right: f64) -> bool {
 fn named(found: Type) -> String {
     match found {
         Type::Quantity(dimension) => dimension.to_string(),
+        Type::Headroom => Dimension::Bytes.to_string(),
         Type::Bool => "a condition".to_owned(),
         Type::Word => "a word".to_owned(),
         Type::Any => "a value".to_owned(),

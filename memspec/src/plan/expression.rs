@@ -82,6 +82,11 @@ pub struct Figure {
     pub doc: &'static str,
 }
 
+/// The figure that is an amount and, compared with a percent, a part of the device's usable memory.
+pub(crate) const HEADROOM: &str = "headroom";
+/// What that part is looked up as. No plan can write it.
+pub(crate) const HEADROOM_PART: &str = "headroom%";
+
 /// Every figure that an assert knows.
 pub const FIGURES: &[Figure] = &[
     Figure {
@@ -90,10 +95,16 @@ pub const FIGURES: &[Figure] = &[
         doc: "what the process takes on one device at its peak, error bar included",
     },
     Figure {
-        name: "headroom",
+        name: HEADROOM,
         dimension: Dimension::Bytes,
-        doc: "what of the device's usable memory is free at the peak, error bar included",
+        doc: "what of the device's usable memory is free at the peak, error bar included; compared with a percent, that part of it",
     },
+    Figure {
+        name: "host_memory",
+        dimension: Dimension::Bytes,
+        doc: "what the process takes of the host's memory at its peak, error bar included; known on a CPU",
+    },
+    Figure { name: "disk", dimension: Dimension::Bytes, doc: "what the run writes; not estimated yet" },
     Figure { name: "wall_clock", dimension: Dimension::Time, doc: "how long the run is expected to take" },
     Figure { name: "cost", dimension: Dimension::Money, doc: "what the run is expected to cost" },
     Figure {
@@ -200,13 +211,38 @@ impl Expression {
             Expression::Negative(inner) => arithmetic::negative(&inner.evaluate(lookup)?),
             Expression::Not(inner) => arithmetic::not(&inner.evaluate(lookup)?),
             Expression::Operation(left, operator, right) => {
-                arithmetic::operate(&left.evaluate(lookup)?, *operator, &right.evaluate(lookup)?)
+                let (known_left, known_right) = (left.evaluate(lookup)?, right.evaluate(lookup)?);
+                let part = |side: &Expression, other: &Value, known: Value| match other {
+                    Value::Quantity(Quantity { dimension: Dimension::Percent, .. }) if side.is_headroom() => {
+                        lookup(HEADROOM_PART).unwrap_or(known)
+                    }
+                    _ => known,
+                };
+                let new_left = part(left, &known_right, known_left.clone());
+                arithmetic::operate(&new_left, *operator, &part(right, &known_left, known_right))
             }
             Expression::Call(function, values) => {
                 let values = values.iter().map(|value| value.evaluate(lookup)).collect::<Result<Vec<_>, _>>()?;
                 arithmetic::call(*function, &values)
             }
         }
+    }
+
+    fn is_headroom(&self) -> bool {
+        matches!(self, Expression::Setting(name) if name == HEADROOM)
+    }
+
+    /// Whether the headroom is compared with a percent in it.
+    pub(crate) fn has_headroom_part(&self) -> bool {
+        let mut found = false;
+        let is_percent =
+            |side: &Expression| matches!(arithmetic::type_of(side), Ok(arithmetic::Type::Quantity(Dimension::Percent)));
+        self.visit(&mut |part| {
+            if let Expression::Operation(left, _, right) = part {
+                found |= left.is_headroom() && is_percent(right) || right.is_headroom() && is_percent(left);
+            }
+        });
+        found
     }
 
     fn binds(&self) -> u8 {

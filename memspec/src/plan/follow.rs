@@ -195,7 +195,7 @@ impl Follower<'_> {
                 None => false,
             },
             Type::Bool => setting.kind == Kind::Bool,
-            Type::Word | Type::Any => true,
+            Type::Word | Type::Any | Type::Headroom => true,
         };
         if !takes {
             let got = match found {

@@ -50,6 +50,7 @@ pub use blocks::{Adapter, Budget, Data, Eval, Parallel, Plan, Quantize, Save, Se
 pub use choice::Choice;
 pub use document::{Allow, Document, Place, Source, Spans, Written};
 pub use expression::{Expression, FIGURES, Figure, Function, Operator};
+pub(crate) use expression::{HEADROOM, HEADROOM_PART};
 pub use limit::{Comparison, Headroom, Limit};
 #[cfg(feature = "report")]
 pub use problem::Report;
