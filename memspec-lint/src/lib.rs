@@ -111,8 +111,12 @@ impl Linter {
     /// A linter for the plans of a file: their paths are relative to its folder, and models are looked up where this
     /// process's variables say. Local data are counted (see [`lengths`]), and `device = auto` is this machine's card.
     pub fn for_file(path: impl AsRef<Path>) -> Self {
-        let base = path.as_ref().parent().map(Path::to_path_buf).unwrap_or_default();
-        Self::new(base, here())
+        Self::beside(path, here())
+    }
+
+    /// The same with models looked up in `environment`.
+    pub fn beside(path: impl AsRef<Path>, environment: Environment) -> Self {
+        Self::new(path.as_ref().parent().map(Path::to_path_buf).unwrap_or_default(), environment)
     }
 
     /// With what a `memspec.toml` or a command line asks for.
@@ -128,7 +132,17 @@ impl Linter {
 
     /// Reads a plan from a text, in the same way; the extension of `name` says what it is written in.
     pub fn read_text(&self, name: impl Into<String>, text: impl Into<String>) -> Document {
-        self.settings.defaults.fill(recognized(memspec::plan::read_text(name, text)))
+        self.read_text_among(name, text, &|_| None)
+    }
+
+    /// The same among texts that go before the files on disk (see [`memspec::plan::read_text_among`]).
+    pub fn read_text_among(
+        &self,
+        name: impl Into<String>,
+        text: impl Into<String>,
+        texts: &dyn Fn(&Path) -> Option<String>,
+    ) -> Document {
+        self.settings.defaults.fill(recognized(memspec::plan::read_text_among(name, text, texts)))
     }
 
     /// What every rule sees of a document.

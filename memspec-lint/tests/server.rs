@@ -129,6 +129,68 @@ fn names_of_other_files_are_found_where_they_are_open_and_where_they_are_not() {
     );
 }
 
+#[test]
+fn what_is_imported_is_read_as_it_is_open_and_who_imports_it_is_looked_at_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let uri = |name: &str| format!("file://{}/{name}", folder.path().display());
+    let (plan, base, new) = (uri("plan.mem"), uri("base.mem"), uri("new.mem"));
+    std::fs::write(folder.path().join("memspec.toml"), "").unwrap();
+    std::fs::write(folder.path().join("base.mem"), "import \"values.mem\"\n").unwrap();
+    std::fs::write(folder.path().join("values.mem"), "let other = 1\n").unwrap();
+    let wrong = |client: &mut Client, version| -> Vec<String> {
+        let found = client.diagnostics(&plan, version);
+        let errors = found.as_array().unwrap().iter().filter(|one| one["severity"] == 1);
+        errors.map(|one| one["message"].as_str().unwrap().lines().next().unwrap().to_owned()).collect()
+    };
+    let mut client = Client::new("utf-16");
+    let text =
+        "import \"base.mem\" as base\nplan \"p\" { model = \"smollm2-135m\"; train { micro_batch = base.size } }\n";
+    client.open(&plan, text);
+    assert_eq!(wrong(&mut client, 1), ["`base.mem` has no `let size`"], "on disk");
+
+    client.open(&base, "let size = 1\n");
+    assert!(wrong(&mut client, 1).is_empty(), "as it is open");
+    client.change(&base, 2, json!([{"text": "let size = 1GiB\n"}]));
+    assert_eq!(
+        wrong(&mut client, 1),
+        ["`micro_batch` takes a whole number, got base.size, which is 1GiB"],
+        "as it is typed"
+    );
+    client.tell("textDocument/didClose", json!({"textDocument": {"uri": base}}));
+    assert_eq!(wrong(&mut client, 1), ["`base.mem` has no `let size`"], "on disk again");
+
+    // what the imported file imports, too: open, then saved by somebody else
+    client.open(&uri("values.mem"), "let size = 1\n");
+    assert!(wrong(&mut client, 1).is_empty(), "through another file");
+    client.tell("textDocument/didClose", json!({"textDocument": {"uri": uri("values.mem")}}));
+    assert_eq!(wrong(&mut client, 1), ["`base.mem` has no `let size`"], "closed without saving");
+    std::fs::write(folder.path().join("values.mem"), "let size = 1\n").unwrap();
+    client.tell("workspace/didChangeWatchedFiles", json!({"changes": [{"uri": uri("values.mem"), "type": 2}]}));
+    assert!(wrong(&mut client, 1).is_empty(), "saved");
+
+    // a text that was never saved
+    client.change(&plan, 2, json!([{"text": text.replace("base.mem", "new.mem")}]));
+    assert_eq!(wrong(&mut client, 2), ["there is no file `new.mem`"]);
+    client.open(&new, "let size = 1\n");
+    assert!(wrong(&mut client, 2).is_empty(), "before it is saved");
+}
+
+/// A client that asks for diagnostics itself is told to ask again.
+#[test]
+fn who_asks_for_diagnostics_is_told_when_an_imported_file_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let uri = |name: &str| format!("file://{}/{name}", folder.path().display());
+    let mut client = Client::with(json!({
+        "textDocument": {"diagnostic": {}},
+        "workspace": {"diagnostics": {"refreshSupport": true}},
+    }));
+    client.open(&uri("plan.mem"), "import \"base.mem\"\nplan \"p\" { model = \"smollm2-135m\" }\n");
+    client.open(&uri("base.mem"), "let size = 1\n");
+    client.asked_for("workspace/diagnostic/refresh");
+    let report = client.request("textDocument/diagnostic", json!({"textDocument": {"uri": uri("plan.mem")}}));
+    assert!(report["items"].as_array().unwrap().iter().all(|one| one["severity"] != 1), "{report}");
+}
+
 /// The real command, by bytes: what an editor starts.
 #[test]
 fn the_command_serves_over_standard_input_and_output() {

@@ -1,15 +1,14 @@
 //! From a plan's file to what checks it: the file's `memspec.toml`, and what the command line asks for before that.
 
-use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use memspec::plan::Document;
 
 use super::{Failure, find};
 use crate::Linter;
-use crate::config::{Config, Defaults, Device, Selection, Selector, Settings};
+use crate::config::{Defaults, Device, Selection, Selector, Settings};
 use crate::output::Style;
 
 /// The path that means standard input.
@@ -31,8 +30,6 @@ pub(super) struct Opener {
     device: Option<String>,
     pub(super) select: Option<Vec<Selector>>,
     pub(super) ignore: Vec<Selector>,
-    /// Of each folder that was looked at.
-    configs: BTreeMap<PathBuf, Option<Config>>,
 }
 
 impl Opener {
@@ -45,18 +42,14 @@ impl Opener {
     }
 
     /// What checks the plans of a file.
-    pub(super) fn linter(&mut self, path: &Path) -> Result<Linter, Failure> {
+    pub(super) fn linter(&self, path: &Path) -> Result<Linter, Failure> {
         Ok(Linter::for_file(path).with(self.settings(path)?))
     }
 
-    fn settings(&mut self, path: &Path) -> Result<Settings, Failure> {
-        let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        if !self.configs.contains_key(&folder) {
-            let config = Config::for_file(path).map_err(|mistakes| Failure(mistakes.render(Style::of_stderr())))?;
-            self.configs.insert(folder.clone(), config);
-        }
-        let config = self.configs.get(&folder).and_then(Option::as_ref);
-        let Settings { mut selection, mut defaults } = config.map(|config| config.settings(path)).unwrap_or_default();
+    fn settings(&self, path: &Path) -> Result<Settings, Failure> {
+        let settings = Settings::for_file(path);
+        let Settings { mut selection, mut defaults } =
+            settings.map_err(|mistakes| Failure(mistakes.render(Style::of_stderr())))?;
         if let Some(select) = &self.select {
             // Who selects here does not mean what is ignored there.
             selection = Selection { select: select.clone(), ignore: Vec::new() };
@@ -69,7 +62,7 @@ impl Opener {
     }
 
     /// A plan file and what checks it; `-` is standard input.
-    pub(super) fn open(&mut self, path: &Path) -> Result<(Linter, Document), Failure> {
+    pub(super) fn open(&self, path: &Path) -> Result<(Linter, Document), Failure> {
         if path == Path::new(STDIN) {
             return self.stdin(Path::new("stdin.mem"));
         }
@@ -79,7 +72,7 @@ impl Opener {
     }
 
     /// A plan from standard input, as if it were in a file of that name.
-    pub(super) fn stdin(&mut self, name: &Path) -> Result<(Linter, Document), Failure> {
+    pub(super) fn stdin(&self, name: &Path) -> Result<(Linter, Document), Failure> {
         let linter = self.linter(name)?;
         let text = standard_input()?;
         let document = find::readable(linter.read_text(name.display().to_string(), text))?;

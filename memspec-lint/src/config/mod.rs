@@ -40,6 +40,16 @@ pub struct Settings {
     pub defaults: Defaults,
 }
 
+impl Settings {
+    /// What the nearest `memspec.toml` above a plan's file says, if there is one.
+    ///
+    /// # Errors
+    /// What is wrong with that.
+    pub fn for_file(path: &Path) -> Result<Self, Mistakes> {
+        Ok(Config::for_file(path)?.map(|config| config.settings(path)).unwrap_or_default())
+    }
+}
+
 /// A `memspec.toml` that was read.
 #[derive(Clone, Debug)]
 pub struct Config {

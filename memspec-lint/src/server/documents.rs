@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use gen_lsp_types as lsp;
 use memspec::lang::{self, Tree};
 use memspec::model::Environment;
-use memspec::plan::{Document, Source};
+use memspec::plan::{Document, Source, real_path};
 use url::Url;
 
 use super::options::Options;
 use super::positions::{Encoding, Lines};
-use crate::config::{Config, Device};
+use crate::config::Device;
 use crate::output::Style;
 use crate::{Context, Finding, Linter, Settings};
 
@@ -22,6 +22,8 @@ use crate::{Context, Finding, Linter, Settings};
 pub(super) struct Open {
     /// What the client calls it.
     pub(super) uri: lsp::Uri,
+    /// The file that it is the text of.
+    pub(super) file: Option<PathBuf>,
     /// The client's number of this text.
     pub(super) version: i32,
     /// What was read of its text.
@@ -32,21 +34,20 @@ pub(super) struct Open {
     pub(super) lines: Lines,
     /// What checks it.
     pub(super) linter: Linter,
-    /// The newest version that there is of it.
-    newest: Arc<AtomicI32>,
+    /// How often it was read, with this time.
+    reading: u32,
+    /// The same now.
+    newest: Arc<AtomicU32>,
     tree: OnceLock<Tree>,
     /// Of each plan, the findings with fixes, once they were asked for.
     priced: Vec<OnceLock<Vec<Finding>>>,
 }
 
-/// The version of a document that is closed.
-const CLOSED: i32 = i32::MIN;
-
 impl Open {
-    /// A document that was opened.
-    pub(super) fn new(item: lsp::TextDocumentItem, linter: Linter) -> Self {
-        let name = name(&item.uri, &item.language_id);
-        Self::read(item.uri, item.version, name, item.text, linter, Arc::new(AtomicI32::new(item.version)))
+    /// A document that was opened. Like those below, it is read among the open ones.
+    pub(super) fn new(item: lsp::TextDocumentItem, linter: Linter, all: &Documents) -> Self {
+        let source = Source { name: name(&item.uri, &item.language_id), text: item.text };
+        Self::read(item.uri, item.version, source, linter, Arc::default(), all)
     }
 
     /// The document after an edit.
@@ -55,29 +56,38 @@ impl Open {
         version: i32,
         changes: &[lsp::TextDocumentContentChangeEvent],
         encoding: Encoding,
+        all: &Documents,
     ) -> Self {
         let text = apply_changes(self.text(), changes, encoding);
-        self.newest.store(version, Ordering::Release);
-        let name = self.document.source.name.clone();
-        Self::read(self.uri.clone(), version, name, text, self.linter.clone(), Arc::clone(&self.newest))
+        let source = Source { name: self.document.source.name.clone(), text };
+        Self::read(self.uri.clone(), version, source, self.linter.clone(), Arc::clone(&self.newest), all)
     }
 
     /// The same text, read anew by another linter.
-    pub(super) fn by(&self, linter: Linter) -> Self {
+    pub(super) fn by(&self, linter: Linter, all: &Documents) -> Self {
         let source = self.document.source.clone();
-        Self::read(self.uri.clone(), self.version, source.name, source.text, linter, Arc::clone(&self.newest))
+        Self::read(self.uri.clone(), self.version, source, linter, Arc::clone(&self.newest), all)
     }
 
-    fn read(uri: lsp::Uri, version: i32, name: String, text: String, linter: Linter, newest: Arc<AtomicI32>) -> Self {
-        let lines = Lines::of(&text);
-        let is_plan = is_plan(&name, &text);
+    fn read(
+        uri: lsp::Uri,
+        version: i32,
+        source: Source,
+        linter: Linter,
+        newest: Arc<AtomicU32>,
+        all: &Documents,
+    ) -> Self {
+        let reading = newest.fetch_add(1, Ordering::AcqRel) + 1;
+        let file = path(&uri).and_then(|path| real_path(&path));
+        let lines = Lines::of(&source.text);
+        let is_plan = is_plan(&source.name, &source.text);
         let document = if is_plan {
-            linter.read_text(name, text)
+            linter.read_text_among(source.name, source.text, &|file| all.text(file))
         } else {
-            Document { source: Source { name, text }, ..Document::default() }
+            Document { source, ..Document::default() }
         };
         let priced = document.plans.iter().map(|_| OnceLock::new()).collect();
-        Self { uri, version, document, is_plan, lines, linter, newest, tree: OnceLock::new(), priced }
+        Self { uri, file, version, document, is_plan, lines, linter, reading, newest, tree: OnceLock::new(), priced }
     }
 
     /// The text.
@@ -100,14 +110,14 @@ impl Open {
         self.priced.get(plan).map_or(&[], |cell| cell.get_or_init(find))
     }
 
-    /// Whether no other text has taken its place.
+    /// Whether it was not read again since.
     pub(super) fn is_newest(&self) -> bool {
-        self.newest.load(Ordering::Acquire) == self.version
+        self.newest.load(Ordering::Acquire) == self.reading
     }
 
     /// Says that it is no longer open.
     pub(super) fn close(&self) {
-        self.newest.store(CLOSED, Ordering::Release);
+        self.newest.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -158,16 +168,14 @@ fn name(uri: &lsp::Uri, language: &lsp::LanguageKind) -> String {
 /// What checks a document: as its folder's `memspec.toml` says, and then the editor. Beside it, what is wrong with that file.
 pub(super) fn linter(uri: &lsp::Uri, environment: &Environment, options: &Options) -> (Linter, Option<String>) {
     let path = path(uri);
-    let base = path.as_deref().and_then(Path::parent).map(Path::to_path_buf).unwrap_or_default();
-    let config = path.as_deref().map_or(Ok(None), Config::for_file);
-    let (mut settings, mistakes) = match (config, &path) {
-        (Ok(Some(config)), Some(path)) => (config.settings(path), None),
-        (Err(mistakes), _) => (Settings::default(), Some(mistakes.render(Style::PLAIN))),
-        _ => (Settings::default(), None),
+    let (mut settings, mistakes) = match path.as_deref().map(Settings::for_file) {
+        Some(Ok(settings)) => (settings, None),
+        Some(Err(mistakes)) => (Settings::default(), Some(mistakes.render(Style::PLAIN))),
+        None => (Settings::default(), None),
     };
     let defaults = &mut settings.defaults;
     defaults.device = defaults.device.take().or_else(|| options.device.clone().map(Device::Unnamed));
-    (Linter::new(base, environment.clone()).with(settings), mistakes)
+    (Linter::beside(path.unwrap_or_default(), environment.clone()).with(settings), mistakes)
 }
 
 /// The text after an editor's changes, each made to what the one before it left.
@@ -203,6 +211,18 @@ impl Documents {
     /// Every one.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Open>> {
         self.open.values()
+    }
+
+    /// The text of a file, where that is open.
+    fn text(&self, file: &Path) -> Option<String> {
+        let open = self.iter().find(|open| open.file.as_deref() == Some(file))?;
+        Some(open.text().to_owned())
+    }
+
+    /// Those that import a file, directly or through others.
+    pub(super) fn importers(&self, file: &Path) -> Vec<Arc<Open>> {
+        let imports = |open: &&Arc<Open>| open.document.imports.iter().any(|import| import == file);
+        self.iter().filter(imports).cloned().collect()
     }
 
     /// Puts a document in the place of the one of its name.

@@ -1,6 +1,7 @@
 //! Messages in, replies and diagnostics out.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use gen_lsp_types as lsp;
@@ -128,24 +129,46 @@ impl Server {
     fn opened(&mut self, params: lsp::DidOpenTextDocumentParams) {
         let item = params.text_document;
         let linter = self.linter(&item.uri);
-        let open = self.documents().put(Open::new(item, linter));
-        self.diagnose(open);
+        self.put(Open::new(item, linter, &self.snapshot.documents));
     }
 
     fn changed(&mut self, params: lsp::DidChangeTextDocumentParams) {
         let lsp::VersionedTextDocumentIdentifier { version, text_document_identifier } = params.text_document;
         let Some(open) = self.snapshot.open(&text_document_identifier.uri) else { return };
-        let changed = open.changed(version, &params.content_changes, self.snapshot.encoding);
-        let open = self.documents().put(changed);
-        self.diagnose(open);
+        let (encoding, all) = (self.snapshot.encoding, &self.snapshot.documents);
+        self.put(open.changed(version, &params.content_changes, encoding, all));
     }
 
     fn closed(&mut self, params: lsp::DidCloseTextDocumentParams) {
         let uri = params.text_document.uri;
+        let file = self.snapshot.open(&uri).and_then(|open| open.file.clone());
         self.documents().close(&uri);
         if !self.snapshot.client.pulls {
             self.diagnosing.clear(self.outbox.clone(), uri);
         }
+        self.imported(file);
+    }
+
+    /// Takes a document in the place of the one of its name.
+    fn put(&mut self, open: Open) {
+        let file = open.file.clone();
+        let open = self.documents().put(open);
+        self.diagnose(open);
+        self.imported(file);
+    }
+
+    /// Looks at those documents again that import a file.
+    fn imported(&mut self, file: Option<PathBuf>) {
+        let importers = file.map(|file| self.snapshot.documents.importers(&file)).unwrap_or_default();
+        if importers.is_empty() {
+            return;
+        }
+        for importer in importers {
+            let again = importer.by(importer.linter.clone(), &self.snapshot.documents);
+            let again = self.documents().put(again);
+            self.diagnose(again);
+        }
+        self.refresh();
     }
 
     /// Something beside the open texts is another now: a model, data, a `memspec.toml`.
@@ -175,9 +198,15 @@ impl Server {
         let open: Vec<Arc<Open>> = self.snapshot.documents.iter().cloned().collect();
         for document in open {
             let linter = self.linter(&document.uri);
-            let document = self.documents().put(document.by(linter));
-            self.diagnose(document);
+            let again = document.by(linter, &self.snapshot.documents);
+            let again = self.documents().put(again);
+            self.diagnose(again);
         }
+        self.refresh();
+    }
+
+    /// Has the client ask again for what it asked of documents that it did not change.
+    fn refresh(&mut self) {
         let requests = [
             lsp::DiagnosticRefreshRequest::METHOD,
             lsp::CodeLensRefreshRequest::METHOD,

@@ -106,6 +106,16 @@ impl Client {
         }
     }
 
+    /// Waits until the server asks that.
+    pub(crate) fn asked_for(&mut self, method: &str) {
+        loop {
+            match self.receive() {
+                Message::Request(request) if request.method == method => return,
+                other => self.note(other),
+            }
+        }
+    }
+
     pub(crate) fn send(&self, message: impl Into<Message>) {
         self.connection.sender.send(message.into()).expect("the server lives");
     }

@@ -18,7 +18,7 @@ const EDITION: &str = "1";
 const MOST_DEEP: usize = 64;
 
 /// The document of a tree, and what the file gives to those who import it.
-pub(super) fn lower(source: Source, tree: Tree, project: &mut Project) -> (Document, Exports) {
+pub(super) fn lower(source: Source, tree: Tree, project: &mut Project<'_>) -> (Document, Exports) {
     let comments = tree.tokens.iter().filter(|token| matches!(token.kind, TokenKind::Comment | TokenKind::Doc));
     let allows = Allow::collect(&source.text, comments.map(|token| token.span.clone()));
     let mut document = Document { problems: tree.errors.clone(), allows, ..Document::default() };

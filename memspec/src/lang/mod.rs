@@ -50,8 +50,13 @@ use crate::plan::{Document, Expression, Problem, Source};
 
 /// Reads the plans of a `.mem` text. Imports are looked for beside the file that the source is called after.
 pub fn read(source: Source) -> Document {
+    read_among(source, &|_| None)
+}
+
+/// The same, with imports from these texts before those on disk.
+pub(crate) fn read_among(source: Source, texts: project::Texts<'_>) -> Document {
     let tree = parse(&source.text);
-    lower::lower(source, tree, &mut project::Project::default()).0
+    lower::lower(source, tree, &mut project::Project::among(texts)).0
 }
 
 /// Reads an expression whose settings go by their dotted paths.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::inherit::Profile;
 use super::lower::lower;
 use super::{parse, tree};
-use crate::plan::{Document, Problem, Source, Value};
+use crate::plan::{Document, Problem, Source, Value, real_path};
 
 /// What stands at the top of a project.
 const MARKS: [&str; 2] = ["memspec.toml", ".git"];
@@ -66,9 +66,12 @@ impl Exports {
     }
 }
 
+/// Texts that go before what is on disk, by their real path.
+pub(super) type Texts<'t> = &'t dyn Fn(&Path) -> Option<String>;
+
 /// The files around the one that is read.
-#[derive(Debug, Default)]
-pub(super) struct Project {
+pub(super) struct Project<'t> {
+    texts: Texts<'t>,
     /// The folder that no import leaves, once it was looked for.
     top: Option<PathBuf>,
     /// The files that are being read, the one that was asked for first, each with the line of its import that is being read.
@@ -76,11 +79,16 @@ pub(super) struct Project {
     /// The circle that was found last in what is being read.
     circle: Option<Circle>,
     done: HashMap<PathBuf, Rc<Exports>>,
-    /// The imported files in the order in which they were read.
+    /// The imported files in the order in which they were read; also those that are not there.
     pub(super) imports: Vec<PathBuf>,
 }
 
-impl Project {
+impl<'t> Project<'t> {
+    /// Nothing is read yet.
+    pub(super) fn among(texts: Texts<'t>) -> Self {
+        Project { texts, top: None, open: Vec::new(), circle: None, done: HashMap::new(), imports: Vec::new() }
+    }
+
     /// What an import in the file `from` gives, and what is wrong with it.
     pub(super) fn import(&mut self, path: &tree::Name, from: &Source) -> (Rc<Exports>, Option<Problem>) {
         match self.find(path, from) {
@@ -129,24 +137,25 @@ impl Project {
         if relative.is_absolute() || leaves(folder, relative, &top) {
             return Err(outside());
         }
-        let Ok(real) = path.canonicalize() else {
+        let not_found = || {
             let problem = bad(format!("there is no file `{}`", written.text), "not found");
-            return Err(match similar(&path) {
+            match similar(&path) {
                 Some(meant) => {
                     let meant = relative.with_file_name(meant).display().to_string();
                     let fix = format!("\"{meant}\"");
                     Box::new(problem.help(format!("did you mean `{meant}`?")).fix(written.span.clone(), fix))
                 }
                 None => with_help(problem, format!("it is looked for in {}", shown(folder))),
-            });
+            }
         };
+        let real = real_path(&path).ok_or_else(not_found)?;
         if !real.starts_with(&top) {
             return Err(outside());
         }
         let line = from.position(written.span.start).0;
         match self.open.last_mut() {
             Some((_, reading)) => *reading = line,
-            None => self.open.push((here.canonicalize().unwrap_or_else(|_| here.to_owned()), line)),
+            None => self.open.push((real_path(here).unwrap_or_else(|| here.to_owned()), line)),
         }
         if let Some(first) = self.open.iter().position(|(open, _)| *open == real) {
             let files = self.open[first..].iter().map(|(path, line)| (file_name(path), *line)).collect();
@@ -161,10 +170,16 @@ impl Project {
         if self.imports.len() >= MOST_FILES {
             return Err(Box::new(bad(format!("more than {MOST_FILES} files are imported"), "one too many")));
         }
-        let text = read(&real)
-            .map_err(|why| Box::new(bad(format!("cannot read `{}`: {why}", written.text), "not readable")))?;
+        if !self.imports.contains(&real) {
+            self.imports.push(real.clone());
+        }
+        let text = match (self.texts)(&real) {
+            Some(text) => text,
+            None if !real.exists() => return Err(not_found()),
+            None => read(&real)
+                .map_err(|why| Box::new(bad(format!("cannot read `{}`: {why}", written.text), "not readable")))?,
+        };
         let name = path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
-        self.imports.push(real.clone());
         self.open.push((real.clone(), 0));
         let before = self.circle.take();
         let tree = parse(&text);

@@ -29,7 +29,7 @@ pub struct Document {
     pub allows: Vec<Allow>,
     /// It is another trainer's file, whose plan this is.
     pub foreign: Option<Foreign>,
-    /// The files that it imports, directly or through others.
+    /// The files that it imports, directly or through others; also those that are not there.
     pub imports: Vec<PathBuf>,
 }
 

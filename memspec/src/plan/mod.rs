@@ -55,7 +55,7 @@ pub use limit::{Comparison, Headroom, Limit};
 #[cfg(feature = "report")]
 pub use problem::Report;
 pub use problem::{Edit, Problem};
-pub use read::{read, read_text};
+pub use read::{read, read_text, read_text_among, real_path};
 pub use settings::{Checkpointing, ImageSize, Name, NotASize, Targets, Warmup};
 pub use settle::{Follows, Unsettled};
 pub use spec::{Block, Kind, Setting, Symbol, UnknownSymbol, nearest};

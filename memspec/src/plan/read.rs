@@ -1,7 +1,7 @@
 //! Reading a plan's file, whatever it is written in.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Document, Problem, Source};
 
@@ -35,12 +35,23 @@ pub fn read(path: impl AsRef<Path>) -> Document {
 
 /// Reads a plan from a text; the extension of `name` says what it is written in.
 pub fn read_text(name: impl Into<String>, text: impl Into<String>) -> Document {
+    read_text_among(name, text, &|_| None)
+}
+
+/// The same among texts that go before what is on disk, as an editor has them: a file that is imported is looked for there first,
+/// by its [`real_path`].
+#[cfg_attr(not(feature = "lang"), allow(unused_variables, reason = "only `.mem` files import"))]
+pub fn read_text_among(
+    name: impl Into<String>,
+    text: impl Into<String>,
+    texts: &dyn Fn(&Path) -> Option<String>,
+) -> Document {
     let source = Source { name: name.into(), text: text.into() };
     let extension =
         Path::new(&source.name).extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
     let mut document = match extension.as_deref() {
         #[cfg(feature = "lang")]
-        Some("mem") => crate::lang::read(source),
+        Some("mem") => crate::lang::read_among(source, texts),
         #[cfg(feature = "yaml")]
         Some("yaml" | "yml" | "json") => crate::exchange::yaml::read(source),
         _ => {
@@ -51,4 +62,9 @@ pub fn read_text(name: impl Into<String>, text: impl Into<String>) -> Document {
     };
     document.problems.sort_by_key(|problem| problem.span.start);
     document
+}
+
+/// A file's path without links, as [`Document::imports`] has it. Only its folder has to be there.
+pub fn real_path(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok().or_else(|| Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?)))
 }

@@ -128,7 +128,7 @@ fn once(arguments: &Arguments, style: Style) -> Result<Outcome, Failure> {
         let (linter, document) = opener.stdin(&arguments.stdin_filename)?;
         vec![check(&linter, document, arguments)]
     } else {
-        check_files(&mut opener, arguments)?
+        check_files(&opener, arguments)?
     };
     let findings: Vec<&Finding> = files.iter().flat_map(|file| &file.findings).collect();
     print::print(&files, &findings, arguments, style)?;
@@ -136,7 +136,7 @@ fn once(arguments: &Arguments, style: Style) -> Result<Outcome, Failure> {
     Ok(if fails && !arguments.exit_zero { Outcome::Findings } else { Outcome::Clean })
 }
 
-fn check_files(opener: &mut Opener, arguments: &Arguments) -> Result<Vec<Checked>, Failure> {
+fn check_files(opener: &Opener, arguments: &Arguments) -> Result<Vec<Checked>, Failure> {
     let paths = find::plans(&arguments.paths)?;
     let linters: Vec<(PathBuf, Linter)> =
         paths.into_iter().map(|path| opener.linter(&path).map(|linter| (path, linter))).collect::<Result<_, _>>()?;
