@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the first texts of both corpora: the plans of the repository, and the mistakes of its tests.
+"""Writes the first texts of each corpus: the plans of the repository, the mistakes of its tests, and other trainers' files; and the keys of those as a
+dictionary.
 
     python3 fuzz/seeds.py
 """
@@ -28,14 +29,16 @@ def strings(path, call):
         yield ast.literal_eval('"""' + literal.replace('"""', '\\"\\"\\"') + '"""')
 
 
-for target in ("mem", "yaml"):
+for target in ("mem", "yaml", "foreign"):
     (HERE / "corpus" / target).mkdir(parents=True, exist_ok=True)
 for path in [*ROOT.glob("examples/*.mem"), *ROOT.glob("memspec/**/*.mem"), *ROOT.glob("memspec-lint/tests/**/*.mem")]:
     keep("mem", path.read_text())
 for path in [*ROOT.glob("memspec/tests/fixtures/**/*.yaml"), *ROOT.glob("memspec-lint/tests/**/*.yaml")]:
-    keep("yaml", path.read_text())
+    keep("foreign" if "foreign" in path.parts else "yaml", path.read_text())
 tests = ROOT / "memspec/tests"
 for statements in strings(tests / "mistakes.rs", "inside"):
     keep("mem", 'plan "a" {\n  model = "m"\n  ' + statements + "\n}\n")
 for text in [*strings(tests / "yaml.rs", "yaml"), *strings(tests / "yaml.rs", "json")]:
     keep("yaml", text)
+keys = re.findall(r"`([a-z0-9_.]+)`", (ROOT / "docs/convert.md").read_text())
+(HERE / "foreign.dict").write_text("".join(f'"{key}: "\n' for key in sorted({key.rsplit(".", 1)[-1] for key in keys})))

@@ -30,3 +30,8 @@ fn mem() {
 fn yaml() {
     replay("yaml", laws::yaml);
 }
+
+#[test]
+fn foreign() {
+    replay("foreign", laws::foreign);
+}

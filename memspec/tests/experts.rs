@@ -53,6 +53,28 @@ fn nf4_leaves_experts_in_16_bits_and_the_estimate_says_so() {
 }
 
 #[test]
+fn axolotl_packs_experts_and_unpacks_one_blocks_at_a_time() {
+    let axolotl = |kind, experts| {
+        let mut setup = quantized(kind, "qwen3-30b-a3b");
+        setup.train.script = memspec::plan::Script::Axolotl;
+        setup.quantize.as_mut().unwrap().experts = experts;
+        setup
+    };
+    // 48 layers of 128 experts of 3 x 2048 x 768.
+    let experts: u64 = 48 * 128 * 3 * 2048 * 768;
+    for (kind, bits) in [(plan::QuantizeKind::Nf4, 4.5), (plan::QuantizeKind::Int8, 8.1)] {
+        let whole = peak_allocated(&axolotl(kind, false)).unwrap() as f64;
+        let packed = peak_allocated(&axolotl(kind, true)).unwrap() as f64;
+        let saved = experts as f64 * (16.0 - bits) / 8.0;
+        let unpacked = experts as f64 / 48.0 * 4.0;
+        assert!((saved - 2.0 * unpacked..saved + unpacked).contains(&(whole - packed)), "{kind}: {whole} {packed}");
+    }
+    let mut trl = axolotl(plan::QuantizeKind::Nf4, true);
+    trl.train.script = memspec::plan::Script::Sft;
+    assert_eq!(refusal(&trl).0, "quantize.experts");
+}
+
+#[test]
 fn all_linear_adapts_the_experts_where_peft_has_names_for_them() {
     let attention = peak_allocated(&setup("qwen3-30b-a3b", &[("adapter.targets", "attention")])).unwrap();
     let all = peak_allocated(&setup("qwen3-30b-a3b", &[("adapter.targets", "all_linear")])).unwrap();

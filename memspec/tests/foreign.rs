@@ -217,6 +217,7 @@ mod laws {
         ("quantize.double", &["true", "false"]),
         ("quantize.block", &["64", "128"]),
         ("quantize.compute", &["bf16", "fp16", "f32"]),
+        ("quantize.experts", &["true", "false"]),
         ("quantize.storage", &["uint8", "bf16", "f32"]),
     ];
     const PARALLEL: &[(&str, &[&str])] = &[

@@ -105,6 +105,30 @@ fn packed_samples_fill_no_more_than_all_tokens() {
 }
 
 #[test]
+fn axolotl_differs_from_trl_as_its_source_says() {
+    let of = |more: &[(&str, &str)]| {
+        let plan = [("train.checkpointing", "block"), ("data.context", "2048tok")];
+        planned(&[&plan, more].concat()).unwrap()
+    };
+    let peak = |more: &[(&str, &str)]| of(more).peak.allocated.bytes;
+    let trl = of(&[]);
+    let axolotl = of(&[("train.script", "axolotl")]);
+    // All logits at once, in 16 and twice in 32 bits.
+    let logits = 2048 * 49_152;
+    assert!(axolotl.peak.allocated.bytes > trl.peak.allocated.bytes + 8 * logits, "{:?} {:?}", axolotl.peak, trl.peak);
+    assert!(trl.measured && !axolotl.measured);
+    let width = |estimate: &Estimate| {
+        let process = estimate.peak.process;
+        (process.high - process.low) as f64 / process.bytes as f64
+    };
+    assert!(width(&axolotl) > 3.0 * width(&trl), "{} {}", width(&axolotl), width(&trl));
+    // Embeddings and head in float32 are as large again.
+    let cast = peak(&[("train.script", "axolotl"), ("train.upcast", "embeddings")]);
+    let bare = peak(&[("train.script", "axolotl")]);
+    assert!(cast > bare, "{cast} {bare}");
+}
+
+#[test]
 fn ligers_loss_holds_few_logits_at_once() {
     let forward = |loss| {
         let job = json!({"model": "qwen2.5-0.5b", "layers": 2, "ckpt": true, "batch": 4, "liger": true, "loss": loss});

@@ -86,6 +86,8 @@ block! {
         storage: Storage = "uint8";
         /// Modules that stay as they are.
         skip: Vec<String> = "[lm_head]";
+        /// Pack the experts of a mixture, too, which bitsandbytes leaves in 16 bits (axolotl's `quantize_moe_experts`).
+        experts: bool = "false";
     }
 }
 

@@ -112,6 +112,8 @@ pub struct Quantize {
     pub compute: Float,
     /// The type of the tensors that hold the packed weights.
     pub storage: Storage,
+    /// The experts of a mixture are packed, too.
+    pub experts: bool,
 }
 
 /// A low-rank adapter.

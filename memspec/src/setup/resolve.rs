@@ -198,6 +198,7 @@ fn quantize(block: &plan::Quantize, engine: EngineName, precision: Precision) ->
         skip: one(&block.skip).unwrap_or_else(|| vec!["lm_head".to_owned()]),
         compute: one(&block.compute).unwrap_or(precision.half()),
         storage: one(&block.storage).unwrap_or(Storage::Uint8),
+        experts: one(&block.experts).unwrap_or(false),
     }
 }
 

@@ -110,6 +110,8 @@ pub(crate) struct Shape {
     pub(crate) evaluation: Option<Box<Shape>>,
     /// The adapter is merged into the base when training is over.
     pub(crate) merge: bool,
+    /// Experts are packed like the linears.
+    pub(crate) packs_experts: bool,
     /// Who computes the experts' products.
     pub(crate) grouped: GroupedProduct,
     /// The routers' logits are collected for an auxiliary loss.
@@ -224,6 +226,7 @@ impl Shape {
                 .adapter
                 .as_ref()
                 .map_or_else(ExpertTargets::default, |adapter| ExpertTargets::new(&model, &adapter.targets)),
+            packs_experts: setup.quantize.as_ref().is_some_and(|quantize| quantize.experts),
             grouped: grouped(setup),
             balanced: balanced(&model) && setup.train.script == Script::Sft,
             rank: setup.adapter.as_ref().map_or(0, |adapter| u64::from(adapter.rank)),

@@ -208,6 +208,10 @@ fn experts(setup: &Setup) -> Result<(), CostError> {
     if setup.train.upcast == Upcast::Unpacked {
         return refuse("train.upcast", "experts in float32 on a quantized model are not costed yet".to_owned());
     }
+    if setup.quantize.as_ref().is_some_and(|quantize| quantize.experts) && setup.train.script != Script::Axolotl {
+        let what = "bitsandbytes packs linears, and experts are none: axolotl alone packs them (`train.script = axolotl`)";
+        return refuse("quantize.experts", what.to_owned());
+    }
     let packed = matches!(setup.model.published_quantization, Some(PublishedQuantization::Mxfp4Experts));
     if let Some(quantize) = &setup.quantize {
         if quantize.kind == QuantizeKind::Mxfp4 {

@@ -405,6 +405,10 @@ impl Loader<'_, '_, '_> {
     /// transformers first allocates and frees one tensor of the model's size, so that the weights are cut from one segment
     /// (`transformers/modeling_utils.py:4991`, `caching_allocator_warmup`; half a byte for a 4 bit weight, one for int8).
     fn warm_up(&mut self) {
+        if self.shape.packs_experts {
+            // `axolotl/monkeypatch/moe_quant.py:120` takes it away.
+            return;
+        }
         let model = &self.shape.model;
         let element = self.shape.dtype.bytes();
         let weights = |linears: Vec<LinearShape>| linears.iter().map(LinearShape::weights).sum::<u64>();
@@ -553,9 +557,13 @@ impl Loader<'_, '_, '_> {
 
     /// A weight is quantized on the device from its 16 bit copy, which then goes.
     fn nf4(&mut self, elements: u64, double: bool) -> Weight {
-        let first = !std::mem::replace(&mut self.code_map, true);
-        let parts = RefCell::new(pack_nf4(self.tape, elements, double, first));
+        let parts = RefCell::new(self.pack_nf4(elements, double));
         Weight::Nf4 { elements, double, compute: self.shape.compute, parts }
+    }
+
+    pub(super) fn pack_nf4(&mut self, elements: u64, double: bool) -> Vec<Tensor> {
+        let first = !std::mem::replace(&mut self.code_map, true);
+        pack_nf4(self.tape, elements, double, first)
     }
 
     /// LLM.int8, made from a float16 copy of the 16 bit weight.

@@ -252,12 +252,31 @@ pub(super) fn read_quantize(file: &mut Reading<'_>) {
             }
         }
     }
+    read_experts(file);
+}
+
+/// Experts are packed by a switch of their own, or as the linears that Llama 4's are made.
+fn read_experts(file: &mut Reading<'_>) {
+    let Some(key) = ["quantize_moe_experts", "llama4_linearized_experts"].into_iter().find(|key| file.flag(key)) else {
+        return;
+    };
+    if file.is_open("quantize") {
+        file.set("quantize.experts", Value::Bool(true), key);
+    } else {
+        file.aside(key, "nothing is packed");
+    }
 }
 
 pub(super) fn write_quantize(plan: &mut Writing) {
     let Some(kind) = plan.take_word("quantize.kind") else { return };
     if plan.get("adapter.kind").is_none() {
         return plan.lose_block("quantize", "axolotl packs weights for an adapter only");
+    }
+    let experts = plan.take("quantize.experts") == Some(true.into());
+    if kind != "gptq" {
+        plan.put_unless_default("quantize_moe_experts", experts);
+    } else if experts {
+        plan.lose("quantize.experts", "a GPTQ checkpoint is as it was published");
     }
     if kind == "gptq" {
         plan.put("gptq", true);

@@ -3,8 +3,8 @@
 
 use super::super::super::super::torch::{Tape, Tensor};
 use super::super::{DENSE, Shape};
-use super::ExpertWeights;
 use super::weights::Stack;
+use super::{ExpertWeights, packed};
 
 /// The factors of the adapted parameters while the wrappers are active.
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub(super) fn with<R>(
 /// Registers a parametrization, which tries it once (`torch/nn/utils/parametrize.py:226`).
 fn activate(tape: &mut Tape<'_>, shape: &Shape, stack: &Stack) -> Option<[Tensor; 2]> {
     let [a, b] = stack.adapter.as_ref()?;
-    let dtype = stack.weight.tensor.dtype;
+    let dtype = if stack.packed.is_some() { shape.dtype } else { stack.weight.tensor.dtype };
     // B is (out, rank x experts), and its experts lie innermost.
     let b = tape.permuted(&b.tensor);
     let factors = [tape.cast(&b, dtype), tape.cast(&a.tensor, dtype)];
@@ -37,7 +37,8 @@ fn activate(tape: &mut Tape<'_>, shape: &Shape, stack: &Stack) -> Option<[Tensor
 }
 
 fn sum(tape: &mut Tape<'_>, shape: &Shape, stack: &Stack, [b, a]: &[Tensor; 2]) -> Tensor {
-    tape.labelled(DENSE, |tape| tape.fold(&stack.weight.tensor, b, a, shape.scaled))
+    let base = packed::read(tape, shape, stack);
+    tape.labelled(DENSE, |tape| tape.fold(&base, b, a, shape.scaled))
 }
 
 impl Folded {
@@ -54,7 +55,7 @@ impl Folded {
     fn parameter(tape: &mut Tape<'_>, shape: &Shape, stack: &Stack, factors: Option<&[Tensor; 2]>) -> Tensor {
         match factors {
             Some(factors) => sum(tape, shape, stack, factors),
-            None => stack.weight.tensor.clone(),
+            None => packed::read(tape, shape, stack),
         }
     }
 }

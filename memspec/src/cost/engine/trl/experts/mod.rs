@@ -5,6 +5,7 @@
 
 pub(super) mod adapter;
 pub(super) mod balance;
+mod packed;
 mod router;
 pub(super) mod weights;
 

@@ -1,12 +1,13 @@
 //! The weights of a mixture of experts, and how a checkpoint's are brought into the two parameters that transformers 5 keeps them in.
 //!
 //! bitsandbytes packs linears only (`transformers/integrations/bitsandbytes.py:199`, `type(module) is nn.Linear`), and these are parameters: they stay in
-//! 16 bits whatever the plan's `quantize` says. So do routers. A shared expert is made of linears, and is packed.
+//! 16 bits unless `quantize.experts` says otherwise (`packed.rs`). So do routers. A shared expert is made of linears, and is packed.
 
 use super::super::super::super::Part;
 use super::super::super::super::torch::Tensor;
 use super::super::weights::{Linear, Loader, Parameter, Trained};
 use super::super::{DENSE, Shape, WEIGHTS};
+use super::packed::{self, Made, Packed};
 use crate::model::{Architecture, Dtype, Family, PublishedQuantization};
 
 /// Experts of a quantized model.
@@ -15,7 +16,10 @@ pub(crate) const EXPERTS: Part = Part { what: "experts, which `quantize` leaves 
 /// A matrix for every expert, in one parameter.
 #[derive(Clone, Debug)]
 pub(crate) struct Stack {
+    /// Packed: its codes.
     pub(crate) weight: Parameter,
+    /// What belongs to the codes.
+    pub(crate) packed: Option<Packed>,
     pub(crate) bias: Option<Parameter>,
     /// The matrices A and B of all experts' adapters.
     pub(crate) adapter: Option<[Parameter; 2]>,
@@ -47,7 +51,9 @@ impl ExpertWeights {
         self.router_bias.iter_mut().for_each(&mut *f);
         self.router_adapter.iter_mut().flatten().for_each(&mut *f);
         for stack in [&mut self.gate_up, &mut self.down] {
-            f(&mut stack.weight);
+            if stack.packed.is_none() {
+                f(&mut stack.weight);
+            }
             stack.bias.iter_mut().for_each(&mut *f);
             stack.adapter.iter_mut().flatten().for_each(&mut *f);
         }
@@ -163,9 +169,9 @@ pub(crate) fn pieces(model: &Architecture) -> Vec<(String, Piece)> {
 pub(crate) struct Loading {
     router: Option<Parameter>,
     router_bias: Option<Parameter>,
-    gate_up: Option<Parameter>,
+    gate_up: Option<Made>,
     gate_up_bias: Option<Parameter>,
-    down: Option<Parameter>,
+    down: Option<Made>,
     down_bias: Option<Parameter>,
     shared: Vec<(usize, Linear)>,
     /// Gates, ups and downs of all experts, by themselves.
@@ -220,7 +226,7 @@ impl Loading {
             }
         }
         self.shared.sort_by_key(|linear| linear.0);
-        let stack = |weight, bias, size| Stack { weight, bias, adapter: None, size };
+        let stack = |made: Made, bias, size| Stack { weight: made.weight, packed: made.packed, bias, adapter: None, size };
         Some(ExpertWeights {
             router: self.router?,
             router_bias: self.router_bias,
@@ -272,9 +278,13 @@ fn experts(loader: &Loader<'_, '_, '_>) -> u64 {
     loader.shape.model.experts.as_ref().map_or(1, |experts| experts.count)
 }
 
-fn parameter(loader: &mut Loader<'_, '_, '_>, size: (u64, u64)) -> Parameter {
+fn parameter(loader: &mut Loader<'_, '_, '_>, size: (u64, u64)) -> Made {
+    let count = experts(loader);
+    if loader.shape.packs_experts {
+        return packed::made(loader, count, size);
+    }
     let part = if loader.shape.quantized() { EXPERTS } else { WEIGHTS };
-    loader.stack(part, experts(loader), size)
+    Made { weight: loader.stack(part, count, size), packed: None }
 }
 
 /// One expert's matrix by itself.
@@ -291,7 +301,7 @@ fn blocks(loader: &mut Loader<'_, '_, '_>, size: (u64, u64)) -> [Tensor; 2] {
 
 /// `_convert_moe_packed_tensors` (`transformers/integrations/mxfp4.py:250`): values are looked up one half of the bytes at a time, by indices of 32 bits
 /// that PyTorch makes 64, and then brought from (out, in) to (in, out).
-fn unpacked(loader: &mut Loader<'_, '_, '_>, packed: [Tensor; 2], size: (u64, u64)) -> Parameter {
+fn unpacked(loader: &mut Loader<'_, '_, '_>, packed: [Tensor; 2], size: (u64, u64)) -> Made {
     let (dtype, elements) = (loader.shape.dtype, experts(loader) * size.0 * size.1);
     let (bytes, groups) = (elements / 2, elements / 32);
     let tape = &mut *loader.tape;
