@@ -3,6 +3,9 @@
 #[path = "../../memspec/tests/laws/mod.rs"]
 mod laws;
 
+#[path = "../../memspec/tests/laws/foreign.rs"]
+mod foreign;
+
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    laws::foreign(&String::from_utf8_lossy(bytes));
+    foreign::check(&String::from_utf8_lossy(bytes));
 });

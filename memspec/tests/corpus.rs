@@ -1,6 +1,8 @@
 //! The texts that fuzzing has come across, through the same checks: see `fuzz/README.md`.
 #![cfg(all(feature = "lang", feature = "yaml"))]
 
+#[path = "laws/foreign.rs"]
+mod foreign;
 mod laws;
 
 use std::fs;
@@ -33,5 +35,5 @@ fn yaml() {
 
 #[test]
 fn foreign() {
-    replay("foreign", laws::foreign);
+    replay("foreign", foreign::check);
 }

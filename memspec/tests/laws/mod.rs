@@ -3,10 +3,8 @@
 
 use std::ops::Range;
 
-#[cfg(feature = "yaml")]
-use memspec::exchange::foreign::{self, Trainer};
 use memspec::lang::{TokenKind, format, lex, parse};
-use memspec::plan::{Document, Source, read_text};
+use memspec::plan::{Document, read_text};
 
 /// A `.mem` text has tokens, which joined are the text, and is read.
 pub(crate) fn read(text: &str) -> Document {
@@ -45,31 +43,8 @@ pub(crate) fn yaml(text: &str) {
     }
 }
 
-/// A text is read as every other trainer's file; a plan without mistakes, written as such a file and read again, is written the same.
-#[cfg(feature = "yaml")]
-pub(crate) fn foreign(text: &str) {
-    foreign::detect(text);
-    for trainer in Trainer::ALL {
-        let read = |text: &str| foreign::read(Source { name: "any.yaml".to_owned(), text: text.to_owned() }, *trainer);
-        let document = read(text);
-        within(&document);
-        let notes = document.foreign.iter().flat_map(|foreign| &foreign.notes);
-        for note in notes.filter(|note| note.span.is_some()) {
-            let span = note.span.clone().unwrap();
-            assert!(text.get(span).is_some(), "{note:?} is not in {text:?}");
-        }
-        for plan in document.plans.iter().map(|read| &read.plan).filter(|_| document.problems.is_empty()) {
-            let written = foreign::write(plan, *trainer).unwrap();
-            let again = read(&written.text);
-            assert_eq!(again.problems, [], "of {text:?}\n{}", written.text);
-            let twice = foreign::write(&again.plans[0].plan, *trainer).unwrap();
-            assert_eq!(read(&twice.text).plans[0].plan, again.plans[0].plan, "of {text:?}\n{}\n{}", written.text, twice.text);
-        }
-    }
-}
-
 /// Every place lies in the text, and between characters.
-fn within(document: &Document) {
+pub(crate) fn within(document: &Document) {
     let text = &document.source.text;
     let inside = |span: &Range<usize>, what: &dyn std::fmt::Debug| {
         assert!(text.get(span.clone()).is_some(), "{span:?} of {what:?} is not in {text:?}");
