@@ -6,9 +6,10 @@ use std::ops::Range;
 use super::arithmetic::{Refused, Type, dimension, type_of};
 use super::check::{Entry, RawBlock};
 use super::expression::{Expression, FIGURES};
+use super::section::Section;
 use super::spec::nearest;
 use super::value::{Item, Value};
-use super::{Kind, Plan, Problem};
+use super::{Kind, Plan, Problem, explain};
 use crate::quantity::{Dimension, Quantity};
 
 /// Computes what can be computed. What follows from a `fit` or `sweep` stays an expression.
@@ -154,6 +155,10 @@ impl Follower<'_> {
             }
             self.settle(name);
         }
+        // A mistake was told where it stands.
+        if expression.names().iter().any(|name| self.is_mistaken(name)) {
+            return Value::Hole;
+        }
         let value = expression.evaluate(&|name: &str| match self.settings.get(name).map(|item| &item.value) {
             // it follows from the choice
             Some(Value::Fit(_) | Value::Sweep(_) | Value::Computed(_)) => None,
@@ -173,6 +178,21 @@ impl Follower<'_> {
             Ok(value) => value,
             Err(refused) => self.refused(refused, span),
         }
+    }
+
+    /// The setting has a value that it does not take.
+    fn is_mistaken(&self, path: &str) -> bool {
+        let (Some(setting), Some(item)) = (Plan::setting(path), self.settings.get(path)) else { return false };
+        if item.value == Value::Hole {
+            return true;
+        }
+        let small = setting.least.and_then(|least| explain::below(setting.name, least, item, ""));
+        let mut plan = Plan::default();
+        let set = match path.split_once('.') {
+            Some((block, name)) => plan.section(block).map(|section| section.set(name, item)),
+            None => Some(Section::set(&mut plan, path, item)),
+        };
+        small.is_some() || set.is_some_and(|set| set.is_err())
     }
 
     /// Whether the setting takes what the expression will be.

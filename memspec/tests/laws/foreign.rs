@@ -22,7 +22,13 @@ pub(crate) fn check(text: &str) {
             let again = read(&written.text);
             assert_eq!(again.problems, [], "of {text:?}\n{}", written.text);
             let twice = foreign::write(&again.plans[0].plan, *trainer).unwrap();
-            assert_eq!(read(&twice.text).plans[0].plan, again.plans[0].plan, "of {text:?}\n{}\n{}", written.text, twice.text);
+            assert_eq!(
+                read(&twice.text).plans[0].plan,
+                again.plans[0].plan,
+                "of {text:?}\n{}\n{}",
+                written.text,
+                twice.text
+            );
         }
     }
 }

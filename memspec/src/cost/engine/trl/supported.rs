@@ -209,7 +209,8 @@ fn experts(setup: &Setup) -> Result<(), CostError> {
         return refuse("train.upcast", "experts in float32 on a quantized model are not costed yet".to_owned());
     }
     if setup.quantize.as_ref().is_some_and(|quantize| quantize.experts) && setup.train.script != Script::Axolotl {
-        let what = "bitsandbytes packs linears, and experts are none: axolotl alone packs them (`train.script = axolotl`)";
+        let what =
+            "bitsandbytes packs linears, and experts are none: axolotl alone packs them (`train.script = axolotl`)";
         return refuse("quantize.experts", what.to_owned());
     }
     let packed = matches!(setup.model.published_quantization, Some(PublishedQuantization::Mxfp4Experts));

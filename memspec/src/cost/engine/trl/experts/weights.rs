@@ -226,7 +226,8 @@ impl Loading {
             }
         }
         self.shared.sort_by_key(|linear| linear.0);
-        let stack = |made: Made, bias, size| Stack { weight: made.weight, packed: made.packed, bias, adapter: None, size };
+        let stack =
+            |made: Made, bias, size| Stack { weight: made.weight, packed: made.packed, bias, adapter: None, size };
         Some(ExpertWeights {
             router: self.router?,
             router_bias: self.router_bias,
