@@ -4,6 +4,7 @@
 mod changes;
 mod choices;
 mod fit;
+mod followers;
 mod largest;
 mod suggest;
 

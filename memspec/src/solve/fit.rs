@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::choices::{Open, combination, combinations, open, taken};
+use super::followers::{Follower, followers};
 use super::{MOST_CANDIDATES, Resolved, least_recomputed, too_many};
 use crate::cost::{CostError, Estimate, Exceeded, Failed, TooMuch, estimate, exceeded, failed, time, too_much};
 use crate::model::{Environment, Found, find};
@@ -70,9 +71,9 @@ pub(super) fn fit(plan: &Plan, base: &Path, environment: &Environment) -> Result
         return Err(too_many("fit", &open));
     }
     let model = plan.model.as_ref().and_then(Choice::one);
-    let follows = plan.follows();
+    let (followers, others) = followers(plan, &open, GROWING);
     // what follows from a setting may shrink as it grows
-    let followed = |open: &Open| follows.iter().any(|one| one.from.names().contains(&open.setting.as_str()));
+    let followed = |open: &Open| others.iter().any(|one| one.from.names().contains(&open.setting.as_str()));
     let least = open.iter().map(|open| if followed(open) { None } else { least(open) }).collect();
     let mut search = Search {
         plan,
@@ -82,6 +83,7 @@ pub(super) fn fit(plan: &Plan, base: &Path, environment: &Environment) -> Result
         found: model.and_then(|model| find(model, base, environment).ok()),
         open,
         least,
+        followers,
         hopeless: HashMap::new(),
         rejected: Vec::new(),
     };
@@ -108,7 +110,9 @@ struct Search<'a> {
     open: Vec<Open>,
     /// Of each open setting that grows, its least value.
     least: Vec<Option<usize>>,
-    /// What the quick look said of values.
+    /// What follows from one open setting, and takes no less when it grows.
+    followers: Vec<Follower>,
+    /// What the quick look said of values, those of the followers behind them.
     hopeless: HashMap<Vec<usize>, Option<TooMuch>>,
     rejected: Vec<Rejected>,
 }
@@ -193,7 +197,11 @@ impl Search<'_> {
                 Some(place) => way[place],
                 None => self.least[one].unwrap_or_default(),
             }));
-            let Some(too_much) = self.too_much(all)? else { return Ok(None) };
+            // The least value of what follows need not go with the least of what it follows: the two are below any combination.
+            let known = |on: usize| on < values.len() || self.least[on].is_none();
+            let follow = |one: &Follower| if known(one.on) { all[one.on] } else { one.least };
+            let follow: Vec<usize> = self.followers.iter().map(follow).collect();
+            let Some(too_much) = self.too_much(all, &follow)? else { return Ok(None) };
             if best.is_none_or(|best| too_much.needs < best.needs) {
                 best = Some(too_much);
             }
@@ -201,28 +209,39 @@ impl Search<'_> {
         Ok(best)
     }
 
-    /// The quick look, once for each combination.
-    fn too_much(&mut self, values: Vec<usize>) -> Result<Option<TooMuch>, Vec<Unresolved>> {
-        if let Some(&known) = self.hopeless.get(&values) {
+    /// The quick look, once for each combination; `follow`: of each follower, the value of the setting that it follows.
+    fn too_much(&mut self, values: Vec<usize>, follow: &[usize]) -> Result<Option<TooMuch>, Vec<Unresolved>> {
+        let key = [values.as_slice(), follow].concat();
+        if let Some(&known) = self.hopeless.get(&key) {
             return Ok(known);
         }
-        if self.chosen(&values).is_err() {
+        let mut plan = self.with(&values);
+        for (one, &value) in self.followers.iter().zip(follow) {
+            one.follow(&mut plan, value);
+        }
+        if plan.settle().is_err() {
             // rejected for that, where it is tried
             return Ok(None);
         }
-        let setup = self.resolved(&values)?.setup;
+        let setup = self.setup(&plan)?;
         // What the engine refuses is rejected for that, where it is tried.
         let looked = too_much(&setup).unwrap_or_default();
-        self.hopeless.insert(values, looked);
+        self.hopeless.insert(key, looked);
         Ok(looked)
     }
 
-    /// The plan with these values, and what follows from them.
-    fn chosen(&self, values: &[usize]) -> Result<Plan, Unsettled> {
+    /// The plan with these values.
+    fn with(&self, values: &[usize]) -> Plan {
         let mut plan = self.plan.clone();
         for (open, &value) in self.open.iter().zip(values) {
             plan.choose(&open.setting, value);
         }
+        plan
+    }
+
+    /// The same, and what follows from them.
+    fn chosen(&self, values: &[usize]) -> Result<Plan, Unsettled> {
+        let mut plan = self.with(values);
         plan.settle()?;
         Ok(plan)
     }
@@ -233,11 +252,15 @@ impl Search<'_> {
             let help = Some("give the settings that it follows from other values".to_owned());
             vec![Unresolved { rule: "wrong-type", setting, message, help, nearest: None }]
         })?;
-        let setup: Setup = match &self.found {
-            Some(found) => resolve_found(&plan, self.base, found.clone(), self.environment)?,
-            None => resolve(&plan, self.base, self.environment)?,
-        };
+        let setup = self.setup(&plan)?;
         Ok(Resolved { plan, setup, chosen: taken(&self.open, values), rejected: Vec::new() })
+    }
+
+    fn setup(&self, plan: &Plan) -> Result<Setup, Vec<Unresolved>> {
+        match &self.found {
+            Some(found) => resolve_found(plan, self.base, found.clone(), self.environment),
+            None => resolve(plan, self.base, self.environment),
+        }
     }
 
     fn reject(&mut self, values: &[usize], why: Why) {
