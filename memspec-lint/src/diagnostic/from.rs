@@ -9,7 +9,7 @@ use memspec::setup::{Setup, Unresolved};
 
 use super::Finding;
 use crate::fix::Fix;
-use crate::output::estimate::by_setting;
+use crate::output::estimate::{by_setting, not_measured};
 use crate::registry;
 
 /// Settings that a report on a plan's peak names, the largest.
@@ -107,8 +107,8 @@ pub fn from_too_big(written: &Written, setup: &Setup, estimate: &Estimate) -> Fi
     let mut finding = with_owners(finding, written, estimate);
     let over = Bytes(process.high.saturating_sub(estimate.limit_bytes));
     finding = finding.note(format!("{over} too much at the upper end of the estimate"));
-    if !estimate.measured {
-        finding = finding.note(format!("no run on {} has been measured yet, so the interval is wide", estimate.device));
+    if let Some(why) = not_measured(setup, estimate) {
+        finding = finding.note(why);
     }
     finding
 }

@@ -224,6 +224,18 @@ impl PlanEstimate {
     }
 }
 
+/// Why the interval of an estimate is wide, where no run like it was measured.
+pub fn not_measured(setup: &Setup, estimate: &Estimate) -> Option<String> {
+    let trainer = setup.train.script;
+    match estimate.measured {
+        true => None,
+        false if differences(setup).is_empty() => {
+            Some(format!("no run on {} has been measured yet, so the interval is wide", estimate.device))
+        }
+        false => Some(format!("not measured: `{trainer}` is costed by its source, so the interval is wide")),
+    }
+}
+
 /// What each setting owns at the peak, with the names of the parts, the largest first.
 pub fn by_setting(estimate: &Estimate) -> Vec<(&'static str, u64, Vec<&'static str>)> {
     let mut settings: Vec<(&'static str, u64, Vec<&'static str>)> = Vec::new();

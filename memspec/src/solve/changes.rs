@@ -7,7 +7,7 @@ use crate::device::DeviceKind;
 use crate::model::Environment;
 use crate::plan::{
     self, AdapterKind, Attention, Checkpointing, Choice, EngineName, LossKind, OptimizerKind, Plan, Precision,
-    QuantizeKind, Targets,
+    QuantizeKind, Script, Targets,
 };
 use crate::quantity::{Bytes, Tokens};
 use crate::setup::Setup;
@@ -208,7 +208,9 @@ fn step(all: &mut Candidates<'_>, setup: &Setup) {
         all.set("train.attention", train.attention.name(), "flash2", Price::Speed);
     }
     if train.loss == LossKind::Whole {
-        all.set("train.loss", train.loss.name(), LossKind::Chunked.name(), Price::Speed);
+        if matches!(train.script, Script::Sft | Script::Axolotl) {
+            all.set("train.loss", train.loss.name(), LossKind::Chunked.name(), Price::Speed);
+        }
         // Only where the model's own loss is taken: TRL's own has no room for it.
         all.set("train.loss", train.loss.name(), LossKind::Liger.name(), Price::Speed);
     }

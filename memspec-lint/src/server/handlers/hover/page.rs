@@ -5,9 +5,10 @@ use std::fmt::Write;
 use memspec::cost::Estimate;
 use memspec::plan::{Block, Plan, Setting};
 use memspec::quantity::{Bytes, Seconds};
+use memspec::solve::Resolved;
 
 use crate::context::Seen;
-use crate::output::estimate::by_setting;
+use crate::output::estimate::{by_setting, not_measured};
 use crate::registry::Rule;
 
 /// What a setting means, what it takes, its default.
@@ -51,7 +52,7 @@ pub(super) fn block(block: &Block, plan: &Seen<'_>) -> String {
 
 /// What settings own at the peak.
 fn price(plan: &Seen<'_>, wanted: impl Fn(&str) -> bool) -> Option<String> {
-    let estimate = worst(plan)?;
+    let (_, estimate) = worst(plan)?;
     let owned: Vec<_> = by_setting(estimate).into_iter().filter(|(setting, ..)| wanted(setting)).collect();
     let bytes: u64 = owned.iter().map(|(_, bytes, _)| bytes).sum();
     let parts: Vec<_> = owned.iter().flat_map(|(.., parts)| parts.iter().copied()).collect();
@@ -62,14 +63,14 @@ fn price(plan: &Seen<'_>, wanted: impl Fn(&str) -> bool) -> Option<String> {
 }
 
 /// The run of a plan that needs most.
-fn worst<'a>(plan: &'a Seen<'_>) -> Option<&'a Estimate> {
-    plan.estimates().map(|(_, estimate)| estimate).max_by_key(|estimate| estimate.needs().0)
+fn worst<'a>(plan: &'a Seen<'_>) -> Option<(&'a Resolved, &'a Estimate)> {
+    plan.estimates().max_by_key(|(_, estimate)| estimate.needs().0)
 }
 
 /// The breakdown of a plan, with its error bar.
 pub(super) fn plan(plan: &Seen<'_>) -> String {
     let mut text = format!("**plan `{}`**", plan.written.name);
-    let Some(estimate) = worst(plan) else {
+    let Some((resolved, estimate)) = worst(plan) else {
         for problem in plan.unresolved.iter() {
             let _ = write!(text, "\n\n{}", problem.message);
         }
@@ -93,8 +94,8 @@ pub(super) fn plan(plan: &Seen<'_>) -> String {
     if plan.setups.len() > 1 {
         let _ = write!(text, "\n\nOf {} runs, the one that needs most: `{}`", plan.setups.len(), estimate.name);
     }
-    if !estimate.measured {
-        text += "\n\nNo run on such a device has been measured yet, so the interval is wide.";
+    if let Some(why) = not_measured(&resolved.setup, estimate) {
+        let _ = write!(text, "\n\n({why})");
     }
     text += "\n\n| setting | at the peak | | what |\n| --- | ---: | ---: | --- |\n";
     let all = estimate.peak.allocated.bytes.max(1) as f64;
