@@ -25,9 +25,8 @@ pub struct Difference {
 }
 
 /// Which runs something concerns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum With {
-    #[default]
     Any,
     Adapter,
     Quantized,

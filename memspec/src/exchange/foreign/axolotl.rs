@@ -3,13 +3,15 @@
 //! A file holds the fields of `AxolotlInputConfig` (`axolotl/utils/schemas/config.py` and the classes that it is made of) and of the plugins that
 //! it names (`axolotl/integrations/*/args.py`). On how many cards it runs is said by what launches it.
 
+mod adapter;
 mod data;
-mod groups;
+mod model;
 mod parallel;
 mod targets;
 
 use super::Trainer;
 use super::table::{Form, Format, Group, Key, aside, differs, formed, former, part, refused, setting};
+use super::training_arguments;
 
 pub(super) const FORMAT: Format = Format {
     trainer: Trainer::Axolotl,
@@ -17,17 +19,24 @@ pub(super) const FORMAT: Format = Format {
     model: "base_model",
     keys: KEYS,
     groups: &[
-        Group { read: groups::read_engine, write: groups::write_engine },
+        Group { read: model::read_engine, write: model::write_engine },
         Group { read: parallel::read, write: parallel::write },
-        Group { read: groups::read_adapter, write: groups::write_adapter },
-        Group { read: groups::read_quantize, write: groups::write_quantize },
-        Group { read: groups::read_precision, write: groups::write_precision },
-        Group { read: groups::read_kernels, write: groups::write_kernels },
-        Group { read: groups::read_upcast, write: groups::write_upcast },
+        Group { read: adapter::read, write: adapter::write },
+        Group { read: adapter::read_quantize, write: adapter::write_quantize },
+        Group { read: model::read_precision, write: model::write_precision },
+        Group { read: model::read_kernels, write: model::write_kernels },
+        Group { read: model::read_upcast, write: model::write_upcast },
         Group { read: data::read, write: data::write },
         Group { read: data::read_evaluation, write: data::write_evaluation },
-        Group { read: groups::read_length, write: groups::write_length },
-        Group { read: groups::read_checkpoints, write: groups::write_checkpoints },
+        Group {
+            read: |file| training_arguments::read_length(file, "num_epochs"),
+            write: |plan| training_arguments::write_length(plan, "num_epochs"),
+        },
+        Group {
+            read: model::read_schedule,
+            write: |plan| training_arguments::write_schedule(plan, "lr_scheduler", "warmup_ratio"),
+        },
+        Group { read: model::read_checkpoints, write: model::write_checkpoints },
     ],
     absent: &[
         ("device", "a file of axolotl runs on the cards that are there"),
@@ -516,7 +525,7 @@ const KEYS: &[Key] = &[
     refused("dense_mixer", &[], OTHER_TRAINING),
 ];
 
-/// Optimizers; the first for a word is the one that is written. States of torchao's in 4 bits are costed as if they had 8 (`groups::read_engine`).
+/// Optimizers; the first for a word is the one that is written. States of torchao's in 4 bits are costed as if they had 8 (`model::read_engine`).
 const OPTIMIZERS: &[(&str, &str)] = &[
     ("adamw_torch_fused", "adamw"),
     ("adamw_torch", "adamw_foreach"),

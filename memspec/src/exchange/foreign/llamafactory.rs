@@ -28,10 +28,13 @@ pub(super) const FORMAT: Format = Format {
         Group { read: model::read_checkpoints, write: model::write_checkpoints },
         Group { read: data::read, write: data::write },
         Group { read: data::read_evaluation, write: data::write_evaluation },
-        Group { read: training_arguments::read_length, write: training_arguments::write_length },
+        Group {
+            read: |file| training_arguments::read_length(file, "num_train_epochs"),
+            write: |plan| training_arguments::write_length(plan, "num_train_epochs"),
+        },
         Group {
             read: training_arguments::read_schedule,
-            write: |plan| training_arguments::write_schedule(plan, "warmup_ratio"),
+            write: |plan| training_arguments::write_schedule(plan, "lr_scheduler_type", "warmup_ratio"),
         },
         Group { read: training_arguments::read_saves, write: training_arguments::write_saves },
     ],

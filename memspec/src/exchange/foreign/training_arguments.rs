@@ -153,16 +153,16 @@ pub(super) const KEYS: &[Key] = &[
     aside("local_rank", PROCESSES),
 ];
 
-/// Epochs or steps, and the optimizer's decays.
-pub(super) fn read_length(file: &mut Reading<'_>) {
+/// Epochs or steps, and the optimizer's decays. `epochs_key`: what the trainer calls its epochs.
+pub(super) fn read_length(file: &mut Reading<'_>, epochs_key: &'static str) {
     let steps = file.number("max_steps").filter(|steps| *steps > 0.0);
     if let Some(steps) = steps {
         file.set_number("train.steps", steps, "max_steps");
     }
-    if (steps.is_none() || file.written("num_train_epochs").is_some())
-        && let Some(epochs) = file.number("num_train_epochs")
+    if (steps.is_none() || file.written(epochs_key).is_some())
+        && let Some(epochs) = file.number(epochs_key)
     {
-        file.set_number("train.epochs", epochs, "num_train_epochs");
+        file.set_number("train.epochs", epochs, epochs_key);
     }
     let betas = ["adam_beta1", "adam_beta2"].map(|key| file.number(key));
     if let [Some(first), Some(second)] = betas {
@@ -172,14 +172,14 @@ pub(super) fn read_length(file: &mut Reading<'_>) {
     }
 }
 
-pub(super) fn write_length(plan: &mut Writing) {
+pub(super) fn write_length(plan: &mut Writing, epochs_key: &'static str) {
     let steps = plan.take("train.steps");
     if let Some(steps) = &steps {
         plan.put("max_steps", yaml(steps));
     }
     let epochs = plan.take("train.epochs");
     if let Some(epochs) = epochs.filter(|_| steps.is_none() || plan.says("train.epochs")) {
-        plan.put("num_train_epochs", yaml(&epochs));
+        plan.put(epochs_key, yaml(&epochs));
     }
     if let Some([first, second]) =
         plan.take("train.betas").as_ref().and_then(|betas| betas.as_array()).map(Vec::as_slice)
@@ -209,28 +209,33 @@ pub(super) fn read_schedule(file: &mut Reading<'_>) {
         }
     };
     file.set_word("train.schedule", schedule, "lr_scheduler_type");
-    match file.number("warmup_steps") {
-        Some(part) if part > 0.0 && part < 1.0 => {
-            let value = (part * 1e12).round() / 1e10;
-            let percent = Quantity { value, dimension: Dimension::Percent };
-            file.set("train.warmup", Value::Quantity(percent), "warmup_steps");
-        }
-        Some(steps) => file.set_number("train.warmup", steps, "warmup_steps"),
-        None => {}
+    if let Some(part) = file.number("warmup_steps") {
+        set_warmup(file, part, "warmup_steps");
     }
 }
 
-/// `share_key`: how a share of all steps is said.
-pub(super) fn write_schedule(plan: &mut Writing, share_key: &'static str) {
+/// Steps, or below 1 a share of all of them.
+pub(super) fn set_warmup(file: &mut Reading<'_>, part: f64, key: &str) {
+    if part > 0.0 && part < 1.0 {
+        let value = (part * 1e12).round() / 1e10;
+        let percent = Quantity { value, dimension: Dimension::Percent };
+        file.set("train.warmup", Value::Quantity(percent), key);
+    } else {
+        file.set_number("train.warmup", part, key);
+    }
+}
+
+/// `key`: what the trainer calls its schedule; `share_key`: how a share of all steps is said.
+pub(super) fn write_schedule(plan: &mut Writing, key: &'static str, share_key: &'static str) {
     let warmup = plan.take("train.warmup").unwrap_or_default();
     let rises = match &warmup {
         serde_json::Value::Number(steps) => steps.as_f64() > Some(0.0),
         percent => share(percent).is_some_and(|share| share > 0.0),
     };
     match plan.take_word("train.schedule").as_deref() {
-        Some("constant") if !rises => return plan.put("lr_scheduler_type", "constant"),
-        Some("constant") => plan.put("lr_scheduler_type", "constant_with_warmup"),
-        Some(schedule) => plan.put("lr_scheduler_type", schedule),
+        Some("constant") if !rises => return plan.put(key, "constant"),
+        Some("constant") => plan.put(key, "constant_with_warmup"),
+        Some(schedule) => plan.put(key, schedule),
         None => {}
     }
     match warmup {

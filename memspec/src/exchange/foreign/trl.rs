@@ -23,10 +23,13 @@ pub(super) const FORMAT: Format = Format {
         Group { read: groups::read_quantize, write: groups::write_quantize },
         Group { read: groups::read_precision, write: groups::write_precision },
         Group { read: groups::read_data, write: groups::write_data },
-        Group { read: training_arguments::read_length, write: training_arguments::write_length },
+        Group {
+            read: |file| training_arguments::read_length(file, "num_train_epochs"),
+            write: |plan| training_arguments::write_length(plan, "num_train_epochs"),
+        },
         Group {
             read: training_arguments::read_schedule,
-            write: |plan| training_arguments::write_schedule(plan, "warmup_steps"),
+            write: |plan| training_arguments::write_schedule(plan, "lr_scheduler_type", "warmup_steps"),
         },
         Group { read: training_arguments::read_saves, write: training_arguments::write_saves },
         Group { read: groups::read_checkpoints, write: groups::write_checkpoints },

@@ -189,6 +189,15 @@ impl Writing {
         self.carried.extend(defaults.filter(|path| path.split('.').next() == Some(block)));
     }
 
+    /// Without samples nothing is evaluated.
+    pub(super) fn lose_evaluation(&mut self) {
+        for path in ["eval.every", "eval.micro_batch"] {
+            if self.says(path) {
+                self.lose(path, "nothing is evaluated without `data.eval_path`");
+            }
+        }
+    }
+
     /// Nobody has seen to the setting yet.
     pub(super) fn is_open(&self, path: &str) -> bool {
         !self.carried.contains(path)

@@ -69,11 +69,7 @@ fn format(kind: &str) -> Option<&'static str> {
 
 pub(super) fn write(plan: &mut Writing) {
     let format = plan.take_word("data.format");
-    let kind = match format.as_deref() {
-        Some("instruction") => "alpaca",
-        Some("text") => "completion",
-        _ => "chat_template",
-    };
+    let kind = kind(plan);
     match plan.take_word("data.path") {
         Some(path) => plan.put("datasets", list(&path, kind)),
         None if plan.says("data.format") => {
@@ -99,6 +95,15 @@ pub(super) fn write(plan: &mut Writing) {
         Some("none") => plan.put("batch_flattening", true),
         Some("max") => plan.put("pad_to_sequence_len", true),
         _ => {}
+    }
+}
+
+/// The type of a plan's datasets.
+fn kind(plan: &Writing) -> &'static str {
+    match plan.get("data.format").as_ref().and_then(|format| format.as_str()) {
+        Some("instruction") => "alpaca",
+        Some("text") => "completion",
+        _ => "chat_template",
     }
 }
 
@@ -145,18 +150,9 @@ pub(super) fn read_evaluation(file: &mut Reading<'_>) {
 
 pub(super) fn write_evaluation(plan: &mut Writing) {
     let Some(path) = plan.take_word("data.eval_path") else {
-        for path in ["eval.every", "eval.micro_batch"] {
-            if plan.says(path) {
-                plan.lose(path, "nothing is evaluated without `data.eval_path`");
-            }
-        }
-        return;
+        return plan.lose_evaluation();
     };
-    let kind = match plan.get("data.format").as_ref().and_then(|format| format.as_str()) {
-        Some("instruction") => "alpaca",
-        Some("text") => "completion",
-        _ => "chat_template",
-    };
+    let kind = kind(plan);
     plan.put("test_datasets", list(&path, kind));
     if let Some(every) = plan.take("eval.every") {
         plan.put("eval_steps", yaml(&every));

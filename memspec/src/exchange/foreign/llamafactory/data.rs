@@ -106,12 +106,7 @@ pub(super) fn read_evaluation(file: &mut Reading<'_>) {
 
 pub(super) fn write_evaluation(plan: &mut Writing) {
     let Some(path) = plan.take_word("data.eval_path") else {
-        for path in ["eval.every", "eval.micro_batch"] {
-            if plan.says(path) {
-                plan.lose(path, "nothing is evaluated without `data.eval_path`");
-            }
-        }
-        return;
+        return plan.lose_evaluation();
     };
     if plan.get("data.path").is_some_and(|train| train == *path) {
         plan.put("val_size", 0.1);

@@ -263,13 +263,7 @@ pub(super) fn write_data(plan: &mut Writing) {
                 }
             }
         }
-        None => {
-            for path in ["eval.every", "eval.micro_batch"] {
-                if plan.says(path) {
-                    plan.lose(path, "nothing is evaluated without `data.eval_path`");
-                }
-            }
-        }
+        None => plan.lose_evaluation(),
     }
     if let Some(template) = plan.take("data.template") {
         plan.put("chat_template_path", yaml(&template));
