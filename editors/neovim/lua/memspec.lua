@@ -50,7 +50,7 @@ function M.attach(buffer)
   if not client or not vim.lsp.get_client_by_id(client) then
     local command = M.command(root)
     if vim.fn.executable(command[1]) == 0 then
-      vim.notify_once('memspec: `' .. command[1] .. '` is not there; `pip install memspec`, or set vim.g.memspec_command')
+      vim.notify_once('memspec: `' .. command[1] .. '` is not there; `pip install memspec-lint`, or set vim.g.memspec_command')
       return
     end
     client = vim.lsp.start_client({

@@ -34,7 +34,7 @@ async function start() {
   if (!command) {
     const path = 'Set its path';
     const answer = await vscode.window.showWarningMessage(
-      'memspec-lint is neither in a virtual environment of this workspace nor on PATH. `pip install memspec` puts it there.',
+      'memspec-lint is neither in a virtual environment of this workspace nor on PATH. `pip install memspec-lint` puts it there.',
       path,
     );
     if (answer === path) {

@@ -85,7 +85,7 @@ test('without a server it says what to do', async () => {
   } finally {
     Object.assign(process.env, before);
   }
-  assert.match(state.messages[0], /pip install memspec/);
+  assert.match(state.messages[0], /pip install memspec-lint/);
   assert.ok(state.commands.has('memspec.restart'));
   await deactivate();
 });

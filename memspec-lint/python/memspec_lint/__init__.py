@@ -1,0 +1,1 @@
+"""memspec-lint, a program; ``python -m memspec_lint`` starts it."""
