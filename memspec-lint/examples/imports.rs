@@ -1,13 +1,13 @@
 //! What of other trainers' example files is understood, a line each: `cargo run -p memspec-lint --example imports -- axolotl FOLDER`.
 //!
 //! A line is the file's class, its path, and the keys in it that are not understood. Fails where less than 95 % of the files of supervised
-//! fine-tuning are understood completely. `.ci/corpus.py` fetches the folders, and compares with `tests/corpus/`.
+//! fine-tuning are understood completely. `.ci/run corpus` fetches the folders, and compares with `tests/corpus/`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use memspec::exchange::foreign::{NOT_UNDERSTOOD, NoteKind, Trainer, read};
+use memspec::exchange::foreign::{NOT_UNDERSTOOD, NoteKind, Trainer, detect, read};
 use memspec::plan::{Document, Source};
 use serde_yaml::{Mapping, Value};
 
@@ -16,7 +16,7 @@ const UNDERSTOOD: f64 = 0.95;
 
 #[derive(Parser)]
 struct Arguments {
-    /// Whose files: axolotl or llamafactory
+    /// Whose files: axolotl or llamafactory, whose version 1 is another trainer
     trainer: String,
     /// The folder
     folder: PathBuf,
@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         let name = path.strip_prefix(&arguments.folder).unwrap_or(path).display().to_string();
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let root = serde_yaml::from_str(&text);
+        let trainer = detect(&text).unwrap_or(trainer);
         let class = root.as_ref().map_or("no mapping", |root: &Mapping| class(trainer, root));
         let keys = match class {
             "sft" => unknown(&read(Source { name: name.clone(), text }, trainer)),
@@ -104,19 +105,15 @@ fn class(trainer: Trainer, root: &Mapping) -> &'static str {
         }
         Trainer::Llamafactory => {
             let is = |key: &str, word: &str| root.get(key).is_some_and(|value| value == word);
-            let parallel = |key: &Value| key.as_str().is_some_and(|key| key.ends_with("_model_parallel_size"));
             match () {
-                // The notation of `llamafactory/v1`, another command.
-                () if is_set("model") && is_set("train_dataset") => "version 1",
                 () if !is_set("model_name_or_path") || !is_set("do_train") => "no training",
                 () if is("stage", "pt") => "pretraining",
                 () if is("stage", "rm") => "reward",
                 () if is_set("stage") && !is("stage", "sft") => "preferences",
-                // Megatron's trainer parses it, with arguments that LLaMA-Factory's own does not have.
-                () if root.keys().any(parallel) => "megatron",
                 () => "sft",
             }
         }
-        Trainer::Trl => "sft",
+        Trainer::LlamafactoryV1 if !is_set("train_dataset") => "no training",
+        Trainer::LlamafactoryV1 | Trainer::Trl => "sft",
     }
 }

@@ -49,7 +49,12 @@ mod axolotl {
 
 mod llamafactory {
     use super::*;
-    fixtures!("llamafactory": lora, defaults, qlora, full_z3, multimodal, packing, oft, freeze, mistakes);
+    fixtures!("llamafactory": lora, defaults, qlora, full_z3, multimodal, packing, oft, freeze, asft, mistakes);
+}
+
+mod llamafactory_v1 {
+    use super::*;
+    fixtures!("llamafactory_v1": lora, full, qlora, shared_samples, mistakes);
 }
 
 #[test]
@@ -71,6 +76,8 @@ fn files_are_known_by_their_keys() {
     assert_eq!(detect("base_model: m\ndatasets: []\n"), Some(Trainer::Axolotl));
     assert_eq!(detect("model_name_or_path: m\nstage: sft\ndo_train: true\n"), Some(Trainer::Llamafactory));
     assert_eq!(detect("model_name_or_path: m\ndo_train: true\n"), Some(Trainer::Trl));
+    assert_eq!(detect("model: m\ntrain_dataset: d\n"), Some(Trainer::LlamafactoryV1));
+    assert_eq!(detect("model: m\ntrain: {micro_batch: 1}\n# micro_batch_size\n"), None);
     assert_eq!(detect("name: a\nmodel: m\n# model_name_or_path\n"), None);
     assert_eq!(detect("plan \"a\" { model = \"model_name_or_path\" }"), None);
     assert_eq!(detect(": [ model_name_or_path"), None);
@@ -177,14 +184,14 @@ mod laws {
         ("data.samples", &["1000"]),
         ("train.precision", &["bf16", "fp16", "f32", "bf16_pure", "fp16_pure"]),
         ("train.base_dtype", &["bf16", "fp16", "f32"]),
-        ("train.script", &["sft", "loop", "axolotl", "llamafactory"]),
+        ("train.script", &["sft", "loop", "axolotl", "llamafactory", "llamafactory_v1"]),
         ("train.upcast", &["none", "norms", "embeddings"]),
         ("train.micro_batch", &["1", "2", "8"]),
         ("train.accumulate", &["1", "16"]),
         ("train.checkpointing", &["none", "block", "4"]),
         ("train.activation_offload", &["true", "false"]),
         ("train.attention", &["sdpa", "eager", "efficient", "flash2", "flash3"]),
-        ("train.loss", &["auto", "whole", "chunked", "liger"]),
+        ("train.loss", &["auto", "whole", "chunked", "liger", "asft"]),
         ("train.liger", &["true", "false"]),
         ("train.expandable_segments", &["true", "false"]),
         (
@@ -226,6 +233,8 @@ mod laws {
         ("parallel.reshard", &["true", "false"]),
         ("parallel.offload", &["none", "host"]),
         ("parallel.wrapped_checkpointing", &["true", "false"]),
+        ("parallel.context", &["1", "2", "4"]),
+        ("parallel.load_whole", &["true", "false"]),
     ];
 
     /// Some of the settings, each with one of its values.
@@ -331,6 +340,11 @@ mod laws {
             "oft_block_size",
             "use_unsloth_gc",
             "val_size",
+            "model",
+            "peft_config",
+            "quant_config",
+            "dist_config",
+            "global_batch_size",
         ];
         let values = vec![
             "",

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::plan::Script;
+use crate::plan::{ParallelKind, Script};
 use crate::setup::Setup;
 
 /// Something that a trainer does otherwise than TRL's SFTTrainer and that changes memory.
@@ -33,6 +33,8 @@ enum With {
     Packing,
     NoPacking,
     Checkpoints,
+    Fsdp,
+    Liger,
     /// All weights of a model with a tower are trained.
     Tower,
 }
@@ -45,6 +47,8 @@ pub fn differences(setup: &Setup) -> Vec<Difference> {
         With::Quantized => setup.quantize.is_some(),
         With::Packing => setup.data.packing,
         With::NoPacking => !setup.data.packing,
+        With::Fsdp => setup.parallel.is_some_and(|parallel| parallel.kind == ParallelKind::Fsdp2),
+        With::Liger => setup.train.liger,
         With::Checkpoints => setup.recomputed_blocks() > 0,
         With::Tower => setup.adapter.is_none() && setup.model.vision.is_some(),
     };
@@ -57,6 +61,7 @@ pub(crate) fn of(script: Script) -> &'static [Difference] {
         Script::Sft | Script::Loop => &[],
         Script::Axolotl => AXOLOTL,
         Script::Llamafactory => LLAMAFACTORY,
+        Script::LlamafactoryV1 => LLAMAFACTORY_V1,
     }
 }
 
@@ -148,4 +153,40 @@ const LLAMAFACTORY: &[Difference] = &[
     .with(With::Checkpoints),
     beside("padding", "samples are filled up to a multiple of 8 tokens", "train/sft/workflow.py:65")
         .with(With::NoPacking),
+];
+
+/// LLaMA-Factory 0.9.5 with `USE_V1=1`, below `src/llamafactory/v1`.
+const LLAMAFACTORY_V1: &[Difference] = &[
+    costed(
+        "loss",
+        "the model's own with all logits at once, and beside it log-probabilities from two more copies of them in float32",
+        "core/base_trainer.py:225",
+    ),
+    costed(
+        "casts",
+        "weights that are all trained are cast to float32, and without FSDP or DeepSpeed also computed in it: there is no autocast",
+        "core/model_engine.py:179, plugins/trainer_plugins/distributed/fsdp2.py:178",
+    ),
+    costed(
+        "double quantization",
+        "NF4 has it by default; weights are unpacked to float16, and no norm is cast",
+        "plugins/model_plugins/quantization.py:99",
+    )
+    .with(With::Quantized),
+    costed("loading", "each card has the whole model before FSDP takes its part", "core/model_engine.py:120")
+        .with(With::Fsdp),
+    beside(
+        "reduction",
+        "gradients are summed in float32, and the head is gathered with all that is in no block",
+        "plugins/trainer_plugins/distributed/fsdp2.py:179",
+    )
+    .with(With::Fsdp),
+    beside(
+        "kernels",
+        "Liger's cross entropy writes gradients where the logits were: PyTorch's is costed",
+        "plugins/model_plugins/kernels/liger_kernel_ops.py:138",
+    )
+    .with(With::Liger),
+    beside("packing", "as many samples as there are tokens for: a row is rarely full", "plugins/trainer_plugins/batching.py:87")
+        .with(With::Packing),
 ];

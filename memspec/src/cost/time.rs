@@ -140,7 +140,7 @@ impl Time {
 fn time_with(setup: &Setup, rates: &Rates) -> Result<Time, CostError> {
     let (columns, real) = batch(setup);
     let accumulate = f64::from(setup.train.accumulate);
-    let copies = copies(setup) as f64;
+    let copies = setup.copies() as f64;
     let works = [columns.value, columns.low, columns.high].map(|columns| work::work(setup, columns));
     let network = exchange(setup);
     let step = |work: &Work, spread: Spread| {
@@ -195,11 +195,6 @@ fn lengths(setup: &Setup) -> Option<Lengths> {
     setup.data.lengths.clone().or_else(|| setup.data.drawn.map(Lengths::from))
 }
 
-/// How many micro batches are trained side by side: the devices, or one where they split each linear.
-fn copies(setup: &Setup) -> u64 {
-    setup.parallel.map_or(1, |parallel| if parallel.kind == ParallelKind::Tensor { 1 } else { parallel.world() })
-}
-
 /// Optimizer steps: as many as the plan says, or as its epochs have.
 fn steps(setup: &Setup) -> Option<u64> {
     match setup.train.length {
@@ -210,7 +205,7 @@ fn steps(setup: &Setup) -> Option<u64> {
                 true => lengths.tokens.div_ceil(setup.data.context.max(1)),
                 false => lengths.samples,
             };
-            let batches = sequences.div_ceil(u64::from(setup.train.micro_batch).max(1)).div_ceil(copies(setup).max(1));
+            let batches = sequences.div_ceil(u64::from(setup.train.micro_batch).max(1)).div_ceil(setup.copies().max(1));
             Some(((epochs * batches as f64 / f64::from(setup.train.accumulate)).ceil() as u64).max(1))
         }
     }

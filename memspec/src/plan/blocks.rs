@@ -63,6 +63,8 @@ block! {
         gpus: u32 = "1", least 1;
         /// Machines.
         nodes: u32 = "1", least 1;
+        /// Devices that share the tokens of each sample (context parallelism, by exchanging heads for tokens around attention).
+        context: u32 = "1", least 1;
         /// Drop gathered parameters again after the forward pass.
         reshard: bool = "true";
         /// Where parameters and optimizer states rest.
@@ -70,6 +72,8 @@ block! {
         /// Checkpoint blocks in FSDP's wrapper around each (accelerate's `fsdp_activation_checkpointing`), not in the model;
         /// which ones, `checkpointing` of train says.
         wrapped_checkpointing: bool = "false";
+        /// Each device holds the whole model until FSDP takes its parts (LLaMA-Factory's version 1), where others load to host memory.
+        load_whole: bool = "false";
     }
 }
 

@@ -196,6 +196,8 @@ symbols! {
         Axolotl = "axolotl",
         /// LLaMA-Factory's trainer: costed by its source, not measured
         Llamafactory = "llamafactory",
+        /// LLaMA-Factory's version 1, a loop of its own: costed by its source, not measured
+        LlamafactoryV1 = "llamafactory_v1",
     }
 }
 
@@ -242,6 +244,8 @@ symbols! {
         Chunked = "chunked",
         /// Liger's fused linear cross-entropy, in scripts that take the model's own loss; TRL's SFTTrainer turns it off
         Liger = "liger",
+        /// all logits at once, and how far they are from those of a frozen copy of the model (LLaMA-Factory's ASFT)
+        Asft = "asft",
     }
 }
 

@@ -77,12 +77,16 @@ pub struct Parallel {
     pub gpus: u32,
     /// Machines.
     pub nodes: u32,
+    /// Devices that share the tokens of each sample.
+    pub context: u32,
     /// Gathered parameters are dropped again after the forward pass.
     pub reshard: bool,
     /// Parameters and optimizer states rest in host memory.
     pub offload: bool,
     /// Blocks are checkpointed by FSDP's wrapper of each (accelerate's `fsdp_activation_checkpointing`), not by the model.
     pub wrapped_checkpointing: bool,
+    /// Each device holds the whole model until FSDP takes its parts.
+    pub load_whole: bool,
 }
 
 impl Parallel {
@@ -93,7 +97,7 @@ impl Parallel {
 
     /// Runs shared like this were measured: on two cards of one machine.
     pub(crate) fn is_measured(self) -> bool {
-        matches!(self.kind, ParallelKind::Ddp | ParallelKind::Fsdp2) && (self.gpus, self.nodes) == (2, 1)
+        matches!(self.kind, ParallelKind::Ddp | ParallelKind::Fsdp2) && (self.gpus, self.nodes, self.context) == (2, 1, 1)
     }
 }
 
@@ -340,11 +344,15 @@ impl Setup {
         self.parallel.map_or(1, |parallel| parallel.world())
     }
 
+    /// Micro batches that are trained side by side: one on each device, unless several share its tokens or its linears.
+    pub fn copies(&self) -> u64 {
+        let sharing = self.parallel.filter(|parallel| parallel.kind != ParallelKind::Tensor);
+        sharing.map_or(1, |parallel| (parallel.world() / u64::from(parallel.context)).max(1))
+    }
+
     /// Tokens that one optimizer step trains at most, of all devices that have a batch of their own.
     pub fn tokens_per_step(&self) -> u64 {
-        let batches = self.parallel.filter(|parallel| parallel.kind != ParallelKind::Tensor);
-        let batches = batches.map_or(1, |parallel| parallel.world());
-        u64::from(self.train.micro_batch) * u64::from(self.train.accumulate) * self.data.context * batches
+        u64::from(self.train.micro_batch) * u64::from(self.train.accumulate) * self.data.context * self.copies()
     }
 
     /// How many blocks, the first ones, are computed again in backward.

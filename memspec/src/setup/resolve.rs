@@ -186,6 +186,8 @@ fn parallel(block: &plan::Parallel) -> Parallel {
         reshard: one(&block.reshard).unwrap_or(true),
         offload: one(&block.offload) == Some(Offload::Host),
         wrapped_checkpointing: one(&block.wrapped_checkpointing).unwrap_or(false),
+        context: one(&block.context).unwrap_or(1),
+        load_whole: one(&block.load_whole).unwrap_or(false),
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     context.each(|plan| {
         let (batch, samples) = plan.find(|setup| too_large(setup).is_some()).and_then(too_large)?;
         let setup = plan.find(|setup| too_large(setup).is_some())?;
-        let at_once = u64::from(setup.train.micro_batch) * setup.world();
+        let at_once = u64::from(setup.train.micro_batch) * setup.copies();
         let finding = Finding::new(rule, format!("a step takes {batch} samples, and there are {samples}")).at(
             plan.written,
             "train.accumulate",
@@ -62,6 +62,6 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
 fn too_large(setup: &Setup) -> Option<(u64, u64)> {
     let samples = setup.data.lengths.as_ref().map(|lengths| lengths.samples).filter(|samples| *samples > 0)?;
     let accumulated = u64::from(setup.train.micro_batch) * u64::from(setup.train.accumulate);
-    let batch = accumulated.saturating_mul(setup.world());
+    let batch = accumulated.saturating_mul(setup.copies());
     (!setup.data.packing && batch > samples).then_some((batch, samples))
 }

@@ -32,7 +32,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     context.each(|plan| {
         let tokens = |setup: &memspec::setup::Setup| {
             let samples = u64::from(setup.train.micro_batch) * u64::from(setup.train.accumulate);
-            samples.saturating_mul(setup.world()).saturating_mul(setup.data.context)
+            samples.saturating_mul(setup.copies()).saturating_mul(setup.data.context)
         };
         let setup = plan.find(|setup| !USUAL.contains(&tokens(setup)))?;
         let (tokens, few) = (tokens(setup), tokens(setup) < *USUAL.start());

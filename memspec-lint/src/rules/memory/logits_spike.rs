@@ -55,7 +55,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
             // axolotl has chunks by way of cut cross entropy.
             Script::Sft | Script::Axolotl => LossKind::Chunked,
             // The chunked loss is SFTTrainer's.
-            Script::Loop | Script::Llamafactory => LossKind::Liger,
+            Script::Loop | Script::Llamafactory | Script::LlamafactoryV1 => LossKind::Liger,
         };
         let mut setup = resolved.setup.clone();
         setup.train.loss = better;

@@ -108,12 +108,19 @@ pub(super) fn work(setup: &Setup, columns: f64) -> Work {
     let recomputed = setup.recomputed_blocks() as f64 / setup.model.layers.max(1) as f64;
     work.backward.add(forward, recomputed);
     counter.head(&mut work);
+    if setup.train.loss == LossKind::Asft {
+        // A frozen copy of the model goes first.
+        let copy = work.forward;
+        work.forward.add(copy, 1.0);
+    }
     if let Some(vision) = &setup.model.vision {
         let (forward, backward) = counter.tower(vision);
         work.forward.add(forward, 1.0);
         work.backward.add(backward, 1.0);
         work.backward.add(forward, if recomputed > 0.0 { 1.0 } else { 0.0 });
     }
+    let context = setup.parallel.map_or(1.0, |parallel| f64::from(parallel.context));
+    (work.forward, work.backward) = (work.forward.shared(context), work.backward.shared(context));
     // All but DDP step a part each.
     let parts = setup.parallel.filter(|parallel| parallel.kind != ParallelKind::Ddp);
     work.optimizer = counter.optimizer().shared(parts.map_or(1.0, |parallel| parallel.world() as f64));

@@ -9,6 +9,8 @@ mod data;
 mod model;
 mod parallel;
 
+pub(super) use parallel::DEEPSPEED;
+
 use super::Trainer;
 use super::table::{Form, Format, Group, Key, aside, differs, formed, former, joined, part, refused, setting};
 use super::training_arguments;
@@ -238,7 +240,7 @@ const OWN: &[Key] = &[
     differs("use_dft_loss", &["false"], "the loss of each token is weighed, which takes a few numbers a token more"),
     differs("use_eaft_loss", &["false"], "the loss of each token is weighed, for which the logits of all that count are copied once more"),
     aside("eaft_alpha", "a number of the loss"),
-    refused("use_asft_loss", &["false"], "a second, frozen copy of the model and its logits are not costed"),
+    part("use_asft_loss", "`train.loss = asft`").or("false"),
     aside("asft_alpha", "a number of the loss"),
     aside("early_stopping_steps", "when training ends"),
     aside("disable_shuffling", "the order of samples"),

@@ -29,6 +29,8 @@ mod hugging_face;
 #[cfg(feature = "yaml")]
 mod llamafactory;
 #[cfg(feature = "yaml")]
+mod llamafactory_v1;
+#[cfg(feature = "yaml")]
 mod page;
 #[cfg(feature = "yaml")]
 mod peft;
@@ -62,7 +64,7 @@ pub use write::{NotWritten, Written, write};
 /// Whose file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Trainer {
     /// `trl sft --config`: SFTConfig, ModelConfig and ScriptArguments of TRL 1.15.
     Trl,
@@ -70,6 +72,8 @@ pub enum Trainer {
     Axolotl,
     /// `llamafactory-cli train`: the arguments of LLaMA-Factory 0.9.5.
     Llamafactory,
+    /// `USE_V1=1 llamafactory-cli sft`: the arguments of version 1, which LLaMA-Factory 0.9.5 has beside its own.
+    LlamafactoryV1,
 }
 
 /// What another trainer's file says beside the settings of its plan, or what of a plan it cannot say.
@@ -118,7 +122,8 @@ pub struct Foreign {
 
 impl Trainer {
     /// All of them.
-    pub const ALL: &'static [Trainer] = &[Trainer::Trl, Trainer::Axolotl, Trainer::Llamafactory];
+    pub const ALL: &'static [Trainer] = 
+        &[Trainer::Trl, Trainer::Axolotl, Trainer::Llamafactory, Trainer::LlamafactoryV1];
 
     /// As `--to` takes it.
     pub const fn name(self) -> &'static str {
@@ -126,6 +131,7 @@ impl Trainer {
             Trainer::Trl => "trl",
             Trainer::Axolotl => "axolotl",
             Trainer::Llamafactory => "llamafactory",
+            Trainer::LlamafactoryV1 => "llamafactory-v1",
         }
     }
 
@@ -135,6 +141,7 @@ impl Trainer {
             Trainer::Trl => "TRL",
             Trainer::Axolotl => "axolotl",
             Trainer::Llamafactory => "LLaMA-Factory",
+            Trainer::LlamafactoryV1 => "LLaMA-Factory v1",
         }
     }
 
@@ -144,6 +151,7 @@ impl Trainer {
             Trainer::Trl => "trl sft --config",
             Trainer::Axolotl => "axolotl train",
             Trainer::Llamafactory => "llamafactory-cli train",
+            Trainer::LlamafactoryV1 => "USE_V1=1 llamafactory-cli sft",
         }
     }
 
@@ -153,6 +161,7 @@ impl Trainer {
             Trainer::Trl => Script::Sft,
             Trainer::Axolotl => Script::Axolotl,
             Trainer::Llamafactory => Script::Llamafactory,
+            Trainer::LlamafactoryV1 => Script::LlamafactoryV1,
         }
     }
 
@@ -162,6 +171,7 @@ impl Trainer {
             Trainer::Trl => &trl::FORMAT,
             Trainer::Axolotl => &axolotl::FORMAT,
             Trainer::Llamafactory => &llamafactory::FORMAT,
+            Trainer::LlamafactoryV1 => &llamafactory_v1::FORMAT,
         }
     }
 }

@@ -24,6 +24,19 @@ const OPENED: &[(&str, &str)] = &[
 const LLAMAFACTORY: [&str; 7] =
     ["stage", "finetuning_type", "template", "cutoff_len", "dataset", "lora_target", "quantization_bit"];
 
+/// Keys that LLaMA-Factory's version 1 has, and no plan.
+const VERSION_1: [&str; 9] = [
+    "train_dataset",
+    "peft_config",
+    "kernel_config",
+    "quant_config",
+    "dist_config",
+    "micro_batch_size",
+    "batching_strategy",
+    "model_class",
+    "sample_backend",
+];
+
 /// The document as it is, or, where its text is another trainer's file, what that says.
 pub fn recognized(document: Document) -> Document {
     let source = &document.source;
@@ -39,7 +52,8 @@ pub fn recognized(document: Document) -> Document {
 /// Whose file a text is, by its keys; `None`: a plan of memspec's own, or nothing that is known.
 pub fn detect(text: &str) -> Option<Trainer> {
     // Plans of our own are looked at with every key that is typed: they are not parsed for this.
-    if !Trainer::ALL.iter().any(|trainer| text.contains(trainer.format().model)) {
+    let telling = ["model_name_or_path", "base_model"].into_iter().chain(VERSION_1);
+    if !telling.into_iter().any(|key| text.contains(key)) {
         return None;
     }
     let Ok(Yaml::Mapping(root)) = parse(text) else { return None };
@@ -52,6 +66,8 @@ pub fn detect(text: &str) -> Option<Trainer> {
         Some(Trainer::Llamafactory)
     } else if has("model_name_or_path") {
         Some(Trainer::Trl)
+    } else if has("model") && VERSION_1.into_iter().any(has) {
+        Some(Trainer::LlamafactoryV1)
     } else {
         None
     }

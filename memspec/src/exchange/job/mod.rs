@@ -235,6 +235,8 @@ fn parallel(fields: &Fields<'_>) -> Result<Option<plan::Parallel>, JobError> {
         reshard: one(reshard),
         offload: one(if offload && kind != ParallelKind::Ddp { Offload::Host } else { Offload::None }),
         wrapped_checkpointing: one(wrapped),
+        load_whole: None,
+        context: None,
     }))
 }
 

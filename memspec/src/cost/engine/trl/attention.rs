@@ -2,6 +2,7 @@
 
 use super::super::super::torch::{AttentionShape, Tape, Tensor};
 use super::weights::{DecoderBlock, Norm};
+use crate::model::Dtype;
 use super::{SCORES, Shape, linear, norm, rotation};
 
 /// What blocks of a pass share: cosines and sines of positions, and a mask where the kernel needs one.
@@ -84,11 +85,31 @@ fn finish(
             tape.labelled(SCORES, |tape| tape.eager_attention([&q, &k, &v], shape.attention, positions.mask.as_ref()));
         return (linear::forward(tape, &block.output, &out, shape.rows), Some(weights));
     }
+    let mut v = v;
+    if shape.shares_samples {
+        [q, k, v] = [q, k, v].map(|part| exchange(tape, &part));
+    }
     let mut out = fused(tape, shape.attention, [&q, &k, &v], positions.mask.as_ref());
+    if shape.shares_samples {
+        out = exchange(tape, &out);
+    }
     if !out.rows_first {
         out = tape.copy(&out);
     }
     (linear::forward(tape, &block.output, &out, shape.rows), None)
+}
+
+/// All tokens of some heads for some tokens of all heads, or back (`llamafactory/v1/plugins/model_plugins/parallelization/seq_comm.py:25`): as many numbers, sent
+/// and received in parts. Around attention with these shapes every kernel sees as much as it would without.
+fn exchange<'a>(tape: &mut Tape<'a>, x: &Tensor) -> Tensor {
+    fn all_to_all(tape: &mut Tape<'_>, elements: u64, dtype: Dtype) -> Tensor {
+        let _sent = tape.new_tensor(elements, dtype);
+        let _received = tape.new_tensor(elements, dtype);
+        tape.new_tensor(elements, dtype)
+    }
+    let (elements, dtype) = (x.elements, x.dtype);
+    let y = all_to_all(tape, elements, dtype).rows_first(x.rows_first);
+    tape.custom(y, &[x], &[], move |tape, _, _| vec![Some(all_to_all(tape, elements, dtype))])
 }
 
 /// `sdpa_attention_forward` (`transformers/integrations/sdpa_attention.py:77`): with a mask, keys and values are repeated for every query head; a

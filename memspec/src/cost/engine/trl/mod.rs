@@ -42,6 +42,8 @@ pub(crate) const EMBEDDING: Part = Part { what: "embedding and head", setting: "
 pub(crate) const ADAPTER: Part = Part { what: "adapter weights", setting: "adapter.rank" };
 /// Copies of modules that are trained whole beside an adapter.
 pub(crate) const WHOLE: Part = Part { what: "modules trained whole", setting: "adapter.train_whole" };
+/// A frozen copy of the model that the loss compares with.
+pub(crate) const REFERENCE: Part = Part { what: "reference model", setting: "train.loss" };
 /// Gradients of what is trained.
 pub(crate) const GRADIENTS: Part = Part { what: "gradients", setting: "adapter.rank" };
 /// The optimizer's states.
@@ -139,6 +141,11 @@ fn program(shape: &Shape, blocks: Blocks, steps: Steps) -> Trace {
     upcast::cast(&mut tape, shape, &mut model);
     adapter::add(&mut tape, shape, &mut model);
     tape.on_host = false;
+    model.reference = shape.reference.as_ref().map(|frozen| {
+        let mut reference = weights::load(&mut tape, frozen, blocks);
+        reference.for_each_parameter(|parameter| parameter.tensor.storage.relabel(REFERENCE));
+        Box::new(reference)
+    });
     if shape.script.frees_cache {
         tape.empty_cache();
     }

@@ -13,6 +13,8 @@ pub(crate) struct Differences {
     pub(crate) converts_outputs: bool,
     /// `outputs = model(**batch)` lives until the step is over: the logits, and through their graph the embedding's output and its gradient.
     pub(crate) keeps_outputs: bool,
+    /// Logits are cut by one token and copied in float32 before cross entropy (`llamafactory/v1/core/base_trainer.py:227`).
+    pub(crate) cuts_logits: bool,
     /// What the loss is where the plan does not say.
     pub(crate) loss: LossKind,
 }
@@ -25,6 +27,7 @@ impl From<Script> for Differences {
                 frees_cache: true,
                 converts_outputs: true,
                 keeps_outputs: false,
+                cuts_logits: false,
                 loss: LossKind::Chunked,
             },
             Script::Loop => Self {
@@ -32,6 +35,7 @@ impl From<Script> for Differences {
                 frees_cache: false,
                 converts_outputs: false,
                 keeps_outputs: true,
+                cuts_logits: false,
                 loss: LossKind::Whole,
             },
             // Both are transformers' Trainer around PEFT's own adapters.
@@ -40,6 +44,16 @@ impl From<Script> for Differences {
                 frees_cache: true,
                 converts_outputs: true,
                 keeps_outputs: false,
+                cuts_logits: false,
+                loss: LossKind::Whole,
+            },
+            // No Trainer and no accelerator around it, and outputs that end with the function that computes the loss.
+            Script::LlamafactoryV1 => Self {
+                casts_adapters: false,
+                frees_cache: false,
+                converts_outputs: false,
+                keeps_outputs: false,
+                cuts_logits: true,
                 loss: LossKind::Whole,
             },
         }

@@ -94,6 +94,8 @@ pub(crate) struct Shape {
     pub(crate) flash: bool,
     /// Liger's norms, RoPE and SwiGLU.
     pub(crate) liger: bool,
+    /// The same for a frozen copy of the model that the loss compares with.
+    pub(crate) reference: Option<Box<Shape>>,
     /// How logits and loss are formed.
     pub(crate) loss: LossKind,
     /// The optimizer.
@@ -106,6 +108,8 @@ pub(crate) struct Shape {
     pub(crate) images: Images,
     /// How devices share the run.
     pub(crate) sharing: Sharing,
+    /// Devices share the tokens of each sample.
+    pub(crate) shares_samples: bool,
     /// The same for a batch of the evaluation, where there is one.
     pub(crate) evaluation: Option<Box<Shape>>,
     /// The adapter is merged into the base when training is over.
@@ -172,6 +176,9 @@ impl Shape {
             _ => setup.model.clone(),
         };
         let (samples, length) = setup.largest_batch();
+        let context = setup.parallel.map_or(1, |parallel| u64::from(parallel.context));
+        // Filled up to as many tokens for each (`llamafactory/v1/plugins/model_plugins/parallelization/sequence_parallel.py:140`).
+        let length = length.div_ceil(context);
         // Packed samples lie in one row (`trl/trainer/sft_trainer.py:190`, `padding_free`).
         let packed = setup.data.packing;
         let (batch, tokens) = if packed { (1, samples * length) } else { (samples, length) };
@@ -248,13 +255,30 @@ impl Shape {
             multiprocessors: multiprocessors(setup),
             images: Images::new(setup, batch),
             sharing,
+            shares_samples: context > 1,
             evaluation: None,
+            reference: None,
             merge: setup.save.merge && setup.adapter.is_some(),
             model,
         };
+        let reference = (loss == LossKind::Asft).then(|| Box::new(training.frozen(setup)));
+        let training = Self { reference, ..training };
         let evaluation =
             setup.evaluation_batch().map(|(samples, tokens)| Box::new(training.evaluating(samples, tokens, setup)));
         Ok(Self { evaluation, ..training })
+    }
+
+    /// A frozen copy of this run's model, in the type of compute (`llamafactory/model/loader.py`, `load_model`).
+    fn frozen(&self, setup: &Setup) -> Self {
+        Self {
+            full: false,
+            dtype: float(setup.train.precision.half()),
+            checkpointing: false,
+            dropout: false,
+            targets: Vec::new(),
+            sharing: Sharing::Alone,
+            ..self.clone()
+        }
     }
 
     /// This run's evaluation: a batch of its own, and no checkpoints, which are for training (`transformers/modeling_layers.py`,
@@ -268,6 +292,7 @@ impl Shape {
             dropout: false,
             checkpointing: false,
             images: Images::new(setup, samples),
+            reference: self.reference.as_ref().map(|frozen| Box::new(frozen.evaluating(samples, tokens, setup))),
             ..self.clone()
         }
     }

@@ -104,8 +104,11 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
             return refuse("quantize.block", format!("blocks of 64 are costed, not of {}", quantize.block));
         }
     }
-    if setup.train.script == Script::Loop && setup.train.loss == LossKind::Chunked {
+    if matches!(setup.train.script, Script::Loop | Script::LlamafactoryV1) && setup.train.loss == LossKind::Chunked {
         return refuse("train.loss", "the chunked loss is SFTTrainer's; a loop of one's own has `whole`".to_owned());
+    }
+    if setup.train.loss == LossKind::Asft {
+        asft(setup)?;
     }
     if setup.train.loss == LossKind::Liger && !has_llama_block(model.family) {
         return refuse("train.loss", format!("Liger's loss for `{}` is not costed yet", model.model_type));
@@ -138,6 +141,8 @@ fn between_and_after(setup: &Setup) -> Result<(), CostError> {
         let costed = match setup.train.script {
             Script::Sft => chunked,
             Script::Loop => false,
+            // It evaluates nothing.
+            Script::LlamafactoryV1 => false,
             Script::Axolotl | Script::Llamafactory => true,
         };
         if !costed {
@@ -157,6 +162,25 @@ fn between_and_after(setup: &Setup) -> Result<(), CostError> {
     }
     if setup.world() > 1 {
         return refuse("save.merge", "merging is costed on one card: merge in a process of its own".to_owned());
+    }
+    Ok(())
+}
+
+/// A frozen copy of the model beside it.
+fn asft(setup: &Setup) -> Result<(), CostError> {
+    let refuse = |setting: &'static str, what: &str| Err(CostError::Unsupported { setting, what: what.to_owned() });
+    if setup.train.script != Script::Llamafactory {
+        return refuse("train.loss", "`asft` is LLaMA-Factory's: `script = llamafactory`");
+    }
+    if setup.adapter.is_some() {
+        // `llamafactory/train/trainer_utils.py:137`
+        return refuse("train.loss", "with an adapter LLaMA-Factory makes no second model for `asft`, and the run ends");
+    }
+    if setup.parallel.is_some_and(|parallel| parallel.world() > 1 && parallel.kind != ParallelKind::Ddp) {
+        return refuse("train.loss", "`asft` is costed on one card and under DDP");
+    }
+    if setup.model.vision.is_some() || setup.model.experts.is_some() {
+        return refuse("train.loss", "`asft` of experts and vision towers is not costed yet");
     }
     Ok(())
 }

@@ -211,6 +211,8 @@ pub(crate) struct Model {
     pub(crate) copies: Copies,
     /// Everything that is trained, in the order of the model's parameters.
     pub(crate) trained: Vec<Trained>,
+    /// A frozen copy that the loss compares with.
+    pub(crate) reference: Option<Box<Model>>,
 }
 
 /// Copies of modules that are trained whole beside an adapter (PEFT's `modules_to_save`); the originals stay, frozen.
@@ -320,7 +322,8 @@ pub(in crate::cost::engine) fn load(tape: &mut Tape<'_>, shape: &Shape, blocks: 
     trained.extend(norm.parameters().filter_map(|norm| norm.trained));
     trained.extend(head.iter().chain(&head_bias).filter_map(|head| head.trained));
     let copies = Copies::default();
-    Model { embedding, blocks, norm, head, head_bias, _frequencies: frequencies, tower, copies, trained }
+    let reference = None;
+    Model { embedding, blocks, norm, head, head_bias, _frequencies: frequencies, tower, copies, trained, reference }
 }
 
 impl DecoderBlock {

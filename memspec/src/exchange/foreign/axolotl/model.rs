@@ -243,6 +243,7 @@ pub(super) fn write_kernels(plan: &mut Writing) {
     match plan.take_word("train.loss").as_deref() {
         Some("chunked") => plugins.push(CUT_CROSS_ENTROPY.into()),
         Some("liger") => plan.put("liger_fused_linear_cross_entropy", true),
+        Some("asft") => plan.lose("train.loss", "axolotl compares with no frozen copy of the model"),
         Some("auto") if plan.says("train.loss") => plan.lose("train.loss", "transformers' own is `whole`"),
         _ => {}
     }

@@ -200,7 +200,16 @@ pub(super) fn write_precision(plan: &mut Writing) {
 pub(super) fn read_kernels(file: &mut Reading<'_>) {
     let on = ["enable_liger_kernel", "use_liger_kernel"].into_iter().find(|key| file.flag(key));
     // `model/model_utils/liger_kernel.py:97`: with Liger's own defaults, its fused loss among them.
-    file.set_word("train.loss", if on.is_some() { "liger" } else { "whole" }, on.unwrap_or("enable_liger_kernel"));
+    let (loss, key) = match on {
+        Some(key) if file.flag("use_asft_loss") => {
+            file.refuse(key, "Liger's loss makes no logits, and without them `use_asft_loss` only takes the second model's memory");
+            ("asft", "use_asft_loss")
+        }
+        None if file.flag("use_asft_loss") => ("asft", "use_asft_loss"),
+        Some(key) => ("liger", key),
+        None => ("whole", "enable_liger_kernel"),
+    };
+    file.set_word("train.loss", loss, key);
     file.set("train.liger", Value::Bool(on.is_some()), on.unwrap_or("enable_liger_kernel"));
     match family(file) {
         // `model/model_utils/attention.py:33`
@@ -232,6 +241,7 @@ pub(super) fn write_kernels(plan: &mut Writing) {
     plan.put_unless_default("enable_liger_kernel", liger);
     match (liger, plan.take_word("train.loss").as_deref()) {
         (true, Some("liger")) | (false, Some("whole")) => {}
+        (false, Some("asft")) => plan.put("use_asft_loss", true),
         (_, Some("auto")) if !plan.says("train.loss") => {}
         (false, Some("auto")) if plan.get("train.script").is_some_and(|script| script == "llamafactory") => {
             plan.rename("train.loss", "transformers' own is `whole`");

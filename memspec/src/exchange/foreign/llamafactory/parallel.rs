@@ -7,7 +7,7 @@ use super::super::write::Writing;
 use crate::plan::Value;
 
 /// Configurations that LLaMA-Factory comes with (`examples/deepspeed`).
-const KNOWN: &[(&str, DeepSpeed)] = &[
+pub(in super::super) const DEEPSPEED: &[(&str, DeepSpeed)] = &[
     ("ds_z2_config.json", DeepSpeed::new("zero2", false, false)),
     ("ds_z2_offload_config.json", DeepSpeed::new("zero2", true, false)),
     ("ds_z3_config.json", DeepSpeed::new("zero3", false, false)),
@@ -23,7 +23,7 @@ pub(super) fn read(file: &mut Reading<'_>) {
         file.open("parallel", "ddp", "deepspeed");
     } else if named.contains("autotp") {
         return file.refuse("deepspeed", "linears that DeepSpeed splits over the cards are not costed");
-    } else if let Some(config) = DeepSpeed::read(file, "deepspeed", KNOWN) {
+    } else if let Some(config) = DeepSpeed::read(file, "deepspeed", DEEPSPEED) {
         file.open("parallel", config.kind, "deepspeed");
         config.read_offload(file, "deepspeed");
     } else if training_arguments::is_sharded(file) {

@@ -120,13 +120,15 @@ pub(crate) struct Groups {
 impl Groups {
     /// Shards the model.
     pub(super) fn new(tape: &mut Tape<'_>, shape: &Shape, model: &mut Model) -> Self {
-        let (world, reshard, offload, packed) = match shape.sharing {
-            Sharing::Fsdp2 { world, reshard, offload, packed } => (world, reshard, offload, packed),
-            _ => (1, true, false, false),
+        let (world, reshard, offload, packed, load_whole) = match shape.sharing {
+            Sharing::Fsdp2 { world, reshard, offload, packed, load_whole } => {
+                (world, reshard, offload, packed, load_whole)
+            }
+            _ => (1, true, false, false, false),
         };
         let on_host = shape.sharing.loads_on_host(shape.stored);
         let mut sharder =
-            Sharder { tape, world, offload, packed, on_host, autocast: shape.autocast, shards: Vec::new() };
+            Sharder { tape, world, offload, packed, on_host, load_whole, autocast: shape.autocast, shards: Vec::new() };
         let model_shape = &shape.model;
         let (hidden, vocab) = (model_shape.hidden, model_shape.vocab);
         let tied = model.head.is_none();
@@ -167,7 +169,7 @@ impl Groups {
         if on_host {
             // Buffers that are not in the state dict: the rotary embedding's frequencies.
             shards.extend([(); 2].map(|()| tape.new_as(WEIGHTS, model_shape.head_dim / 2, Dtype::F32)));
-        } else {
+        } else if !load_whole {
             release_originals(tape, model, packed);
         }
         let (mut embedding, mut tail, mut root, mut gathered_head) = (vec![embedding], Vec::new(), Vec::new(), None);
@@ -475,6 +477,8 @@ struct Sharder<'l, 'a> {
     offload: bool,
     packed: bool,
     on_host: bool,
+    /// Nothing but the model refers to its tensors, so each goes when its shard is there.
+    load_whole: bool,
     autocast: Option<Dtype>,
     shards: Vec<Tensor>,
 }
@@ -494,6 +498,9 @@ impl Sharder<'_, '_> {
         drop(whole);
         if !self.offload {
             self.shards.push(shard);
+        }
+        if self.load_whole {
+            parameter.tensor.storage = self.tape.elsewhere();
         }
         parameter.tensor.dtype = compute;
         let leaf = parameter.trained.map(|trained| trained.leaf);
@@ -542,7 +549,10 @@ impl Sharder<'_, '_> {
         match &mut linear.weight {
             Weight::Dense(weight) => members.push(self.shard(weight, rows, columns, WEIGHTS)),
             // A column of packed values in the storage's type.
-            Weight::Nf4 { elements, .. } if self.packed => {
+            Weight::Nf4 { elements, parts, .. } if self.packed => {
+                if self.load_whole {
+                    drop(parts.get_mut().remove(0));
+                }
                 let local = (*elements / 4).div_ceil(self.world);
                 let (_, shard) = self.hand_out(*elements / 4, local, Dtype::Bf16, WEIGHTS);
                 self.shards.push(shard);

@@ -42,6 +42,8 @@ pub(crate) enum Sharing {
         offload: bool,
         /// Packed 4 bit weights are sharded too: their storage is a floating type.
         packed: bool,
+        /// The whole model is on the device before.
+        load_whole: bool,
     },
     /// Every linear is split (`transformers/distributed/tensor_parallel.py`).
     Tensor {
@@ -52,13 +54,13 @@ pub(crate) enum Sharing {
 
 impl Sharing {
     pub(super) fn new(setup: &Setup) -> Self {
-        let Some(Parallel { kind, reshard, offload, .. }) = setup.parallel else { return Self::Alone };
+        let Some(Parallel { kind, reshard, offload, load_whole, .. }) = setup.parallel else { return Self::Alone };
         let world = setup.parallel.map_or(1, |parallel| parallel.world());
         match kind {
             _ if world < 2 => Self::Alone,
             ParallelKind::Fsdp2 => {
                 let packed = setup.quantize.as_ref().is_none_or(|quantize| quantize.storage != Storage::Uint8);
-                Self::Fsdp2 { world, reshard, offload, packed }
+                Self::Fsdp2 { world, reshard, offload, packed, load_whole }
             }
             ParallelKind::Zero1 | ParallelKind::Zero2 | ParallelKind::Zero3 => {
                 let stage = match kind {
@@ -76,7 +78,7 @@ impl Sharing {
 
     /// The model is loaded and adapted in host memory: transformers loads for FSDP on the processor, but a quantized model where it was quantized.
     pub(super) fn loads_on_host(self, stored: Stored) -> bool {
-        matches!(self, Self::Fsdp2 { .. }) && stored == Stored::Dense
+        matches!(self, Self::Fsdp2 { load_whole: false, .. }) && stored == Stored::Dense
     }
 
     /// All blocks allocate alike, so few stand for all; ZeRO's buckets and what it gathers ahead go across blocks.

@@ -2,18 +2,49 @@
 
 use crate::cost::CostError;
 use crate::model::Family;
-use crate::plan::{LossKind, OptimizerKind, ParallelKind, Precision, QuantizeKind, Script, Storage};
+use crate::plan::{Attention, LossKind, OptimizerKind, ParallelKind, Precision, QuantizeKind, Script, Storage};
 use crate::setup::{Parallel, Setup};
 
 /// Says what the plan's way to share the work refuses, or what is not costed of it.
 pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
-    let Some(parallel) = setup.parallel.filter(|parallel| parallel.world() > 1) else { return Ok(()) };
+    let Some(parallel) = setup.parallel else { return Ok(()) };
+    if parallel.context > 1 {
+        context(setup, parallel)?;
+    }
+    if parallel.load_whole && parallel.kind != ParallelKind::Fsdp2 {
+        return refuse("parallel.load_whole", "it says how FSDP's parts are made: `parallel fsdp2`");
+    }
+    if parallel.world() == 1 {
+        return Ok(());
+    }
     match parallel.kind {
         ParallelKind::Ddp => Ok(()),
         ParallelKind::Fsdp2 => fsdp2(setup, parallel),
         ParallelKind::Zero1 | ParallelKind::Zero2 | ParallelKind::Zero3 => zero(setup, parallel),
         ParallelKind::Tensor => tensor(setup, parallel),
     }
+}
+
+/// Devices that share the tokens of each sample, as LLaMA-Factory's version 1 has them share.
+fn context(setup: &Setup, parallel: Parallel) -> Result<(), CostError> {
+    let context = u64::from(parallel.context);
+    if setup.train.script != Script::LlamafactoryV1 || parallel.kind != ParallelKind::Fsdp2 {
+        let what = "samples that devices share are costed under FSDP with `script = llamafactory_v1` alone";
+        return refuse("parallel.context", what);
+    }
+    if !parallel.world().is_multiple_of(context) || !setup.model.heads.is_multiple_of(context) {
+        let (world, heads) = (parallel.world(), setup.model.heads);
+        let what = format!("{context} devices cannot share each sample: neither {world} devices nor {heads} heads may be left over");
+        return Err(CostError::Unsupported { setting: "parallel.context", what });
+    }
+    if setup.train.attention != Attention::Flash2 {
+        // `llamafactory/v1/core/base_trainer.py:149`
+        return refuse("train.attention", "devices share samples by FlashAttention alone: `attention = flash2`");
+    }
+    if setup.model.vision.is_some() || setup.model.experts.is_some() {
+        return refuse("parallel.context", "experts and vision towers whose samples devices share are not costed yet");
+    }
+    Ok(())
 }
 
 fn refuse(setting: &'static str, what: &str) -> Result<(), CostError> {
