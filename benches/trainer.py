@@ -35,26 +35,23 @@ def estimated(linter):
             f"train {{ script = axolotl; micro_batch = 2; precision = bf16; checkpointing = {'block' if recomputed else 'none'}",
             f"upcast = {'embeddings' if upcast else 'none'} }}",
         ]
-        with tempfile.TemporaryDirectory() as folder:
-            plan = pathlib.Path(folder) / "run.mem"
-            plan.write_text('plan "run" {\n' + "\n".join(line for line in settings if line) + "\n}\n")
-            out = subprocess.run([linter, "estimate", plan, "--json"], capture_output=True, text=True, check=True).stdout
-        peak = json.loads(out)["plans"][0]["peak"]
-        print(f"{name:36} {peak['allocated']['bytes']:>12} {peak['reserved']['bytes']:>12}")
+        estimate(linter, name, settings)
 
 
-def measured():
+def estimate(linter, name, settings):
+    """Prints what a plan with these settings is estimated to take."""
+    with tempfile.TemporaryDirectory() as folder:
+        plan = pathlib.Path(folder) / "run.mem"
+        plan.write_text('plan "run" {\n' + "\n".join(line for line in settings if line) + "\n}\n")
+        out = subprocess.run([linter, "estimate", plan, "--json"], capture_output=True, text=True, check=True).stdout
+    peak = json.loads(out)["plans"][0]["peak"]
+    print(f"{name:36} {peak['allocated']['bytes']:>12} {peak['reserved']['bytes']:>12}")
+
+
+def made(dtype):
+    """Llama 3.2 1B on the card, with random weights of a type."""
     import torch
     import transformers
-    from peft import LoraConfig, get_peft_model
-
-    class Samples(torch.utils.data.Dataset):
-        def __len__(self):
-            return 16
-
-        def __getitem__(self, _):
-            ids = torch.randint(0, 128000, (1024,))
-            return {"input_ids": ids, "labels": ids.clone()}
 
     config = transformers.LlamaConfig(
         vocab_size=128256,
@@ -70,14 +67,31 @@ def measured():
         eos_token_id=2,
         use_cache=False,
     )
+    torch.set_default_dtype(dtype)
+    with torch.device("cuda"):
+        model = transformers.LlamaForCausalLM(config)
+    torch.set_default_dtype(torch.float32)
+    return model
+
+
+def measured():
+    import torch
+    import transformers
+    from peft import LoraConfig, get_peft_model
+
+    class Samples(torch.utils.data.Dataset):
+        def __len__(self):
+            return 16
+
+        def __getitem__(self, _):
+            ids = torch.randint(0, 128000, (1024,))
+            return {"input_ids": ids, "labels": ids.clone()}
+
     print(f"torch {torch.__version__}, transformers {transformers.__version__}, {torch.cuda.get_device_name()}")
     for name, adapter, upcast, recomputed, evaluates in RUNS:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-        torch.set_default_dtype(torch.bfloat16)
-        with torch.device("cuda"):
-            model = transformers.LlamaForCausalLM(config)
-        torch.set_default_dtype(torch.float32)
+        model = made(torch.bfloat16)
         for path, module in model.named_modules() if upcast else []:
             if "norm" in path or path.endswith(("embed_tokens", "lm_head")):
                 module.to(torch.float32)

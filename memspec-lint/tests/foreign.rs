@@ -49,7 +49,7 @@ template: llama3
 cutoff_len: 4096
 per_device_train_batch_size: 4
 bf16: true
-use_asft_loss: true
+predict_with_generate: true
 output_dir: saves/notes
 ";
 

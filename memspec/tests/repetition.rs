@@ -3,8 +3,8 @@
 use memspec::cost::engine::trl;
 use memspec::cost::{Event, Trace, estimate, peak_allocated};
 use memspec::exchange::job::Job;
-use memspec::plan::{Attention, LossKind, Precision, Script, Upcast};
-use memspec::setup::Setup;
+use memspec::plan::{Attention, LossKind, ParallelKind, Precision, Script, Upcast};
+use memspec::setup::{Eval, Parallel, Setup};
 use serde_json::{Value, json};
 
 fn setup(job: &Value) -> Setup {
@@ -113,6 +113,48 @@ fn a_loop_written_out_is_the_trace_of_all_blocks() {
         let (short, full) = (events(&trl::trace(&setup).unwrap()), events(&trl::trace_in_full(&setup).unwrap()));
         let differs = short.iter().zip(&full).position(|(a, b)| a != b);
         assert_eq!((differs, short.len()), (None, full.len()), "{}", setup.train.attention);
+    }
+}
+
+/// LLaMA-Factory: version 1 alone and with samples that devices share, and ASFT's frozen copy, evaluated between steps.
+fn factories() -> Vec<Setup> {
+    let job = json!({"model": "qwen2.5-3b", "method": "full", "batch": 2, "accum": 2});
+    let setup = |change: fn(&mut Setup)| {
+        let mut setup = Job::read(&job).unwrap().setup("h200").unwrap();
+        setup.train.loss = LossKind::Auto;
+        change(&mut setup);
+        setup
+    };
+    vec![
+        setup(|setup| setup.train.script = Script::LlamafactoryV1),
+        setup(|setup| {
+            setup.train.script = Script::LlamafactoryV1;
+            setup.train.attention = Attention::Flash2;
+            setup.parallel = Some(Parallel {
+                kind: ParallelKind::Fsdp2,
+                gpus: 4,
+                nodes: 1,
+                context: 2,
+                reshard: true,
+                offload: false,
+                wrapped_checkpointing: false,
+                load_whole: true,
+            });
+        }),
+        setup(|setup| {
+            setup.train.script = Script::Llamafactory;
+            setup.train.loss = LossKind::Asft;
+            setup.eval = Some(Eval { path: "eval.jsonl".into(), every: None, micro_batch: 4 });
+        }),
+    ]
+}
+
+#[test]
+fn a_factorys_run_written_out_is_the_trace_of_all_blocks() {
+    for setup in factories() {
+        let (short, full) = (events(&trl::trace(&setup).unwrap()), events(&trl::trace_in_full(&setup).unwrap()));
+        let differs = short.iter().zip(&full).position(|(a, b)| a != b);
+        assert_eq!((differs, short.len()), (None, full.len()), "{}, {:?}", setup.train.script, setup.parallel);
     }
 }
 

@@ -187,6 +187,10 @@ const LLAMAFACTORY_V1: &[Difference] = &[
         "plugins/model_plugins/kernels/liger_kernel_ops.py:138",
     )
     .with(With::Liger),
-    beside("packing", "as many samples as there are tokens for: a row is rarely full", "plugins/trainer_plugins/batching.py:87")
-        .with(With::Packing),
+    beside(
+        "packing",
+        "as many samples as there are tokens for: a row is rarely full",
+        "plugins/trainer_plugins/batching.py:87",
+    )
+    .with(With::Packing),
 ];

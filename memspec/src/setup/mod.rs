@@ -97,7 +97,8 @@ impl Parallel {
 
     /// Runs shared like this were measured: on two cards of one machine.
     pub(crate) fn is_measured(self) -> bool {
-        matches!(self.kind, ParallelKind::Ddp | ParallelKind::Fsdp2) && (self.gpus, self.nodes, self.context) == (2, 1, 1)
+        matches!(self.kind, ParallelKind::Ddp | ParallelKind::Fsdp2)
+            && (self.gpus, self.nodes, self.context) == (2, 1, 1)
     }
 }
 

@@ -122,7 +122,7 @@ pub struct Foreign {
 
 impl Trainer {
     /// All of them.
-    pub const ALL: &'static [Trainer] = 
+    pub const ALL: &'static [Trainer] =
         &[Trainer::Trl, Trainer::Axolotl, Trainer::Llamafactory, Trainer::LlamafactoryV1];
 
     /// As `--to` takes it.

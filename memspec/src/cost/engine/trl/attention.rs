@@ -2,8 +2,8 @@
 
 use super::super::super::torch::{AttentionShape, Tape, Tensor};
 use super::weights::{DecoderBlock, Norm};
-use crate::model::Dtype;
 use super::{SCORES, Shape, linear, norm, rotation};
+use crate::model::Dtype;
 
 /// What blocks of a pass share: cosines and sines of positions, and a mask where the kernel needs one.
 #[derive(Clone, Debug)]

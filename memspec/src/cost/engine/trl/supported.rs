@@ -174,7 +174,10 @@ fn asft(setup: &Setup) -> Result<(), CostError> {
     }
     if setup.adapter.is_some() {
         // `llamafactory/train/trainer_utils.py:137`
-        return refuse("train.loss", "with an adapter LLaMA-Factory makes no second model for `asft`, and the run ends");
+        return refuse(
+            "train.loss",
+            "with an adapter LLaMA-Factory makes no second model for `asft`, and the run ends",
+        );
     }
     if setup.parallel.is_some_and(|parallel| parallel.world() > 1 && parallel.kind != ParallelKind::Ddp) {
         return refuse("train.loss", "`asft` is costed on one card and under DDP");

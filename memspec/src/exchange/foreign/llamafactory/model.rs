@@ -202,7 +202,10 @@ pub(super) fn read_kernels(file: &mut Reading<'_>) {
     // `model/model_utils/liger_kernel.py:97`: with Liger's own defaults, its fused loss among them.
     let (loss, key) = match on {
         Some(key) if file.flag("use_asft_loss") => {
-            file.refuse(key, "Liger's loss makes no logits, and without them `use_asft_loss` only takes the second model's memory");
+            file.refuse(
+                key,
+                "Liger's loss makes no logits, and without them `use_asft_loss` only takes the second model's memory",
+            );
             ("asft", "use_asft_loss")
         }
         None if file.flag("use_asft_loss") => ("asft", "use_asft_loss"),

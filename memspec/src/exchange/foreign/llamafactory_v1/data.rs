@@ -21,7 +21,10 @@ pub(super) fn read(file: &mut Reading<'_>) {
             false
         }
         Some("padding_free") => {
-            file.differ(key, "`micro_batch_size` samples in a row, which are costed as if each were as long as it may be");
+            file.differ(
+                key,
+                "`micro_batch_size` samples in a row, which are costed as if each were as long as it may be",
+            );
             true
         }
         Some("dynamic_padding_free") => true,

@@ -157,7 +157,10 @@ pub(super) fn write_precision(plan: &mut Writing) {
         _ => precision == "bf16_pure",
     };
     if !kept {
-        plan.lose("train.precision", "without autocast it is the weights' own type, or what FSDP and DeepSpeed compute in");
+        plan.lose(
+            "train.precision",
+            "without autocast it is the weights' own type, or what FSDP and DeepSpeed compute in",
+        );
     }
     let base = plan.take_word("train.base_dtype").unwrap_or_default();
     if base != if full { "f32" } else { "bf16" } {
@@ -200,7 +203,10 @@ pub(super) fn read_kernels(file: &mut Reading<'_>) {
             false
         }
         (Some("auto"), Some(_)) if has_experts(&model) => {
-            file.differ(key, "a kernel of its own computes the experts' products, which are costed as transformers' are");
+            file.differ(
+                key,
+                "a kernel of its own computes the experts' products, which are costed as transformers' are",
+            );
             false
         }
         (Some("liger_kernel" | "auto"), _) => false,

@@ -47,7 +47,10 @@ pub(super) fn read(file: &mut Reading<'_>) {
         }
     }
     if file.text("dist_config.name").is_some_and(|name| name == "fsdp2") {
-        file.differ("dist_config.name", "on one card FSDP is not applied, and all is computed in the weights' own type");
+        file.differ(
+            "dist_config.name",
+            "on one card FSDP is not applied, and all is computed in the weights' own type",
+        );
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) fn loss<'a>(
     // The model's own loss, from the labels that it was given; the outputs hold it.
     let _own = whole::cross_entropy(tape, shape, &logits);
     let logits = converted(tape, shape, logits);
+    // Autocast is around the model, and the loss is made beside it.
+    tape.end_autocast();
     let wide = tape.cast(&logits, Dtype::F32);
     let rows = shape.rows - shape.attention.batch;
     let words = rows * (logits.elements / shape.rows);
@@ -49,14 +51,16 @@ fn divergence<'a>(tape: &mut Tape<'a>, logits: &Tensor, reference: &Tensor) -> T
     let words = logits.elements;
     let log_p = tape.new_tensor(words, Dtype::F32);
     let saved = log_p.view(words);
-    let log_p = tape.custom(log_p, &[logits], &[&saved], move |tape, _, _| vec![Some(tape.new_tensor(words, Dtype::F32))]);
+    let log_p =
+        tape.custom(log_p, &[logits], &[&saved], move |tape, _, _| vec![Some(tape.new_tensor(words, Dtype::F32))]);
     let q = tape.new_tensor(words, reference.dtype);
     // `xlogy(q, q) - q * log_p`
     let entropy = tape.new_tensor(words, reference.dtype);
     let product = tape.multiply(&log_p, &q);
     let difference = tape.new_tensor(words, Dtype::F32);
     drop(entropy);
-    let difference = tape.custom(difference, &[&product], &[], move |tape, _, _| vec![Some(tape.new_tensor(words, Dtype::F32))]);
+    let difference =
+        tape.custom(difference, &[&product], &[], move |tape, _, _| vec![Some(tape.new_tensor(words, Dtype::F32))]);
     drop(product);
     let root = tape.new_tensor(1, Dtype::F32);
     // The sum's gradient is only seen as often as there are words.

@@ -26,9 +26,7 @@ pub(super) fn forward<'a>(tape: &mut Tape<'a>, shape: &'a Shape, model: &'a Mode
     tape.labelled(LOGITS, |tape| {
         let Loss { loss, outputs } = match shape.loss {
             LossKind::Whole => whole::loss(tape, shape, model, wrapper, last),
-            LossKind::Asft => {
-                Loss { loss: asft::loss(tape, shape, model, wrapper, (last, reference)), outputs: None }
-            }
+            LossKind::Asft => Loss { loss: asft::loss(tape, shape, model, wrapper, (last, reference)), outputs: None },
             LossKind::Liger => Loss { loss: liger::loss(tape, shape, model, last), outputs: None },
             LossKind::Auto | LossKind::Chunked => {
                 Loss { loss: chunked::loss(tape, shape, model, wrapper, last), outputs: None }

@@ -34,7 +34,9 @@ fn context(setup: &Setup, parallel: Parallel) -> Result<(), CostError> {
     }
     if !parallel.world().is_multiple_of(context) || !setup.model.heads.is_multiple_of(context) {
         let (world, heads) = (parallel.world(), setup.model.heads);
-        let what = format!("{context} devices cannot share each sample: neither {world} devices nor {heads} heads may be left over");
+        let what = format!(
+            "{context} devices cannot share each sample: neither {world} devices nor {heads} heads may be left over"
+        );
         return Err(CostError::Unsupported { setting: "parallel.context", what });
     }
     if setup.train.attention != Attention::Flash2 {
