@@ -25,29 +25,35 @@ pub(super) fn create(path: &Path, text: &str) -> Result<(), Failure> {
     if path.exists() {
         return write(path, text);
     }
-    fs::write(path, text)
+    replace(path, text, None)
         .map_err(|error| Failure::new(format_args!("cannot write `{}`: {error}", path.display()), "check its folder"))
 }
 
-/// Writes beside the file and renames, so that a file is never half written.
+/// Writes a file that is there.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let cannot = |error: std::io::Error| {
+    // A link stays one: what it points to is replaced.
+    let replaced = fs::canonicalize(path).and_then(|path| {
+        let permissions = fs::metadata(&path)?.permissions();
+        replace(&path, text, Some(permissions))
+    });
+    replaced.map_err(|error| {
         Failure::new(
             format_args!("cannot write `{}`: {error}", path.display()),
-            "the file is as it was; check its folder's permissions and the disk",
+            "what was there is as it was; check its folder's permissions and the disk",
         )
-    };
-    // A link stays one: what it points to is replaced.
-    let path = fs::canonicalize(path).map_err(cannot)?;
+    })
+}
+
+/// Writes beside the file and renames, so that a file is never half written.
+fn replace(path: &Path, text: &str, permissions: Option<fs::Permissions>) -> std::io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let beside = path.with_file_name(name);
     let written = fs::write(&beside, text)
-        .and_then(|()| fs::set_permissions(&beside, fs::metadata(&path)?.permissions()))
-        .and_then(|()| fs::rename(&beside, &path));
-    written.map_err(|error| {
+        .and_then(|()| permissions.map_or(Ok(()), |permissions| fs::set_permissions(&beside, permissions)))
+        .and_then(|()| fs::rename(&beside, path));
+    written.inspect_err(|_| {
         let _ = fs::remove_file(&beside);
-        cannot(error)
     })
 }
 

@@ -66,7 +66,8 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>, depth: usize) -> Result<(), Fai
     Ok(())
 }
 
-fn is_plan(path: &Path) -> bool {
+/// A plan, by the ending of its name.
+pub(super) fn is_plan(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|extension| ["mem", "yaml", "yml", "json"].contains(&extension.to_ascii_lowercase().as_str()))
 }

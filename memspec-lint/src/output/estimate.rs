@@ -189,6 +189,24 @@ impl PlanEstimate {
         }
     }
 
+    /// Whether it fits, and what is left or too much: "fits 14.5 GiB on t4, 6.3 GiB to spare".
+    pub fn verdict(&self) -> String {
+        let estimate = &self.estimate;
+        let (limit, device) = (Bytes(estimate.limit_bytes), &estimate.device);
+        if let Some(cards) = &self.cards {
+            return cards.to_string();
+        }
+        if !estimate.fits {
+            let over = Bytes(estimate.needs().0.saturating_sub(estimate.limit_bytes));
+            return format!("does not fit {limit} on {device}, {over} too much");
+        }
+        match estimate.limit_bytes.checked_sub(estimate.needs().0) {
+            Some(free) => format!("fits {limit} on {device}, {} to spare", Bytes(free)),
+            // Under the limit the allocator gives its cache back and goes on.
+            None => format!("fits {limit} on {device}, with nothing to spare"),
+        }
+    }
+
     /// With the cards that it fits, where nothing says on which it runs.
     pub fn on_cards(self, cards: Option<Cards>) -> Self {
         Self { cards, ..self }
@@ -255,20 +273,10 @@ pub fn by_setting(estimate: &Estimate) -> Vec<(&'static str, u64, Vec<&'static s
 /// The table of a plan.
 pub fn table(plan: &PlanEstimate, style: Style) -> String {
     let estimate = &plan.estimate;
-    let (peak, limit) = (&estimate.peak, Bytes(estimate.limit_bytes));
+    let peak = &estimate.peak;
     let mut text = String::new();
-    let verdict = if let Some(cards) = &plan.cards {
-        style.good(&cards.to_string())
-    } else if estimate.fits {
-        match estimate.limit_bytes.checked_sub(estimate.needs().0) {
-            Some(free) => style.good(&format!("fits {limit} on {}, {} to spare", estimate.device, Bytes(free))),
-            // Under the limit the allocator gives its cache back and goes on.
-            None => style.good(&format!("fits {limit} on {}, with nothing to spare", estimate.device)),
-        }
-    } else {
-        let over = Bytes(estimate.needs().0.saturating_sub(estimate.limit_bytes));
-        style.bad(&format!("does not fit {limit} on {}, {over} too much", estimate.device))
-    };
+    let verdict = plan.verdict();
+    let verdict = if estimate.fits || plan.cards.is_some() { style.good(&verdict) } else { style.bad(&verdict) };
     let _ = writeln!(text, "{}: {verdict}", style.bold(&format!("plan `{}`", estimate.name)));
     if !plan.chosen.is_empty() {
         let chosen: Vec<_> = plan.chosen.iter().map(|one| format!("{} = {}", one.setting, one.value)).collect();

@@ -2,6 +2,7 @@
 
 pub mod estimate;
 pub mod github;
+pub mod html;
 pub mod json;
 pub mod report;
 pub mod sarif;

@@ -1,9 +1,12 @@
 //! Replaying a trace through PyTorch's caching allocator: allocated and reserved bytes, and where a limit stops it.
 
+mod recorded;
+
 use super::allocator::caching::{BlockId, Caching};
 use super::estimate::{OutOfMemory, Phase};
 use super::expand::{self, Blocks, Sink};
 use super::trace::{Event, Part, PhaseName, Trace};
+pub(super) use recorded::{record, record_repeated};
 
 /// How the allocator is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,15 +44,20 @@ pub struct CachedReplay {
 /// Replays `trace`.
 pub fn replay_cached(trace: &Trace, pool: Pool) -> CachedReplay {
     let mut run = Run::new(trace, trace.tensors(), pool);
+    drive(trace, &mut run);
+    run.end()
+}
+
+/// Writes a trace as it is.
+fn drive(trace: &Trace, sink: &mut impl Sink) {
     for event in trace.events() {
         match *event {
             Event::Allocate(tensor) => {
-                run.allocate(tensor);
+                sink.allocate(tensor);
             }
-            event => run.push(event),
+            event => sink.push(event),
         }
     }
-    run.end()
 }
 
 /// Replays the trace of `to` blocks that `short` stands for, without writing it out; `None` where it has to be.

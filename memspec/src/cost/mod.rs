@@ -13,6 +13,7 @@ mod known;
 mod on_torch;
 mod replay;
 pub mod time;
+mod timeline;
 pub(crate) mod torch;
 mod trace;
 
@@ -25,6 +26,7 @@ pub use inference::{Inference, inference};
 pub use on_torch::{TooMuch, peak_allocated, too_much};
 pub use replay::{Replay, replay};
 pub use time::{Bound, Range, Spending, Time, slowdown, time};
+pub use timeline::{Moment, Timeline, Visit, timeline};
 pub use trace::{Block, Entry, Event, Part, PhaseName, Stack, Tensor, Trace};
 
 /// Why a setup cannot be costed.

@@ -1,10 +1,10 @@
 //! Estimates of engines on PyTorch: the trace through the caching allocator, and what a process holds beside it.
 
-use super::cached::replay_repeated;
+use super::cached::{record, record_repeated, replay_repeated};
 use super::estimate::{AtPeak, Estimate, Host, Interval, Peak};
 use super::expand::Blocks;
 use super::known::{Known, is_measured};
-use super::{CachedReplay, CostError, Pool, Trace, engine, replay_cached};
+use super::{CachedReplay, CostError, Pool, Timeline, Trace, engine, replay_cached};
 use crate::plan::{EngineName, ParallelKind, QuantizeKind};
 use crate::quantity::Bytes;
 use crate::setup::Setup;
@@ -14,30 +14,62 @@ const MIB: u64 = 1 << 20;
 /// Estimates a setup of the engines `trl` and `unsloth`.
 pub(super) fn estimate(setup: &Setup) -> Result<Estimate, CostError> {
     let (few, blocks) = few(setup)?;
-    let replayed = |limit| {
-        let pool = Pool { limit, expandable: setup.train.expandable_segments };
-        match blocks {
-            None => Ok(replay_cached(&few, pool)),
-            Some(blocks) => {
-                replay_repeated(&few, blocks, pool).map_or_else(|| Ok(replay_cached(&in_full(setup)?, pool)), Ok)
-            }
-        }
-    };
-    let free = replayed(u64::MAX)?;
     let beside = beside_pool(setup);
-    let budget = setup.budget.device_memory.0;
-    // A plan has to fit on every rank, also where NCCL takes most.
-    let limit = setup.budget.allocator.map_or_else(|| budget.saturating_sub(beside.high), |limit| limit.0);
-    let safe = (limit as f64 * (1.0 - Known::of(setup).edge)) as u64;
-    // Under a limit the allocator gives its cache back and goes on, so what it would like to hold does not decide.
-    // Near the edge small changes decide: it has to fit with the limit and with a little less.
-    let held = if free.reserved <= safe {
-        None
-    } else {
-        let held = replayed(limit)?;
-        Some(if held.failure.is_some() { held } else { replayed(safe)? })
-    };
-    Ok(made(setup, &free, held.as_ref(), beside))
+    let replays = Replays::of(setup, &few, blocks, beside)?;
+    Ok(made(setup, &replays.free, replays.held.as_ref(), beside))
+}
+
+/// What is alive when, in the replay that the estimate is of.
+pub(super) fn timeline(setup: &Setup, columns: usize) -> Result<Timeline, CostError> {
+    let (few, blocks) = few(setup)?;
+    let replays = Replays::of(setup, &few, blocks, beside_pool(setup))?;
+    let pool = Pool { limit: replays.limit(), expandable: setup.train.expandable_segments };
+    if let Some(history) = blocks.and_then(|blocks| record_repeated(&few, blocks, pool)) {
+        return Ok(history.timeline(few.parts(), columns));
+    }
+    let full = if blocks.is_some() { in_full(setup)? } else { few };
+    Ok(record(&full, pool).timeline(full.parts(), columns))
+}
+
+/// A run without a limit, and, where that is not enough to know whether it fits, under one.
+struct Replays {
+    free: CachedReplay,
+    held: Option<CachedReplay>,
+    /// The limit of `held`.
+    safe: u64,
+}
+
+impl Replays {
+    fn of(setup: &Setup, few: &Trace, blocks: Option<Blocks>, beside: Interval) -> Result<Self, CostError> {
+        let replayed = |limit| {
+            let pool = Pool { limit, expandable: setup.train.expandable_segments };
+            match blocks {
+                None => Ok(replay_cached(few, pool)),
+                Some(blocks) => {
+                    replay_repeated(few, blocks, pool).map_or_else(|| Ok(replay_cached(&in_full(setup)?, pool)), Ok)
+                }
+            }
+        };
+        let free = replayed(u64::MAX)?;
+        let budget = setup.budget.device_memory.0;
+        // A plan has to fit on every rank, also where NCCL takes most.
+        let limit = setup.budget.allocator.map_or_else(|| budget.saturating_sub(beside.high), |limit| limit.0);
+        let safe = (limit as f64 * (1.0 - Known::of(setup).edge)) as u64;
+        // Under a limit the allocator gives its cache back and goes on, so what it would like to hold does not decide.
+        // Near the edge small changes decide: it has to fit with the limit and with a little less.
+        let held = if free.reserved <= safe {
+            None
+        } else {
+            let held = replayed(limit)?;
+            Some(if held.failure.is_some() { held } else { replayed(safe)? })
+        };
+        Ok(Self { free, held, safe })
+    }
+
+    /// The limit under which the run is as the estimate says: none, unless it fits only so.
+    fn limit(&self) -> u64 {
+        self.held.as_ref().filter(|held| held.failure.is_none()).map_or(u64::MAX, |_| self.safe)
+    }
 }
 
 /// The peak of allocated bytes alone, without the allocator's replay: for whoever asks often. It lacks the unused ends of blocks (up to 1 MiB each), which
