@@ -93,6 +93,7 @@ rules! {
     "LOR009" "attention-only-lora" Info Heuristic adapter::attention_only_lora;
     "LOR010" "full-finetune-lr-with-lora" Warning Likely adapter::full_finetune_lr_with_lora;
     "LOR013" "dora-incompatible" Error Certain adapter::dora_incompatible;
+    "LOR014" "adapter-settings-without-adapter" Warning Certain adapter::adapter_settings_without_adapter;
     "LOR017" "vision-adapter-without-tower" Warning Certain adapter::vision_adapter_without_tower;
     "LOR018" "adapter-without-effect" Error Certain adapter::adapter_without_effect;
     "CKP006" "offload-without-checkpointing" Error Certain checkpointing::offload_without_checkpointing;

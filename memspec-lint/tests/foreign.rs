@@ -67,3 +67,54 @@ fn a_file_of_llamafactory_is_checked_estimated_and_converted() {
         checked.out, estimated.out, plan.out, plan.err, written.out, written.err
     ));
 }
+
+/// The codes of what is said of a file of axolotl with these lines more.
+fn codes_of_axolotl(more: &str) -> Vec<String> {
+    let model = if more.contains("base_model") { "" } else { "base_model: meta-llama/Meta-Llama-3-8B\n" };
+    let text = format!(
+        "{model}datasets: [{{path: notes, type: alpaca}}]\nsequence_len: 512\nmicro_batch_size: 1\n\
+         bf16: true\nattn_implementation: flash_attention_2\ngradient_checkpointing: true\n{more}"
+    );
+    let folder = folder(&[("sft.yaml", &text)]);
+    let checked =
+        run(folder.path(), &["check", "sft.yaml", "--device", "h200", "--output-format", "json", "--select", "ALL"]);
+    let checked: serde_json::Value = serde_json::from_str(&checked.out).unwrap();
+    let findings = checked["files"][0]["findings"].as_array().unwrap().clone();
+    findings.iter().filter_map(|finding| Some(finding["code"].as_str()?.to_owned())).collect()
+}
+
+#[track_caller]
+fn check_says(code: &str, says: bool, more: &str) {
+    let codes = codes_of_axolotl(more);
+    assert_eq!(codes.iter().any(|found| found == code), says, "{code} of {more}: {codes:?}");
+}
+
+#[test]
+fn a_small_rate_is_one_for_all_weights_only_in_supervised_fine_tuning() {
+    let small = "adapter: lora\nlora_r: 8\nlora_target_modules: [q_proj, v_proj]\nlearning_rate: 5e-6\n";
+    check_says("LOR010", true, small);
+    check_says("LOR010", false, &format!("{small}rl: dpo\n"));
+}
+
+#[test]
+fn torchao_steps_on_the_shards_that_bitsandbytes_does_not_know() {
+    let sharded = "fsdp_version: 2\nfsdp_config: {reshard_after_forward: true}\ndp_shard_size: 2\n";
+    check_says("OPT003", true, &format!("{sharded}optimizer: adamw_bnb_8bit\n"));
+    check_says("OPT003", false, &format!("{sharded}optimizer: adamw_torch_8bit\n"));
+}
+
+#[test]
+fn who_names_the_attention_means_no_expert() {
+    let experts = "base_model: Qwen/Qwen3-30B-A3B\nadapter: lora\nlora_r: 8\nlora_target_modules: [q_proj, v_proj]\n";
+    check_says("LOR004", false, experts);
+    let experts = "base_model: openai/gpt-oss-20b\nadapter: lora\nlora_r: 8\nlora_target_linear: true\n";
+    check_says("LOR004", true, experts);
+}
+
+#[test]
+fn settings_of_an_adapter_that_nobody_asks_for() {
+    check_says("LOR014", true, "lora_r: 8\nlora_alpha: 16\nlora_target_linear: true\n");
+    check_says("LOR014", false, "lora_r: 8\nlora_alpha: 16\nlora_target_linear: true\nadapter: lora\n");
+    // What templates leave open.
+    check_says("LOR014", false, "lora_target_modules:\nlora_target_linear: false\n");
+}

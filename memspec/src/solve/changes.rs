@@ -162,6 +162,9 @@ fn memory_savers(resolved: &Resolved) -> Vec<Candidate> {
         let smaller = setup.train.micro_batch.min(eval.micro_batch / 2).to_string();
         all.set("eval.micro_batch", &eval.micro_batch.to_string(), &smaller, Price::Memory);
     }
+    if setup.save.merge {
+        all.set("save.merge", "", "false", Price::Memory);
+    }
     step(&mut all, setup);
     weights(&mut all, setup);
     learnt(&mut all, setup);

@@ -35,6 +35,10 @@ const LOW: f64 = 5e-5;
 const SCALE: f64 = 4.0;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
+    if context.document.foreign.as_ref().is_some_and(|foreign| !foreign.is_supervised()) {
+        // Preferences and rewards are learnt with smaller ones, with adapters, too.
+        return Vec::new();
+    }
     context.each(|plan| {
         let setup = plan.find(|setup| {
             let rate = setup.train.learning_rate;

@@ -1,5 +1,6 @@
 //! Adapters.
 
+pub mod adapter_settings_without_adapter;
 pub mod adapter_without_effect;
 pub mod alpha_rank_ratio;
 pub mod attention_only_lora;

@@ -1,7 +1,8 @@
 //! # moe-experts-not-adapted (LOR004)
 //!
 //! ## What it does
-//! Finds adapters on a model with experts that reach no expert, though the plan does not say `attention` or `query_value`.
+//! Finds adapters on a model with experts that reach no expert, though the plan does not say `attention` or `query_value`, nor names the attention's
+//! linears one by one.
 //!
 //! ## Why is this bad?
 //! The experts are parameters, not linears: names copied from a dense model, and `all_linear`, go past them where PEFT knows no names for
@@ -34,6 +35,10 @@ use crate::diagnostic::Finding;
 use crate::registry::Rule;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
+    // KTransformers has experts of its own, with what adapts them.
+    if context.document.foreign.as_ref().is_some_and(|foreign| foreign.differs_in("use_kt")) {
+        return Vec::new();
+    }
     context.each(|plan| {
         let written = plan.written.plan.adapter.as_ref()?.targets.as_ref();
         // Whoever writes these words means them.
@@ -41,14 +46,16 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         if written.is_some_and(|targets| targets.values().iter().any(meant)) {
             return None;
         }
+        let named = written.is_some_and(|targets| targets.values().iter().all(|one| matches!(one, Targets::Modules(_))));
         let setup = plan.find(|setup| {
             let adapter = setup.adapter.as_ref();
             setup.model.experts.is_some()
+                && !(named && adapter.is_some_and(|adapter| is_attention(&setup.model, &adapter.targets)))
                 && adapter.is_some_and(|adapter| !adapter.targets.iter().any(|name| is_expert(&setup.model, name)))
         })?;
         let share = share_of_experts(&setup.model);
         Some(
-            Finding::new(rule, format!("no expert of `{}` gets an adapter: {share:.0} % of the weights", setup.model_name))
+            Finding::new(rule, format!("no expert of `{}` gets an adapter, and they are {share:.0} % of its weights", setup.model_name))
                 .at(plan.written, "adapter.targets", "goes past the experts")
                 .help(
                     "name the experts' parameters (`experts.gate_up_proj`, `experts.down_proj`) or linears, or say that it is meant: \
@@ -56,6 +63,12 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
                 ),
         )
     })
+}
+
+/// Only the attention's linears are named.
+fn is_attention(model: &memspec::model::Architecture, names: &[String]) -> bool {
+    let linears = [model.attention_linears(), model.linear_attention_linears()].concat();
+    names.iter().all(|name| linears.iter().any(|linear| linear.leaf() == name))
 }
 
 /// The name is that of an expert's matrix.

@@ -51,7 +51,10 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         };
         let finding = Finding::new(
             rule,
-            format!("`{name}` shares its weight: head and embedding of `{}` are one", setup.model_name),
+            format!(
+                "`lm_head` and `embed_tokens` of `{}` are one weight, and `{name}` is trained apart",
+                setup.model_name
+            ),
         )
         .at(plan.written, setting, "drifts away from the other")
         .help("leave it out: an adapter on the blocks teaches as much");

@@ -58,11 +58,14 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
             return None;
         }
         Some(
-            Finding::new(rule, format!("scores as a tensor take {} of the peak", Bytes(saved)))
-                .at(plan.written, "train.attention", format!("{} less with `sdpa`", Bytes(saved)))
-                .certain_if(after.high < before.low)
-                .help("use `attention = sdpa`, which never forms them")
-                .fix(context.set(plan, "train.attention", "sdpa", Applicability::Unsafe)),
+            Finding::new(
+                rule,
+                format!("attention keeps the scores of all pairs of tokens: {} of the peak", Bytes(saved)),
+            )
+            .at(plan.written, "train.attention", format!("{} less with `sdpa`", Bytes(saved)))
+            .certain_if(after.high < before.low)
+            .help("use `attention = sdpa`, which never forms them")
+            .fix(context.set(plan, "train.attention", "sdpa", Applicability::Unsafe)),
         )
     })
 }

@@ -32,6 +32,10 @@ use crate::fix::Applicability;
 use crate::registry::Rule;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
+    if context.document.foreign.as_ref().is_some_and(|foreign| !foreign.is_supervised()) {
+        // Other ways to train have other rates.
+        return Vec::new();
+    }
     context.each(|plan| {
         let setup = plan.find(|setup| {
             let usual = usual(setup);

@@ -48,9 +48,10 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
                 && matches!(setup.train.precision, Precision::Fp16 | Precision::Fp16Pure)
                 && OVERFLOWING.iter().any(|kind| setup.model.model_type.starts_with(kind))
         })?;
-        let finding = Finding::new(rule, format!("`{}` leaves the range of float16", setup.model_name))
-            .at(plan.written, "train.precision", format!("{} ends at 65504", setup.train.precision))
-            .at(plan.written, "model", "was trained in bfloat16");
+        let finding =
+            Finding::new(rule, format!("activations of `{}` are larger than float16 can hold", setup.model_name))
+                .at(plan.written, "train.precision", format!("{} ends at 65504", setup.train.precision))
+                .at(plan.written, "model", "was trained in bfloat16");
         Some(if setup.device.bf16 {
             let fix = context.set(plan, "train.precision", "bf16", Applicability::Unsafe);
             finding.help("use `precision = bf16`").fix(fix)

@@ -120,6 +120,34 @@ pub struct Foreign {
     pub notes: Vec<Note>,
 }
 
+impl Foreign {
+    /// It trains by supervised fine-tuning, as far as it says: not by preferences, rewards or diffusion, which are not costed.
+    pub fn is_supervised(&self) -> bool {
+        let other = |note: &Note| note.kind == NoteKind::NotUnderstood && OTHER_TRAINING.contains(&note.name.as_str());
+        !self.notes.iter().any(other)
+    }
+
+    /// The file says something with this key that the estimate has otherwise.
+    pub fn differs_in(&self, key: &str) -> bool {
+        self.notes.iter().any(|note| note.kind == NoteKind::Difference && note.name == key)
+    }
+}
+
+/// Keys that say how it is trained otherwise, axolotl's and LLaMA-Factory's.
+const OTHER_TRAINING: &[&str] = &[
+    "rl",
+    "ebft",
+    "reward_model",
+    "process_reward_model",
+    "num_labels",
+    "pretraining_dataset",
+    "diffusion",
+    "diffusion_lm",
+    "diffusion_decision",
+    "kd_trainer",
+    "stage",
+];
+
 impl Trainer {
     /// All of them.
     pub const ALL: &'static [Trainer] =
