@@ -57,6 +57,7 @@ rules! {
     "HW002" "bf16-quant-compute-on-pre-ampere" Error Certain hardware::bf16_quant_compute_on_pre_ampere;
     "HW003" "flash-attention-on-pre-ampere" Error Certain hardware::flash_attention_on_pre_ampere;
     "HW005" "flash-attention-with-fp32" Error Certain hardware::flash_attention_with_fp32;
+    "HW006" "tf32-on-pre-ampere" Error Certain hardware::tf32_on_pre_ampere;
     "HW007" "fp8-unsupported-gpu" Warning Certain hardware::fp8_unsupported_gpu;
     "HW008" "kernel-needs-newer-gpu" Error Certain hardware::kernel_needs_newer_gpu;
     "HW009" "device-not-in-catalog" Error Certain hardware::device_not_in_catalog;
@@ -96,6 +97,7 @@ rules! {
     "LOR014" "adapter-settings-without-adapter" Warning Certain adapter::adapter_settings_without_adapter;
     "LOR017" "vision-adapter-without-tower" Warning Certain adapter::vision_adapter_without_tower;
     "LOR018" "adapter-without-effect" Error Certain adapter::adapter_without_effect;
+    "CKP001" "kv-cache-while-checkpointing" Warning Certain checkpointing::kv_cache_while_checkpointing;
     "CKP006" "offload-without-checkpointing" Error Certain checkpointing::offload_without_checkpointing;
     "CKP010" "more-blocks-than-layers" Warning Certain checkpointing::more_blocks_than_layers;
     "CKP011" "wrapped-checkpointing-without-fsdp" Warning Certain checkpointing::wrapped_checkpointing_without_fsdp;
@@ -126,6 +128,7 @@ rules! {
     "DST010" "parallel-on-one-device" Warning Certain parallel::parallel_on_one_device;
     "DST011" "tensor-parallel-indivisible" Error Certain parallel::tensor_parallel_indivisible;
     "DST012" "tensor-parallel-of-adapted-or-packed" Error Certain parallel::tensor_parallel_of_adapted_or_packed;
+    "EVL001" "save-not-multiple-of-eval" Error Certain evaluation::save_not_multiple_of_eval;
     "EVL003" "eval-without-data" Error Certain evaluation::eval_without_data;
     "EVL009" "eval-on-training-data" Warning Certain evaluation::eval_on_training_data;
     "EVL010" "merge-without-adapter" Warning Certain evaluation::merge_without_adapter;

@@ -52,6 +52,8 @@ mod tests {
             loss: LossKind::Auto,
             liger: false,
             expandable_segments: false,
+            tf32: false,
+            use_cache: false,
             optimizer: OptimizerKind::Adamw,
             learning_rate: 1.0,
             schedule,

@@ -198,6 +198,8 @@ mod laws {
             "train.optimizer",
             &["adamw", "adamw_foreach", "adamw_8bit", "paged_adamw_8bit", "paged_adamw", "adafactor", "sgd", "lion"],
         ),
+        ("train.tf32", &["true", "false"]),
+        ("train.use_cache", &["true", "false"]),
         ("train.learning_rate", &["2e-4", "0.00002", "1e-5", "1e-7"]),
         ("train.schedule", &["cosine", "linear", "constant"]),
         ("train.warmup", &["3%", "10", "0"]),
@@ -209,6 +211,7 @@ mod laws {
         ("eval.micro_batch", &["2", "8"]),
         ("save.every", &["100", "500"]),
         ("save.keep", &["1", "2"]),
+        ("save.load_best", &["true", "false"]),
         ("save.merge", &["true", "false"]),
     ];
     const ADAPTER: &[(&str, &[&str])] = &[
@@ -345,6 +348,8 @@ mod laws {
             "quant_config",
             "dist_config",
             "global_batch_size",
+            "tf32",
+            "load_best_model_at_end",
         ];
         let values = vec![
             "",

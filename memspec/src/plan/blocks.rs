@@ -175,6 +175,11 @@ block! {
         liger: bool = "false";
         /// Let PyTorch's allocator grow its segments (`PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True`).
         expandable_segments: bool = "false";
+        /// Round what goes into float32 products to TF32 (transformers' `tf32`), from Ampere on. It takes no memory.
+        tf32: bool = "false";
+        /// Ask the model for cached keys and values, as generation has them (transformers' `use_cache`). Recomputed blocks keep none, and
+        /// SFTTrainer switches it off, so there it takes no memory; elsewhere it is not costed.
+        use_cache: bool = "false";
         /// The optimizer.
         optimizer: OptimizerKind = "adamw";
         /// The learning rate after the warmup.
@@ -215,6 +220,9 @@ block! {
         every: Steps = "500", least 1;
         /// How many checkpoints stay on disk.
         keep: u32 = "2", least 1;
+        /// Load the best of the checkpoints, by the evaluation, when training is over (transformers' `load_best_model_at_end`). It takes no
+        /// memory of its own.
+        load_best: bool = "false";
         /// Save the adapter merged into the base, too. With the engines trl and unsloth that happens in the same process when training
         /// is over: PEFT's `merge_and_unload`, Unsloth's `save_pretrained_merged` with 16 bit weights.
         merge: bool = "false";

@@ -221,6 +221,10 @@ pub struct Train {
     pub liger: bool,
     /// PyTorch's allocator grows its segments (`expandable_segments:True`).
     pub expandable_segments: bool,
+    /// Factors of float32 products are rounded to TF32.
+    pub tf32: bool,
+    /// The model is asked for cached keys and values.
+    pub use_cache: bool,
     /// The optimizer.
     pub optimizer: OptimizerKind,
     /// Highest learning rate.
@@ -277,6 +281,8 @@ pub struct Save {
     pub every: u64,
     /// How many are kept.
     pub keep: u64,
+    /// The best checkpoint is loaded when training is over.
+    pub load_best: bool,
     /// The adapter is saved merged into the base, too.
     pub merge: bool,
 }

@@ -108,6 +108,7 @@ fn setup(
         save: Save {
             every: plan.save.as_ref().and_then(|save| one(&save.every)).map_or(500, |steps| steps.0),
             keep: plan.save.as_ref().and_then(|save| one(&save.keep)).map_or(2, u64::from),
+            load_best: plan.save.as_ref().and_then(|save| one(&save.load_best)).unwrap_or(false),
             merge: plan.save.as_ref().and_then(|save| one(&save.merge)).unwrap_or(false),
         },
         serve: plan.serve.as_ref().map(|block| serve(block, data.context)),
@@ -331,6 +332,8 @@ fn train(block: &plan::Train, engine: EngineName, precision: Precision, layers: 
         loss: one(&block.loss).unwrap_or(LossKind::Auto),
         liger: one(&block.liger).unwrap_or(false),
         expandable_segments: one(&block.expandable_segments).unwrap_or(false),
+        tf32: one(&block.tf32).unwrap_or(false),
+        use_cache: one(&block.use_cache).unwrap_or(false),
         optimizer: one(&block.optimizer).unwrap_or(OptimizerKind::Adamw),
         learning_rate: one(&block.learning_rate).unwrap_or(2e-4),
         schedule: one(&block.schedule).unwrap_or(Schedule::Cosine),

@@ -9,4 +9,5 @@ pub mod fp8_unsupported_gpu;
 pub mod gpu_count_mismatch;
 pub mod kernel_needs_newer_gpu;
 pub mod tensor_core_misaligned_dims;
+pub mod tf32_on_pre_ampere;
 pub mod vram_marketing_gb;

@@ -39,6 +39,10 @@ pub(super) const FORMAT: Format = Format {
             write: |plan| training_arguments::write_schedule(plan, "lr_scheduler_type", "warmup_ratio"),
         },
         Group { read: training_arguments::read_saves, write: training_arguments::write_saves },
+        Group {
+            read: |file| training_arguments::read_switches(file, training_arguments::SWITCHES),
+            write: |plan| training_arguments::write_switches(plan, training_arguments::SWITCHES),
+        },
     ],
     absent: &[
         ("device", "a file of LLaMA-Factory runs on the cards that are there"),

@@ -47,6 +47,9 @@ pub(super) const FORMAT: Format = Format {
         ("train.expandable_segments", "`PYTORCH_CUDA_ALLOC_CONF` is set where it is launched"),
         ("train.weight_decay", "it is that of `torch.optim.AdamW`"),
         ("train.betas", "they are those of `torch.optim.AdamW`"),
+        ("train.tf32", "version 1 has no switch for it"),
+        ("train.use_cache", "version 1 has no switch for it"),
+        ("save.load_best", "version 1 evaluates nothing"),
         ("save.merge", "`llamafactory-cli merge` merges, when training is over"),
     ],
 };

@@ -65,7 +65,7 @@ pub(super) const KEYS: &[Key] = &[
     aside("save_only_model", "what is in a checkpoint"),
     aside("save_on_each_node", "where checkpoints are"),
     aside("enable_jit_checkpoint", "when a checkpoint is written"),
-    aside("load_best_model_at_end", "which checkpoint is the result"),
+    part("load_best_model_at_end", "`save.load_best`").or("false"),
     aside("metric_for_best_model", "which checkpoint is the result"),
     aside("greater_is_better", "which checkpoint is the result"),
     aside("resume_from_checkpoint", "where training begins"),
@@ -79,8 +79,8 @@ pub(super) const KEYS: &[Key] = &[
     refused("auto_find_batch_size", &["false"], "the batch is only known when the run has died with larger ones"),
     refused("use_cpu", &["false"], "the engine `trl` is costed on graphics cards"),
     differs("full_determinism", &["false"], "deterministic kernels have workspaces of their own"),
-    aside("tf32", "how float32 products are rounded"),
-    aside("use_cache", "it is off while training"),
+    part("tf32", "`train.tf32`").or("false"),
+    part("use_cache", "`train.use_cache`").or("false"),
     aside("ignore_bias_buffers", "a switch for old models under DDP"),
     // what is said
     aside("logging_strategy", LOGS),
@@ -262,8 +262,31 @@ pub(super) fn write_saves(plan: &mut Writing) {
     }
 }
 
-/// How often it is evaluated.
-pub(super) fn read_evaluations(file: &mut Reading<'_>) {
+/// Switches that a plan has only where a file does, so that what all files leave alone is not in each of them.
+pub(super) const SWITCHES: &[(&str, &str)] =
+    &[("tf32", "train.tf32"), ("use_cache", "train.use_cache"), ("load_best_model_at_end", "save.load_best")];
+
+pub(super) fn read_switches(file: &mut Reading<'_>, switches: &[(&'static str, &'static str)]) {
+    for (key, path) in switches {
+        if file.written(key).is_some() {
+            let on = file.flag(key);
+            file.set(path, Value::Bool(on), key);
+        }
+    }
+}
+
+pub(super) fn write_switches(plan: &mut Writing, switches: &[(&'static str, &'static str)]) {
+    for (key, path) in switches {
+        if let Some(on) = plan.take(path)
+            && plan.says(path)
+        {
+            plan.put(key, yaml(&on));
+        }
+    }
+}
+
+/// How often it is evaluated. `logging_steps`: the trainer's default, as it evaluates as often as it logs unless it is told.
+pub(super) fn read_evaluations(file: &mut Reading<'_>, logging_steps: f64) {
     if file.text("eval_strategy").as_deref() != Some("steps") {
         if file.written("eval_steps").is_some() {
             file.aside("eval_steps", "it counts with `eval_strategy: steps` only");
@@ -274,7 +297,10 @@ pub(super) fn read_evaluations(file: &mut Reading<'_>) {
         Some(steps) if steps >= 1.0 => file.set_number("eval.every", steps, "eval_steps"),
         Some(_) => file.aside("eval_steps", "a plan counts steps between evaluations"),
         // `TrainingArguments.__post_init__`
-        None => file.aside("eval_strategy", "it evaluates as often as it logs"),
+        None => match file.number("logging_steps").unwrap_or(logging_steps) {
+            steps if steps >= 1.0 => file.set_number("eval.every", steps, "logging_steps"),
+            _ => file.aside("eval_strategy", "it evaluates as often as it logs"),
+        },
     }
 }
 

@@ -32,6 +32,10 @@ pub(super) const FORMAT: Format = Format {
             write: |plan| training_arguments::write_schedule(plan, "lr_scheduler_type", "warmup_steps"),
         },
         Group { read: training_arguments::read_saves, write: training_arguments::write_saves },
+        Group {
+            read: |file| training_arguments::read_switches(file, training_arguments::SWITCHES),
+            write: |plan| training_arguments::write_switches(plan, training_arguments::SWITCHES),
+        },
         Group { read: groups::read_checkpoints, write: groups::write_checkpoints },
         Group { read: parallel::read, write: parallel::write },
     ],

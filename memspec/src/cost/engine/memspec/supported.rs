@@ -152,6 +152,13 @@ fn of_other_engines(setup: &Setup) -> Option<(&'static str, &'static str)> {
         ),
         (train.liger, "train.liger", "the engine `memspec` has kernels of its own, not Liger's"),
         (train.expandable_segments, "train.expandable_segments", "the engine `memspec` does not allocate with PyTorch"),
+        (train.tf32, "train.tf32", "the engine `memspec` has no switch for TF32"),
+        (train.use_cache, "train.use_cache", "the engine `memspec` caches no keys and values while it trains"),
+        (
+            setup.save.load_best,
+            "save.load_best",
+            "the engine `memspec` ends with the last step's weights in this version",
+        ),
         (setup.save.merge, "save.merge", "the engine `memspec` does not merge adapters in this version"),
         (
             adapter.is_some_and(|adapter| !matches!(adapter.dtype, None | Some(Float::F32))),

@@ -120,6 +120,10 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
         // `trl/trainer/sft_trainer.py:760`
         return refuse("data.packing", "TRL does not pack samples with images".to_owned());
     }
+    // `inputs["use_cache"] = False` (`trl/trainer/sft_trainer.py:1562`); recomputed blocks keep none (`transformers/modeling_layers.py:101`).
+    if setup.train.use_cache && setup.train.script != Script::Sft && setup.recomputed_blocks() == 0 {
+        return refuse("train.use_cache", "keys and values that are cached while training are not costed".to_owned());
+    }
     if let Some(adapter) = &setup.adapter {
         adapted(setup, adapter)?;
     }

@@ -82,6 +82,9 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
         return refuse("train.liger", "Unsloth brings its own kernels; Liger's are not used with them");
     }
     let recomputed = setup.recomputed_blocks();
+    if setup.train.use_cache && recomputed == 0 {
+        return refuse("train.use_cache", "keys and values that are cached while training are not costed");
+    }
     if recomputed != 0 && recomputed != setup.model.layers {
         return refuse("train.checkpointing", "Unsloth checkpoints every layer or none");
     }

@@ -321,6 +321,22 @@ pub(super) fn read_schedule(file: &mut Reading<'_>) {
     }
 }
 
+/// Switches that take no memory.
+const SWITCHES: &[(&str, &str)] = &[("tf32", "train.tf32"), ("load_best_model_at_end", "save.load_best")];
+
+pub(super) fn read_switches(file: &mut Reading<'_>) {
+    // `utils/schemas/config.py:1964`
+    if file.text("tf32").is_some_and(|word| word == "auto") {
+        file.aside("tf32", "it is on where the card can do it");
+        return training_arguments::read_switches(file, &SWITCHES[1..]);
+    }
+    training_arguments::read_switches(file, SWITCHES);
+}
+
+pub(super) fn write_switches(plan: &mut Writing) {
+    training_arguments::write_switches(plan, SWITCHES);
+}
+
 /// Blocks that are computed again, and what is written to disk.
 pub(super) fn read_checkpoints(file: &mut Reading<'_>) {
     let word = file.text("gradient_checkpointing").unwrap_or_default();

@@ -101,7 +101,7 @@ pub(super) fn read_evaluation(file: &mut Reading<'_>) {
         return file.refuse(key, "there is nothing to evaluate: `eval_dataset` or `val_size` is missing");
     };
     file.set_word("data.eval_path", path, from);
-    training_arguments::read_evaluations(file);
+    training_arguments::read_evaluations(file, 500.0);
 }
 
 pub(super) fn write_evaluation(plan: &mut Writing) {

@@ -206,7 +206,8 @@ pub(super) fn read_data(file: &mut Reading<'_>) {
             file.set_word("data.eval_path", path, "eval_strategy");
         }
     }
-    training_arguments::read_evaluations(file);
+    // `trl/trainer/base_config.py`
+    training_arguments::read_evaluations(file, 10.0);
     if let Some(template) = file.text("chat_template_path") {
         file.set_word("data.template", template, "chat_template_path");
     }
