@@ -7,12 +7,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use memspec::cost::{CostError, Estimate, Failed, Time, estimate, exceeded, failed, time};
+use memspec::exchange::foreign::NoteKind;
 use memspec::model::Environment;
 use memspec::plan::{Document, Plan, Written};
 use memspec::setup::{Length, Setup, Unresolved};
 use memspec::solve::{Resolved, setups};
 
-use crate::diagnostic::Finding;
+use crate::diagnostic::{Finding, Severity};
 use crate::fix::{Applicability, Fix, remove_setting};
 use crate::registry::Rule;
 
@@ -112,6 +113,17 @@ pub struct Costed {
 }
 
 impl<'a> Context<'a> {
+    /// How bad it is that a plan cannot be costed: in another trainer's file worth knowing, as that trainer may well run it.
+    pub fn of_unchecked(&self, severity: Severity) -> Severity {
+        if self.document.foreign.is_some() { severity.min(Severity::Info) } else { severity }
+    }
+
+    /// The file leaves this setting open, and it has a value here only because a plan has to say one.
+    pub fn assumes(&self, setting: &str) -> bool {
+        let notes = self.document.foreign.iter().flat_map(|foreign| &foreign.notes);
+        notes.into_iter().any(|note| note.kind == NoteKind::Assumed && note.name == setting)
+    }
+
     /// Resolves and costs every plan of a document.
     pub fn new(document: &'a Document, base: &'a Path, environment: &'a Environment) -> Self {
         Self::with(document, base, environment, |plan| Costs::of(plan, base, environment))

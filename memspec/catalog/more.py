@@ -327,7 +327,7 @@ model("dbrx-base", "databricks/dbrx-base",
       {"model_type": "dbrx", "d_model": 6144, "n_heads": 48, "n_layers": 40, "max_seq_len": 32768, "vocab_size": 100352,
        "attn_config": {"kv_n_heads": 8, "clip_qkv": 8, "rope_theta": 500000},
        "ffn_config": {"ffn_hidden_size": 10752, "moe_num_experts": 16, "moe_top_k": 4}, "tie_word_embeddings": False,
-       "torch_dtype": "bfloat16"}, COPY, ["databricks/dbrx-instruct", "LnL-AI/dbrx-base-converted-v2"], published=131596523520)
+       "torch_dtype": "bfloat16"}, COPY, ["databricks/dbrx-instruct"], published=131596523520)
 model("llava-1.5-7b", "llava-hf/llava-1.5-7b-hf",
       {"model_type": "llava", "text_config": llama(4096, 32, 32, 32, 11008, 32064, 4096, torch_dtype="float16"),
        "vision_config": {"model_type": "clip_vision_model", "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use memspec::exchange::foreign;
 use memspec::plan::Document;
 
 use super::Failure;
@@ -17,15 +18,24 @@ const SKIPPED: &[&str] = &["target", "runs", "node_modules"];
 /// Folders below each other at most, so that a loop of links ends.
 const DEEPEST: usize = 32;
 
-/// The plan files of the paths: files as they are, and of folders every `.mem` file in them, in order of name.
-pub(super) fn plans(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+/// What is looked for in folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// `.mem` files.
+    Plans,
+    /// These, and YAML files that another trainer would train by.
+    Trainings,
+}
+
+/// The plan files of the paths: files as they are, and of folders what is wanted of them, in order of name.
+pub(super) fn files(paths: &[PathBuf], wanted: Wanted) -> Result<Vec<PathBuf>, Failure> {
     let mut found = Vec::new();
     for path in paths {
         let metadata = fs::metadata(path).map_err(|error| {
             Failure::new(format_args!("cannot read `{}`: {error}", path.display()), "check the path")
         })?;
         if metadata.is_dir() {
-            walk(path, &mut found, 0)?;
+            walk(path, wanted, &mut found, 0)?;
         } else if is_plan(path) {
             found.push(path.clone());
         } else {
@@ -41,13 +51,13 @@ pub(super) fn plans(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         let names: Vec<_> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
         return Err(Failure::new(
             format_args!("no plans in {}", names.join(", ")),
-            "folders are searched for .mem files; name a .yaml or .json plan itself",
+            "folders are searched for .mem files and for those of axolotl, LLaMA-Factory and TRL; name a .yaml or .json plan itself",
         ));
     }
     Ok(found)
 }
 
-fn walk(folder: &Path, found: &mut Vec<PathBuf>, depth: usize) -> Result<(), Failure> {
+fn walk(folder: &Path, wanted: Wanted, found: &mut Vec<PathBuf>, depth: usize) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| {
         Failure::new(format_args!("cannot read `{}`: {error}", folder.display()), "check its permissions")
     };
@@ -56,14 +66,25 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>, depth: usize) -> Result<(), Fai
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
         if path.is_dir() {
             if !name.starts_with('.') && !SKIPPED.contains(&name) && depth < DEEPEST {
-                walk(&path, found, depth + 1)?;
+                walk(&path, wanted, found, depth + 1)?;
             }
-        } else if path.extension().is_some_and(|extension| extension == "mem") {
+        } else if is_wanted(&path, wanted) {
             // `.` is no part of a name that people write.
             found.push(path.strip_prefix("./").map(Path::to_path_buf).unwrap_or(path));
         }
     }
     Ok(())
+}
+
+fn is_wanted(path: &Path, wanted: Wanted) -> bool {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("mem") => true,
+        // What cannot be read is no plan that anybody named.
+        Some("yaml" | "yml") if wanted == Wanted::Trainings => {
+            fs::read_to_string(path).is_ok_and(|text| foreign::detect_training(&text).is_some())
+        }
+        _ => false,
+    }
 }
 
 /// A plan, by the ending of its name.

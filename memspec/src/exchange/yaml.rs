@@ -132,7 +132,14 @@ impl Reader<'_> {
     fn root(&mut self, root: &Yaml) {
         match untagged(root) {
             Yaml::Mapping(mapping) if mapping.contains_key("plans") => self.several(mapping),
-            Yaml::Mapping(mapping) => self.plan(mapping, ""),
+            Yaml::Mapping(mapping) if mapping.is_empty() || mapping.keys().any(is_of_a_plan) => self.plan(mapping, ""),
+            Yaml::Mapping(mapping) => {
+                let first = mapping.keys().next().map(key_text).unwrap_or_default();
+                let message = "none of its keys is one of a plan, or of a trainer whose files are read";
+                let problem = Problem::new("wrong-type", self.places.place(&first).key, message);
+                let help = "a plan has a `name` and a `model`; docs/convert.md has the keys of other trainers";
+                self.problems.push(problem.label("not a plan").help(help));
+            }
             Yaml::Null => {}
             _ => {
                 let problem =
@@ -376,6 +383,13 @@ fn untagged(mut value: &Yaml) -> &Yaml {
         value = &tagged.value;
     }
     value
+}
+
+fn is_of_a_plan(key: &Yaml) -> bool {
+    let key = key_text(key);
+    ["name", "asserts"].contains(&key.as_str())
+        || Plan::SPEC.setting(&key).is_some()
+        || Plan::SPEC.block(&key).is_some()
 }
 
 fn key_text(key: &Yaml) -> String {

@@ -55,6 +55,17 @@ impl Architecture {
         }
     }
 
+    /// The last names of all linears of the blocks, each once: who looks for them by their type finds no experts, which are parameters, but finds the linears
+    /// of a shared expert, and those of dense blocks that a model with experts begins with.
+    pub fn linear_names(&self) -> Vec<String> {
+        let dense = self.experts.as_ref().filter(|experts| experts.first_dense > 0).map(|_| self.dense_mlp_linears());
+        let mut names = leaves(&self.block_linears());
+        names.extend(leaves(&self.linear_attention_linears()));
+        names.extend(leaves(&self.shared_expert_linears()));
+        names.extend(leaves(&dense.unwrap_or_default()));
+        each_once(names.into_iter())
+    }
+
     /// What PEFT takes for the router, gate, up and down of a model whose experts transformers 5 keeps in one parameter: the names
     /// that these had as linears (`peft/utils/transformers_weight_conversion.py`, `_MOE_TARGET_MODULE_MAPPING`; PEFT 0.21). None
     /// where there are no experts, or PEFT knows no such names for them.
@@ -81,7 +92,9 @@ impl Architecture {
     fn targets(&self) -> Vec<(String, String)> {
         let named = |linear: &Linear| (linear.module.clone(), linear.leaf().to_owned());
         let mut known: Vec<(String, String)> = self.block_linears().iter().map(named).collect();
-        known.extend(self.shared_targets().iter().map(named));
+        known.extend(self.linear_attention_linears().iter().map(named));
+        // Where the names are the experts', PEFT takes the shared expert's by the end of their paths for them, too.
+        known.extend(self.shared_expert_linears().iter().map(named));
         known.extend(self.expert_names().into_iter().flatten().map(|name| (name.to_owned(), name.to_owned())));
         for linear in self.expert_linears() {
             known.push((linear.module.clone(), format!("experts.{}", linear.leaf())));
@@ -104,14 +117,19 @@ impl Architecture {
             };
             wanted[at] = true;
         }
-        Ok(known.into_iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|((_, leaf), _)| leaf).collect())
+        Ok(each_once(known.into_iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|((_, leaf), _)| leaf)))
     }
 
     fn unknown_target(&self, name: &str) -> UnknownTarget {
-        let known: Vec<String> = self.targets().into_iter().map(|(_, leaf)| leaf).collect();
+        let known = each_once(self.targets().into_iter().map(|(_, leaf)| leaf));
         let nearest = nearest(name.rsplit('.').next().unwrap_or(name), known.iter().map(String::as_str));
         UnknownTarget { model: self.name.clone(), name: name.to_owned(), known, nearest }
     }
+}
+
+fn each_once(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = std::collections::HashSet::new();
+    names.filter(|name| seen.insert(name.clone())).collect()
 }
 
 fn leaves(linears: &[Linear]) -> Vec<String> {
@@ -167,6 +185,17 @@ mod tests {
             Targets::AllLinear,
             "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj shared_expert_gate",
         );
+    }
+
+    #[test]
+    fn who_looks_for_linears_finds_no_router_and_no_experts() {
+        let check = |model: &str, expected: &str| {
+            assert_eq!(catalog::get(model).unwrap().linear_names().join(" "), expected, "{model}");
+        };
+        check("llama-3.2-1b", "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj");
+        check("mixtral-8x7b", "q_proj k_proj v_proj o_proj");
+        check("qwen3-30b-a3b", "q_proj k_proj v_proj o_proj");
+        check("qwen1.5-moe-a2.7b", "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj shared_expert_gate");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use clap::Args;
 use memspec::plan::Document;
 use rayon::prelude::*;
 
+use super::find::Wanted;
 use super::open::{OnDevice, Opener, STDIN};
 use super::{Failure, Outcome, file, find};
 use crate::Linter;
@@ -41,7 +42,7 @@ Exit codes: 0 clean, 1 errors or warnings that are certain (an estimate is, wher
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Plan files, folders to search for .mem files, or - for standard input
+    /// Plan files, folders to search for them and for the files of axolotl, LLaMA-Factory and TRL, or - for standard input
     #[arg(default_value = ".")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -137,7 +138,7 @@ fn once(arguments: &Arguments, style: Style) -> Result<Outcome, Failure> {
 }
 
 fn check_files(opener: &Opener, arguments: &Arguments) -> Result<Vec<Checked>, Failure> {
-    let paths = find::plans(&arguments.paths)?;
+    let paths = find::files(&arguments.paths, Wanted::Trainings)?;
     let linters: Vec<(PathBuf, Linter)> =
         paths.into_iter().map(|path| opener.linter(&path).map(|linter| (path, linter))).collect::<Result<_, _>>()?;
     linters.par_iter().map(|(path, linter)| check_file(path, linter, arguments)).collect()

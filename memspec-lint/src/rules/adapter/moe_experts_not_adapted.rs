@@ -30,7 +30,7 @@
 
 use memspec::plan::Targets;
 
-use crate::context::Context;
+use crate::context::{Context, Seen};
 use crate::diagnostic::Finding;
 use crate::registry::Rule;
 
@@ -46,7 +46,8 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         if written.is_some_and(|targets| targets.values().iter().any(meant)) {
             return None;
         }
-        let named = written.is_some_and(|targets| targets.values().iter().all(|one| matches!(one, Targets::Modules(_))));
+        let named = written.is_some_and(|targets| targets.values().iter().all(|one| matches!(one, Targets::Modules(_))))
+            && !is_all(context, plan);
         let setup = plan.find(|setup| {
             let adapter = setup.adapter.as_ref();
             setup.model.experts.is_some()
@@ -62,6 +63,13 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
                      `targets = attention`",
                 ),
         )
+    })
+}
+
+/// Another trainer's file asks for all linears, which are names in a plan where that trainer finds others than PEFT.
+fn is_all(context: &Context<'_>, plan: &Seen<'_>) -> bool {
+    plan.written.spans.get("adapter.targets").is_some_and(|place| {
+        context.text(place.key.clone()) == "lora_target_linear" || context.text(place.value.clone()) == "all"
     })
 }
 

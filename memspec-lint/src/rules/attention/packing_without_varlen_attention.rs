@@ -37,7 +37,7 @@
 //! - <https://github.com/axolotl-ai-cloud/axolotl/issues/449>
 //! - <https://github.com/huggingface/trl/issues/3067>
 
-use memspec::plan::{Attention, EngineName};
+use memspec::plan::{Attention, EngineName, Script};
 
 use crate::context::Context;
 use crate::diagnostic::Finding;
@@ -50,6 +50,8 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
             setup.engine == EngineName::Trl
                 && setup.data.packing
                 && setup.model.vision.is_none()
+                // axolotl and LLaMA-Factory make a mask of which samples see each other.
+                && matches!(setup.train.script, Script::Sft | Script::Loop)
                 && !matches!(setup.train.attention, Attention::Flash2 | Attention::Flash3)
         })?;
         let finding =

@@ -23,12 +23,19 @@
 //! ## References
 //! - transformers 5.17, `training_args.py`: `max_steps`
 
+use memspec::exchange::foreign::Foreign;
+
 use crate::context::Context;
 use crate::diagnostic::Finding;
 use crate::fix::Applicability;
 use crate::registry::Rule;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
+    // Tinker's trainer ends at whichever comes first (axolotl 0.21, `integrations/hatchery/trainer.py`).
+    let is_tinker = |foreign: &Foreign| foreign.notes.iter().any(|note| note.name == "hatchery");
+    if context.document.foreign.as_ref().is_some_and(is_tinker) {
+        return Vec::new();
+    }
     context.each(|plan| {
         (plan.says("train.steps") && plan.says("train.epochs")).then_some(())?;
         Some(

@@ -39,11 +39,11 @@ use crate::registry::Rule;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for plan in &context.plans {
+    // Other trainers look names up themselves, and paths where they are launched.
+    for plan in context.plans.iter().filter(|_| context.document.foreign.is_none()) {
         for (setting, path) in files(plan.written) {
             let full = context.base.join(&path);
-            let looked_up = context.document.foreign.is_some() && path.extension().is_none();
-            let (message, help) = if full.is_file() || looked_up || is_hub_name(&full, &path) {
+            let (message, help) = if full.is_file() || is_hub_name(&full, &path) {
                 continue;
             } else if full.is_dir() {
                 (format!("`{}` is a folder", path.display()), Some("name the file in it".to_owned()))

@@ -42,6 +42,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         let setup = plan.find(|setup| {
             setup.train.attention == Attention::Flash3
                 && setup.device.kind == DeviceKind::Cuda
+                && !setup.device.is_any()
                 && setup.device.compute_capability.is_some_and(|capability| capability < HOPPER)
         })?;
         let other = if setup.device.flash2 { "flash2" } else { "sdpa" };

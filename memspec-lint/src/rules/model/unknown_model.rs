@@ -36,9 +36,8 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
                 Some(fix)
             });
             let found = from_unresolved(plan.written, std::slice::from_ref(problem));
-            findings.extend(
-                found.into_iter().map(|finding| Finding { severity: rule.severity, ..finding.fix(fix.clone()) }),
-            );
+            let severity = context.of_unchecked(rule.severity);
+            findings.extend(found.into_iter().map(|finding| Finding { severity, ..finding.fix(fix.clone()) }));
         }
     }
     findings

@@ -33,7 +33,9 @@ use crate::registry::Rule;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     context.each(|plan| {
-        let setup = plan.find(|setup| setup.parallel.is_some() && setup.world() == 1)?;
+        // How many cards there are is not said in other trainers' files.
+        let setup =
+            plan.find(|setup| setup.parallel.is_some() && setup.world() == 1 && !context.assumes("parallel.gpus"))?;
         let kind = setup.parallel?.kind;
         Some(
             Finding::new(rule, format!("{kind} on one card shares nothing"))

@@ -34,6 +34,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
         let quantize = plan.written.plan.quantize.as_ref().filter(|quantize| quantize.kind == QuantizeKind::Int8)?;
         let setting = [("quantize.double", quantize.double.is_some()), ("quantize.block", quantize.block.is_some())]
             .into_iter()
+            .filter(|_| context.document.foreign.is_none())
             .find_map(|(setting, written)| (written && plan.says(setting)).then_some(setting))?;
         Some(
             Finding::new(rule, format!("`{setting}` has no effect on int8"))

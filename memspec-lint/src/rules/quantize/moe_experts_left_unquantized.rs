@@ -39,7 +39,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     context.each(|plan| {
         let setup = plan.find(|setup| {
             setup.engine == EngineName::Trl
-                && setup.quantize.is_some()
+                && setup.quantize.as_ref().is_some_and(|quantize| !quantize.experts)
                 && setup.model.experts.is_some()
                 && setup.model.published_quantization.is_none()
         })?;

@@ -43,7 +43,9 @@ use crate::registry::Rule;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     context.each(|plan| {
-        plan.written.name.to_lowercase().contains("qlora").then_some(())?;
+        // Another trainer's file is called what its plan is called here, and its base may come packed.
+        let named = context.document.foreign.is_none() && plan.written.name.to_lowercase().contains("qlora");
+        named.then_some(())?;
         let setup = plan.find(|setup| {
             setup.adapter.is_some()
                 // a model that is published in 4 bits needs no block

@@ -22,7 +22,7 @@ use crate::context::{Context, Seen};
 use crate::diagnostic::{Finding, Severity, from_unresolved};
 use crate::registry::Rule;
 
-pub(crate) fn check(_: &Rule, context: &Context<'_>) -> Vec<Finding> {
+pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for plan in &context.plans {
         for problem in plan.unresolved("unsupported-setting") {
@@ -30,7 +30,8 @@ pub(crate) fn check(_: &Rule, context: &Context<'_>) -> Vec<Finding> {
         }
         findings.extend(uncosted(plan));
     }
-    findings
+    let severity = context.of_unchecked(rule.severity);
+    findings.into_iter().map(|finding| Finding { severity, ..finding }).collect()
 }
 
 /// The findings without refusals of what another rule calls wrong at the same place, as that rule says more.

@@ -57,7 +57,7 @@ pub const NOT_UNDERSTOOD: &str = "not-understood";
 #[cfg(feature = "yaml")]
 pub use page::page;
 #[cfg(feature = "yaml")]
-pub use read::{detect, read, recognized};
+pub use read::{detect, detect_training, read, recognized};
 #[cfg(feature = "yaml")]
 pub use write::{NotWritten, Written, write};
 

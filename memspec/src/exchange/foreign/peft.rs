@@ -36,6 +36,29 @@ pub(super) fn names(value: Option<Yaml>) -> Vec<String> {
     }
 }
 
+/// The names of all linears, where they are not those that PEFT means by `all-linear`: it takes some of them for experts.
+pub(super) fn found_linears(model: &str) -> Option<Vec<String>> {
+    let model = catalog::get(model)?;
+    let all = model.resolve_targets(&Targets::AllLinear).ok()?;
+    Some(model.linear_names()).filter(|names| model.expert_names().is_some() && *names != all)
+}
+
+/// Every linear of the blocks that is found by its type is adapted.
+pub(super) fn adapt_found(file: &mut Reading<'_>, model: &str, key: &str) {
+    match found_linears(model) {
+        Some(names) => {
+            let items = names.into_iter().map(|name| Item { value: Value::Word(name), span: 0..0 });
+            file.set("adapter.targets", Value::List(items.collect()), key);
+        }
+        None => file.set_word("adapter.targets", "all_linear", key),
+    }
+}
+
+/// The plan adapts what PEFT means by `all-linear`, which the same word of a trainer that looks for linears itself does not mean for this model.
+pub(super) fn means_experts(plan: &Writing) -> bool {
+    plan.get("model").and_then(|model| found_linears(model.as_str()?)).is_some()
+}
+
 /// Every linear is adapted, the tower's too.
 pub(super) fn adapt_all(file: &mut Reading<'_>, model: &str, key: &str) {
     file.set_word("adapter.targets", "all_linear", key);

@@ -73,6 +73,20 @@ pub fn detect(text: &str) -> Option<Trainer> {
     }
 }
 
+/// The same where the file would train something: configurations of inference and export have the same keys.
+pub fn detect_training(text: &str) -> Option<Trainer> {
+    let trainer = detect(text)?;
+    let Ok(Yaml::Mapping(root)) = parse(text) else { return None };
+    let has = |key: &str| root.get(key).is_some_and(|value| !value.is_null() && switch(value) != Some(false));
+    let trains = match trainer {
+        Trainer::Trl => ["dataset_name", "datasets"].into_iter().any(has),
+        Trainer::Axolotl => ["datasets", "pretraining_dataset"].into_iter().any(has),
+        Trainer::Llamafactory => has("do_train"),
+        Trainer::LlamafactoryV1 => has("train_dataset"),
+    };
+    trains.then_some(trainer)
+}
+
 /// Reads a trainer's file. As with plans of our own, reading never stops at a mistake.
 pub fn read(source: Source, trainer: Trainer) -> Document {
     let format = trainer.format();

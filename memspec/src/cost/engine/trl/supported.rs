@@ -116,7 +116,7 @@ pub(in crate::cost::engine) fn check(setup: &Setup) -> Result<(), CostError> {
     if setup.train.loss == LossKind::Liger && setup.world() > 1 {
         return refuse("train.loss", "Liger's loss on several cards is not costed yet".to_owned());
     }
-    if setup.data.packing && model.vision.is_some() {
+    if setup.data.packing && model.vision.is_some() && setup.train.script == Script::Sft {
         // `trl/trainer/sft_trainer.py:760`
         return refuse("data.packing", "TRL does not pack samples with images".to_owned());
     }

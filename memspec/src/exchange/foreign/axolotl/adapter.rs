@@ -53,7 +53,10 @@ fn read_targets(file: &mut Reading<'_>) {
     if file.flag("lora_target_linear") {
         // `loaders/adapter.py:60`, `find_all_linear_names`: the last names of all linears, the tower's among them.
         let model = file.text("base_model").unwrap_or_default();
-        peft::adapt_all(file, &model, "lora_target_linear");
+        peft::adapt_found(file, &model, "lora_target_linear");
+        if peft::has_tower(&model) == Some(true) {
+            file.set("adapter.vision", Value::Bool(true), "lora_target_linear");
+        }
         if !parameters.is_empty() {
             file.refuse(
                 "lora_target_parameters",
@@ -106,7 +109,7 @@ pub(super) fn write(plan: &mut Writing) {
     }
     match plan.take("adapter.targets") {
         Some(serde_json::Value::Array(names)) => peft::write_names(plan, &names, TARGETS),
-        Some(word) if word == "all_linear" => {
+        Some(word) if word == "all_linear" && !peft::means_experts(plan) => {
             plan.put("lora_target_linear", true);
             peft::write_vision(plan);
         }

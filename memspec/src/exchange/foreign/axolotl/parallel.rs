@@ -41,7 +41,9 @@ pub(super) fn read(file: &mut Reading<'_>) {
     } else {
         return;
     }
-    match file.written("dp_shard_size").and_then(|_| file.number("dp_shard_size")) {
+    // Cards that share samples are counted beside these.
+    let shards = file.written("dp_shard_size").filter(|_| !file.is_written("context_parallel"));
+    match shards.and_then(|_| file.number("dp_shard_size")) {
         Some(cards) if cards >= 1.0 => file.set_number("parallel.gpus", cards, "dp_shard_size"),
         _ => file.assume("parallel.gpus", "1", "on how many cards it runs is said by what launches it"),
     }

@@ -2,7 +2,7 @@
 
 use serde_yaml::Value as Yaml;
 
-use super::super::peft::has_tower;
+use super::super::peft::{adapt_found, has_tower, means_experts};
 use super::super::read::{Reading, scalar};
 use super::super::write::{Writing, float, yaml};
 use crate::plan::{Item, Value};
@@ -135,7 +135,8 @@ fn read_targets(file: &mut Reading<'_>, key: &'static str) {
         return;
     }
     // `model/model_utils/misc.py:29`, `find_all_linear_modules`: all but the head, the projector and, where it is frozen, the tower.
-    file.set_word("adapter.targets", "all_linear", key);
+    let model = file.text("model_name_or_path").unwrap_or_default();
+    adapt_found(file, &model, key);
     if !frozen && tower != Some(false) {
         file.set("adapter.vision", Value::Bool(true), "freeze_vision_tower");
         file.differ("freeze_vision_tower", "the projector gets no adapters: it is costed with them");
@@ -195,6 +196,9 @@ fn write_targets(plan: &mut Writing) {
             plan.lose("adapter.targets", "LLaMA-Factory adapts modules, no parameters");
         }
         Some(names) if names.is_array() && joined(&names) != "all" => plan.put("lora_target", joined(&names)),
+        Some(word) if word == "all_linear" && means_experts(plan) => {
+            plan.lose("adapter.targets", "`all` leaves the experts out: list the modules");
+        }
         Some(word) if word == "all_linear" => {
             plan.put("lora_target", "all");
             let tower = plan.get("model").and_then(|model| has_tower(model.as_str()?));

@@ -1,6 +1,6 @@
 //! What LLaMA-Factory's version 1 trains: an adapter, the last blocks, or all.
 
-use super::super::peft::has_tower;
+use super::super::peft::{adapt_found, has_tower, means_experts};
 use super::super::read::{Reading, scalar};
 use super::super::write::Writing;
 use crate::plan::{Item, Value};
@@ -35,8 +35,9 @@ fn lora(file: &mut Reading<'_>) {
         return file.set("adapter.targets", Value::List(items.collect()), key);
     }
     // `plugins/model_plugins/peft.py:73`, `_find_all_linear_modules`: all but the head, a tower's and a projector's, too.
-    file.set_word("adapter.targets", "all_linear", key);
-    if file.text("model").and_then(|model| has_tower(&model)) != Some(false) {
+    let model = file.text("model").unwrap_or_default();
+    adapt_found(file, &model, key);
+    if has_tower(&model) != Some(false) {
         file.set("adapter.vision", Value::Bool(true), key);
     }
 }
@@ -54,6 +55,9 @@ pub(super) fn write(plan: &mut Writing) {
         }
         Some(serde_json::Value::Array(names)) if names != ["all"] => {
             plan.put("peft_config.target_modules", super::super::write::yaml(&names.into()));
+        }
+        Some(word) if word == "all_linear" && means_experts(plan) => {
+            plan.lose("adapter.targets", "`all` leaves the experts out: list the modules");
         }
         Some(word) if word == "all_linear" => {
             plan.put("peft_config.target_modules", "all");
