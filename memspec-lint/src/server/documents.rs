@@ -214,7 +214,7 @@ impl Documents {
     }
 
     /// The text of a file, where that is open.
-    fn text(&self, file: &Path) -> Option<String> {
+    pub(super) fn text(&self, file: &Path) -> Option<String> {
         let open = self.iter().find(|open| open.file.as_deref() == Some(file))?;
         Some(open.text().to_owned())
     }

@@ -1,6 +1,7 @@
 //! What can be done about findings: each fix with its saving, a comment that allows it, and all that is safe at once.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use gen_lsp_types as lsp;
 use memspec::plan::Edit;
@@ -116,7 +117,8 @@ fn fix_all(snapshot: &Snapshot, open: &Open, now: bool) -> Option<lsp::CodeActio
 
 /// The edit that applies every safe fix, as `check --fix` does.
 fn all_safe(snapshot: &Snapshot, open: &Open) -> lsp::WorkspaceEdit {
-    let fixed = fix::fix(&open.linter, open.document.clone(), Applicability::Safe);
+    let texts = |file: &Path| snapshot.documents.text(file);
+    let fixed = fix::fix_among(&open.linter, open.document.clone(), Applicability::Safe, &texts);
     let after = fixed.document.source.text;
     let all = Edit { range: 0..open.text().len(), text: after };
     let edits = if all.text == open.text() { Vec::new() } else { vec![all] };

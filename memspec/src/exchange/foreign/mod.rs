@@ -25,6 +25,8 @@ mod deepspeed;
 #[cfg(feature = "yaml")]
 mod defaults;
 #[cfg(feature = "yaml")]
+mod edit;
+#[cfg(feature = "yaml")]
 mod hugging_face;
 #[cfg(feature = "yaml")]
 mod llamafactory;
@@ -54,6 +56,8 @@ use crate::plan::Script;
 /// The code of a document's problem with a key that is not understood.
 pub const NOT_UNDERSTOOD: &str = "not-understood";
 
+#[cfg(feature = "yaml")]
+pub use edit::{Edited, edit, remove};
 #[cfg(feature = "yaml")]
 pub use page::page;
 #[cfg(feature = "yaml")]

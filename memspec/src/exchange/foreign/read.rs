@@ -5,11 +5,11 @@ use std::path::Path;
 
 use serde_yaml::{Mapping, Value as Yaml};
 
-use super::super::yaml::{Places, parse};
+use super::super::yaml::{Places, comments, parse};
 use super::table::{Form, Format, Key, Meaning};
 use super::{Foreign, NOT_UNDERSTOOD, Note, NoteKind, Trainer};
 use crate::plan::{
-    self, Document, Entry, Item, Kind, Place, Plan, Problem, RawBlock, Source, Value, Written, check, nearest,
+    self, Allow, Document, Entry, Item, Kind, Place, Plan, Problem, RawBlock, Source, Value, Written, check, nearest,
 };
 use crate::quantity::{Dimension, Quantity};
 
@@ -76,7 +76,8 @@ pub fn detect(text: &str) -> Option<Trainer> {
 /// Reads a trainer's file. As with plans of our own, reading never stops at a mistake.
 pub fn read(source: Source, trainer: Trainer) -> Document {
     let format = trainer.format();
-    let mut document = Document { source, ..Document::default() };
+    let allows = Allow::collect(&source.text, comments(&source.text));
+    let mut document = Document { source, allows, ..Document::default() };
     let text = &document.source.text;
     let root = match parse(text) {
         Ok(Yaml::Mapping(root)) => root,
@@ -153,12 +154,7 @@ struct Opened {
 impl Reading<'_> {
     /// The key as the file writes it, under its name or a former one; one without a value is not written.
     fn actual(&self, key: &str) -> Option<(&'static str, &Yaml)> {
-        let names = self
-            .format
-            .keys
-            .iter()
-            .filter(|known| known.name == key || matches!(known.meaning, Meaning::Former(now) if now == key));
-        names.filter_map(|known| Some((known.name, self.at(known.name)?))).next()
+        self.format.names(key).filter_map(|name| Some((name, self.at(name)?))).next()
     }
 
     fn at(&self, name: &str) -> Option<&Yaml> {
