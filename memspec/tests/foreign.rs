@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use memspec::exchange::foreign::{Trainer, detect, edit, read, recognized, remove, write};
+use memspec::exchange::foreign::{Trainer, begun, detect, edit, read, recognized, remove, write};
 use memspec::plan::{Document, Plan, Source, apply, read_text};
 
 /// The plan as `.mem`, the notes, the problems and where settings are written.
@@ -78,6 +78,10 @@ fn files_are_known_by_their_keys() {
     assert_eq!(detect("model_name_or_path: m\ndo_train: true\n"), Some(Trainer::Trl));
     assert_eq!(detect("model: m\ntrain_dataset: d\n"), Some(Trainer::LlamafactoryV1));
     assert_eq!(detect("model: m\ntrain: {micro_batch: 1}\n# micro_batch_size\n"), None);
+    assert_eq!(detect("base_model: m\nmerge_method: slerp\nmodels: []\n"), None, "mergekit's");
+    assert_eq!(detect("base_model: m\n"), None);
+    assert_eq!(begun("base_model: m\nadapter: [lora\nlora_"), Some(Trainer::Axolotl));
+    assert_eq!(begun("spec:\n  base_model: m\n  adapter: lora\n"), None);
     assert_eq!(detect("name: a\nmodel: m\n# model_name_or_path\n"), None);
     assert_eq!(detect("plan \"a\" { model = \"model_name_or_path\" }"), None);
     assert_eq!(detect(": [ model_name_or_path"), None);

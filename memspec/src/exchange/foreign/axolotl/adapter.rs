@@ -14,7 +14,7 @@ pub(super) fn read(file: &mut Reading<'_>) {
         Some("lora" | "qlora") => true,
         None | Some("") => false,
         Some(_) => {
-            file.refuse("adapter", "of axolotl's adapters lora and qlora are costed");
+            file.uncosted("adapter", "of axolotl's adapters lora and qlora are costed");
             false
         }
     };
@@ -55,7 +55,7 @@ fn read_targets(file: &mut Reading<'_>) {
         let model = file.text("base_model").unwrap_or_default();
         peft::adapt_all(file, &model, "lora_target_linear");
         if !parameters.is_empty() {
-            file.refuse(
+            file.uncosted(
                 "lora_target_parameters",
                 "with `lora_target_linear` parameters are not costed: list the modules",
             );
