@@ -64,7 +64,9 @@ fn main() -> ExitCode {
 /// What is not understood: keys, and any other mistake by its code.
 fn unknown(document: &Document) -> Vec<String> {
     let notes = document.foreign.iter().flat_map(|foreign| &foreign.notes);
-    let keys = notes.filter(|note| note.kind == NoteKind::NotUnderstood).map(|note| note.name.clone());
+    let keys = notes
+        .filter(|note| matches!(note.kind, NoteKind::NotUnderstood | NoteKind::NotCosted))
+        .map(|note| note.name.clone());
     let mistakes = document.problems.iter().filter(|problem| problem.code != NOT_UNDERSTOOD);
     keys.chain(mistakes.map(|problem| format!("<{}>", problem.code))).collect()
 }

@@ -176,7 +176,7 @@ impl<'a> Context<'a> {
 
     /// The fix that takes a setting or block out of a plan.
     pub fn remove(&self, plan: &Seen<'_>, path: &str, applicability: Applicability) -> Option<Fix> {
-        let edits = vec![remove_setting(self.document, plan.index, path)?];
+        let edits = remove_setting(self.document, plan.index, path)?;
         Some(Fix { title: format!("remove `{path}`"), applicability, edits })
     }
 

@@ -1,5 +1,7 @@
 //! Repairs: edits of a plan's text, and applying them.
 
+use std::path::Path;
+
 use memspec::plan::{Document, Edit, Plan};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -10,8 +12,10 @@ use crate::diagnostic::Finding;
 mod removal;
 mod setting;
 
+pub use memspec::plan::apply;
 pub use removal::remove_setting;
-pub use setting::{edit_setting, edit_settings};
+pub use setting::edit_settings;
+pub(crate) use setting::{edit_foreign, with_settings};
 
 /// Rounds of fixing a document at most; each applies every fix that does not touch another's place.
 const ROUNDS: usize = 20;
@@ -63,27 +67,9 @@ impl Fix {
         value: &str,
         applicability: Applicability,
     ) -> Option<Self> {
-        let edits = vec![edit_setting(document, plan, path, value)?];
+        let edits = edit_settings(document, plan, &[(path, value.to_owned())])?;
         Some(Self { title: format!("{path} = {value}"), applicability, edits })
     }
-}
-
-/// The text with all edits made, or nothing where two of them touch the same place.
-pub fn apply(text: &str, edits: &[Edit]) -> Option<String> {
-    let mut ordered: Vec<&Edit> = edits.iter().collect();
-    ordered.sort_by_key(|edit| (edit.range.start, edit.range.end));
-    let mut out = String::with_capacity(text.len());
-    let mut at = 0;
-    for edit in ordered {
-        if edit.range.start < at {
-            return None;
-        }
-        out.push_str(text.get(at..edit.range.start)?);
-        out.push_str(&edit.text);
-        at = edit.range.end;
-    }
-    out.push_str(text.get(at..)?);
-    Some(out)
 }
 
 /// What fixing a document did.
@@ -101,10 +87,20 @@ pub struct Fixed {
 ///
 /// A fix that would leave the text with more mistakes than before is not applied.
 pub fn fix(linter: &Linter, document: Document, allowed: Applicability) -> Fixed {
+    fix_among(linter, document, allowed, &|_| None)
+}
+
+/// The same among texts that go before the files on disk (see [`memspec::plan::read_text_among`]).
+pub fn fix_among(
+    linter: &Linter,
+    document: Document,
+    allowed: Applicability,
+    texts: &dyn Fn(&Path) -> Option<String>,
+) -> Fixed {
     let mut findings = linter.check(&document);
     let mut fixed = Fixed { document, findings: Vec::new(), applied: Vec::new() };
     for _ in 0..ROUNDS {
-        let Some((document, applied)) = round(linter, &fixed.document, &findings, allowed) else { break };
+        let Some((document, applied)) = round(linter, &fixed.document, &findings, allowed, texts) else { break };
         fixed.document = document;
         fixed.applied.extend(applied);
         findings = linter.check(&fixed.document);
@@ -115,7 +111,13 @@ pub fn fix(linter: &Linter, document: Document, allowed: Applicability) -> Fixed
 
 type Round = (Document, Vec<(&'static str, String)>);
 
-fn round(linter: &Linter, document: &Document, findings: &[Finding], allowed: Applicability) -> Option<Round> {
+fn round(
+    linter: &Linter,
+    document: &Document,
+    findings: &[Finding],
+    allowed: Applicability,
+    texts: &dyn Fn(&Path) -> Option<String>,
+) -> Option<Round> {
     let chosen: Vec<(&Finding, &Fix)> = findings.iter().filter_map(|f| Some((f, chosen(f, allowed)?))).collect();
     let text = &document.source.text;
     let mut edits: Vec<Edit> = Vec::new();
@@ -127,7 +129,7 @@ fn round(linter: &Linter, document: &Document, findings: &[Finding], allowed: Ap
             continue;
         }
         let Some(changed) = apply(text, &with).filter(|changed| changed != text) else { continue };
-        let read = linter.read_text(document.source.name.clone(), changed);
+        let read = linter.read_text_among(document.source.name.clone(), changed, texts);
         let mistakes = now.as_ref().map_or(document.problems.len(), |now: &Document| now.problems.len());
         if read.problems.len() > mistakes {
             continue;
@@ -170,22 +172,4 @@ pub fn literal(document: &Document, path: &str, value: &str) -> String {
         text && !word && value.contains(['#', ':', ' ', '"'])
     };
     if quote { serde_json::to_string(value).unwrap_or_else(|_| value.to_owned()) } else { value.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn edit(start: usize, end: usize, text: &str) -> Edit {
-        Edit { range: start..end, text: text.into() }
-    }
-
-    #[test]
-    fn edits_are_applied_in_any_order_and_never_over_each_other() {
-        assert_eq!(apply("abcdef", &[edit(4, 5, "E"), edit(0, 1, "A")]).as_deref(), Some("AbcdEf"));
-        assert_eq!(apply("abc", &[edit(1, 1, "x"), edit(1, 1, "y")]).as_deref(), Some("axybc"));
-        assert_eq!(apply("abcdef", &[edit(0, 3, ""), edit(2, 4, "")]), None);
-        assert_eq!(apply("abc", &[edit(2, 9, "")]), None);
-        assert_eq!(apply("é", &[edit(1, 2, "")]), None);
-    }
 }

@@ -1,11 +1,12 @@
 //! Which changes make a plan fit, as fixes, the one to take first.
 
+use memspec::cost::estimate;
 use memspec::plan::Plan;
 use memspec::quantity::Bytes;
 use memspec::solve::{Change, Price, Resolved, changes, setups};
 
 use crate::context::{Context, Seen, costed};
-use crate::fix::{Applicability, Fix, edit_settings};
+use crate::fix::{Applicability, Fix, edit_foreign, edit_settings, with_settings};
 use crate::rules::memory::thin_headroom::is_thin;
 
 /// Single changes that are taken together at most.
@@ -45,15 +46,16 @@ pub fn fixes(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved) -> Vec<Fi
         let of_price = singles.iter().filter(|change| change.price == price);
         let mut enough: Vec<(Margin, Repair)> = of_price
             .filter_map(|change| {
-                let changed = changed(&plan.written.plan, change)?;
+                let changed = changed(context, plan, &change.settings)?;
+                let left = left(context, &changed)?;
                 let repair = Repair {
                     titles: vec![change.title.clone()],
                     settings: change.settings.clone(),
                     price,
-                    saves: change.saves,
+                    saves: saves(worst, &left),
                     plan: changed,
                 };
-                Some((margin(context, &repair.plan)?, repair))
+                Some((left.margin, repair))
             })
             .collect();
         enough.sort_by_key(|(margin, repair)| (*margin, repair.saves));
@@ -103,17 +105,18 @@ fn together(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved, price: Pri
         plan: plan.written.plan.clone(),
     };
     let cheap = |resolved: &Resolved| {
-        changes(resolved, context.base, context.environment).into_iter().filter(|change| change.price <= price)
+        let all = changes(resolved, context.base, context.environment).into_iter();
+        all.filter(|change| change.price <= price && changed(context, plan, &change.settings).is_some())
     };
     let mut pairs: Vec<(Margin, Repair)> = Vec::new();
     for first in cheap(worst) {
-        let Some((now, repair)) = step(context, worst, &start, &first) else { continue };
+        let Some((now, repair)) = step(context, plan, worst, &start, &first) else { continue };
         for second in cheap(&now).filter(|second| second.estimate.fits) {
-            let Some((_, repair)) = step(context, &now, &repair, &second) else { continue };
+            let Some((_, repair)) = step(context, plan, &now, &repair, &second) else { continue };
             if repair.price == price
-                && let Some(margin) = margin(context, &repair.plan)
+                && let Some(left) = left(context, &repair.plan)
             {
-                pairs.push((margin, repair));
+                pairs.push((left.margin, Repair { saves: saves(worst, &left), ..repair }));
             }
         }
     }
@@ -124,18 +127,26 @@ fn together(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved, price: Pri
     let (mut now, mut repair) = (worst.clone(), start);
     for _ in 0..STEPS {
         let change = cheap(&now).next()?;
-        (now, repair) = step(context, &now, &repair, &change)?;
+        (now, repair) = step(context, plan, &now, &repair, &change)?;
         if change.estimate.fits {
             // What cheaper changes can do is a repair already.
-            return (repair.price == price && margin(context, &repair.plan).is_some()).then_some(repair);
+            let left = left(context, &repair.plan).filter(|_| repair.price == price)?;
+            return Some(Repair { saves: saves(worst, &left), ..repair });
         }
     }
     None
 }
 
 /// A change on top of a repair.
-fn step(context: &Context<'_>, now: &Resolved, repair: &Repair, change: &Change) -> Option<(Resolved, Repair)> {
-    let next = setups(&changed(&now.plan, change)?, context.base, context.environment).ok()?.into_iter().next()?;
+fn step(
+    context: &Context<'_>,
+    plan: &Seen<'_>,
+    now: &Resolved,
+    repair: &Repair,
+    change: &Change,
+) -> Option<(Resolved, Repair)> {
+    let next = with_settings(&now.plan, &change.settings)?;
+    let next = setups(&next, context.base, context.environment).ok()?.into_iter().next()?;
     let mut settings = repair.settings.clone();
     for (setting, value) in &change.settings {
         match settings.iter_mut().find(|(known, _)| known == setting) {
@@ -145,37 +156,48 @@ fn step(context: &Context<'_>, now: &Resolved, repair: &Repair, change: &Change)
     }
     let repair = Repair {
         titles: repair.titles.iter().chain([&change.title]).cloned().collect(),
+        plan: changed(context, plan, &settings)?,
         settings,
         price: repair.price.max(change.price),
         saves: Bytes(repair.saves.0 + change.saves.0),
-        plan: changed(&repair.plan, change)?,
     };
     Some((next, repair))
 }
 
-/// The plan with a change's settings.
-fn changed(plan: &Plan, change: &Change) -> Option<Plan> {
-    let mut plan = plan.clone();
-    for (path, value) in &change.settings {
-        match *path {
-            "quantize" => plan.quantize.get_or_insert_default().kind = value.parse().ok()?,
-            "adapter" => plan.adapter.get_or_insert_default().kind = value.parse().ok()?,
-            path => plan.set(path, value).ok()?,
-        }
+/// The plan with other values of some settings, as its file says it then; none where that cannot.
+fn changed(context: &Context<'_>, plan: &Seen<'_>, settings: &[(&'static str, String)]) -> Option<Plan> {
+    let own = &plan.written.plan;
+    if context.document.foreign.is_none() {
+        return with_settings(own, settings);
     }
-    Some(plan)
+    let said = edit_foreign(context.document, settings)?.plan;
+    // which no other trainer's file says
+    Some(Plan { device: own.device.clone(), budget: own.budget.clone(), ..said })
 }
 
-/// What is left when every run of the plan fits.
-fn margin(context: &Context<'_>, plan: &Plan) -> Option<Margin> {
-    let mut least = Margin::Enough;
+/// What a plan leaves when every run of it fits.
+struct Left {
+    margin: Margin,
+    /// The highest peak.
+    peak: u64,
+}
+
+fn left(context: &Context<'_>, plan: &Plan) -> Option<Left> {
+    let mut least = Left { margin: Margin::Enough, peak: 0 };
     for one in costed(plan, context.base, context.environment).ok()? {
         let estimate = one.estimate.ok().filter(|estimate| estimate.fits)?;
+        least.peak = least.peak.max(estimate.peak.process.bytes);
         if is_thin(&one.resolved.setup, &estimate) {
-            least = Margin::Thin;
+            least.margin = Margin::Thin;
         }
     }
     Some(least)
+}
+
+/// What a repaired plan takes less than the run that needed most.
+fn saves(worst: &Resolved, left: &Left) -> Bytes {
+    let before = estimate(&worst.setup).map_or(0, |estimate| estimate.peak.process.bytes);
+    Bytes(before.saturating_sub(left.peak))
 }
 
 fn as_fix(context: &Context<'_>, plan: &Seen<'_>, repair: &Repair) -> Option<Fix> {

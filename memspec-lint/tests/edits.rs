@@ -123,7 +123,7 @@ fn a_path_that_no_plan_has_is_not_written() {
 fn check_removed(name: &str, text: &str, path: &str, expected: &str) {
     let document = read_text(name, text);
     assert_eq!(document.problems, [], "{text}");
-    let after = apply(text, &[remove_setting(&document, 0, path).unwrap()]).unwrap();
+    let after = apply(text, &remove_setting(&document, 0, path).unwrap()).unwrap();
     let read = read_text(name, after.clone());
     assert_eq!((after.as_str(), read.problems.as_slice()), (expected, [].as_slice()), "{path} of {text}");
     assert!(read.plans[0].spans.get(path).is_none(), "{path} in\n{after}");

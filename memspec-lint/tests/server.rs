@@ -237,42 +237,51 @@ fn resident(process: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
-/// 2,000 edits; `MEMSPEC_EDITS=100000` makes more. Most go to the server together with others, as from a fast typist; then its answers are those of
-/// a server that opens the text as it is now.
+/// 2,000 edits; `MEMSPEC_EDITS=100000` makes more. Half of them are of a plan, the others of a file of axolotl and of a plan in YAML. Most go to the
+/// server together with others, as from a fast typist; then its answers are those of a server that opens the text as it is now.
 #[test]
 fn after_any_edits_it_knows_what_a_fresh_server_knows() {
     let edits: usize = std::env::var("MEMSPEC_EDITS").ok().map_or(2_000, |count| count.parse().expect("a number"));
-    const TEXT: &str = include_str!("server/fixtures/tight.mem");
+    check_edits("plan.mem", include_str!("server/fixtures/tight.mem"), edits / 2);
+    check_edits("lora.yml", include_str!("server/fixtures/axolotl.yml"), edits / 4);
+    check_edits("plan.yaml", include_str!("server/fixtures/plan.yaml"), edits / 4);
+}
+
+fn check_edits(name: &str, text: &str, edits: usize) {
     let (mut client, mut fresh) = (Client::new("utf-16"), Client::new("utf-16"));
-    let mut typist = Typist { dice: Dice(0x9E37_79B9_7F4A_7C15), text: TEXT.to_owned() };
-    client.open(URI, TEXT);
-    let mut done = 0;
+    let mut typist = Typist { dice: Dice(0x9E37_79B9_7F4A_7C15), text: text.to_owned() };
+    let uri = format!("file:///plans/{name}");
+    client.open(&uri, text);
+    let (mut done, mut compared) = (0, 0);
     let mut version = 1;
     while done < edits {
         let changes: Vec<Value> = (0..1 + typist.dice.roll(20)).map(|_| typist.edit()).collect();
         done += changes.len();
         version += 1;
-        client.change(URI, version, Value::Array(changes));
+        client.change(&uri, version, Value::Array(changes));
         if typist.dice.roll(4) > 0 {
             continue;
         }
         let line = typist.dice.roll(typist.text.lines().count() + 1);
         let place = json!({"line": line, "character": typist.dice.roll(30)});
-        let other = format!("file:///plans/fresh{version}.mem");
+        // another folder: a trainer's file names its plan
+        let other = format!("file:///fresh{version}/{name}");
         fresh.open(&other, &typist.text);
-        let known = edits::state(&mut client, URI, version, &place);
+        let known = edits::state(&mut client, &uri, version, &place);
         let expected = edits::state(&mut fresh, &other, 1, &place);
         for ((method, known), (_, expected)) in known.into_iter().zip(expected) {
             // the names of the two differ
-            let known: Value = serde_json::from_str(&known.to_string().replace(URI, &other)).unwrap();
+            let known: Value = serde_json::from_str(&known.to_string().replace(&uri, &other)).unwrap();
             assert_eq!(known, expected, "{method} after {done} edits of\n{}", typist.text);
         }
+        compared += 1;
         fresh.tell("textDocument/didClose", json!({"textDocument": {"uri": other}}));
         // from time to time from the beginning, or all would be noise
         if typist.dice.roll(8) == 0 {
-            typist.text = TEXT.to_owned();
+            typist.text = text.to_owned();
             version += 1;
-            client.change(URI, version, json!([{"text": TEXT}]));
+            client.change(&uri, version, json!([{"text": text}]));
         }
     }
+    println!("{name}: {done} edits, compared {compared} times");
 }

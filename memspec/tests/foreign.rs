@@ -3,8 +3,8 @@
 
 use std::fmt::Write;
 
-use memspec::exchange::foreign::{Trainer, detect, read, recognized, write};
-use memspec::plan::{Document, Plan, Source, read_text};
+use memspec::exchange::foreign::{Trainer, begun, detect, edit, read, recognized, remove, write};
+use memspec::plan::{Document, Plan, Source, apply, read_text};
 
 /// The plan as `.mem`, the notes, the problems and where settings are written.
 fn told(document: &Document) -> String {
@@ -78,6 +78,10 @@ fn files_are_known_by_their_keys() {
     assert_eq!(detect("model_name_or_path: m\ndo_train: true\n"), Some(Trainer::Trl));
     assert_eq!(detect("model: m\ntrain_dataset: d\n"), Some(Trainer::LlamafactoryV1));
     assert_eq!(detect("model: m\ntrain: {micro_batch: 1}\n# micro_batch_size\n"), None);
+    assert_eq!(detect("base_model: m\nmerge_method: slerp\nmodels: []\n"), None, "mergekit's");
+    assert_eq!(detect("base_model: m\n"), None);
+    assert_eq!(begun("base_model: m\nadapter: [lora\nlora_"), Some(Trainer::Axolotl));
+    assert_eq!(begun("spec:\n  base_model: m\n  adapter: lora\n"), None);
     assert_eq!(detect("name: a\nmodel: m\n# model_name_or_path\n"), None);
     assert_eq!(detect("plan \"a\" { model = \"model_name_or_path\" }"), None);
     assert_eq!(detect(": [ model_name_or_path"), None);
@@ -393,4 +397,141 @@ mod laws {
             })
             .unwrap();
     }
+}
+
+/// A setting changed, or as `-path` a key taken out: the edits of the text, as lines.
+fn edited(name: &str, text: &str, change: &str) -> String {
+    let document = opened(name, text);
+    let edited = match change.strip_prefix('-') {
+        Some(path) => remove(&document, path),
+        None => {
+            let (path, value) = change.split_once(" = ").unwrap();
+            edit(&document, |plan| with(plan, path, value))
+        }
+    };
+    let Some(edited) = edited else { return format!("# {change}\nno edit\n") };
+    let after = apply(text, &edited.edits).unwrap();
+    assert_eq!(opened(name, &after).plans[0].plan, edited.plan, "{change}");
+    let (before, after): (Vec<_>, Vec<_>) = (text.lines().collect(), after.lines().collect());
+    let mut told = format!("# {change}\n");
+    let gone = before.iter().filter(|line| !after.contains(line)).map(|line| ('-', line));
+    let new = after.iter().enumerate().filter(|(_, line)| !before.contains(line));
+    for (sign, line) in gone {
+        let _ = writeln!(told, "{sign} {line}");
+    }
+    for (n, line) in new {
+        let _ = writeln!(told, "+ {line}    [behind {}]", if n == 0 { "nothing" } else { after[n - 1] });
+    }
+    told
+}
+
+fn with(plan: &Plan, path: &str, value: &str) -> Option<Plan> {
+    let mut plan = plan.clone();
+    match path {
+        "quantize" => plan.quantize.get_or_insert_default().kind = value.parse().ok()?,
+        "adapter" => plan.adapter.get_or_insert_default().kind = value.parse().ok()?,
+        path => plan.set(path, value).ok()?,
+    }
+    Some(plan)
+}
+
+/// Settings changed in every fixture.
+const CHANGES: &[&str] = &[
+    "train.micro_batch = 3",
+    "train.accumulate = 7",
+    "data.context = 512tok",
+    "train.optimizer = adamw_8bit",
+    "train.optimizer = paged_adamw_8bit",
+    "train.checkpointing = block",
+    "train.checkpointing = none",
+    "train.attention = flash2",
+    "train.loss = liger",
+    "train.precision = fp16",
+    "train.learning_rate = 3e-5",
+    "train.expandable_segments = true",
+    "quantize = nf4",
+    "quantize = int8",
+    "adapter = lora",
+    "adapter.rank = 5",
+    "save.merge = true",
+    "device = t4",
+    "-train.accumulate",
+    "-adapter.dropout",
+    "-data.path",
+];
+
+#[test]
+fn a_change_of_the_plan_is_an_edit_of_the_trainers_keys() {
+    let files = [
+        ("trl", include_str!("fixtures/foreign/trl/qlora.yaml")),
+        ("axolotl", include_str!("fixtures/foreign/axolotl/qlora.yaml")),
+        ("llamafactory", include_str!("fixtures/foreign/llamafactory/qlora.yaml")),
+    ];
+    for (trainer, text) in files {
+        let told: String = CHANGES.iter().map(|change| edited("qlora.yaml", text, change)).collect();
+        insta::assert_snapshot!(format!("{trainer}_edits"), told);
+    }
+}
+
+/// In every fixture every change is proven, or not made; what is made keeps all comments of the lines that stay.
+#[test]
+fn an_edit_says_the_change_and_keeps_the_rest() {
+    let mut made = 0;
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/foreign");
+    for file in
+        ["trl", "axolotl", "llamafactory"].iter().flat_map(|trainer| std::fs::read_dir(folder.join(trainer)).unwrap())
+    {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for text in [text.clone(), text.replace('\n', "\r\n")] {
+            let document = opened("file.yaml", &text);
+            for change in CHANGES.iter().filter(|change| !change.starts_with('-')) {
+                let (setting, value) = change.split_once(" = ").unwrap();
+                let Some(edited) = edit(&document, |plan| with(plan, setting, value)) else { continue };
+                made += 1;
+                let after = apply(&text, &edited.edits).unwrap();
+                assert_eq!(after.contains("\r\n"), text.contains("\r\n"), "{change} in {}", path.display());
+                assert_eq!(
+                    after.matches('\n').count(),
+                    after.matches("\r\n").count().max(if text.contains('\r') {
+                        0
+                    } else {
+                        after.matches('\n').count()
+                    })
+                );
+                let read = opened("file.yaml", &after);
+                assert_eq!(
+                    with(&read.plans[0].plan, setting, value).as_ref(),
+                    Some(&read.plans[0].plan),
+                    "{change} in\n{after}"
+                );
+                let gone = text.lines().filter(|line| !after.lines().any(|other| other == *line));
+                let keys = edited.edits.len();
+                assert!(
+                    gone.clone().count() <= 3 * keys,
+                    "{change} in {}: {:?}",
+                    path.display(),
+                    gone.collect::<Vec<_>>()
+                );
+            }
+        }
+    }
+    assert!(made > 300, "{made}");
+}
+
+#[test]
+fn what_a_plan_does_not_know_of_stays_in_a_list() {
+    let text = "base_model: Qwen/Qwen2.5-0.5B\nplugins: [my.own.Plugin]\nsequence_len: 512\nmicro_batch_size: 1\n";
+    insta::assert_snapshot!(edited("a.yml", text, "train.liger = true"));
+}
+
+#[test]
+fn json_and_braces_are_edited_as_they_are_written() {
+    let json =
+        "{\n  \"model_name_or_path\": \"Qwen/Qwen2.5-0.5B\",\n  \"dataset_name\": \"d\",\n  \"max_length\": 512\n}\n";
+    let braces = "{model_name_or_path: Qwen/Qwen2.5-0.5B, dataset_name: d, max_length: 512}\n";
+    let changes = ["data.context = 256tok", "train.micro_batch = 2", "adapter = lora", "-data.context"];
+    let told: String =
+        changes.iter().flat_map(|change| [edited("a.json", json, change), edited("a.yaml", braces, change)]).collect();
+    insta::assert_snapshot!(told);
 }

@@ -8,7 +8,8 @@ use memspec::plan::Source;
 /// The notes under their headings; of those that change nothing, names that have the same reason share a line.
 pub(super) fn list(notes: &[Note], source: &Source) -> String {
     let mut text = String::new();
-    for kind in [NoteKind::NotUnderstood, NoteKind::Lost, NoteKind::Difference, NoteKind::Assumed] {
+    for kind in [NoteKind::NotUnderstood, NoteKind::NotCosted, NoteKind::Lost, NoteKind::Difference, NoteKind::Assumed]
+    {
         let mut of_kind = notes.iter().filter(|note| note.kind == kind).peekable();
         if of_kind.peek().is_some() {
             let _ = writeln!(text, "{}:", kind.heading());

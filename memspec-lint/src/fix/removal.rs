@@ -1,20 +1,22 @@
 //! Taking a setting or block out of the text.
 
+use memspec::exchange::foreign;
 use memspec::plan::{Document, Edit, Spans};
-
-use super::setting::own_words;
 
 /// What may stand between two statements.
 const SEPARATORS: [char; 2] = [';', ','];
 
-/// The edit that takes a setting or block out of a plan: with its line or lines where it has them for itself, else with the
-/// separator beside it. A block without a kind goes with its last setting.
+/// The edits that take a setting or block out of a plan: with its line or lines where it has them for itself, else with the
+/// separator beside it. A block without a kind goes with its last setting. Of another trainer's file it is the key that says the setting.
 ///
 /// Nothing comes back for a plan or path that is not there.
-pub fn remove_setting(document: &Document, plan: usize, path: &str) -> Option<Edit> {
+pub fn remove_setting(document: &Document, plan: usize, path: &str) -> Option<Vec<Edit>> {
+    if document.foreign.is_some() {
+        return foreign::remove(document, path).filter(|_| plan == 0).map(|edited| edited.edits);
+    }
     let text = document.source.text.as_str();
     // what a profile says is not removed for one of its plans
-    let spans = &own_words(document)?.plans.get(plan)?.spans.own();
+    let spans = &document.plans.get(plan)?.spans.own();
     let path = path.split_once('.').filter(|(block, _)| is_alone(spans, block)).map_or(path, |(block, _)| block);
     let statement = &spans.get(path)?.statement;
     let written = text.get(statement.clone())?.trim_end_matches(|c: char| c.is_whitespace() || SEPARATORS.contains(&c));
@@ -41,7 +43,7 @@ pub fn remove_setting(document: &Document, plan: usize, path: &str) -> Option<Ed
         let spaces = text[..start].ends_with(' ') && text[end..].starts_with(' ');
         start..end + usize::from(spaces)
     };
-    Some(Edit { range, text: String::new() })
+    Some(vec![Edit { range, text: String::new() }])
 }
 
 /// The block has one setting, and no kind that would stay.

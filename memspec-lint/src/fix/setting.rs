@@ -2,17 +2,55 @@
 
 use std::ops::Range;
 
-use memspec::plan::{Document, Edit, Place, Plan, Spans, read_text};
+use memspec::exchange::foreign::{self, Edited};
+use memspec::plan::{Document, Edit, Place, Plan, Spans, apply, read_text};
 
-use super::{apply, literal};
+use super::literal;
 
-/// The edit that gives the setting at a dotted path a value (as `.mem` writes it) in the plan with that index.
+/// The edits that give settings of the plan with that index values (as `.mem` writes them).
 ///
 /// What is written is replaced; what the plan inherits is overridden in it; a setting or block that is not there is inserted after the others of its block, with the
-/// file's indentation. `quantize` or `adapter` alone is the block with that kind: `edit_setting(document, 0, "quantize", "nf4")`.
-/// Nothing comes back for a plan that is not there, a path that no plan has, or another trainer's file.
-pub fn edit_setting(document: &Document, plan: usize, path: &str, value: &str) -> Option<Edit> {
-    let spans = &own_words(document)?.plans.get(plan)?.spans.own();
+/// file's indentation. `quantize` or `adapter` alone is the block with that kind: `[("quantize", "nf4")]`. In another trainer's file it is
+/// that trainer's keys which change.
+///
+/// Nothing comes back for a plan that is not there, a path that no plan has, or what that trainer cannot say.
+pub fn edit_settings(document: &Document, plan: usize, settings: &[(&str, String)]) -> Option<Vec<Edit>> {
+    if document.foreign.is_some() {
+        return edit_foreign(document, settings).filter(|_| plan == 0).map(|edited| edited.edits);
+    }
+    if let [(path, value)] = settings {
+        return Some(vec![edit_setting(document, plan, path, value)?]);
+    }
+    // One after the other, as the second may go into a block that the first makes.
+    let mut now = document.clone();
+    for (path, value) in settings {
+        let edit = edit_setting(&now, plan, path, value)?;
+        now = read_text(now.source.name.clone(), apply(&now.source.text, &[edit])?);
+    }
+    Some(difference(&document.source.text, &now.source.text))
+}
+
+/// What another trainer's file becomes with other values of some settings.
+pub(crate) fn edit_foreign<P: AsRef<str>>(document: &Document, settings: &[(P, String)]) -> Option<Edited> {
+    foreign::edit(document, |plan| with_settings(plan, settings))
+}
+
+/// A plan with other values of some settings.
+pub(crate) fn with_settings<P: AsRef<str>>(plan: &Plan, settings: &[(P, String)]) -> Option<Plan> {
+    let mut plan = plan.clone();
+    for (path, value) in settings {
+        match path.as_ref() {
+            "quantize" => plan.quantize.get_or_insert_default().kind = value.parse().ok()?,
+            "adapter" => plan.adapter.get_or_insert_default().kind = value.parse().ok()?,
+            path => plan.set(path, value).ok()?,
+        }
+    }
+    Some(plan)
+}
+
+/// The edit of a text of our own that gives one setting a value.
+fn edit_setting(document: &Document, plan: usize, path: &str, value: &str) -> Option<Edit> {
+    let spans = &document.plans.get(plan)?.spans.own();
     let (block, name) = match path.split_once('.') {
         Some((block, name)) => (Some(block), name),
         None if Plan::SPEC.block(path).is_some() => (Some(path), "kind"),
@@ -34,25 +72,6 @@ pub fn edit_setting(document: &Document, plan: usize, path: &str, value: &str) -
         },
         None => sheet.insert(&spans.get("plan")?.value, None, "", &sheet.setting("", name, &value, 0)),
     }
-}
-
-/// The document, where it is written in the words of plans.
-pub(super) fn own_words(document: &Document) -> Option<&Document> {
-    document.foreign.is_none().then_some(document)
-}
-
-/// The edits that give several settings of a plan their values.
-pub fn edit_settings(document: &Document, plan: usize, settings: &[(&str, String)]) -> Option<Vec<Edit>> {
-    if let [(path, value)] = settings {
-        return Some(vec![edit_setting(document, plan, path, value)?]);
-    }
-    // One after the other, as the second may go into a block that the first makes.
-    let mut now = document.clone();
-    for (path, value) in settings {
-        let edit = edit_setting(&now, plan, path, value)?;
-        now = read_text(now.source.name.clone(), apply(&now.source.text, &[edit])?);
-    }
-    Some(difference(&document.source.text, &now.source.text))
 }
 
 /// The edits between two texts, each of whole lines.

@@ -17,6 +17,7 @@ pub(super) fn client(initialize: &Value) -> (Client, Encoding) {
     let client = Client {
         pulls: at("textDocument/diagnostic").is_some_and(Value::is_object),
         resolves_edits: lists("textDocument/codeAction/resolveSupport/properties", "edit"),
+        creates_files: lists("workspace/workspaceEdit/resourceOperations", "create"),
         snippets: is("textDocument/completion/completionItem/snippetSupport"),
         refreshes: ["diagnostics", "codeLens", "inlayHint"].map(|what| is(&format!("workspace/{what}/refreshSupport"))),
     };
@@ -51,7 +52,11 @@ pub(super) fn server(encoding: Encoding) -> lsp::ServerCapabilities {
         document_symbol_provider: Some(true.into()),
         code_action_provider: Some(
             lsp::CodeActionOptions {
-                code_action_kinds: Some(vec![lsp::CodeActionKind::QuickFix, lsp::CodeActionKind::SourceFixAll]),
+                code_action_kinds: Some(vec![
+                    lsp::CodeActionKind::QuickFix,
+                    lsp::CodeActionKind::SourceFixAll,
+                    lsp::CodeActionKind::RefactorRewrite,
+                ]),
                 resolve_provider: Some(true),
                 ..Default::default()
             }

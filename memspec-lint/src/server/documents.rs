@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use gen_lsp_types as lsp;
+use memspec::exchange::foreign;
 use memspec::lang::{self, Tree};
 use memspec::model::Environment;
 use memspec::plan::{Document, Source, real_path};
@@ -121,9 +122,10 @@ impl Open {
     }
 }
 
-/// Whether a text is for this server: a `.mem` text, or a YAML or JSON text with the keys of a plan. Others have servers of their own.
+/// Whether a text is for this server: a `.mem` text, or a YAML or JSON text with the keys of a plan or of a trainer that is known. Others have servers
+/// of their own.
 fn is_plan(name: &str, text: &str) -> bool {
-    if name.ends_with(".mem") {
+    if name.ends_with(".mem") || foreign::begun(text).is_some() || foreign::detect(text).is_some() {
         return true;
     }
     // Line by line: while it is written, it may be no YAML at all.
@@ -214,7 +216,7 @@ impl Documents {
     }
 
     /// The text of a file, where that is open.
-    fn text(&self, file: &Path) -> Option<String> {
+    pub(super) fn text(&self, file: &Path) -> Option<String> {
         let open = self.iter().find(|open| open.file.as_deref() == Some(file))?;
         Some(open.text().to_owned())
     }

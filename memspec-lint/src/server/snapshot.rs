@@ -29,6 +29,8 @@ pub(super) struct Client {
     pub(super) pulls: bool,
     /// It asks for the edit of a code action when it is chosen.
     pub(super) resolves_edits: bool,
+    /// It makes files where an edit says so.
+    pub(super) creates_files: bool,
     /// It takes snippets.
     pub(super) snippets: bool,
     /// It can be told to ask again for diagnostics, lenses and hints.

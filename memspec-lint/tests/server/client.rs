@@ -31,6 +31,7 @@ impl Client {
                 "completion": {"completionItem": {"snippetSupport": true}},
                 "codeAction": {"resolveSupport": {"properties": ["edit"]}},
             },
+            "workspace": {"workspaceEdit": {"documentChanges": true, "resourceOperations": ["create"]}},
         }))
     }
 

@@ -151,6 +151,17 @@ fn ask(client: &mut Client, uri: &str, text: &str, mark: &Mark) -> String {
                     if action["edit"].is_null() {
                         action = client.request("codeAction/resolve", action);
                     }
+                    // a file is made, and written
+                    if let [create, write] = action["edit"]["documentChanges"].as_array().map_or(&[][..], Vec::as_slice)
+                    {
+                        assert_eq!(
+                            (&create["kind"], &create["uri"]),
+                            (&json!("create"), &write["textDocument"]["uri"])
+                        );
+                        let (file, text) =
+                            (create["uri"].as_str().unwrap(), write["edits"][0]["newText"].as_str().unwrap());
+                        return format!("{}\n\n{file}\n{text}", shown(&action));
+                    }
                     format!("{}\n\n{}", shown(&action), edited(text, &action["edit"]["changes"][uri]))
                 }
                 Err(_) => actions.iter().map(shown).collect::<Vec<_>>().join("\n"),

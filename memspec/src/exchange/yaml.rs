@@ -83,7 +83,7 @@ pub(in crate::exchange) fn parse(text: &str) -> Result<Yaml, Box<Problem>> {
 
 /// The comments of the text: `#` at the beginning of a line or after a space. One inside of a text is taken for a comment,
 /// which matters only if it allows findings.
-fn comments(text: &str) -> impl Iterator<Item = Range<usize>> {
+pub(in crate::exchange) fn comments(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut start = 0;
     text.split_inclusive('\n').filter_map(move |line| {
         let begin = start;

@@ -58,6 +58,11 @@ impl<'a> Tokens<'a> {
         &self.source[self.span_of(n)]
     }
 
+    /// The text between two bytes.
+    pub(super) fn between(&self, start: usize, end: usize) -> &'a str {
+        self.source.get(start..end).unwrap_or_default()
+    }
+
     /// Whether the next token is this word.
     pub(super) fn at_word(&self, word: &str) -> bool {
         self.next() == Some(TokenKind::Word) && self.text(0) == word

@@ -31,6 +31,7 @@ mod choice;
 mod data;
 #[cfg_attr(not(any(feature = "lang", feature = "yaml")), allow(dead_code, reason = "only reading a text checks it"))]
 mod document;
+mod edit;
 #[cfg_attr(not(any(feature = "lang", feature = "yaml")), allow(dead_code, reason = "only reading a text checks it"))]
 mod explain;
 mod expression;
@@ -49,12 +50,13 @@ pub use assertion::Assertion;
 pub use blocks::{Adapter, Budget, Data, Eval, Parallel, Plan, Quantize, Save, Serve, Train};
 pub use choice::Choice;
 pub use document::{Allow, Document, Place, Source, Spans, Written};
+pub use edit::{Edit, apply};
 pub use expression::{Expression, FIGURES, Figure, Function, Operator};
 pub(crate) use expression::{HEADROOM, HEADROOM_PART};
 pub use limit::{Comparison, Headroom, Limit};
+pub use problem::Problem;
 #[cfg(feature = "report")]
 pub use problem::Report;
-pub use problem::{Edit, Problem};
 pub use read::{read, read_text, read_text_among, real_path};
 pub use settings::{Checkpointing, ImageSize, Name, NotASize, Targets, Warmup};
 pub use settle::{Follows, Unsettled};

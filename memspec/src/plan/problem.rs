@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::Edit;
+
 /// A mistake in a plan's text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problem {
@@ -19,15 +21,6 @@ pub struct Problem {
     pub related: Vec<(Range<usize>, String)>,
     /// The edit that repairs it, where there is one that can be meant.
     pub fix: Option<Edit>,
-}
-
-/// A replacement of a part of the text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Edit {
-    /// What is replaced; empty to insert.
-    pub range: Range<usize>,
-    /// By what.
-    pub text: String,
 }
 
 impl Problem {
@@ -53,18 +46,6 @@ impl Problem {
     pub(crate) fn fix(mut self, range: Range<usize>, text: impl Into<String>) -> Self {
         self.fix = Some(Edit { range, text: text.into() });
         self
-    }
-}
-
-impl Edit {
-    /// The text with the edit made. Ranges outside the text or inside a character leave it as it is.
-    pub fn apply(&self, text: &str) -> String {
-        match (text.get(..self.range.start), text.get(self.range.end..)) {
-            (Some(before), Some(after)) if self.range.start <= self.range.end => {
-                format!("{before}{}{after}", self.text)
-            }
-            _ => text.to_owned(),
-        }
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   memspec-lint check plans/                      every .mem file in plans/ and below
   memspec-lint check train.yaml                  a plan in YAML or JSON, by its name
+  memspec-lint check lora.yml --fix              a file of TRL, axolotl or LLaMA-Factory: its own keys are changed
   memspec-lint check train.mem --device t4       as if it were to run on a T4
   memspec-lint check train.mem --fix             make it fit without changing what is trained
   memspec-lint check train.mem --diff --unsafe-fixes

@@ -1,15 +1,17 @@
 //! What can be done about findings: each fix with its saving, a comment that allows it, and all that is safe at once.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use gen_lsp_types as lsp;
+use memspec::exchange::foreign;
 use memspec::plan::Edit;
 use serde_json::json;
 
 use super::diagnostics;
 use crate::context::Repairs;
 use crate::fix::{self, Applicability, Fix};
-use crate::server::documents::Open;
+use crate::server::documents::{self, Open};
 use crate::server::snapshot::Snapshot;
 use crate::suppress;
 use crate::{Context, Finding};
@@ -20,10 +22,8 @@ pub(crate) fn handle(snapshot: &Snapshot, params: lsp::CodeActionParams) -> Opti
     let wanted = |kind: &lsp::CodeActionKind| wants(params.context.only.as_deref(), kind);
     let context = snapshot.context(open, Repairs::None);
     let findings = open.findings(&context);
-    if findings.is_empty() {
-        return Some(Vec::new());
-    }
     let mut actions = Vec::new();
+    let is_clean = findings.is_empty();
     if wanted(&lsp::CodeActionKind::QuickFix) {
         for finding in findings {
             let touches = |label: &crate::Label| label.span.start <= span.end && span.start <= label.span.end;
@@ -34,10 +34,40 @@ pub(crate) fn handle(snapshot: &Snapshot, params: lsp::CodeActionParams) -> Opti
     }
     let all = lsp::CodeActionKind::SourceFixAll;
     let asked = params.context.only.is_some() && wanted(&all);
-    if asked || wanted(&all) && snapshot.client.resolves_edits {
+    if !is_clean && (asked || wanted(&all) && snapshot.client.resolves_edits) {
         actions.extend(fix_all(snapshot, open, asked));
     }
+    if snapshot.client.creates_files && wanted(&lsp::CodeActionKind::RefactorRewrite) {
+        actions.extend(convert(open));
+    }
     Some(actions.into_iter().map(Into::into).collect())
+}
+
+/// Writes the plan of another trainer's file beside it, unless there is a file of that name.
+fn convert(open: &Open) -> Option<lsp::CodeAction> {
+    let trainer = open.document.foreign.as_ref()?.trainer;
+    // as the file says it, without the device that the editor's settings name
+    let plan = foreign::read(open.document.source.clone(), trainer).plans.pop()?.plan;
+    let file = documents::path(&open.uri)?.with_extension("mem");
+    let name = file.file_name()?.to_string_lossy().into_owned();
+    let uri = documents::uri(&file).filter(|_| !file.exists())?;
+    let create = lsp::CreateFile { uri: uri.clone(), options: None, annotation_id: None };
+    let write = lsp::TextDocumentEdit {
+        text_document: lsp::OptionalVersionedTextDocumentIdentifier {
+            version: None,
+            text_document_identifier: lsp::TextDocumentIdentifier { uri },
+        },
+        edits: vec![lsp::TextEdit { range: lsp::Range::default(), new_text: memspec::lang::write(&plan) }.into()],
+    };
+    Some(lsp::CodeAction {
+        title: format!("convert from {} to a plan, {name}", trainer.title()),
+        kind: Some(lsp::CodeActionKind::RefactorRewrite),
+        edit: Some(lsp::WorkspaceEdit {
+            document_changes: Some(vec![create.into(), write.into()]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    })
 }
 
 /// The edit of an action that was chosen.
@@ -116,7 +146,8 @@ fn fix_all(snapshot: &Snapshot, open: &Open, now: bool) -> Option<lsp::CodeActio
 
 /// The edit that applies every safe fix, as `check --fix` does.
 fn all_safe(snapshot: &Snapshot, open: &Open) -> lsp::WorkspaceEdit {
-    let fixed = fix::fix(&open.linter, open.document.clone(), Applicability::Safe);
+    let texts = |file: &Path| snapshot.documents.text(file);
+    let fixed = fix::fix_among(&open.linter, open.document.clone(), Applicability::Safe, &texts);
     let after = fixed.document.source.text;
     let all = Edit { range: 0..open.text().len(), text: after };
     let edits = if all.text == open.text() { Vec::new() } else { vec![all] };

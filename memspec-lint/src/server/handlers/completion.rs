@@ -1,5 +1,7 @@
 //! What can be written here: settings and blocks, words with what they mean, models, devices, names, rules to allow.
 
+mod key;
+
 use gen_lsp_types as lsp;
 use memspec::lang::TokenKind;
 use memspec::plan::{Block, Edit, Kind, Plan, Setting};
@@ -18,6 +20,9 @@ pub(crate) fn handle(snapshot: &Snapshot, params: lsp::CompletionParams) -> Opti
     let position = params.text_document_position_params;
     let open = snapshot.open(&position.text_document.uri)?;
     let offset = snapshot.offset(open, position.position);
+    if let Some(items) = key::items(snapshot, open, offset) {
+        return Some(items.into());
+    }
     let tree = open.tree()?;
     let cursor = Cursor::at(open.text(), &tree.tokens, offset);
     let mut items = Items { snapshot, open, offset, cursor: &cursor, all: Vec::new() };

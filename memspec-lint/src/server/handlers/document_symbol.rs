@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use gen_lsp_types as lsp;
+use memspec::exchange::foreign;
 use memspec::lang::tree::{Assign, Body, ExprKind, Item, Plan, Statement};
 use memspec::plan::{self, Place};
 
@@ -82,7 +83,14 @@ impl Outline<'_> {
             self.symbol(path, Some(value), lsp::SymbolKind::Property, (&place.statement, &place.key), Vec::new())
         };
         let place = written.spans.get("plan")?;
-        let (key, children) = (place.statement.start..place.statement.start, children.into_iter().map(child).collect());
+        let key = place.statement.start..place.statement.start;
+        let children = match self.open.document.foreign {
+            // which has keys of its own
+            Some(_) => {
+                foreign::written(&self.open.document).iter().map(|(key, place)| child((key.as_str(), place))).collect()
+            }
+            None => children.into_iter().map(child).collect(),
+        };
         Some(self.symbol(&written.name, None, lsp::SymbolKind::Class, (&place.statement, &key), children))
     }
 

@@ -1,7 +1,10 @@
 //! What a word means: a setting with its default and price, a model's or device's card, a plan's breakdown, a name's definition, a rule's page.
 
 mod card;
+mod key;
 mod page;
+
+pub(super) use key::about;
 
 use std::ops::Range;
 
@@ -23,7 +26,10 @@ pub(crate) fn handle(snapshot: &Snapshot, params: lsp::HoverParams) -> Option<ls
     let context = snapshot.context(open, Repairs::None);
     let (span, mut text) = allowed(open, offset)
         .or_else(|| named(open, offset))
-        .or_else(|| written(&context, offset))
+        .or_else(|| match open.document.foreign {
+            Some(_) => key::at(&context, offset),
+            None => written(&context, offset),
+        })
         .or_else(|| word(open, offset))?;
     for finding in open.findings(&context) {
         let here = finding.labels.first().is_some_and(|label| label.span.start <= offset && offset < label.span.end);

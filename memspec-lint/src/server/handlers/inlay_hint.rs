@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use gen_lsp_types as lsp;
-use memspec::plan::{Plan, Spans};
+use memspec::plan::{Place, Plan, Spans};
 use memspec::quantity::Bytes;
 
 use crate::context::{Repairs, Seen};
@@ -35,7 +35,11 @@ fn hints(snapshot: &Snapshot, open: &Open, plan: &Seen<'_>, shown: &Range<usize>
         }
     }
     for (setting, bytes, parts) in by_setting(estimate) {
-        if let Some(at) = place(spans, setting).map(|at| at + colon(&open.text()[at..])) {
+        let at = match open.document.foreign {
+            Some(_) => spans.get(setting).map(|place| line_of_key(open.text(), place)),
+            None => place(spans, setting).map(|at| at + colon(&open.text()[at..])),
+        };
+        if let Some(at) = at {
             let (_, sum, all) = places.entry(at).or_default();
             *sum += bytes;
             all.extend(parts);
@@ -65,6 +69,12 @@ fn hints(snapshot: &Snapshot, open: &Open, plan: &Seen<'_>, shown: &Range<usize>
 fn colon(after: &str) -> usize {
     let rest = after.strip_prefix('"').unwrap_or(after);
     if rest.starts_with(':') { after.len() - rest.len() + 1 } else { 0 }
+}
+
+/// Behind the value of a trainer's key; behind the key where the value has lines of its own.
+fn line_of_key(text: &str, place: &Place) -> usize {
+    let between = text.get(place.key.end..place.value.end).unwrap_or_default();
+    if between.contains('\n') { place.key.end + colon(&text[place.key.end..]) } else { place.value.end }
 }
 
 /// Behind the setting's value, or else behind the head of the block that it would stand in.

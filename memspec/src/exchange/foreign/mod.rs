@@ -25,7 +25,11 @@ mod deepspeed;
 #[cfg(feature = "yaml")]
 mod defaults;
 #[cfg(feature = "yaml")]
+mod edit;
+#[cfg(feature = "yaml")]
 mod hugging_face;
+#[cfg(feature = "yaml")]
+mod keys;
 #[cfg(feature = "yaml")]
 mod llamafactory;
 #[cfg(feature = "yaml")]
@@ -51,13 +55,17 @@ use std::ops::Range;
 
 use crate::plan::Script;
 
-/// The code of a document's problem with a key that is not understood.
+/// The code of a document's problem with a key that is not understood, or not costed.
 pub const NOT_UNDERSTOOD: &str = "not-understood";
 
 #[cfg(feature = "yaml")]
+pub use edit::{Edited, edit, remove};
+#[cfg(feature = "yaml")]
+pub use keys::{KnownKey, Says, known, model_key, words, written};
+#[cfg(feature = "yaml")]
 pub use page::page;
 #[cfg(feature = "yaml")]
-pub use read::{detect, detect_training, read, recognized};
+pub use read::{begun, detect, detect_training, read, recognized};
 #[cfg(feature = "yaml")]
 pub use write::{NotWritten, Written, write};
 
@@ -101,6 +109,8 @@ pub struct Note {
 pub enum NoteKind {
     /// It may change memory, and is not understood.
     NotUnderstood,
+    /// What it does is known, and takes memory that is not costed.
+    NotCosted,
     /// It changes memory and has no counterpart.
     Lost,
     /// The trainer does something that the estimate has otherwise.
@@ -209,6 +219,7 @@ impl NoteKind {
     pub const fn heading(self) -> &'static str {
         match self {
             NoteKind::NotUnderstood => "not understood",
+            NoteKind::NotCosted => "known, and not costed",
             NoteKind::Lost => "no counterpart, and it changes memory",
             NoteKind::Difference => "different from what is estimated",
             NoteKind::Assumed => "not in the file, and assumed",
@@ -218,7 +229,7 @@ impl NoteKind {
 
     /// What is converted does not cost the same.
     pub const fn changes_memory(self) -> bool {
-        matches!(self, NoteKind::NotUnderstood | NoteKind::Lost)
+        matches!(self, NoteKind::NotUnderstood | NoteKind::NotCosted | NoteKind::Lost)
     }
 }
 

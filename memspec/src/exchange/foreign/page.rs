@@ -20,6 +20,7 @@ What cannot be carried over is printed, under one of these headings:
 | heading | what stands there |
 | --- | --- |
 | not understood | a key that may change memory and that nothing here knows, with its value; the estimate may be wrong |
+| known, and not costed | a key whose memory is not in the estimate, and why |
 | no counterpart, and it changes memory | a setting of the plan that the other file cannot say |
 | different from what is estimated | the trainer does something that the estimate has otherwise |
 | not in the file, and assumed | a plan has to say it, and the file does not |
@@ -54,7 +55,7 @@ fn of(text: &mut String, format: &Format) {
         let _ = writeln!(text, "| `{}` | {default} | {plan} |", key.name);
     }
     words(text, format);
-    let _ = write!(text, "\n### What is not understood\n\n| {title} | unless | why |\n| --- | --- | --- |\n");
+    let _ = write!(text, "\n### What is not costed\n\n| {title} | unless | why |\n| --- | --- | --- |\n");
     for key in format.keys {
         if let Meaning::Refused(unless, why) = key.meaning {
             let _ = writeln!(text, "| `{}` | {} | {why} |", key.name, listed(unless));

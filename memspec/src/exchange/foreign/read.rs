@@ -1,15 +1,15 @@
 //! From a trainer's file to a document: its plan, with places in that file, and notes on what else it says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use serde_yaml::{Mapping, Value as Yaml};
 
-use super::super::yaml::{Places, parse};
+use super::super::yaml::{Places, comments, parse};
 use super::table::{Form, Format, Key, Meaning};
 use super::{Foreign, NOT_UNDERSTOOD, Note, NoteKind, Trainer};
 use crate::plan::{
-    self, Document, Entry, Item, Kind, Place, Plan, Problem, RawBlock, Source, Value, Written, check, nearest,
+    self, Allow, Document, Entry, Item, Kind, Place, Plan, Problem, RawBlock, Source, Value, Written, check, nearest,
 };
 use crate::quantity::{Dimension, Quantity};
 
@@ -57,16 +57,36 @@ pub fn detect(text: &str) -> Option<Trainer> {
         return None;
     }
     let Ok(Yaml::Mapping(root)) = parse(text) else { return None };
-    let has = |key: &str| root.contains_key(key);
+    of_keys(|key| root.contains_key(key))
+}
+
+/// The same by the lines that begin with a key: while it is written, a text may be no YAML at all.
+pub fn begun(text: &str) -> Option<Trainer> {
+    let json = text.trim_start().starts_with('{');
+    let key = |line: &'_ str| -> Option<String> {
+        let line = if json { line.trim_start_matches(['{', ' ', '\t']) } else { line };
+        Some(line.split_once(':')?.0.trim_end().trim_matches(['"', '\'']).to_owned())
+    };
+    let keys: HashSet<String> = text.lines().filter_map(key).collect();
+    of_keys(|key| keys.contains(key))
+}
+
+/// Whose file has such keys. One key alone tells nothing: mergekit's files have a `base_model`, too.
+fn of_keys(has: impl Fn(&str) -> bool) -> Option<Trainer> {
+    let with_others = |trainer: Trainer| {
+        let format = trainer.format();
+        let others = format.keys.iter().filter(|key| key.name != format.model);
+        others.into_iter().any(|key| has(key.name.split('.').next().unwrap_or(key.name)))
+    };
     if has("plans") {
         None
     } else if has("base_model") {
-        Some(Trainer::Axolotl)
-    } else if has("model_name_or_path") && LLAMAFACTORY.into_iter().any(has) {
+        Some(Trainer::Axolotl).filter(|trainer| !has("merge_method") && with_others(*trainer))
+    } else if has("model_name_or_path") && LLAMAFACTORY.into_iter().any(&has) {
         Some(Trainer::Llamafactory)
     } else if has("model_name_or_path") {
-        Some(Trainer::Trl)
-    } else if has("model") && VERSION_1.into_iter().any(has) {
+        Some(Trainer::Trl).filter(|trainer| with_others(*trainer))
+    } else if has("model") && VERSION_1.into_iter().any(&has) {
         Some(Trainer::LlamafactoryV1)
     } else {
         None
@@ -90,7 +110,8 @@ pub fn detect_training(text: &str) -> Option<Trainer> {
 /// Reads a trainer's file. As with plans of our own, reading never stops at a mistake.
 pub fn read(source: Source, trainer: Trainer) -> Document {
     let format = trainer.format();
-    let mut document = Document { source, ..Document::default() };
+    let allows = Allow::collect(&source.text, comments(&source.text));
+    let mut document = Document { source, allows, ..Document::default() };
     let text = &document.source.text;
     let root = match parse(text) {
         Ok(Yaml::Mapping(root)) => root,
@@ -129,15 +150,17 @@ pub fn read(source: Source, trainer: Trainer) -> Document {
     document
 }
 
-/// What is not understood is a mistake of the document: its estimate may be wrong.
+/// What is not understood, or not costed, is a mistake of the document: its estimate may be wrong.
 fn problem(note: &Note, trainer: Trainer) -> Option<Problem> {
-    if note.kind != NoteKind::NotUnderstood {
-        return None;
-    }
+    let what = match note.kind {
+        NoteKind::NotUnderstood => "not understood",
+        NoteKind::NotCosted => "not costed",
+        _ => return None,
+    };
     let span = note.span.clone().unwrap_or_default();
     let written = note.value.as_ref().map(|value| format!(": {value}")).unwrap_or_default();
-    let message = format!("`{}{written}` of {} is not understood: {}", note.name, trainer.title(), note.why);
-    let mut problem = Problem::new(NOT_UNDERSTOOD, span, message).label("not understood");
+    let message = format!("`{}{written}` of {} is {what}: {}", note.name, trainer.title(), note.why);
+    let mut problem = Problem::new(NOT_UNDERSTOOD, span, message).label(what);
     if let Some(nearest) = &note.nearest {
         problem = problem.help(format!("did you mean `{nearest}`?"));
     }
@@ -167,12 +190,7 @@ struct Opened {
 impl Reading<'_> {
     /// The key as the file writes it, under its name or a former one; one without a value is not written.
     fn actual(&self, key: &str) -> Option<(&'static str, &Yaml)> {
-        let names = self
-            .format
-            .keys
-            .iter()
-            .filter(|known| known.name == key || matches!(known.meaning, Meaning::Former(now) if now == key));
-        names.filter_map(|known| Some((known.name, self.at(known.name)?))).next()
+        self.format.names(key).filter_map(|name| Some((name, self.at(name)?))).next()
     }
 
     fn at(&self, name: &str) -> Option<&Yaml> {
@@ -280,6 +298,11 @@ impl Reading<'_> {
         self.keys.contains_key(path)
     }
 
+    /// What the key does is known, and takes memory that is not costed.
+    pub(super) fn uncosted(&mut self, key: &str, why: impl Into<String>) {
+        self.note(NoteKind::NotCosted, key, why);
+    }
+
     /// The key changes memory, and nothing here knows how.
     pub(super) fn refuse(&mut self, key: &str, why: impl Into<String>) {
         self.note(NoteKind::NotUnderstood, key, why);
@@ -352,7 +375,7 @@ impl Reading<'_> {
             Meaning::Setting(path, form) => self.setting(key, path, form),
             Meaning::Aside(what) if written.is_some() => self.aside(key.name, what),
             Meaning::Refused(unless, why) if written.as_ref().is_some_and(|value| !one_of(value, unless)) => {
-                self.refuse(key.name, why);
+                self.uncosted(key.name, why);
             }
             Meaning::Differs(unless, how) if written.as_ref().is_some_and(|value| !one_of(value, unless)) => {
                 self.differ(key.name, how);

@@ -116,6 +116,12 @@ impl Format {
         self.keys.iter().find(|key| key.name == name)
     }
 
+    /// The names that a file may have the key under: its own, and former ones.
+    pub(super) fn names(&self, key: &str) -> impl Iterator<Item = &'static str> {
+        let is = move |known: &&Key| known.name == key || matches!(known.meaning, Meaning::Former(now) if now == key);
+        self.keys.iter().filter(is).map(|known| known.name)
+    }
+
     /// Keys stand below this one.
     pub(super) fn has_below(&self, name: &str) -> bool {
         self.keys.iter().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))

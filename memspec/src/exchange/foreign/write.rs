@@ -72,6 +72,19 @@ pub struct NotWritten {
 /// # Errors
 /// A setting with several values.
 pub fn write(plan: &Plan, trainer: Trainer) -> Result<Written, NotWritten> {
+    let (keys, notes) = keys(plan, trainer)?;
+    let mut mapping = Mapping::new();
+    for (name, value) in keys {
+        insert(&mut mapping, name, value);
+    }
+    Ok(Written { text: yaml_text::of(&mapping), notes })
+}
+
+/// A trainer's keys and their values.
+pub(super) type Keys = Vec<(&'static str, Yaml)>;
+
+/// The keys that say a plan, in the order of the trainer's table; what of the plan they do not say.
+pub(super) fn keys(plan: &Plan, trainer: Trainer) -> Result<(Keys, Vec<Note>), NotWritten> {
     let format = trainer.format();
     let own = serde_json::to_value(plan).unwrap_or_default();
     if let Some(setting) = choice(&own) {
@@ -88,7 +101,7 @@ pub fn write(plan: &Plan, trainer: Trainer) -> Result<Written, NotWritten> {
         }
     }
     writing.rest();
-    Ok(writing.finish())
+    Ok((writing.out.into_values().collect(), writing.notes))
 }
 
 /// The first setting with a choice.
@@ -101,7 +114,7 @@ fn choice(plan: &Json) -> Option<String> {
 }
 
 /// Every setting that a plan has, with what stands after its blocks' names as `block.kind`.
-fn paths(plan: &Json) -> Vec<(String, Json)> {
+pub(super) fn paths(plan: &Json) -> Vec<(String, Json)> {
     let mut all = Vec::new();
     for (name, value) in plan.as_object().into_iter().flatten() {
         match value {
@@ -249,14 +262,6 @@ impl Writing {
             self.lose(&path, why.unwrap_or_else(|| format!("{} has no key for it", self.format.trainer.title())));
         }
     }
-
-    fn finish(self) -> Written {
-        let mut mapping = Mapping::new();
-        for (name, value) in self.out.into_values() {
-            insert(&mut mapping, name, value);
-        }
-        Written { text: yaml_text::of(&mapping), notes: self.notes }
-    }
 }
 
 /// Puts a value at a dotted name.
@@ -302,7 +307,7 @@ pub(super) fn share(value: &Json) -> Option<f64> {
     Some((percent * 1e10).round() / 1e12)
 }
 
-fn same(a: &Yaml, b: &Yaml) -> bool {
+pub(super) fn same(a: &Yaml, b: &Yaml) -> bool {
     a == b || a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| a == b)
 }
 

@@ -39,7 +39,8 @@ fn list_item(text: &mut String, item: &Yaml, indent: &str) {
     }
 }
 
-fn inline(value: &Yaml) -> String {
+/// A value in a line.
+pub(super) fn inline(value: &Yaml) -> String {
     match value {
         Yaml::Number(number) => match number.as_f64() {
             Some(float) if number.is_f64() => {

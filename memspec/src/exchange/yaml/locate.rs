@@ -106,7 +106,7 @@ impl Places {
     }
 
     /// The whole value of the text.
-    pub(super) fn whole(&self) -> Range<usize> {
+    pub(in crate::exchange) fn whole(&self) -> Range<usize> {
         self.root.map(|root| self.nodes[root].span.clone()).unwrap_or_default()
     }
 

@@ -306,6 +306,9 @@ fn elements(input: Tokens, close: TokenKind) -> Parsed<List> {
     Ok((rest.as_deep_as(input), list))
 }
 
+/// Commas that are put between the values of a list at once.
+const MOST_COMMAS: usize = 64;
+
 /// Values split by commas, up to the closing bracket; newlines are free.
 fn more_elements<'a>(input: Tokens<'a>, opening: &Opening) -> Parsed<'a, List> {
     let close = opening.close;
@@ -350,7 +353,9 @@ fn more_elements<'a>(input: Tokens<'a>, opening: &Opening) -> Parsed<'a, List> {
                     let end = rest.before..rest.before;
                     let problem =
                         Problem::new("syntax", end.clone(), "expected `,` between two values").label("`,` is missing");
-                    next.report(problem.fix(end, ","));
+                    let first = values.last().map_or(end.start, |value| value.span.start);
+                    let (range, text) = with_commas(next, first).unwrap_or((end, ",".to_owned()));
+                    next.report(problem.fix(range, text));
                 }
                 comma_missing = true;
             }
@@ -361,6 +366,24 @@ fn more_elements<'a>(input: Tokens<'a>, opening: &Opening) -> Parsed<'a, List> {
             }
         }
     }
+}
+
+/// The values of a list from the one before on, with commas, where more than one is missing: up to what is no single word or number.
+fn with_commas(next: Tokens<'_>, first: usize) -> Option<(Range<usize>, String)> {
+    let single = |n: &usize| {
+        matches!(next.nth(*n), Some(TokenKind::Number | TokenKind::Quantity | TokenKind::Text | TokenKind::Word))
+            && next.nth(*n + 1) != Some(TokenKind::Assign)
+    };
+    let count = (0..MOST_COMMAS).take_while(single).count();
+    let mut text = next.between(first, next.before).to_owned();
+    let mut end = next.before;
+    for n in 0..count {
+        let span = next.span_of(n);
+        text += ",";
+        text += next.between(end, span.end);
+        end = span.end;
+    }
+    (count > 1).then_some((first..end, text))
 }
 
 /// Passes over newlines only: `;` ends a statement even in a list.

@@ -51,7 +51,7 @@ pub(super) fn block(block: &Block, plan: &Seen<'_>) -> String {
 }
 
 /// What settings own at the peak.
-fn price(plan: &Seen<'_>, wanted: impl Fn(&str) -> bool) -> Option<String> {
+pub(super) fn price(plan: &Seen<'_>, wanted: impl Fn(&str) -> bool) -> Option<String> {
     let (_, estimate) = worst(plan)?;
     let owned: Vec<_> = by_setting(estimate).into_iter().filter(|(setting, ..)| wanted(setting)).collect();
     let bytes: u64 = owned.iter().map(|(_, bytes, _)| bytes).sum();

@@ -14,7 +14,7 @@ pub(super) fn read(file: &mut Reading<'_>) {
         Some("lora" | "qlora") => true,
         None | Some("") => false,
         Some(_) => {
-            file.refuse("adapter", "of axolotl's adapters lora and qlora are costed");
+            file.uncosted("adapter", "of axolotl's adapters lora and qlora are costed");
             false
         }
     };
@@ -58,7 +58,7 @@ fn read_targets(file: &mut Reading<'_>) {
             file.set("adapter.vision", Value::Bool(true), "lora_target_linear");
         }
         if !parameters.is_empty() {
-            file.refuse(
+            file.uncosted(
                 "lora_target_parameters",
                 "with `lora_target_linear` parameters are not costed: list the modules",
             );

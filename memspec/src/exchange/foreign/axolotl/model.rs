@@ -68,7 +68,7 @@ pub(super) fn read_engine(file: &mut Reading<'_>) {
     if let Some(kind) = published
         && !(kind == "Mxfp4Config" && file.flag("model_quantization_config_kwargs.dequantize"))
     {
-        file.refuse(
+        file.uncosted(
             "model_quantization_config",
             "of published checkpoints MXFP4 is costed, unpacked when it is loaded",
         );
@@ -84,7 +84,7 @@ pub(super) fn read_engine(file: &mut Reading<'_>) {
                 "rounded copies of a block's weights and inputs are kept while it is computed",
             );
         } else {
-            file.refuse(
+            file.uncosted(
                 "qat.weight_dtype",
                 "rounded copies of all weights are kept for the backward pass, which is not costed",
             );

@@ -25,7 +25,7 @@ pub(super) fn read(file: &mut Reading<'_>) {
         config.read_offload(file, "deepspeed");
     } else if is_sharded(file) {
         if file.number("fsdp_version").is_some_and(|version| version != 2.0) {
-            file.refuse("fsdp_version", "FSDP 1 is not costed, FSDP 2 is");
+            file.uncosted("fsdp_version", "FSDP 1 is not costed, FSDP 2 is");
         }
         let key = if file.is_written("fsdp_config") { "fsdp_config.reshard_after_forward" } else { "fsdp" };
         file.open("parallel", "fsdp2", key);

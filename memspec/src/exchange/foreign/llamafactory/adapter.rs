@@ -93,7 +93,7 @@ fn lora(file: &mut Reading<'_>) {
 fn oft(file: &mut Reading<'_>) {
     file.open("adapter", "lora", "finetuning_type");
     if file.number("oft_rank").is_some_and(|rank| rank != 0.0) {
-        file.refuse("oft_rank", "blocks of another size in each linear are not costed: `oft_block_size` gives one");
+        file.uncosted("oft_rank", "blocks of another size in each linear are not costed: `oft_block_size` gives one");
     }
     let block = file.number("oft_block_size").unwrap_or(32.0);
     let how = "rotations are costed as adapters about as large: a quarter of `oft_block_size` is their rank";

@@ -33,7 +33,7 @@ pub(super) fn read_engine(file: &mut Reading<'_>) {
     }
     let plain = file.text("optim").is_some_and(|optimizer| matches!(&*optimizer, "adamw_torch" | "adamw_torch_fused"));
     if let Some(key) = ["use_muon", "use_adam_mini"].into_iter().find(|key| file.flag(key) && !plain) {
-        file.refuse("optim", format!("`{key}` has states of its own, which are costed as AdamW's at most"));
+        file.uncosted("optim", format!("`{key}` has states of its own, which are costed as AdamW's at most"));
     }
 }
 
@@ -77,7 +77,7 @@ pub(super) fn read_quantize(file: &mut Reading<'_>) {
         }
         _ => {
             return file
-                .refuse("quantization_method", "bitsandbytes is costed (bnb), and hqq and eetq of 4 and 8 bits");
+                .uncosted("quantization_method", "bitsandbytes is costed (bnb), and hqq and eetq of 4 and 8 bits");
         }
     }
     match bits {
@@ -101,7 +101,7 @@ pub(super) fn read_quantize(file: &mut Reading<'_>) {
             file.open("quantize", "int8", "quantization_bit");
             file.set("quantize.double", Value::Bool(false), "quantization_bit");
         }
-        _ => return file.refuse("quantization_bit", "4 and 8 bits are costed"),
+        _ => return file.uncosted("quantization_bit", "4 and 8 bits are costed"),
     }
     let compute = compute(file);
     let key = if compute == "fp16" { "fp16" } else { "bf16" };

@@ -22,7 +22,7 @@ pub(super) fn read(file: &mut Reading<'_>) {
         file.differ("deepspeed", "DeepSpeed's stage 0 shares nothing: it is costed as DDP");
         file.open("parallel", "ddp", "deepspeed");
     } else if named.contains("autotp") {
-        return file.refuse("deepspeed", "linears that DeepSpeed splits over the cards are not costed");
+        return file.uncosted("deepspeed", "linears that DeepSpeed splits over the cards are not costed");
     } else if let Some(config) = DeepSpeed::read(file, "deepspeed", DEEPSPEED) {
         file.open("parallel", config.kind, "deepspeed");
         config.read_offload(file, "deepspeed");

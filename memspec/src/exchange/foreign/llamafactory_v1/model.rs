@@ -66,7 +66,7 @@ pub(super) fn read_quantize(file: &mut Reading<'_>) {
         (4.0, Some("nf4")) => "nf4",
         (4.0, Some("fp4")) => "fp4",
         (4.0, _) => return file.refuse("quant_config.quantization_type", "it is nf4 or fp4"),
-        _ => return file.refuse(key, "4 and 8 bits are costed"),
+        _ => return file.uncosted(key, "4 and 8 bits are costed"),
     };
     file.open("quantize", kind, key);
     let double = kind != "int8" && file.flag("quant_config.double_quantization");

@@ -18,7 +18,7 @@ pub(super) fn read_engine(file: &mut Reading<'_>) {
         let grows = settings.split(',').any(|one| one.trim() == "expandable_segments:True");
         file.set("train.expandable_segments", Value::Bool(grows), "env.PYTORCH_CUDA_ALLOC_CONF");
         if settings.split(',').any(|one| !one.trim().starts_with("expandable_segments:")) {
-            file.refuse("env.PYTORCH_CUDA_ALLOC_CONF", "of the allocator's settings `expandable_segments` is costed");
+            file.uncosted("env.PYTORCH_CUDA_ALLOC_CONF", "of the allocator's settings `expandable_segments` is costed");
         }
     }
 }

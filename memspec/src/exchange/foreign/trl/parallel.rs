@@ -20,7 +20,7 @@ pub(super) fn read(file: &mut Reading<'_>) {
         Some("zero1") => ("zero1", "accelerate_config", processes.or(Some(PROCESSES))),
         Some("zero2") => ("zero2", "accelerate_config", processes.or(Some(PROCESSES))),
         Some("zero3") => ("zero3", "accelerate_config", processes.or(Some(PROCESSES))),
-        Some("fsdp1") => return file.refuse("accelerate_config", "FSDP 1 is not costed, FSDP 2 is: `fsdp2`"),
+        Some("fsdp1") => return file.uncosted("accelerate_config", "FSDP 1 is not costed, FSDP 2 is: `fsdp2`"),
         Some(_) => {
             let why = "of accelerate's configurations those of TRL are known, by name: multi_gpu, fsdp2, zero1, zero2 and zero3";
             return file.refuse("accelerate_config", why);
