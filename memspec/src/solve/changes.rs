@@ -310,6 +310,10 @@ fn others(resolved: &Resolved) -> Vec<Candidate> {
     }
     if setup.recomputed_blocks() > 0 {
         all.set("train.checkpointing", "", "none", Price::Memory);
+        all.set("train.checkpointing", "", "auto", Price::Memory);
+    }
+    if setup.train.activation_offload {
+        all.set("train.activation_offload", "", "false", Price::Memory);
     }
     if let Some(adapter) = &setup.adapter {
         all.set("adapter.rank", &adapter.rank.to_string(), &adapter.rank.saturating_mul(2).to_string(), Price::Memory);
