@@ -53,6 +53,7 @@ rules! {
     "MEM022" "upcast-of-unpacked-base" Warning Likely memory::upcast_of_unpacked_base;
     "MEM023" "infeasible-fit" Error Likely memory::infeasible_fit;
     "MEM024" "assert-failed" Error Certain memory::assert_failed;
+    "MEM025" "slow-setting" Info Heuristic memory::slow_setting;
     "HW001" "bf16-on-pre-ampere" Error Certain hardware::bf16_on_pre_ampere;
     "HW002" "bf16-quant-compute-on-pre-ampere" Error Certain hardware::bf16_quant_compute_on_pre_ampere;
     "HW003" "flash-attention-on-pre-ampere" Error Certain hardware::flash_attention_on_pre_ampere;

@@ -3,7 +3,7 @@
 use memspec::cost::estimate;
 use memspec::plan::Plan;
 use memspec::quantity::Bytes;
-use memspec::solve::{Change, Price, Resolved, changes, setups};
+use memspec::solve::{Change, Price, Resolved, changes, changes_up_to, fitting, setups};
 
 use crate::context::{Context, Seen, costed};
 use crate::fix::{Applicability, Fix, edit_foreign, edit_settings, with_settings};
@@ -42,6 +42,7 @@ pub fn fixes(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved) -> Vec<Fi
     }
     let singles = changes(worst, context.base, context.environment);
     let mut repairs: Vec<Repair> = Vec::new();
+    let mut after = After::default();
     for price in [Price::Speed, Price::Quality, Price::Meaning] {
         let of_price = singles.iter().filter(|change| change.price == price);
         let mut enough: Vec<(Margin, Repair)> = of_price
@@ -60,7 +61,7 @@ pub fn fixes(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved) -> Vec<Fi
             .collect();
         enough.sort_by_key(|(margin, repair)| (*margin, repair.saves));
         if enough.is_empty() {
-            repairs.extend(together(context, plan, worst, price));
+            repairs.extend(together(context, plan, worst, price, &singles, &mut after));
         }
         for (_, repair) in enough {
             let names = |repair: &Repair| repair.settings.iter().map(|(setting, _)| *setting).collect::<Vec<_>>();
@@ -94,39 +95,61 @@ fn suggestion(context: &Context<'_>, plan: &Seen<'_>, change: &Change) -> Fix {
     Fix::suggestion(format!("{}: saves {}, {enough}", change.title, change.saves), edits)
 }
 
+/// What each single change leaves, by its place, once it was asked for: the plan, and the changes that then make it fit.
+type After = std::collections::HashMap<usize, Option<(Resolved, Repair, Vec<Change>)>>;
+
 /// Several changes no dearer than `price`, one of them as dear: the pair that is just enough, or else the change that saves
 /// most, again and again.
-fn together(context: &Context<'_>, plan: &Seen<'_>, worst: &Resolved, price: Price) -> Option<Repair> {
-    let start = Repair {
+fn together(
+    context: &Context<'_>,
+    plan: &Seen<'_>,
+    worst: &Resolved,
+    price: Price,
+    singles: &[Change],
+    after: &mut After,
+) -> Option<Repair> {
+    let start = || Repair {
         titles: Vec::new(),
         settings: Vec::new(),
         price: Price::Speed,
         saves: Bytes(0),
         plan: plan.written.plan.clone(),
     };
-    let cheap = |resolved: &Resolved| {
-        let all = changes(resolved, context.base, context.environment).into_iter();
-        all.filter(|change| change.price <= price && changed(context, plan, &change.settings).is_some())
-    };
-    let mut pairs: Vec<(Margin, Repair)> = Vec::new();
-    for first in cheap(worst) {
-        let Some((now, repair)) = step(context, plan, worst, &start, &first) else { continue };
-        for second in cheap(&now).filter(|second| second.estimate.fits) {
-            let Some((_, repair)) = step(context, plan, &now, &repair, &second) else { continue };
-            if repair.price == price
-                && let Some(left) = left(context, &repair.plan)
-            {
-                pairs.push((left.margin, Repair { saves: saves(worst, &left), ..repair }));
-            }
+    let mut pairs: Vec<Repair> = Vec::new();
+    for (at, first) in singles.iter().enumerate().filter(|(_, first)| first.price <= price) {
+        let left = after.entry(at).or_insert_with(|| {
+            let (now, repair) = step(context, plan, worst, &start(), first)?;
+            let seconds = fitting(&now, context.base, context.environment);
+            Some((now, repair, seconds))
+        });
+        let Some((now, repair, seconds)) = left else { continue };
+        let as_dear = |second: &&Change| first.price.max(second.price) == price;
+        let steps = seconds.iter().filter(as_dear).filter_map(|second| step(context, plan, now, repair, second));
+        pairs.extend(steps.map(|(_, repair)| repair));
+    }
+    // The first that leaves enough is the one that is just enough; none after it need be estimated.
+    pairs.sort_by_key(|repair| repair.saves);
+    let mut thin = None;
+    for pair in pairs {
+        let Some(left) = left(context, &pair.plan) else { continue };
+        let pair = Repair { saves: saves(worst, &left), ..pair };
+        match left.margin {
+            Margin::Enough => return Some(pair),
+            Margin::Thin if thin.is_none() => thin = Some(pair),
+            Margin::Thin => {}
         }
     }
-    if let Some((_, pair)) = pairs.into_iter().min_by_key(|(margin, repair)| (*margin, repair.saves)) {
-        return Some(pair);
+    if thin.is_some() {
+        return thin;
     }
 
-    let (mut now, mut repair) = (worst.clone(), start);
-    for _ in 0..STEPS {
-        let change = cheap(&now).next()?;
+    let said = |change: &&Change| change.price <= price && changed(context, plan, &change.settings).is_some();
+    let (mut now, mut repair) = (worst.clone(), start());
+    for taken in 0..STEPS {
+        let change = match taken {
+            0 => singles.iter().find(said).cloned(),
+            _ => changes_up_to(price, &now, context.base, context.environment).iter().find(said).cloned(),
+        }?;
         (now, repair) = step(context, plan, &now, &repair, &change)?;
         if change.estimate.fits {
             // What cheaper changes can do is a repair already.

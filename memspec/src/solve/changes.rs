@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cost::{Estimate, estimate, time};
+use crate::cost::{Estimate, estimate, time, too_much};
 use crate::device::DeviceKind;
 use crate::model::Environment;
 use crate::plan::{
@@ -64,17 +64,39 @@ pub struct Change {
 /// Single changes to a resolved plan that save memory and keep its engine: those that make it fit first, then the cheapest to the user,
 /// then the largest saving.
 pub fn changes(resolved: &Resolved, base: &Path, environment: &Environment) -> Vec<Change> {
-    let mut all = evaluated(resolved, memory_savers(resolved), base, environment);
+    changes_up_to(Price::Meaning, resolved, base, environment)
+}
+
+/// Those of [`changes`] that cost the user no more than `dearest`; no other is estimated.
+pub fn changes_up_to(dearest: Price, resolved: &Resolved, base: &Path, environment: &Environment) -> Vec<Change> {
+    savers(dearest, Wanted::All, resolved, base, environment)
+}
+
+/// Those of [`changes`] that make it fit. Where tensors alone are too much, nothing is replayed.
+pub fn fitting(resolved: &Resolved, base: &Path, environment: &Environment) -> Vec<Change> {
+    savers(Price::Meaning, Wanted::Fitting, resolved, base, environment)
+}
+
+fn savers(dearest: Price, wanted: Wanted, resolved: &Resolved, base: &Path, environment: &Environment) -> Vec<Change> {
+    let candidates = memory_savers(resolved).into_iter().filter(|(_, price, ..)| *price <= dearest).collect();
+    let mut all = evaluated(resolved, candidates, wanted, base, environment);
     all.retain(|change| change.saves.0 > 0);
     all.sort_by_key(|change| (!change.estimate.fits, change.price, std::cmp::Reverse(change.saves)));
     all
+}
+
+/// Which changes are wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    All,
+    Fitting,
 }
 
 /// Every single change to a resolved plan that its engine runs, those that add memory and those to another engine included: the cheapest
 /// to the user first, of the same price the largest saving.
 pub fn what_if(resolved: &Resolved, base: &Path, environment: &Environment) -> Vec<Change> {
     let candidates = memory_savers(resolved).into_iter().chain(others(resolved)).collect();
-    let mut all = evaluated(resolved, candidates, base, environment);
+    let mut all = evaluated(resolved, candidates, Wanted::All, base, environment);
     let moves = |change: &Change| change.slower.is_some_and(|share| share.abs() > 1e-3);
     all.retain(|change| change.saves.0 > 0 || change.takes.0 > 0 || moves(change));
     all.sort_by_key(|change| (change.price, std::cmp::Reverse(change.saves), change.takes));
@@ -82,7 +104,13 @@ pub fn what_if(resolved: &Resolved, base: &Path, environment: &Environment) -> V
 }
 
 /// The candidates that can be costed, as changes.
-fn evaluated(resolved: &Resolved, candidates: Vec<Candidate>, base: &Path, environment: &Environment) -> Vec<Change> {
+fn evaluated(
+    resolved: &Resolved,
+    candidates: Vec<Candidate>,
+    wanted: Wanted,
+    base: &Path,
+    environment: &Environment,
+) -> Vec<Change> {
     if !resolved.setup.trains {
         // All of them are about training, which the plan does not do.
         return Vec::new();
@@ -93,7 +121,13 @@ fn evaluated(resolved: &Resolved, candidates: Vec<Candidate>, base: &Path, envir
         .into_iter()
         .filter_map(|(title, price, settings, plan)| {
             let changed = setups(&plan, base, environment).ok()?.into_iter().next()?;
+            if wanted == Wanted::Fitting && too_much(&changed.setup).ok()?.is_some() {
+                return None;
+            }
             let estimate = estimate(&changed.setup).ok()?;
+            if wanted == Wanted::Fitting && !estimate.fits {
+                return None;
+            }
             let (before, after) = (before.peak.process.bytes, estimate.peak.process.bytes);
             Some(Change {
                 settings,
@@ -310,6 +344,10 @@ fn others(resolved: &Resolved) -> Vec<Candidate> {
     }
     if setup.recomputed_blocks() > 0 {
         all.set("train.checkpointing", "", "none", Price::Memory);
+        all.set("train.checkpointing", "", "auto", Price::Memory);
+    }
+    if setup.train.activation_offload {
+        all.set("train.activation_offload", "", "false", Price::Memory);
     }
     if let Some(adapter) = &setup.adapter {
         all.set("adapter.rank", &adapter.rank.to_string(), &adapter.rank.saturating_mul(2).to_string(), Price::Memory);

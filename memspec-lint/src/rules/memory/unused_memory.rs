@@ -4,8 +4,8 @@
 //! Finds plans that take less than 55 % of the memory they may, and could train faster with more of it.
 //!
 //! ## Why is this bad?
-//! A larger micro batch with less accumulation, or fewer recomputed blocks, trains the same in less time. Each suggestion is estimated; they
-//! come in order of the time that they save.
+//! A larger micro batch with less accumulation, or fewer recomputed blocks, trains the same in less time. Each suggestion is the plan estimated
+//! anew with that one change; they come in order of the tokens a second that they gain, with what they take.
 //!
 //! ## Example
 //! ```mem
@@ -25,55 +25,25 @@
 //! train { micro_batch = 8 }
 //! ```
 
-use memspec::device::DeviceKind;
 use memspec::quantity::Bytes;
-use memspec::solve::{Change, Price, what_if};
 
 use crate::context::Context;
 use crate::diagnostic::Finding;
-use crate::fix::{Fix, edit_settings};
 use crate::registry::Rule;
-use crate::rules::memory::thin_headroom::is_thin;
-
-/// Of what the plan may take.
-const LITTLE: f64 = 0.55;
-/// Less time than this is noise.
-const FASTER: f64 = 0.02;
-/// Suggestions.
-const NAMED: usize = 3;
+use crate::rules::memory::faster;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     context.each(|plan| {
-        let (resolved, now) = plan.estimates().find(|(resolved, estimate)| {
-            let device = &resolved.setup.device;
-            device.kind != DeviceKind::Cpu
-                && !device.is_any()
-                && (estimate.needs().0 as f64) < LITTLE * estimate.limit_bytes as f64
-        })?;
-        let gained = |change: &Change| -change.slower.unwrap_or(0.0);
-        let mut changes = plan.remember(rule, || what_if(resolved, context.base, context.environment));
-        changes.retain(|change| {
-            let enough = change.estimate.fits && !is_thin(&resolved.setup, &change.estimate);
-            change.price == Price::Memory && enough && gained(change) > FASTER
-        });
-        changes.sort_by(|a, b| gained(b).total_cmp(&gained(a)));
-        let best = changes.first()?;
-        let left = Bytes(now.limit_bytes.saturating_sub(now.needs().0));
-        let mut finding = Finding::new(rule, format!("plan `{}` leaves {left} unused", now.name)).at(
-            plan.written,
-            "device",
-            format!("{:.0} % faster: {}", 100.0 * gained(best), best.title),
-        );
-        finding.fixes = changes
-            .iter()
-            .take(NAMED)
-            .map(|change| {
-                let title =
-                    format!("{}: {:.0} % faster, takes {} more", change.title, 100.0 * gained(change), change.takes);
-                let edits = edit_settings(context.document, plan.index, &change.settings).unwrap_or_default();
-                Fix::suggestion(title, edits)
-            })
-            .collect();
-        Some(finding)
+        let now = plan.estimates().find(|(resolved, estimate)| faster::leaves_much(&resolved.setup, estimate))?;
+        let fixes = faster::fixes(rule, context, plan, now);
+        if fixes.is_empty() {
+            return None;
+        }
+        let left = Bytes(now.1.limit_bytes.saturating_sub(now.1.needs().0));
+        let finding = Finding::new(rule, format!("plan `{}` leaves {left} unused", now.1.name));
+        Some(Finding {
+            fixes,
+            ..finding.at(plan.written, "device", format!("{} may be taken", Bytes(now.1.limit_bytes)))
+        })
     })
 }
