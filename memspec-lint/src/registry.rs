@@ -104,7 +104,7 @@ rules! {
     "CKP010" "more-blocks-than-layers" Warning Certain checkpointing::more_blocks_than_layers;
     "CKP011" "wrapped-checkpointing-without-fsdp" Warning Certain checkpointing::wrapped_checkpointing_without_fsdp;
     "ATT001" "packing-without-varlen-attention" Warning Certain attention::packing_without_varlen_attention;
-    "ATT003" "context-beyond-positions" Error Certain data::context_beyond_positions;
+    "ATT003" "context-beyond-positions" Warning Certain data::context_beyond_positions;
     "ATT005" "seq-shorter-than-data" Warning Likely data::seq_shorter_than_data;
     "ATT007" "padding-free-batch-one" Info Certain attention::padding_free_batch_one;
     "ATT012" "packing-with-images" Error Certain attention::packing_with_images;

@@ -53,7 +53,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
             .fix(fix),
         )
         .map(|finding| Finding {
-            severity: if has_table(setup.model.family) { rule.severity } else { Severity::Warning },
+            severity: if has_table(setup.model.family) { Severity::Error } else { rule.severity },
             ..finding
         })
     });
