@@ -133,7 +133,9 @@ pub struct Foreign {
 impl Foreign {
     /// It trains by supervised fine-tuning, as far as it says: not by preferences, rewards or diffusion, which are not costed.
     pub fn is_supervised(&self) -> bool {
-        let other = |note: &Note| note.kind == NoteKind::NotUnderstood && OTHER_TRAINING.contains(&note.name.as_str());
+        let other = |note: &Note| {
+            !matches!(note.kind, NoteKind::Aside | NoteKind::Assumed) && OTHER_TRAINING.contains(&note.name.as_str())
+        };
         !self.notes.iter().any(other)
     }
 
