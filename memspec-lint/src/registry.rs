@@ -94,6 +94,7 @@ rules! {
     "LOR008" "rank-exceeds-dimension" Warning Certain adapter::rank_exceeds_dimension;
     "LOR009" "attention-only-lora" Info Heuristic adapter::attention_only_lora;
     "LOR010" "full-finetune-lr-with-lora" Warning Likely adapter::full_finetune_lr_with_lora;
+    "LOR011" "new-tokens-not-trained" Warning Likely adapter::new_tokens_not_trained;
     "LOR013" "dora-incompatible" Error Certain adapter::dora_incompatible;
     "LOR014" "adapter-settings-without-adapter" Warning Certain adapter::adapter_settings_without_adapter;
     "LOR017" "vision-adapter-without-tower" Warning Certain adapter::vision_adapter_without_tower;
@@ -124,6 +125,8 @@ rules! {
     "OPT008" "learning-rate-too-large" Warning Certain optimizer::learning_rate_too_large;
     "OPT009" "learning-rate-zero" Error Certain optimizer::learning_rate_zero;
     "OPT010" "betas-out-of-range" Error Certain optimizer::betas_out_of_range;
+    "DST001" "device-map-with-zero3" Error Certain parallel::device_map_with_zero3;
+    "DST002" "auto-device-map-in-ddp" Error Certain parallel::auto_device_map_in_ddp;
     "DST006" "replicated-quantized-base" Info Heuristic parallel::replicated_quantized_base;
     "DST009" "sharding-setting-without-sharding" Warning Certain parallel::sharding_setting_without_sharding;
     "DST010" "parallel-on-one-device" Warning Certain parallel::parallel_on_one_device;
@@ -134,6 +137,7 @@ rules! {
     "EVL009" "eval-on-training-data" Warning Certain evaluation::eval_on_training_data;
     "EVL010" "merge-without-adapter" Warning Certain evaluation::merge_without_adapter;
     "EVL011" "eval-after-the-end" Warning Certain evaluation::eval_after_the_end;
+    "TOK001" "pad-equals-eos" Warning Certain data::pad_equals_eos;
     "TOK005" "train-on-prompt-chat" Info Heuristic data::train_on_prompt_chat;
     "TOK006" "data-file-missing" Error Certain data::data_file_missing;
     "TOK008" "data-file-empty" Error Certain data::data_file_empty;

@@ -118,3 +118,40 @@ fn settings_of_an_adapter_that_nobody_asks_for() {
     // What templates leave open.
     check_says("LOR014", false, "lora_target_modules:\nlora_target_linear: false\n");
 }
+
+#[test]
+fn the_best_checkpoint_needs_an_evaluation() {
+    let best = "val_set_size: 0.1\nload_best_model_at_end: true\n";
+    check_says("EVL001", true, &format!("{best}save_steps: 500\neval_steps: 200\n"));
+    check_says("EVL001", true, &format!("{best}save_steps: 500\n"));
+    check_says("EVL001", false, &format!("{best}save_steps: 500\neval_steps: 250\n"));
+    // Epochs and shares of a run are not known here.
+    check_says("EVL001", false, &format!("{best}saves_per_epoch: 2\nevals_per_epoch: 4\n"));
+    check_says("EVL001", false, "val_set_size: 0.1\nsave_steps: 500\neval_steps: 200\n");
+}
+
+#[test]
+fn new_words_are_learnt_where_embeddings_are_trained() {
+    let words = "adapter: lora\nlora_r: 8\nlora_target_linear: true\ntokens: [<tool>]\n";
+    check_says("LOR011", true, words);
+    check_says("LOR011", true, &format!("{words}lora_modules_to_save: [embed_tokens]\n"));
+    check_says("LOR011", false, &format!("{words}lora_modules_to_save: [embed_tokens, lm_head]\n"));
+    check_says("LOR011", false, &format!("{words}peft_trainable_token_indices: [128256]\n"));
+    check_says("LOR011", false, "tokens: [<tool>]\n");
+}
+
+#[test]
+fn the_end_of_an_answer_is_learnt_of_texts_but_not_of_images() {
+    let end = "base_model: Qwen/Qwen2-VL-7B-Instruct\nspecial_tokens: {pad_token: <|im_end|>, eos_token: <|im_end|>}\n";
+    check_says("TOK001", false, end);
+    check_says("TOK001", true, &format!("{end}processor_type: AutoProcessor\n"));
+}
+
+#[test]
+fn axolotl_maps_devices_itself_where_there_are_several() {
+    let spread = "device_map: auto\ndp_shard_size: 2\n";
+    let sharded = "fsdp_version: 2\nfsdp_config: {reshard_after_forward: true}\n";
+    check_says("DST002", false, &format!("{spread}{sharded}"));
+    check_says("DST001", false, &format!("{spread}deepspeed: deepspeed_configs/zero3.json\n"));
+    check_says("HW006", false, "tf32: true\n");
+}

@@ -36,12 +36,13 @@ pub fn learning_rate(train: &Train, step: u64, total: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use memspec::plan::{Attention, LossKind, OptimizerKind, Precision, Script, Upcast};
+    use memspec::plan::{Attention, DeviceMap, LossKind, OptimizerKind, Precision, Script, Upcast};
 
     fn train(schedule: Schedule, warmup: Warmup, length: Length) -> Train {
         Train {
             precision: Precision::F32,
             base_dtype: None,
+            device_map: DeviceMap::None,
             script: Script::Sft,
             upcast: Upcast::None,
             micro_batch: 4,

@@ -198,6 +198,9 @@ mod laws {
             "train.optimizer",
             &["adamw", "adamw_foreach", "adamw_8bit", "paged_adamw_8bit", "paged_adamw", "adafactor", "sgd", "lion"],
         ),
+        ("data.pad_token", &["<pad>", "</s>"]),
+        ("data.eos_token", &["</s>"]),
+        ("train.device_map", &["none", "auto", "own"]),
         ("train.tf32", &["true", "false"]),
         ("train.use_cache", &["true", "false"]),
         ("train.learning_rate", &["2e-4", "0.00002", "1e-5", "1e-7"]),
@@ -256,12 +259,21 @@ mod laws {
         let quantize = prop::option::of((prop::sample::select(vec!["nf4", "fp4", "int8", "gptq"]), some(QUANTIZE)));
         let kinds = vec!["ddp", "fsdp2", "zero1", "zero2", "zero3", "tensor"];
         let parallel = prop::option::of((prop::sample::select(kinds), some(PARALLEL)));
-        (some(VALUES), adapter, quantize, parallel).prop_map(|(plain, adapter, quantize, parallel)| {
+        // Lists, which `Plan::set` does not take.
+        let lists = (any::<bool>(), any::<bool>());
+        (some(VALUES), adapter, quantize, parallel, lists).prop_map(|(plain, adapter, quantize, parallel, lists)| {
             let mut json = serde_json::json!({"name": "made", "model": "meta-llama/Meta-Llama-3-8B"});
+            let (words, whole) = lists;
+            if words {
+                json["data"] = serde_json::json!({ "new_tokens": ["<tool>", "</tool>"] });
+            }
             let mut settings = plain;
             for (block, made) in [("adapter", adapter), ("quantize", quantize), ("parallel", parallel)] {
                 if let Some((kind, inner)) = made {
                     json[block] = serde_json::json!({ "kind": kind });
+                    if block == "adapter" && whole {
+                        json[block]["train_whole"] = serde_json::json!(["embed_tokens", "lm_head"]);
+                    }
                     settings.extend(inner);
                 }
             }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use super::limit::{Headroom, Limit};
 use super::{
-    AdapterKind, Assertion, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, ImageSize,
-    LossKind, LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script,
-    ServePrecision, Storage, Targets, Upcast, Warmup,
+    AdapterKind, Assertion, Attention, CachePrecision, Checkpointing, Choice, DataFormat, DeviceMap, EngineName, Float,
+    ImageSize, LossKind, LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind,
+    Schedule, Script, ServePrecision, Storage, Targets, Upcast, Warmup,
 };
 use crate::quantity::{Bytes, Money, Percent, Seconds, Steps, Tokens};
 
@@ -134,6 +134,12 @@ block! {
         context: Tokens = "the engine's", least 1;
         /// Join short samples into one sequence; they never attend to each other.
         packing: bool = "false";
+        /// Words that are added to the tokenizer's vocabulary. The rows that embeddings and head get for them are too few to be costed.
+        new_tokens: Vec<String> = "[]";
+        /// The token that fills samples up. It takes no memory.
+        pad_token: String = "the tokenizer's";
+        /// The token that ends an answer. It takes no memory.
+        eos_token: String = "the tokenizer's";
         /// To what length the samples of a batch are filled.
         padding: Padding = "longest; none under unsloth with adapters, but for int8 and Phi-3";
         /// How many samples there are.
@@ -154,6 +160,9 @@ block! {
         precision: Precision = "bf16, where the device has it";
         /// The type that weights which are not packed are loaded and kept in, with the engine trl (`dtype` of `from_pretrained`).
         base_dtype: Float = "f32 where all are trained, but for a pure precision and axolotl; else the precision's half";
+        /// Where transformers' `from_pretrained` puts the model (its `device_map`). Each device is costed with what `parallel` gives it, so
+        /// this takes no memory.
+        device_map: DeviceMap = "none";
         /// The script around the model, with the engine trl.
         script: Script = "sft";
         /// Which parameters that are not packed are cast to float32 before training.

@@ -60,8 +60,8 @@ pub use settings::{Checkpointing, ImageSize, Name, NotASize, Targets, Warmup};
 pub use settle::{Follows, Unsettled};
 pub use spec::{Block, Kind, Setting, Symbol, UnknownSymbol, nearest};
 pub use symbols::{
-    AdapterKind, Attention, CachePrecision, DataFormat, EngineName, Float, LossKind, LossOn, Offload, OptimizerKind,
-    Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage, Upcast,
+    AdapterKind, Attention, CachePrecision, DataFormat, DeviceMap, EngineName, Float, LossKind, LossOn, Offload,
+    OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage, Upcast,
 };
 
 #[cfg(feature = "lang")]

@@ -202,6 +202,18 @@ symbols! {
 }
 
 symbols! {
+    /// The `device_map` that transformers loads the model with.
+    pub enum DeviceMap {
+        /// none: what runs the plan moves the model to each process's card
+        None = "none",
+        /// auto: accelerate spreads the blocks over every card that a process sees
+        Auto = "auto",
+        /// each process's own card (`cuda`, or a map of everything to the local rank)
+        Own = "own",
+    }
+}
+
+symbols! {
     /// Which parameters that are not packed are cast to float32 before training.
     pub enum Upcast {
         /// none

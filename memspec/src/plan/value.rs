@@ -10,8 +10,8 @@ use super::limit::Comparison;
 use super::section::Held;
 use super::spec::{Kind, Symbol, UnknownSymbol};
 use super::{
-    AdapterKind, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Float, ImageSize, LossKind,
-    LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script,
+    AdapterKind, Attention, CachePrecision, Checkpointing, Choice, DataFormat, DeviceMap, EngineName, Float, ImageSize,
+    LossKind, LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script,
     ServePrecision, Storage, Targets, Upcast, Warmup,
 };
 use crate::quantity::{Bytes, Dimension, Money, Percent, Quantity, QuantityError, Seconds, Steps, Tokens};
@@ -292,6 +292,7 @@ reads_symbols!(
     Attention,
     CachePrecision,
     DataFormat,
+    DeviceMap,
     EngineName,
     Float,
     LossKind,

@@ -11,8 +11,8 @@ use serde::Serialize;
 use crate::device::Device;
 use crate::model::Architecture;
 use crate::plan::{
-    AdapterKind, Attention, CachePrecision, DataFormat, EngineName, Float, ImageSize, LossKind, LossOn, OptimizerKind,
-    Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage, Upcast,
+    AdapterKind, Attention, CachePrecision, DataFormat, DeviceMap, EngineName, Float, ImageSize, LossKind, LossOn,
+    OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage, Upcast,
 };
 use crate::quantity::{Bytes, Money};
 
@@ -167,6 +167,12 @@ pub struct Data {
     pub context: u64,
     /// Samples are joined.
     pub packing: bool,
+    /// Words that the vocabulary gets.
+    pub new_tokens: Vec<String>,
+    /// The token that samples are filled up with; `None`: the tokenizer's.
+    pub pad_token: Option<String>,
+    /// The token that ends an answer; `None`: the tokenizer's.
+    pub eos_token: Option<String>,
     /// How a micro batch's samples get one length.
     pub padding: Padding,
     /// Images in each sample.
@@ -201,6 +207,8 @@ pub struct Train {
     pub precision: Precision,
     /// The type that dense weights are loaded and kept in; `None`: the engine's own choice.
     pub base_dtype: Option<Float>,
+    /// Where `from_pretrained` puts the model.
+    pub device_map: DeviceMap,
     /// The script around the model.
     pub script: Script,
     /// Which parameters that are not packed are cast to float32.

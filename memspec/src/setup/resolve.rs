@@ -6,9 +6,9 @@ use super::{Adapter, Budget, Data, Eval, Length, Lengths, Parallel, Quantize, Sa
 use crate::device::{self, Device, DeviceError, DeviceKind};
 use crate::model::{self, Architecture, Environment, Family, Found, Measure, ModelError, ThisCard};
 use crate::plan::{
-    self, Attention, CachePrecision, Checkpointing, Choice, DataFormat, EngineName, Headroom, LossKind, LossOn,
-    Offload, OptimizerKind, Padding, Plan, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage, Targets,
-    Upcast,
+    self, Attention, CachePrecision, Checkpointing, Choice, DataFormat, DeviceMap, EngineName, Headroom, LossKind,
+    LossOn, Offload, OptimizerKind, Padding, Plan, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage,
+    Targets, Upcast,
 };
 use crate::quantity::Bytes;
 
@@ -237,6 +237,9 @@ fn data(plan: &Plan, base: &Path, model: &Architecture) -> Data {
         loss_on: one(&block.loss_on).unwrap_or(LossOn::All),
         context,
         packing: one(&block.packing).unwrap_or(false),
+        new_tokens: one(&block.new_tokens).unwrap_or_default(),
+        pad_token: one(&block.pad_token),
+        eos_token: one(&block.eos_token),
         padding: one(&block.padding).unwrap_or_else(|| padding(plan, model)),
         images: one(&block.images).unwrap_or(0),
         image_size: one(&block.image_size),
@@ -313,6 +316,7 @@ fn train(block: &plan::Train, engine: EngineName, precision: Precision, layers: 
     Train {
         precision,
         base_dtype: one(&block.base_dtype).or(loaded),
+        device_map: one(&block.device_map).unwrap_or(DeviceMap::None),
         script,
         upcast: one(&block.upcast).unwrap_or(Upcast::None),
         micro_batch: one(&block.micro_batch).unwrap_or(1),

@@ -9,6 +9,7 @@ pub mod full_finetune_lr_with_lora;
 pub mod high_rank_without_rslora;
 pub mod moe_experts_not_adapted;
 pub mod moe_router_trained;
+pub mod new_tokens_not_trained;
 pub mod rank_exceeds_dimension;
 pub mod tied_lm_head_target;
 pub mod unknown_target;

@@ -8,6 +8,7 @@ pub mod data_file_missing;
 pub mod image_size_without_images;
 pub mod images_without_size;
 pub mod images_without_tower;
+pub mod pad_equals_eos;
 pub mod pad_to_max_length;
 pub mod seq_shorter_than_data;
 pub mod train_on_prompt_chat;

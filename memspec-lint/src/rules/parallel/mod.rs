@@ -1,5 +1,7 @@
 //! Several devices.
 
+pub mod auto_device_map_in_ddp;
+pub mod device_map_with_zero3;
 pub mod parallel_on_one_device;
 pub mod replicated_quantized_base;
 pub mod sharding_setting_without_sharding;

@@ -4,7 +4,7 @@ use crate::cost::CostError;
 use crate::device::DeviceKind;
 use crate::model::{Activation, Family, Norm, RopeScaling};
 use crate::plan::{
-    AdapterKind, Attention, Float, LossKind, OptimizerKind, Padding, Precision, QuantizeKind, Script, Upcast,
+    AdapterKind, Attention, DeviceMap, Float, LossKind, OptimizerKind, Padding, Precision, QuantizeKind, Script, Upcast,
 };
 use crate::setup::Setup;
 
@@ -139,6 +139,18 @@ fn of_other_engines(setup: &Setup) -> Option<(&'static str, &'static str)> {
             "train.loss",
             "the engine `memspec` always computes the loss in chunks: `auto` or `chunked`",
         ),
+        (
+            train.device_map != DeviceMap::None,
+            "train.device_map",
+            "the engine `memspec` runs on one device in this version",
+        ),
+        (!setup.data.new_tokens.is_empty(), "data.new_tokens", "the engine `memspec` adds no words in this version"),
+        (
+            setup.data.pad_token.is_some(),
+            "data.pad_token",
+            "the engine `memspec` leaves filled places out of the loss, whatever stands there",
+        ),
+        (setup.data.eos_token.is_some(), "data.eos_token", "the engine `memspec` ends answers as the tokenizer says"),
         (train.script != Script::Sft, "train.script", "the engine `memspec` is its own script"),
         (
             train.base_dtype.is_some(),

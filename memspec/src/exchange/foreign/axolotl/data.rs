@@ -2,8 +2,10 @@
 
 use serde_yaml::{Mapping, Value as Yaml};
 
+use super::super::peft::names;
 use super::super::read::{Reading, scalar};
 use super::super::write::{Writing, yaml};
+use crate::plan::{Item, Value};
 
 pub(super) fn read(file: &mut Reading<'_>) {
     let format = match sets(file, "datasets") {
@@ -38,6 +40,31 @@ pub(super) fn read(file: &mut Reading<'_>) {
         (false, false, false) => ("longest", "pad_to_sequence_len"),
     };
     file.set_word("data.padding", padding, key);
+}
+
+/// Words that the vocabulary gets, unless their rows are trained beside an adapter: then nothing is to be said of them.
+pub(super) fn read_words(file: &mut Reading<'_>) {
+    let keys = ["tokens", "special_tokens.additional_special_tokens"];
+    for key in keys {
+        if file.written(key).is_some_and(|words| words.is_mapping()) {
+            file.aside(key, "a list of words is read");
+        }
+    }
+    let mut listed = keys.map(|key| (key, names(file.written(key))));
+    listed.iter_mut().for_each(|(_, words)| words.retain(|word| !word.is_empty()));
+    let Some((key, _)) = listed.iter().find(|(_, words)| !words.is_empty()) else { return };
+    if file.written("peft_trainable_token_indices").is_some() {
+        return file.aside(key, "rows of `peft_trainable_token_indices` are trained");
+    }
+    let words = listed.iter().flat_map(|(_, words)| words);
+    let items = words.map(|word| Item { value: Value::Word(word.clone()), span: 0..0 }).collect();
+    file.set("data.new_tokens", Value::List(items), key);
+}
+
+pub(super) fn write_words(plan: &mut Writing) {
+    if let Some(words) = plan.take("data.new_tokens").filter(|words| words.as_array().is_some_and(|n| !n.is_empty())) {
+        plan.put("tokens", yaml(&words));
+    }
 }
 
 /// The first of a list of datasets, and its type.

@@ -321,6 +321,31 @@ pub(super) fn read_schedule(file: &mut Reading<'_>) {
     }
 }
 
+/// Of several processes each gets its own card, whatever the file says (`utils/config/__init__.py:254`).
+pub(super) fn read_device_map(file: &mut Reading<'_>) {
+    let Some(map) = file.written("device_map") else { return };
+    match scalar(&map).as_str() {
+        _ if file.is_open("parallel") => file.aside("device_map", "each process gets its own card"),
+        "auto" | "balanced" | "balanced_low_0" | "sequential" => {
+            file.set_word("train.device_map", "auto", "device_map")
+        }
+        "cuda" => file.set_word("train.device_map", "own", "device_map"),
+        _ => file.aside("device_map", "a map of one's own"),
+    }
+}
+
+pub(super) fn write_device_map(plan: &mut Writing) {
+    let Some(map) = plan.take_word("train.device_map").filter(|_| plan.says("train.device_map")) else { return };
+    match map.as_str() {
+        "none" => {}
+        _ if plan.get("parallel.kind").is_some() => {
+            plan.lose("train.device_map", "axolotl gives each process its own card")
+        }
+        "auto" => plan.put("device_map", "auto"),
+        _ => plan.put("device_map", "cuda"),
+    }
+}
+
 /// Switches that take no memory.
 const SWITCHES: &[(&str, &str)] = &[("tf32", "train.tf32"), ("load_best_model_at_end", "save.load_best")];
 

@@ -146,6 +146,35 @@ fn is_resized(file: &mut Reading<'_>, key: &'static str) -> bool {
     if key == "resize_vocab" { file.flag(key) } else { file.written(key).is_some() }
 }
 
+/// Words that the vocabulary gets.
+pub(super) fn read_words(file: &mut Reading<'_>) {
+    let listed = ["add_tokens", "add_special_tokens"].map(|key| (key, names(file.written(key))));
+    let words: Vec<String> =
+        listed.iter().flat_map(|(_, words)| words.clone()).filter(|word| !word.is_empty()).collect();
+    if let Some((key, _)) = listed.iter().find(|(_, words)| !words.is_empty()) {
+        file.set("data.new_tokens", items(&words), key);
+    }
+}
+
+pub(super) fn write_words(plan: &mut Writing) {
+    let Some(words) = plan.take("data.new_tokens").filter(|words| words.as_array().is_some_and(|n| !n.is_empty()))
+    else {
+        return;
+    };
+    let list = words.as_array().map(Vec::as_slice).unwrap_or_default();
+    let whole = plan.get("adapter.train_whole").is_some_and(|named| named.as_array().is_some_and(|n| !n.is_empty()));
+    if list
+        .iter()
+        .any(|word| word.as_str().is_none_or(|word| word.is_empty() || word.contains(',') || word.trim() != word))
+    {
+        plan.lose("data.new_tokens", "a comma separates words");
+    } else if plan.get("adapter.kind").is_some() && !whole {
+        plan.lose("data.new_tokens", "LLaMA-Factory trains embeddings and head whole where words are new");
+    } else {
+        plan.put("add_tokens", joined(&words));
+    }
+}
+
 /// Modules that are trained in full; of a vocabulary that grows, the embeddings and the head (`model/adapter.py:222`).
 fn train_whole(file: &mut Reading<'_>) {
     let named = names(file.written("additional_target"));
