@@ -43,6 +43,35 @@ fn clean_plans_end_with_0() {
 }
 
 #[test]
+fn folders_are_searched_for_plans_by_what_is_in_them() {
+    let sft = "model_name_or_path: HuggingFaceTB/SmolLM2-135M-Instruct\nuse_peft: true\nbf16: false\nfp16: true\n";
+    let files = [
+        ("train.yaml", "name: a\nmodel: HuggingFaceTB/SmolLM2-135M-Instruct\ndevice: t5\ntrain: {micro_batch: 1}\n"),
+        ("trl/sft.yml", sft),
+        ("workflow.yaml", "name: CI\non: push\njobs:\n  train:\n    model: x\n"),
+        ("package.json", r#"{"name": "a", "model": "b", "version": "1.0.0"}"#),
+        ("broken.json", "{"),
+    ];
+    let folder = folder(&files);
+    let ran = run(folder.path(), &["check", "--device", "t4", "--output-format", "json"]);
+    let checked: Value = serde_json::from_str(&ran.out).unwrap();
+    let names: Vec<&str> =
+        checked["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
+    assert_eq!(names, ["train.yaml", "trl/sft.yml"]);
+}
+
+#[test]
+fn files_that_are_no_plans_are_passed_over_for_hooks() {
+    let folder = folder(&[("a.mem", CLEAN), ("ci.yaml", "name: CI\non: push\n"), ("notes.txt", "words")]);
+    let ran = run(folder.path(), &["check", "--only-plans", "ci.yaml", "a.mem", "notes.txt"]);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "1 file: all fits, nothing found\n", ""));
+    let ran = run(folder.path(), &["check", "--only-plans", "ci.yaml"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "0 files: nothing to check\n"), "{}", ran.err);
+    // Who names one means it.
+    assert_eq!(run(folder.path(), &["check", "ci.yaml"]).code, 1);
+}
+
+#[test]
 fn findings_end_with_1_and_are_counted() {
     let folder = folder(&[("a.mem", CLEAN), ("b.mem", TOO_BIG), ("c.mem", &CLEAN.replace("t4", "t5"))]);
     let ran = run(folder.path(), &["check", "--output-format", "concise"]);

@@ -3,10 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use memspec::exchange::foreign;
 use memspec::plan::Document;
 
-use super::Failure;
+use super::{Failure, recognize};
 use crate::Linter;
 use crate::context::Context;
 use crate::diagnostic::{self, Finding, Severity};
@@ -18,27 +17,32 @@ const SKIPPED: &[&str] = &["target", "runs", "node_modules"];
 /// Folders below each other at most, so that a loop of links ends.
 const DEEPEST: usize = 32;
 
-/// What is looked for in folders.
+/// Which files of the paths are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// `.mem` files.
+    /// Of folders those that are plans, by name (`.mem`) or by content (YAML, JSON); files that are named, as they are.
     Plans,
-    /// These, and YAML files that another trainer would train by.
-    Trainings,
+    /// The same of files that are named: a YAML or JSON file that is no plan is passed over, and there may be none at all.
+    OnlyPlans,
+    /// Those in the language.
+    Mem,
 }
 
-/// The plan files of the paths: files as they are, and of folders what is wanted of them, in order of name.
-pub(super) fn files(paths: &[PathBuf], wanted: Wanted) -> Result<Vec<PathBuf>, Failure> {
+/// The plan files of the paths, in order of name.
+pub(super) fn plans(paths: &[PathBuf], wanted: Wanted) -> Result<Vec<PathBuf>, Failure> {
     let mut found = Vec::new();
     for path in paths {
         let metadata = fs::metadata(path).map_err(|error| {
             Failure::new(format_args!("cannot read `{}`: {error}", path.display()), "check the path")
         })?;
         if metadata.is_dir() {
-            walk(path, wanted, &mut found, 0)?;
-        } else if is_plan(path) {
+            walk(path, &mut found, wanted, 0)?;
+        } else if is_mem(path)
+            || wanted != Wanted::OnlyPlans && recognize::may_be(path)
+            || recognize::is_plan_file(path)
+        {
             found.push(path.clone());
-        } else {
+        } else if wanted != Wanted::OnlyPlans {
             return Err(Failure::new(
                 format_args!("`{}` is not a plan file", path.display()),
                 "plans are .mem, .yaml, .yml or .json files",
@@ -47,17 +51,22 @@ pub(super) fn files(paths: &[PathBuf], wanted: Wanted) -> Result<Vec<PathBuf>, F
     }
     found.sort();
     found.dedup();
-    if found.is_empty() {
+    if found.is_empty() && wanted != Wanted::OnlyPlans {
         let names: Vec<_> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
         return Err(Failure::new(
             format_args!("no plans in {}", names.join(", ")),
-            "folders are searched for .mem files and for those of axolotl, LLaMA-Factory and TRL; name a .yaml or .json plan itself",
+            match wanted {
+                Wanted::Mem => "folders are searched for .mem files",
+                _ => {
+                    "folders are searched for .mem files, and for YAML and JSON files of plans, axolotl, LLaMA-Factory and TRL"
+                }
+            },
         ));
     }
     Ok(found)
 }
 
-fn walk(folder: &Path, wanted: Wanted, found: &mut Vec<PathBuf>, depth: usize) -> Result<(), Failure> {
+fn walk(folder: &Path, found: &mut Vec<PathBuf>, wanted: Wanted, depth: usize) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| {
         Failure::new(format_args!("cannot read `{}`: {error}", folder.display()), "check its permissions")
     };
@@ -66,9 +75,9 @@ fn walk(folder: &Path, wanted: Wanted, found: &mut Vec<PathBuf>, depth: usize) -
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
         if path.is_dir() {
             if !name.starts_with('.') && !SKIPPED.contains(&name) && depth < DEEPEST {
-                walk(&path, wanted, found, depth + 1)?;
+                walk(&path, found, wanted, depth + 1)?;
             }
-        } else if is_wanted(&path, wanted) {
+        } else if is_mem(&path) || wanted != Wanted::Mem && recognize::is_plan_file(&path) {
             // `.` is no part of a name that people write.
             found.push(path.strip_prefix("./").map(Path::to_path_buf).unwrap_or(path));
         }
@@ -76,21 +85,13 @@ fn walk(folder: &Path, wanted: Wanted, found: &mut Vec<PathBuf>, depth: usize) -
     Ok(())
 }
 
-fn is_wanted(path: &Path, wanted: Wanted) -> bool {
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("mem") => true,
-        // What cannot be read is no plan that anybody named.
-        Some("yaml" | "yml") if wanted == Wanted::Trainings => {
-            fs::read_to_string(path).is_ok_and(|text| foreign::detect_training(&text).is_some())
-        }
-        _ => false,
-    }
-}
-
 /// A plan, by the ending of its name.
 pub(super) fn is_plan(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|extension| ["mem", "yaml", "yml", "json"].contains(&extension.to_ascii_lowercase().as_str()))
+    is_mem(path) || recognize::may_be(path)
+}
+
+fn is_mem(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mem"))
 }
 
 /// Reads a plan file.

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use clap::Args;
 use memspec::lang;
 
-use super::find::Wanted;
 use super::{Failure, Outcome, file, find, print};
 use crate::output::Style;
 
@@ -39,7 +38,7 @@ pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failur
         return standard_input(arguments, style);
     }
     let (mut text, mut changed, mut files) = (String::new(), 0, 0);
-    for path in find::files(&arguments.paths, Wanted::Plans)? {
+    for path in find::plans(&arguments.paths, find::Wanted::Mem)? {
         if path.extension().is_none_or(|extension| extension != "mem") {
             return Err(Failure::new(
                 format_args!("`{}` is not in the language", path.display()),

@@ -13,6 +13,7 @@ mod fmt;
 mod max;
 mod notes;
 mod open;
+mod recognize;
 mod resolve;
 mod rules;
 mod server;
@@ -37,7 +38,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  memspec-lint check                      every plan below this folder
+  memspec-lint check                      every plan and trainer's file below this folder
   memspec-lint check train.mem --fix      repair what can be repaired without changing the training
   memspec-lint check --diff               show what --fix would do
   memspec-lint fmt                        lay out every .mem file below this folder

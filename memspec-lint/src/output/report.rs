@@ -141,6 +141,9 @@ pub fn summary(files: usize, findings: &[&Finding]) -> String {
     let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let mut text = count(files, "file");
     let (errors, warnings, infos) = (of(Severity::Error), of(Severity::Warning), of(Severity::Info));
+    if files == 0 {
+        return format!("{text}: nothing to check\n");
+    }
     if errors + warnings + infos == 0 {
         return format!("{text}: all fits, nothing found\n");
     }

@@ -10,7 +10,6 @@ use clap::Args;
 use memspec::plan::Document;
 use rayon::prelude::*;
 
-use super::find::Wanted;
 use super::open::{OnDevice, Opener, STDIN};
 use super::{Failure, Outcome, file, find};
 use crate::Linter;
@@ -23,9 +22,8 @@ use print::Format;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  memspec-lint check plans/                      every .mem file in plans/ and below
-  memspec-lint check train.yaml                  a plan in YAML or JSON, by its name
-  memspec-lint check lora.yml --fix              a file of TRL, axolotl or LLaMA-Factory: its own keys are changed
+  memspec-lint check plans/                      every plan in plans/ and below
+  memspec-lint check sft.yaml                    a plan in YAML or JSON, or another trainer's file
   memspec-lint check train.mem --device t4       as if it were to run on a T4
   memspec-lint check train.mem --fix             make it fit without changing what is trained
   memspec-lint check train.mem --diff --unsafe-fixes
@@ -43,7 +41,8 @@ Exit codes: 0 clean, 1 errors or warnings that are certain (an estimate is, wher
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Plan files, folders to search for them and for the files of axolotl, LLaMA-Factory and TRL, or - for standard input
+    /// Files; folders to search for .mem files, and for YAML and JSON files of plans, axolotl, LLaMA-Factory and TRL; - for standard
+    /// input
     #[arg(default_value = ".")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -82,6 +81,9 @@ pub(super) struct Arguments {
     /// Short for --output-format json
     #[arg(long, conflicts_with = "output_format")]
     json: bool,
+    /// Pass over YAML and JSON files that are no plans, where they are named too: for hooks, which name every file
+    #[arg(long)]
+    only_plans: bool,
     /// Exit with 0 whatever is found
     #[arg(long)]
     exit_zero: bool,
@@ -90,6 +92,10 @@ pub(super) struct Arguments {
 impl Arguments {
     fn is_stdin(&self) -> bool {
         self.paths == [PathBuf::from(STDIN)]
+    }
+
+    fn wanted(&self) -> find::Wanted {
+        if self.only_plans { find::Wanted::OnlyPlans } else { find::Wanted::Plans }
     }
 }
 
@@ -139,7 +145,7 @@ fn once(arguments: &Arguments, style: Style) -> Result<Outcome, Failure> {
 }
 
 fn check_files(opener: &Opener, arguments: &Arguments) -> Result<Vec<Checked>, Failure> {
-    let paths = find::files(&arguments.paths, Wanted::Trainings)?;
+    let paths = find::plans(&arguments.paths, arguments.wanted())?;
     let linters: Vec<(PathBuf, Linter)> =
         paths.into_iter().map(|path| opener.linter(&path).map(|linter| (path, linter))).collect::<Result<_, _>>()?;
     linters.par_iter().map(|(path, linter)| check_file(path, linter, arguments)).collect()

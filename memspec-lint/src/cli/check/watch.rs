@@ -34,7 +34,7 @@ pub(super) fn watch(arguments: &Arguments, style: Style) -> Result<std::convert:
 
 /// Every file that matters, with its time and size.
 fn stamps(arguments: &Arguments) -> Vec<(PathBuf, Option<(SystemTime, u64)>)> {
-    let plans = find::files(&arguments.paths, find::Wanted::Trainings).unwrap_or_default();
+    let plans = find::plans(&arguments.paths, arguments.wanted()).unwrap_or_default();
     let mut files: Vec<PathBuf> = plans.iter().flat_map(|path| configurations(path)).collect();
     files.sort();
     files.dedup();
