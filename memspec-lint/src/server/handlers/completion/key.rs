@@ -41,7 +41,7 @@ pub(super) fn items(snapshot: &Snapshot, open: &Open, offset: usize) -> Option<V
         return Some(items.collect());
     };
     if key == foreign::model_key(trainer) {
-        return Some(model::catalog::names().map(|name| item(name, name)).collect());
+        return Some(model::catalog::names().into_iter().map(|name| item(name, name)).collect());
     }
     let known = foreign::known(trainer).find(|known| known.name == key);
     let path = known.and_then(|known| if let Says::Setting(path) = known.says { Some(path) } else { None });
