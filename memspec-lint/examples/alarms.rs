@@ -7,6 +7,8 @@
 //! with their files, and new findings are under a heading whose reason is still to be written. No device is named, and no model is looked up but
 //! in the catalog, so that the list is the same on every machine.
 
+mod corpus;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -69,9 +71,7 @@ fn main() -> ExitCode {
 
 /// What is said of the files, at least as a warning, and in a sentence how many of them were looked at.
 fn said_of(folder: &Path) -> std::io::Result<(BTreeSet<Said>, String)> {
-    let mut files = Vec::new();
-    find(folder, &mut files)?;
-    files.retain(|path| path.components().any(|part| part.as_os_str() == "examples"));
+    let files = corpus::examples(folder)?;
     let looked: Vec<Looked> = files.par_iter().map(|path| look(folder, path)).collect();
     let count = |is: &dyn Fn(&Looked) -> bool| looked.iter().filter(|looked| is(looked)).count();
     let summary = format!(
@@ -130,18 +130,6 @@ fn look(folder: &Path, path: &Path) -> Looked {
 
 fn counts(finding: &Finding) -> bool {
     finding.severity >= Severity::Warning && finding.code != Some("SPEC044")
-}
-
-fn find(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            find(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 /// The list's lines, each with its heading.

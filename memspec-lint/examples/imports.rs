@@ -3,7 +3,9 @@
 //! A line is the file's class, its path, and the keys in it that are not understood. Fails where less than 95 % of the files of supervised
 //! fine-tuning are understood completely. `.ci/run corpus` fetches the folders, and compares with `tests/corpus/`.
 
-use std::path::{Path, PathBuf};
+mod corpus;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -28,13 +30,13 @@ fn main() -> ExitCode {
         eprintln!("`{}` is no trainer whose files are read", arguments.trainer);
         return ExitCode::from(2);
     };
-    let mut files = Vec::new();
-    if let Err(error) = find(&arguments.folder, &mut files) {
-        eprintln!("{}: {error}", arguments.folder.display());
-        return ExitCode::from(2);
-    }
-    files.retain(|path| path.components().any(|part| part.as_os_str() == "examples"));
-    files.sort();
+    let files = match corpus::examples(&arguments.folder) {
+        Ok(files) => files,
+        Err(error) => {
+            eprintln!("{}: {error}", arguments.folder.display());
+            return ExitCode::from(2);
+        }
+    };
     let (mut supervised, mut whole) = (0, 0);
     for path in &files {
         let name = path.strip_prefix(&arguments.folder).unwrap_or(path).display().to_string();
@@ -69,18 +71,6 @@ fn unknown(document: &Document) -> Vec<String> {
         .map(|note| note.name.clone());
     let mistakes = document.problems.iter().filter(|problem| problem.code != NOT_UNDERSTOOD);
     keys.chain(mistakes.map(|problem| format!("<{}>", problem.code))).collect()
-}
-
-fn find(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            find(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 /// What a file is for, as its trainer would see it.

@@ -10,6 +10,7 @@ mod parallel;
 
 use super::Trainer;
 use super::table::{Form, Format, Group, Key, aside, differs, formed, part, refused, setting};
+use super::training_arguments;
 
 pub(super) const FORMAT: Format = Format {
     trainer: Trainer::LlamafactoryV1,
@@ -26,7 +27,10 @@ pub(super) const FORMAT: Format = Format {
         Group { read: model::read_checkpoints, write: model::write_checkpoints },
         Group { read: data::read, write: data::write },
         Group { read: data::read_batch, write: data::write_batch },
-        Group { read: data::read_length, write: data::write_length },
+        Group {
+            read: |file| training_arguments::read_steps(file, "num_train_epochs"),
+            write: |plan| training_arguments::write_steps(plan, "num_train_epochs"),
+        },
     ],
     absent: &[
         ("device", "a file of LLaMA-Factory runs on the cards that are there"),

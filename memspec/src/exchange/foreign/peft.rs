@@ -36,6 +36,17 @@ pub(super) fn names(value: Option<Yaml>) -> Vec<String> {
     }
 }
 
+/// Names as a plan has them.
+pub(super) fn words<'a>(names: impl IntoIterator<Item = &'a str>) -> Value {
+    let word = |name: &str| Item { value: Value::Word(name.to_owned()), span: 0..0 };
+    Value::List(names.into_iter().map(word).collect())
+}
+
+/// The name is one of experts' parameters, and of no module.
+pub(super) fn is_parameter(name: &serde_json::Value) -> bool {
+    name.as_str().is_some_and(|name| name.starts_with("experts."))
+}
+
 /// The names of all linears, where they are not those that PEFT means by `all-linear`: it takes some of them for experts.
 pub(super) fn found_linears(model: &str) -> Option<Vec<String>> {
     let model = catalog::get(model)?;
@@ -46,10 +57,7 @@ pub(super) fn found_linears(model: &str) -> Option<Vec<String>> {
 /// Every linear of the blocks that is found by its type is adapted.
 pub(super) fn adapt_found(file: &mut Reading<'_>, model: &str, key: &str) {
     match found_linears(model) {
-        Some(names) => {
-            let items = names.into_iter().map(|name| Item { value: Value::Word(name), span: 0..0 });
-            file.set("adapter.targets", Value::List(items.collect()), key);
-        }
+        Some(names) => file.set("adapter.targets", words(names.iter().map(String::as_str)), key),
         None => file.set_word("adapter.targets", "all_linear", key),
     }
 }
@@ -72,17 +80,18 @@ pub(super) fn adapt(file: &mut Reading<'_>, modules: &[String], parameters: &[St
     // `mlp.experts.gate_up_proj`, as PEFT names a parameter, is `experts.gate_up_proj` in a plan.
     let parameters = parameters.iter().map(|name| name.strip_prefix("mlp.").unwrap_or(name));
     let all = modules.iter().map(String::as_str).chain(parameters);
-    let items = all.map(|name| Item { value: Value::Word(name.to_owned()), span: 0..0 }).collect();
     let key = if modules.is_empty() { keys.parameters } else { keys.modules };
-    file.set("adapter.targets", Value::List(items), key);
+    file.set("adapter.targets", words(all), key);
 }
 
 /// Writes a plan's list of names.
 pub(super) fn write_names(plan: &mut Writing, names: &[serde_json::Value], keys: TargetKeys) {
-    let is_parameter = |name: &&serde_json::Value| name.as_str().is_some_and(|name| name.starts_with("experts."));
     let modules: Vec<Yaml> = names.iter().filter(|name| !is_parameter(name)).map(yaml).collect();
-    let parameters: Vec<Yaml> =
-        names.iter().filter(is_parameter).filter_map(|name| Some(format!("mlp.{}", name.as_str()?).into())).collect();
+    let parameters: Vec<Yaml> = names
+        .iter()
+        .filter(|name| is_parameter(name))
+        .filter_map(|name| Some(format!("mlp.{}", name.as_str()?).into()))
+        .collect();
     if !modules.is_empty() {
         plan.put(keys.modules, Yaml::Sequence(modules));
     }

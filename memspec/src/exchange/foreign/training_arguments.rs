@@ -153,8 +153,8 @@ pub(super) const KEYS: &[Key] = &[
     aside("local_rank", PROCESSES),
 ];
 
-/// Epochs or steps, and the optimizer's decays. `epochs_key`: what the trainer calls its epochs.
-pub(super) fn read_length(file: &mut Reading<'_>, epochs_key: &'static str) {
+/// Epochs or steps. `epochs_key`: what the trainer calls its epochs.
+pub(super) fn read_steps(file: &mut Reading<'_>, epochs_key: &'static str) {
     let steps = file.number("max_steps").filter(|steps| *steps > 0.0);
     if let Some(steps) = steps {
         file.set_number("train.steps", steps, "max_steps");
@@ -164,6 +164,11 @@ pub(super) fn read_length(file: &mut Reading<'_>, epochs_key: &'static str) {
     {
         file.set_number("train.epochs", epochs, epochs_key);
     }
+}
+
+/// The same, and the optimizer's decays.
+pub(super) fn read_length(file: &mut Reading<'_>, epochs_key: &'static str) {
+    read_steps(file, epochs_key);
     let betas = ["adam_beta1", "adam_beta2"].map(|key| file.number(key));
     if let [Some(first), Some(second)] = betas {
         let items = [first, second].map(|beta| Item { value: Value::Quantity(Quantity::number(beta)), span: 0..0 });
@@ -172,7 +177,7 @@ pub(super) fn read_length(file: &mut Reading<'_>, epochs_key: &'static str) {
     }
 }
 
-pub(super) fn write_length(plan: &mut Writing, epochs_key: &'static str) {
+pub(super) fn write_steps(plan: &mut Writing, epochs_key: &'static str) {
     let steps = plan.take("train.steps");
     if let Some(steps) = &steps {
         plan.put("max_steps", yaml(steps));
@@ -181,6 +186,10 @@ pub(super) fn write_length(plan: &mut Writing, epochs_key: &'static str) {
     if let Some(epochs) = epochs.filter(|_| steps.is_none() || plan.says("train.epochs")) {
         plan.put(epochs_key, yaml(&epochs));
     }
+}
+
+pub(super) fn write_length(plan: &mut Writing, epochs_key: &'static str) {
+    write_steps(plan, epochs_key);
     if let Some([first, second]) =
         plan.take("train.betas").as_ref().and_then(|betas| betas.as_array()).map(Vec::as_slice)
     {

@@ -218,6 +218,16 @@ impl Writing {
         }
     }
 
+    /// What bitsandbytes' LLM.int8 has no choice of: how it stores weights, and their scales.
+    pub(super) fn lose_of_int8(&mut self, storage: &str, double: bool) {
+        if storage != "uint8" {
+            self.lose("quantize.storage", "LLM.int8 has bytes");
+        }
+        if double {
+            self.lose("quantize.double", "LLM.int8 has one scale a row, which is not quantized");
+        }
+    }
+
     /// Nobody has seen to the setting yet.
     pub(super) fn is_open(&self, path: &str) -> bool {
         !self.carried.contains(path)

@@ -198,12 +198,7 @@ pub(super) fn write_quantize(plan: &mut Writing) {
     let storage = plan.take_word("quantize.storage").unwrap_or_default();
     if kind == "int8" {
         plan.put("load_in_8bit", true);
-        if storage != "uint8" {
-            plan.lose("quantize.storage", "LLM.int8 has bytes");
-        }
-        if double {
-            plan.lose("quantize.double", "LLM.int8 has one scale a row, which is not quantized");
-        }
+        plan.lose_of_int8(&storage, double);
         return;
     }
     plan.put("load_in_4bit", true);

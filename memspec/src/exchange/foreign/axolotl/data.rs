@@ -2,10 +2,9 @@
 
 use serde_yaml::{Mapping, Value as Yaml};
 
-use super::super::peft::names;
+use super::super::peft::{self, names};
 use super::super::read::{Reading, scalar};
 use super::super::write::{Writing, yaml};
-use crate::plan::{Item, Value};
 
 pub(super) fn read(file: &mut Reading<'_>) {
     let format = match sets(file, "datasets") {
@@ -57,8 +56,7 @@ pub(super) fn read_words(file: &mut Reading<'_>) {
         return file.aside(key, "rows of `peft_trainable_token_indices` are trained");
     }
     let words = listed.iter().flat_map(|(_, words)| words);
-    let items = words.map(|word| Item { value: Value::Word(word.clone()), span: 0..0 }).collect();
-    file.set("data.new_tokens", Value::List(items), key);
+    file.set("data.new_tokens", peft::words(words.map(String::as_str)), key);
 }
 
 pub(super) fn write_words(plan: &mut Writing) {

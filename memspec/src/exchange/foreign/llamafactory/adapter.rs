@@ -2,10 +2,10 @@
 
 use serde_yaml::Value as Yaml;
 
-use super::super::peft::{adapt_found, has_tower, means_experts};
+use super::super::peft::{self, adapt_found, has_tower, is_parameter, means_experts};
 use super::super::read::{Reading, scalar};
 use super::super::write::{Writing, float, yaml};
-use crate::plan::{Item, Value};
+use crate::plan::Value;
 
 /// Each of them makes the vocabulary larger (`model/patcher.py:279`).
 const RESIZED: [&str; 4] = ["resize_vocab", "add_tokens", "add_special_tokens", "new_special_tokens_config"];
@@ -112,10 +112,6 @@ fn names(value: Option<Yaml>) -> Vec<String> {
     }
 }
 
-fn items(names: &[String]) -> Value {
-    Value::List(names.iter().map(|name| Item { value: Value::Word(name.clone()), span: 0..0 }).collect())
-}
-
 /// The model has a vision tower; `None`: the catalog does not have it.
 fn tower(file: &mut Reading<'_>) -> Option<bool> {
     let model = file.text("model_name_or_path").unwrap_or_default();
@@ -127,7 +123,7 @@ fn read_targets(file: &mut Reading<'_>, key: &'static str) {
     let frozen = file.flag("freeze_vision_tower");
     let tower = tower(file);
     if names != ["all"] {
-        file.set("adapter.targets", items(&names), key);
+        file.set("adapter.targets", peft::words(names.iter().map(String::as_str)), key);
         if tower == Some(true) && frozen {
             // `model/model_utils/visual.py:196`, `patch_target_modules`
             file.differ(key, "the tower is left alone: its linears of the same names are costed with adapters");
@@ -153,7 +149,7 @@ pub(super) fn read_words(file: &mut Reading<'_>) {
     let words: Vec<String> =
         listed.iter().flat_map(|(_, words)| words.clone()).filter(|word| !word.is_empty()).collect();
     if let Some((key, _)) = listed.iter().find(|(_, words)| !words.is_empty()) {
-        file.set("data.new_tokens", items(&words), key);
+        file.set("data.new_tokens", peft::words(words.iter().map(String::as_str)), key);
     }
 }
 
@@ -185,10 +181,12 @@ fn train_whole(file: &mut Reading<'_>) {
     }
     match (named.as_slice(), resized) {
         ([], Some(key)) => {
-            file.set("adapter.train_whole", items(&["embed_tokens".to_owned(), "lm_head".to_owned()]), key);
+            file.set("adapter.train_whole", peft::words(["embed_tokens", "lm_head"]), key);
         }
         ([], None) => {}
-        (named, _) => file.set("adapter.train_whole", items(named), "additional_target"),
+        (named, _) => {
+            file.set("adapter.train_whole", peft::words(named.iter().map(String::as_str)), "additional_target")
+        }
     }
 }
 
@@ -238,10 +236,6 @@ fn write_targets(plan: &mut Writing) {
         }
         _ => plan.lose("adapter.targets", "LLaMA-Factory takes names of modules: list them"),
     }
-}
-
-fn is_parameter(name: &serde_json::Value) -> bool {
-    name.as_str().is_some_and(|name| name.starts_with("experts."))
 }
 
 /// A list of names as LLaMA-Factory takes it.

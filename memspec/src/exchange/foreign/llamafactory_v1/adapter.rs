@@ -1,9 +1,9 @@
 //! What LLaMA-Factory's version 1 trains: an adapter, the last blocks, or all.
 
-use super::super::peft::{adapt_found, has_tower, means_experts};
+use super::super::peft::{adapt_found, has_tower, is_parameter, means_experts, words};
 use super::super::read::{Reading, scalar};
 use super::super::write::Writing;
-use crate::plan::{Item, Value};
+use crate::plan::Value;
 
 pub(super) fn read(file: &mut Reading<'_>) {
     match file.text("peft_config.name").as_deref() {
@@ -31,8 +31,7 @@ fn lora(file: &mut Reading<'_>) {
         None => Vec::new(),
     };
     if names != ["all"] {
-        let items = names.into_iter().map(|name| Item { value: Value::Word(name), span: 0..0 });
-        return file.set("adapter.targets", Value::List(items.collect()), key);
+        return file.set("adapter.targets", words(names.iter().map(String::as_str)), key);
     }
     // `plugins/model_plugins/peft.py:73`, `_find_all_linear_modules`: all but the head, a tower's and a projector's, too.
     let model = file.text("model").unwrap_or_default();
@@ -71,8 +70,4 @@ pub(super) fn write(plan: &mut Writing) {
         }
         _ => plan.lose("adapter.targets", "LLaMA-Factory takes names of modules: list them"),
     }
-}
-
-fn is_parameter(name: &serde_json::Value) -> bool {
-    name.as_str().is_some_and(|name| name.starts_with("experts."))
 }

@@ -1,7 +1,7 @@
 //! What LLaMA-Factory's version 1 trains on, and for how long.
 
 use super::super::read::Reading;
-use super::super::write::{Writing, yaml};
+use super::super::write::Writing;
 use super::parallel::cards;
 use crate::plan::Value;
 
@@ -78,27 +78,4 @@ pub(super) fn write_batch(plan: &mut Writing) {
     }
     let copies = if shared && nodes == 1 { cards / context } else { 1 };
     plan.put("global_batch_size", steps * micro * copies);
-}
-
-pub(super) fn read_length(file: &mut Reading<'_>) {
-    let steps = file.number("max_steps").filter(|steps| *steps > 0.0);
-    if let Some(steps) = steps {
-        file.set_number("train.steps", steps, "max_steps");
-    }
-    if (steps.is_none() || file.written("num_train_epochs").is_some())
-        && let Some(epochs) = file.number("num_train_epochs")
-    {
-        file.set_number("train.epochs", epochs, "num_train_epochs");
-    }
-}
-
-pub(super) fn write_length(plan: &mut Writing) {
-    let steps = plan.take("train.steps");
-    if let Some(steps) = &steps {
-        plan.put("max_steps", yaml(steps));
-    }
-    let epochs = plan.take("train.epochs");
-    if let Some(epochs) = epochs.filter(|_| steps.is_none() || plan.says("train.epochs")) {
-        plan.put("num_train_epochs", yaml(&epochs));
-    }
 }

@@ -100,12 +100,7 @@ pub(super) fn write_quantize(plan: &mut Writing) {
     let compute = plan.take_word("quantize.compute").unwrap_or_default();
     if kind == "int8" {
         plan.put("quant_config.quantization_bit", 8);
-        if storage != "uint8" {
-            plan.lose("quantize.storage", "LLM.int8 has bytes");
-        }
-        if double {
-            plan.lose("quantize.double", "LLM.int8 has one scale a row, which is not quantized");
-        }
+        plan.lose_of_int8(&storage, double);
         if compute != "fp16" {
             plan.lose("quantize.compute", "LLM.int8 computes in half precision");
         }

@@ -120,12 +120,7 @@ pub(super) fn write_quantize(plan: &mut Writing) {
         }
         _ => {
             plan.put("load_in_8bit", true);
-            if storage != "uint8" {
-                plan.lose("quantize.storage", "LLM.int8 has bytes");
-            }
-            if double {
-                plan.lose("quantize.double", "LLM.int8 has one scale a row, which is not quantized");
-            }
+            plan.lose_of_int8(&storage, double);
         }
     }
 }
