@@ -3,8 +3,11 @@
 pub mod checkpoint;
 pub mod cli;
 pub mod data;
+pub mod eval;
+pub mod export;
 pub mod generate;
 pub mod kernels;
+pub mod merge;
 pub mod metrics;
 pub mod monitor;
 pub mod network;

@@ -319,16 +319,40 @@ impl Adapter {
         modules
     }
 
+    /// An error unless the file holds nothing but pairs of matrices, each whole: whoever uses all of an adapter must not leave a part out.
+    pub fn expect_pairs_only(&self) -> Result<(), AdapterError> {
+        let modules = self.modules();
+        let pairs: Vec<String> =
+            modules.iter().flat_map(|module| [Part::A, Part::B].map(|part| tensor_name(module, part))).collect();
+        let config = |reason: String| AdapterError::Config { path: self.weights.path().to_owned(), reason };
+        if let Some(other) = self.weights.names().find(|name| !pairs.iter().any(|pair| pair == name)) {
+            return Err(config(format!("the tensor `{other}` belongs to no pair of matrices, which is not supported")));
+        }
+        match pairs.iter().find(|pair| !self.weights.contains(pair)) {
+            Some(missing) => Err(config(format!("the tensor `{missing}` is missing"))),
+            None => Ok(()),
+        }
+    }
+
+    /// An error unless both matrices of a module are there with the shapes that its sizes and the rank give.
+    pub fn expect(&self, module: &AdaptedModule) -> Result<(), AdapterError> {
+        let rank = self.config.r as usize;
+        let shapes = [(Part::A, [rank, module.in_features]), (Part::B, [module.out_features, rank])];
+        for (part, shape) in shapes {
+            self.weights.expect_shape(&tensor_name(&module.module, part), &shape)?;
+        }
+        Ok(())
+    }
+
     /// One matrix, row-major; an error unless it is there with the shape that the module's sizes and the rank give.
     pub fn read(&self, module: &AdaptedModule, part: Part) -> Result<Vec<f32>, AdapterError> {
-        let name = tensor_name(&module.module, part);
-        let rank = self.config.r as usize;
-        let shape = match part {
-            Part::A => [rank, module.in_features],
-            Part::B => [module.out_features, rank],
-        };
-        self.weights.expect_shape(&name, &shape)?;
-        Ok(self.weights.read_all(&name)?)
+        self.expect(module)?;
+        Ok(self.read_values(module, part)?)
+    }
+
+    /// One matrix, row-major, whatever its shape is.
+    pub(crate) fn read_values(&self, module: &AdaptedModule, part: Part) -> Result<Vec<f32>, CheckpointError> {
+        self.weights.read_all(&tensor_name(&module.module, part))
     }
 }
 

@@ -129,7 +129,8 @@ pub fn chat_template(tokenizer: &Tokenizer, file: Option<&Path>) -> Result<Optio
     }
 }
 
-fn options<'a>(setup: &Setup, template: Option<&'a ChatTemplate>) -> Options<'a> {
+/// How the plan's data is read.
+pub fn options<'a>(setup: &Setup, template: Option<&'a ChatTemplate>) -> Options<'a> {
     Options {
         format: match setup.data.format {
             plan::DataFormat::Chat => Format::Chat,

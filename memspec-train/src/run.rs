@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, WriteError, write_atomically};
 use crate::data::{Position, Sampler};
+use crate::eval::{Pass, score};
 use crate::kernels::AdamW;
 use crate::metrics::Metrics;
 use crate::monitor;
@@ -21,7 +22,7 @@ use crate::peft::AdapterConfig;
 use crate::prepare::{PrepareError, Prepared, batch, sampler, weights};
 use crate::report::{Line, Phases, Report, Steps};
 use crate::schedule::learning_rate;
-use crate::step::{Batch, StepConfig, evaluate, micro_batch, optimizer_step};
+use crate::step::{Batch, StepConfig, micro_batch, optimizer_step};
 
 /// AdamW's epsilon, as in PyTorch.
 const EPSILON: f32 = 1e-8;
@@ -351,15 +352,12 @@ impl Trainer<'_> {
         if !last && !due {
             return;
         }
-        let pad = self.prepared.tokenizer.pad();
-        let indices: Vec<usize> = (0..dataset.len()).collect();
-        let (mut sum, mut scored) = (0.0, 0);
-        for samples in indices.chunks(eval.micro_batch.max(1) as usize) {
-            let (batch, _) = batch(self.setup, dataset, samples, pad);
-            scored += batch.scored();
-            sum += f64::from(evaluate(&self.model, &batch, self.config.loss_rows));
-        }
-        let loss = (sum / scored.max(1) as f64) as f32;
+        let pass = Pass {
+            micro_batch: eval.micro_batch as usize,
+            loss_rows: self.config.loss_rows,
+            pad: self.prepared.tokenizer.pad(),
+        };
+        let loss = score(self.setup, &self.model, dataset, pass, &mut |_| {}).loss as f32;
         self.eval_losses.push((self.state.step, loss));
         watch(Event::Evaluated { step: self.state.step, loss });
     }

@@ -9,12 +9,16 @@ mod file;
 mod folder;
 mod gguf;
 mod names;
+mod rewrite;
 mod safetensors;
 mod write;
+mod write_gguf;
 
 pub use encoding::Encoding;
 pub use error::CheckpointError;
+pub use rewrite::{Change, RewriteError};
 pub use write::{TensorSpec, WriteError, write_atomically, write_safetensors};
+pub use write_gguf::{GgufValue, write_gguf};
 
 pub(crate) use gguf::GgufVocabulary;
 
@@ -119,6 +123,11 @@ impl Checkpoint {
     /// Bytes that all tensors take on disk.
     pub fn stored_bytes(&self) -> u64 {
         self.tensors.iter().map(|tensor| tensor.bytes).sum()
+    }
+
+    /// Bytes that a tensor takes on disk; 0 when there is none of that name.
+    pub(crate) fn bytes(&self, name: &str) -> u64 {
+        self.by_name.get(name).map_or(0, |&index| self.tensors[index].bytes)
     }
 
     /// An error unless the tensor is there, has this shape, and its numbers can be read.

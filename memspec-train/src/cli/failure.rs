@@ -10,6 +10,8 @@ use miette::MietteDiagnostic;
 
 use super::print::note;
 use crate::checkpoint::CheckpointError;
+use crate::export::ExportError;
+use crate::merge::MergeError;
 use crate::network::load::LoadError;
 use crate::output::OutputError;
 use crate::prepare::PrepareError;
@@ -132,4 +134,4 @@ macro_rules! plain {
     )+};
 }
 
-plain!(CheckpointError, LoadError, TemplateError, TokenizerError);
+plain!(CheckpointError, ExportError, LoadError, MergeError, TemplateError, TokenizerError);

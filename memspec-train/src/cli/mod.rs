@@ -1,6 +1,10 @@
 //! The command line.
 
+mod eval;
+mod export;
 mod failure;
+mod frozen;
+mod merge;
 mod open;
 mod print;
 mod progress;
@@ -32,6 +36,12 @@ struct Arguments {
 enum Command {
     /// Trains what a plan says and leaves an adapter that PEFT loads.
     Run(RunArguments),
+    /// Loss and perplexity on a file, of the base model or with an adapter.
+    Eval(EvalArguments),
+    /// Adds an adapter to its base model's weights: a folder that loads without PEFT.
+    Merge(MergeArguments),
+    /// Writes an adapter as a GGUF file that llama.cpp loads beside the model.
+    ExportGgufLora(ExportArguments),
     /// Answers a prompt, with the base model or with an adapter.
     Generate(GenerateArguments),
     /// Writes the logits of a prompt, to compare with another implementation.
@@ -75,6 +85,85 @@ struct RunArguments {
     /// Print nothing but errors.
     #[arg(long, short)]
     quiet: bool,
+}
+
+/// Arguments of `eval`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  memspec-train eval plan.mem --data held-out.jsonl\n  \
+                  memspec-train eval plan.mem --data held-out.jsonl --adapter runs/plan-1 --json")]
+struct EvalArguments {
+    /// The plan whose model is scored, and whose `data` says how lines are read and which tokens count.
+    plan: PathBuf,
+    /// The plan of that name, when the file has several.
+    #[arg(long)]
+    name: Option<String>,
+    /// A run's folder, to score with its adapter; without it the base model is scored.
+    #[arg(long, short)]
+    adapter: Option<PathBuf>,
+    /// The JSONL file to score [default: the plan's `data.eval_path`].
+    #[arg(long, short)]
+    data: Option<PathBuf>,
+    /// The longest sample, in tokens; longer ones are cut there [default: the plan's `data.context`].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
+    context: Option<u32>,
+    /// Samples that are computed together.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    micro_batch: u16,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Print nothing but the figures.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Arguments of `merge`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  memspec-train merge plan.mem --adapter runs/plan-1 --output merged\n  \
+                  memspec-train merge --base models/Llama-3.2-1B --adapter runs/plan-1 --output merged")]
+struct MergeArguments {
+    /// The plan whose model the adapter was trained on.
+    #[arg(required_unless_present = "base", conflicts_with = "base")]
+    plan: Option<PathBuf>,
+    /// The plan of that name, when the file has several.
+    #[arg(long, requires = "plan")]
+    name: Option<String>,
+    /// In place of a plan: the base model's folder, or its name in the local Hugging Face cache.
+    #[arg(long, short)]
+    base: Option<String>,
+    /// The adapter: a run's folder, or another that PEFT wrote.
+    #[arg(long, short)]
+    adapter: PathBuf,
+    /// The folder to write. It must be new or empty.
+    #[arg(long, short)]
+    output: PathBuf,
+    /// Print what was done as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Print nothing but errors.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Arguments of `export-gguf-lora`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  memspec-train export-gguf-lora --adapter runs/plan-1 --base models/Llama-3.2-1B --output adapter.gguf\n  \
+                  llama-cli -m Llama-3.2-1B.gguf --lora adapter.gguf"
+)]
+struct ExportArguments {
+    /// The adapter: a run's folder, or another that PEFT wrote.
+    #[arg(long, short)]
+    adapter: PathBuf,
+    /// The model that it was trained on: its folder, GGUF file, hub name or name in the catalog. Only its shapes are read.
+    #[arg(long, short)]
+    base: String,
+    /// The file to write.
+    #[arg(long, short)]
+    output: PathBuf,
+    /// Print what was done as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Arguments of `generate`.
@@ -140,6 +229,9 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Eval(arguments) => eval::eval(&arguments),
+        Command::Merge(arguments) => merge::merge(&arguments),
+        Command::ExportGgufLora(arguments) => export::export(&arguments),
         Command::Generate(arguments) => words::generate(&arguments),
         Command::Logits(arguments) => words::logits(&arguments),
         Command::Completions { shell } => {

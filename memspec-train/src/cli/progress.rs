@@ -85,3 +85,42 @@ impl Progress {
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
+
+/// How much of a long piece of work is done: a bar on a terminal, a line now and then elsewhere.
+#[derive(Debug)]
+pub(super) struct Count {
+    bar: Option<ProgressBar>,
+    quiet: bool,
+    last: Instant,
+    what: &'static str,
+    all: u64,
+}
+
+impl Count {
+    /// Work of `all` pieces, which are called `what`.
+    pub(super) fn new(quiet: bool, what: &'static str, all: u64) -> Self {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::new(all);
+            bar.set_style(style(&format!("{{wide_bar}} {{pos}}/{{len}} {what} {{eta}}")));
+            bar
+        });
+        Self { bar, quiet, last: Instant::now(), what, all }
+    }
+
+    pub(super) fn show(&mut self, done: u64) {
+        match &self.bar {
+            Some(bar) => bar.set_position(done),
+            None if !self.quiet && self.last.elapsed() >= EVERY => {
+                note(&format!("{done} of {} {}", self.all, self.what));
+                self.last = Instant::now();
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! An adapter added to its base model's weights: a folder that every program loads without knowing of adapters.
+//!
+//! `W + s B A` is computed in f32 a few rows at a time and rounded once, to the type that the base is stored in, as PEFT's
+//! `merge_and_unload` does. Files stay as they are cut, everything but the adapted weights is copied byte for byte.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::checkpoint::{Change, Checkpoint, CheckpointError, RewriteError, WriteError};
+use crate::peft::{AdaptedModule, Adapter, AdapterError, Part};
+
+/// What was merged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Merged {
+    /// The folder that was written.
+    pub folder: PathBuf,
+    /// Weights that the adapter changed.
+    pub changed: usize,
+    /// All tensors.
+    pub tensors: usize,
+    /// Bytes of all tensors.
+    pub bytes: u64,
+}
+
+/// Why nothing was merged. No folder is left then.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// The adapter.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    /// The base's weights.
+    #[error(transparent)]
+    Base(#[from] CheckpointError),
+    /// Reading or writing while it went on.
+    #[error(transparent)]
+    Rewrite(#[from] RewriteError),
+    /// The new folder.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A base that is no folder of safetensors files.
+    #[error("{}: the base is not in safetensors files, and only such are merged; name the model's own folder, from its hub page, with `--base`", path.display())]
+    NotSafetensors {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder that holds something.
+    #[error("{}: there is something here already; name a new folder with `--output`, or remove this one", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// Merges the adapter in the folder `adapter` into the model in the folder `base`. The result is written beside `output` and renamed.
+/// `progress` is called with the bytes that are written.
+///
+/// # Errors
+/// An adapter of another model, a base that is quantized or a GGUF file, a folder that cannot be written.
+pub fn merge(base: &Path, adapter: &Path, output: &Path, progress: &mut dyn FnMut(u64)) -> Result<Merged, MergeError> {
+    let source = Checkpoint::open(base)?;
+    if let Some(path) = source.files().find(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"))) {
+        return Err(MergeError::NotSafetensors { path: path.to_owned() });
+    }
+    let mut update = Update::open(&source, adapter, progress)?;
+    source.expect_changeable(&update)?;
+
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |error: io::Error| MergeError::Write(WriteError::new(&path, error))
+    };
+    match output.read_dir().map(|mut entries| entries.next().is_some()) {
+        Ok(true) => return Err(MergeError::NotEmpty { path: output.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(MergeError::NotEmpty { path: output.to_owned() });
+        }
+        _ => {}
+    }
+    let parent = match output.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(parent).map_err(io(parent))?;
+    // Removed with all that is in it when it is dropped before its renaming.
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    let unfinished = builder.prefix(&format!(".{name}.")).suffix(".part").tempdir_in(parent).map_err(io(parent))?;
+    for (index, file) in source.files().enumerate() {
+        let name = file_name(base, &source, file);
+        source.rewrite(index, &unfinished.path().join(name), &mut update)?;
+    }
+    if base.is_dir() {
+        copy_others(base, unfinished.path())?;
+    }
+    // Renaming over an empty folder is not possible everywhere.
+    if output.exists() {
+        std::fs::remove_dir(output).map_err(io(output))?;
+    }
+    std::fs::rename(unfinished.path(), output).map_err(io(output))?;
+    // It is elsewhere now: nothing is left to remove.
+    let _ = unfinished.keep();
+    Ok(Merged {
+        folder: output.to_owned(),
+        changed: update.modules.len(),
+        tensors: source.names().count(),
+        bytes: source.stored_bytes(),
+    })
+}
+
+/// A weights' file's name in the new folder: its own, which in Hugging Face's cache is that of the link and not of the blob.
+fn file_name(base: &Path, source: &Checkpoint, file: &Path) -> PathBuf {
+    let linked = std::fs::read_dir(base).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_it = |path: &PathBuf| path.extension().is_some_and(|e| e == "safetensors");
+    let same =
+        linked.filter(is_it).find(|path| path.canonicalize().ok().as_deref() == file.canonicalize().ok().as_deref());
+    let name = same.as_deref().unwrap_or(file).file_name().map(PathBuf::from);
+    match name {
+        Some(name) if source.files().count() > 1 || base.is_dir() => name,
+        // one file that was named itself
+        _ => PathBuf::from("model.safetensors"),
+    }
+}
+
+/// Copies what else a model's folder has: configuration, tokenizer, the index of its files.
+fn copy_others(base: &Path, to: &Path) -> Result<(), MergeError> {
+    let read = |error| CheckpointError::Io { path: base.to_owned(), source: error };
+    for entry in base.read_dir().map_err(read)? {
+        let path = entry.map_err(read)?.path();
+        let (Some(name), true) = (path.file_name(), path.is_file()) else { continue };
+        let hidden = name.to_string_lossy().starts_with('.');
+        let weights = path.extension().is_some_and(|extension| {
+            ["safetensors", "bin", "gguf", "pt", "pth", "h5", "msgpack", "onnx"].iter().any(|known| extension == *known)
+        });
+        if hidden || weights {
+            continue;
+        }
+        let target = to.join(name);
+        std::fs::copy(&path, &target).map_err(|error| WriteError::new(&target, error))?;
+    }
+    Ok(())
+}
+
+/// The adapter as a change of its base's weights.
+struct Update<'a> {
+    adapter: Adapter,
+    modules: BTreeSet<String>,
+    source: &'a Checkpoint,
+    scale: f32,
+    /// The matrices of the module at hand, A and B, and its weight's name.
+    current: Option<(String, Vec<f32>, Vec<f32>)>,
+    written: u64,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl<'a> Update<'a> {
+    /// Opens an adapter, whose every module must be one of the base's.
+    fn open(source: &'a Checkpoint, folder: &Path, progress: &'a mut dyn FnMut(u64)) -> Result<Self, MergeError> {
+        let adapter = Adapter::open(folder)?;
+        adapter.expect_pairs_only()?;
+        let modules: BTreeSet<String> = adapter.modules().into_iter().collect();
+        if let Some(module) = adapter.modules().into_iter().find(|module| !source.contains(&weight(module))) {
+            return Err(AdapterError::OtherModel { folder: folder.to_owned(), module }.into());
+        }
+        let scale = adapter.config.scaling() as f32;
+        let update = Self { adapter, modules, source, scale, current: None, written: 0, progress };
+        for module in &update.modules {
+            // Shapes, before anything is written.
+            let module = update.sizes(module)?;
+            update.adapter.expect(&module)?;
+        }
+        Ok(update)
+    }
+
+    fn sizes(&self, module: &str) -> Result<AdaptedModule, CheckpointError> {
+        let shape = self.source.shape(&weight(module))?;
+        let (out_features, in_features) = (shape.first().copied(), shape.get(1).copied());
+        Ok(AdaptedModule {
+            module: module.to_owned(),
+            in_features: in_features.unwrap_or(0),
+            out_features: out_features.unwrap_or(0),
+        })
+    }
+
+    fn module<'b>(&self, tensor: &'b str) -> Option<&'b str> {
+        tensor.strip_suffix(".weight").filter(|module| self.modules.contains(*module))
+    }
+}
+
+impl Change for Update<'_> {
+    fn changes(&self, tensor: &str) -> bool {
+        self.module(tensor).is_some()
+    }
+
+    fn rows(&mut self, tensor: &str, first: usize, columns: usize, values: &mut [f32]) -> Result<(), CheckpointError> {
+        let Some(module) = self.module(tensor) else { return Ok(()) };
+        if self.current.as_ref().is_none_or(|(name, ..)| name != tensor) {
+            let module = self.sizes(module)?;
+            let (a, b) = (self.adapter.read_values(&module, Part::A)?, self.adapter.read_values(&module, Part::B)?);
+            self.current = Some((tensor.to_owned(), a, b));
+        }
+        let Some((_, a, b)) = &self.current else { return Ok(()) };
+        let (rank, scale) = (self.adapter.config.r as usize, self.scale);
+        let b = &b[first * rank..];
+        values.par_chunks_mut(columns).zip(b.par_chunks(rank)).for_each_init(
+            || vec![0.0f32; columns],
+            |update, (row, b)| {
+                update.fill(0.0);
+                for (b, a) in b.iter().zip(a.chunks_exact(columns)) {
+                    for (update, a) in update.iter_mut().zip(a) {
+                        *update = b.mul_add(*a, *update);
+                    }
+                }
+                for (value, update) in row.iter_mut().zip(update.iter()) {
+                    *value += scale * *update;
+                }
+            },
+        );
+        Ok(())
+    }
+
+    fn done(&mut self, tensor: &str) {
+        self.current = None;
+        self.written += self.source.bytes(tensor);
+        (self.progress)(self.written);
+    }
+}
+
+fn weight(module: &str) -> String {
+    format!("{module}.weight")
+}
