@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use memspec::cost::{Estimate, estimate, too_much};
+use memspec::cost::{Estimate, estimate, least_demand};
 use memspec::device;
 use memspec::model::Environment;
 use memspec::plan::Plan;
@@ -46,8 +46,9 @@ impl Cards {
 /// Every run of the plan fits the card.
 fn fits(plan: &Plan, card: &str, base: &Path, environment: &Environment) -> bool {
     let plan = Plan { device: Some(card.into()), ..plan.clone() };
-    let fits =
-        |setup: &Setup| matches!(too_much(setup), Ok(None)) && estimate(setup).is_ok_and(|estimate| estimate.fits);
+    let fits = |setup: &Setup| {
+        least_demand(setup).is_ok_and(|least| !least.is_too_much()) && estimate(setup).is_ok_and(|takes| takes.fits)
+    };
     setups(&plan, base, environment).is_ok_and(|runs| runs.iter().all(|run| fits(&run.setup)))
 }
 

@@ -6,13 +6,14 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use memspec::cost::{CostError, Estimate, Failed, Time, estimate, exceeded, failed, time};
+use memspec::cost::{CostError, Estimate, estimate};
 use memspec::exchange::foreign::NoteKind;
 use memspec::model::Environment;
 use memspec::plan::{Document, Plan, Written};
 use memspec::setup::{Length, Setup, Unresolved};
-use memspec::solve::{Resolved, setups};
+use memspec::solve::Resolved;
 
+use crate::costed::{Costed, costed};
 use crate::diagnostic::{Finding, Severity};
 use crate::fix::{Applicability, Fix, remove_setting};
 use crate::registry::Rule;
@@ -101,17 +102,6 @@ impl Costs {
     }
 }
 
-/// A setup and what it takes.
-#[derive(Debug)]
-pub struct Costed {
-    /// The setup, and what was chosen for it.
-    pub resolved: Resolved,
-    /// Its estimate, or why there is none.
-    pub estimate: Result<Estimate, CostError>,
-    /// How long it trains, or why that is not known.
-    pub time: Result<Time, CostError>,
-}
-
 impl<'a> Context<'a> {
     /// How bad it is that a plan cannot be costed: in another trainer's file worth knowing, as that trainer may well run it.
     pub fn of_unchecked(&self, severity: Severity) -> Severity {
@@ -159,7 +149,7 @@ impl<'a> Context<'a> {
 
     /// Whether every plan could be resolved and costed, so that every rule could look at it.
     pub fn is_complete(&self) -> bool {
-        let costed = |plan: &Seen<'_>| !plan.setups.is_empty() && plan.setups.iter().all(|one| one.estimate.is_ok());
+        let costed = |plan: &Seen<'_>| !plan.setups.is_empty() && plan.setups.iter().all(|one| one.refusal().is_none());
         self.document.problems.is_empty() && self.plans.iter().all(costed)
     }
 
@@ -183,35 +173,6 @@ impl<'a> Context<'a> {
     /// The text of a place.
     pub fn text(&self, span: std::ops::Range<usize>) -> &'a str {
         self.document.source.text.get(span).unwrap_or_default()
-    }
-}
-
-/// The setups of a plan with their estimates.
-///
-/// # Errors
-/// What cannot be resolved.
-pub fn costed(plan: &Plan, base: &Path, environment: &Environment) -> Result<Vec<Costed>, Vec<Unresolved>> {
-    let setups = setups(plan, base, environment)?;
-    Ok(setups
-        .into_iter()
-        .map(|resolved| Costed { estimate: estimate(&resolved.setup), time: time(&resolved.setup), resolved })
-        .collect())
-}
-
-impl Costed {
-    /// The asserts that do not hold.
-    pub fn failed(&self) -> Vec<Failed> {
-        let Resolved { plan, setup, .. } = &self.resolved;
-        failed(plan, setup, self.estimate.as_ref().ok(), self.time.as_ref().ok())
-    }
-
-    /// It fits, is not expected to break a limit on time or money, and every assert of it holds.
-    pub fn meets_budget(&self) -> bool {
-        let budget = self.resolved.plan.budget.as_ref();
-        let over = budget.zip(self.time.as_ref().ok()).map(|(budget, time)| exceeded(budget, time));
-        self.estimate.as_ref().is_ok_and(|estimate| estimate.fits)
-            && over.unwrap_or_default().is_empty()
-            && self.failed().is_empty()
     }
 }
 
@@ -257,9 +218,21 @@ impl Seen<'_> {
         steps.min()
     }
 
-    /// The setups that are costed.
+    /// The setups that are costed, each estimated now.
     pub fn estimates(&self) -> impl Iterator<Item = (&Resolved, &Estimate)> {
-        self.setups.iter().filter_map(|one| Some((&one.resolved, one.estimate.as_ref().ok()?)))
+        self.setups.iter().filter_map(|one| Some((&one.resolved, one.estimate().ok()?)))
+    }
+
+    /// The same without those that fit easily, which are not estimated for it.
+    pub fn close(&self) -> impl Iterator<Item = (&Resolved, &Estimate)> {
+        let close = self.setups.iter().filter(|one| !one.fits_easily());
+        close.filter_map(|one| Some((&one.resolved, one.estimate().ok()?)))
+    }
+
+    /// The first of its setups that train, are so, and fit; no other is estimated.
+    pub fn fitting(&self, mut is: impl FnMut(&Setup) -> bool) -> Option<(&Resolved, &Estimate)> {
+        let so = self.setups.iter().filter(|one| one.resolved.setup.trains && is(&one.resolved.setup));
+        so.filter(|one| one.fits()).find_map(|one| Some((&one.resolved, one.estimate().ok()?)))
     }
 
     /// What could not be resolved that falls under a rule of [`Unresolved`].

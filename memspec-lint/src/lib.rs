@@ -33,6 +33,7 @@
 //! | [`rules`] | the rules, one a file |
 //! | [`lengths`] | how long a local file's samples are |
 //! | [`context`] | what a rule sees of a document |
+//! | [`costed`] | what a plan comes to |
 //! | [`server`] | the language server |
 //! | [`suppress`] | `# memspec: allow(rule) reason` |
 //! | [`tables`] | the guide's tables, computed beside its claims |
@@ -53,6 +54,7 @@ pub mod cards;
 pub mod cli;
 pub mod config;
 pub mod context;
+pub mod costed;
 pub mod diagnose;
 pub mod diagnostic;
 pub mod fix;

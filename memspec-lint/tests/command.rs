@@ -78,11 +78,15 @@ fn findings_end_with_1_and_are_counted() {
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(ran.out.contains("b.mem:13:12: error[MEM001 peak-over-budget] plan `too-big` needs"), "{}", ran.out);
     assert!(
-        ran.out.ends_with("3 files, 2 errors; 1 fixable with --fix; 1 more with --fix --unsafe-fixes\n"),
+        ran.out
+            .ends_with("3 files, 2 errors; 1 fixable with --fix --unsafe-fixes; --diff shows what makes plans fit\n"),
         "{}",
         ran.out
     );
-    assert_eq!(run(folder.path(), &["check", "--exit-zero"]).code, 0);
+    let ran = run(folder.path(), &["check", "--exit-zero"]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    let summary = "3 files, 2 errors; 1 fixable with --fix; 1 more with --fix --unsafe-fixes\n";
+    assert!(ran.out.ends_with(summary), "{}", ran.out);
 }
 
 #[test]

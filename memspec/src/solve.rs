@@ -16,7 +16,7 @@ use crate::plan::{Checkpointing, Choice, Plan};
 use crate::setup::{Setup, Unresolved};
 use choices::{Open, combination, combinations, open, taken};
 
-pub use changes::{Change, Price, changes, changes_up_to, fitting, what_if};
+pub use changes::{Candidate, Change, Price, candidates, changes, what_if};
 pub use fit::{Rejected, Why};
 pub use largest::{Growing, Largest, largest, with};
 pub use suggest::{Bits, Method, Place, ROOM, Suggested, Suggestion, Wish, suggest};

@@ -1,10 +1,12 @@
 //! The engine `trl` runs its program on a few blocks and writes the rest out: that has to be what the whole program gives, event by event.
 
 use memspec::cost::engine::trl;
-use memspec::cost::{Event, Trace, estimate, peak_allocated};
+use memspec::cost::{Event, Trace, estimate, least_demand, peak_allocated};
 use memspec::exchange::job::Job;
 use memspec::plan::{Attention, LossKind, ParallelKind, Precision, Script, Upcast};
+use memspec::quantity::Bytes;
 use memspec::setup::{Eval, Parallel, Setup};
+use memspec::solve::ROOM;
 use serde_json::{Value, json};
 
 fn setup(job: &Value) -> Setup {
@@ -176,5 +178,17 @@ fn the_quick_peak_is_that_of_the_replay_without_blocks_ends() {
         // Wrapping is not in the quick peak's step where it is the highest moment; rows of two cards are within the same bound here.
         let (quick, whole) = (peak_allocated(&setup).unwrap() as f64, estimate.peak.allocated.bytes as f64);
         assert!((quick / whole - 1.0).abs() < 0.02, "{job}: {quick} {whole}");
+    }
+}
+
+/// Whoever asks only whether a setup fits replays no allocator where tensors take half of what there is.
+#[test]
+fn what_takes_half_with_its_tensors_alone_fits_and_has_room() {
+    for job in jobs() {
+        let mut setup = setup(&job);
+        setup.budget.device_memory = Bytes(2 * least_demand(&setup).unwrap().needs.0);
+        let estimate = estimate(&setup).unwrap();
+        assert!(estimate.fits, "{job}");
+        assert!(estimate.needs().0 as f64 <= ROOM * estimate.limit_bytes as f64, "{job}: {estimate:?}");
     }
 }

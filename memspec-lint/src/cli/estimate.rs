@@ -12,7 +12,7 @@ use super::notes::list;
 use super::open::{OnDevice, Opener};
 use super::{Failure, Outcome, eprint, file, find, print, print_json};
 use crate::cards::Cards;
-use crate::context::{Context, Costed};
+use crate::context::Context;
 use crate::output::Style;
 use crate::output::estimate::{Estimates, PlanEstimate, WhatIf, table};
 use crate::output::html::{Section, page};
@@ -74,16 +74,17 @@ pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failur
         .plans
         .iter()
         .flat_map(|plan| plan.setups.iter())
-        .filter_map(|Costed { resolved, estimate, time }| {
+        .filter_map(|one| {
+            let (resolved, estimate) = (&one.resolved, one.estimate().ok()?);
             let changes = changes(resolved, context.base, context.environment);
-            let time = time.clone().map(|time| match arguments.price {
+            let time = one.time.clone().map(|time| match arguments.price {
                 Some(price) => time.at(price),
                 None => time,
             });
-            let plan = PlanEstimate::new(estimate.as_ref().ok()?, &resolved.chosen, &changes);
+            let plan = PlanEstimate::new(estimate, &resolved.chosen, &changes);
             let setup = &resolved.setup;
             let serve = setup.serve.map(|serve| inference(&setup.model, &serve, &setup.device));
-            let cards = Cards::of(&resolved.plan, setup, estimate.as_ref().ok()?, context.base, context.environment);
+            let cards = Cards::of(&resolved.plan, setup, estimate, context.base, context.environment);
             Some((resolved, plan.timed(time, setup).served(serve, setup.device.usable).on_cards(cards)))
         })
         .collect();

@@ -106,7 +106,7 @@ fn replay(setup: &Setup, refusal: &Refusal) -> Option<OutOfMemory> {
 /// What would have saved it: proven by estimating the changed plan where the plan does not fit, else what saves most.
 fn fixes(context: &Context<'_>, plan: &Seen<'_>, resolved: &Resolved, estimate: &Estimate) -> Vec<String> {
     if !estimate.fits {
-        return repair::fixes(context, plan, resolved).into_iter().take(FIXES).map(|fix| fix.title).collect();
+        return repair::fixes(context, plan, resolved, estimate).into_iter().take(FIXES).map(|fix| fix.title).collect();
     }
     let singles = changes(resolved, context.base, context.environment);
     let title = |change: &Change| format!("{}: saves {} ({})", change.title, change.saves, change.price.words());

@@ -135,8 +135,8 @@ pub fn concise(source: &Source, finding: &Finding) -> String {
     format!("{}:{line}:{column}: {}[{}] {}\n", source.name, finding.severity, finding.title(), finding.message)
 }
 
-/// `3 files, 1 error, 2 warnings; 1 fixable with --fix`.
-pub fn summary(files: usize, findings: &[&Finding]) -> String {
+/// `3 files, 1 error, 2 warnings; 1 fixable with --fix`. Where repairs were not `priced`, it is not known which plans can be made to fit.
+pub fn summary(files: usize, findings: &[&Finding], priced: bool) -> String {
     let count = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
     let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let mut text = count(files, "file");
@@ -165,6 +165,10 @@ pub fn summary(files: usize, findings: &[&Finding]) -> String {
             "; {} with --fix --unsafe-fixes",
             if safe > 0 { format!("{} more", all - safe) } else { format!("{all} fixable") }
         );
+    }
+    let too_big = |finding: &&&Finding| matches!(finding.code, Some("MEM001" | "MEM023"));
+    if !priced && findings.iter().any(|finding| too_big(&finding)) {
+        text += "; --diff shows what makes plans fit";
     }
     text + "\n"
 }

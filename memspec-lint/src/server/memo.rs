@@ -9,7 +9,8 @@ use memspec::model::Environment;
 use memspec::plan::Plan;
 
 use crate::cards::Cards;
-use crate::context::{Costed, Costs};
+use crate::context::Costs;
+use crate::costed::Costed;
 
 /// Plans that are remembered of each generation. An edited number leaves one with each keystroke.
 const MOST: usize = 256;
@@ -66,7 +67,7 @@ impl Memo {
     pub(super) fn cards(&self, plan: &Plan, base: &Path, environment: &Environment) -> Vec<Option<Cards>> {
         let costs = self.costs(plan, base, environment);
         let of = |one: &Costed| {
-            let estimate = one.estimate.as_ref().ok()?;
+            let estimate = one.estimate().ok()?;
             Some(Cards::of(&one.resolved.plan, &one.resolved.setup, estimate, base, environment))
         };
         self.known(plan, base).cards.get_or_init(|| costs.setups.iter().filter_map(of).collect()).clone()

@@ -162,7 +162,9 @@ fn ask(client: &mut Client, uri: &str, text: &str, mark: &Mark) -> String {
                             (create["uri"].as_str().unwrap(), write["edits"][0]["newText"].as_str().unwrap());
                         return format!("{}\n\n{file}\n{text}", shown(&action));
                     }
-                    format!("{}\n\n{}", shown(&action), edited(text, &action["edit"]["changes"][uri]))
+                    let edits = &action["edit"]["changes"][uri];
+                    assert!(edits.is_array(), "no edits here: {action}");
+                    format!("{}\n\n{}", shown(&action), edited(text, edits))
                 }
                 Err(_) => actions.iter().map(shown).collect::<Vec<_>>().join("\n"),
             }

@@ -23,7 +23,7 @@ pub use cached::{CachedReplay, Pool, replay_cached};
 pub use differences::{Difference, differences};
 pub use estimate::{AtPeak, Estimate, Host, Interval, OutOfMemory, Peak, Phase, estimate};
 pub use inference::{Inference, inference};
-pub use on_torch::{TooMuch, peak_allocated, too_much};
+pub use on_torch::{Demand, least_demand, peak_allocated};
 pub use replay::{Replay, replay};
 pub use time::{Bound, Range, Spending, Time, slowdown, time};
 pub use timeline::{Moment, Timeline, Visit, timeline};

@@ -86,30 +86,38 @@ pub fn peak_allocated(setup: &Setup) -> Result<u64, CostError> {
     }
 }
 
-/// Tensors that no allocator can place.
+/// What a setup takes, beside what it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooMuch {
-    /// What the process takes at least.
+pub struct Demand {
+    /// What the process takes.
     pub needs: Bytes,
     /// What it may take.
     pub limit: Bytes,
 }
 
-/// Whether a setup's tensors alone are more than it may take: a quick no, without the allocator's replay. `None`: [`estimate`](super::estimate) has to say.
+impl Demand {
+    /// It does not fit.
+    pub fn is_too_much(self) -> bool {
+        self.needs > self.limit
+    }
+}
+
+/// What a setup takes at least: its tensors, and what the process holds beside them, without the allocator's replay. Where that is too much it does
+/// not fit; else [`estimate`](super::estimate) has to say.
 ///
 /// # Errors
 /// A setup that its engine does not cost.
-pub fn too_much(setup: &Setup) -> Result<Option<TooMuch>, CostError> {
+pub fn least_demand(setup: &Setup) -> Result<Demand, CostError> {
     if !setup.trains || setup.engine == EngineName::Memspec {
         let estimate = super::estimate(setup)?;
-        return Ok((!estimate.fits).then(|| TooMuch { needs: estimate.needs(), limit: Bytes(estimate.limit_bytes) }));
+        return Ok(Demand { needs: estimate.needs(), limit: Bytes(estimate.limit_bytes) });
     }
     let tensors = peak_allocated(setup)?;
     let (needs, limit) = match setup.budget.allocator {
         Some(limit) => (tensors, limit),
         None => (tensors + beside_pool(setup).high, setup.budget.device_memory),
     };
-    Ok((needs > limit.0).then_some(TooMuch { needs: Bytes(needs), limit }))
+    Ok(Demand { needs: Bytes(needs), limit })
 }
 
 /// The trace of few blocks, and how many they stand for; `None`: it is that of all.

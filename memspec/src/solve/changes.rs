@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cost::{Estimate, estimate, time, too_much};
+use crate::cost::{Estimate, estimate, time};
 use crate::device::DeviceKind;
 use crate::model::Environment;
 use crate::plan::{
@@ -61,42 +61,36 @@ pub struct Change {
     pub estimate: Estimate,
 }
 
+/// A single change that was not estimated yet.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// As [`Change::settings`].
+    pub settings: Vec<(&'static str, String)>,
+    /// As [`Change::title`].
+    pub title: String,
+    /// What it costs the user.
+    pub price: Price,
+    /// The changed plan.
+    pub plan: Plan,
+}
+
 /// Single changes to a resolved plan that save memory and keep its engine: those that make it fit first, then the cheapest to the user,
 /// then the largest saving.
 pub fn changes(resolved: &Resolved, base: &Path, environment: &Environment) -> Vec<Change> {
-    changes_up_to(Price::Meaning, resolved, base, environment)
-}
-
-/// Those of [`changes`] that cost the user no more than `dearest`; no other is estimated.
-pub fn changes_up_to(dearest: Price, resolved: &Resolved, base: &Path, environment: &Environment) -> Vec<Change> {
-    savers(dearest, Wanted::All, resolved, base, environment)
-}
-
-/// Those of [`changes`] that make it fit. Where tensors alone are too much, nothing is replayed.
-pub fn fitting(resolved: &Resolved, base: &Path, environment: &Environment) -> Vec<Change> {
-    savers(Price::Meaning, Wanted::Fitting, resolved, base, environment)
-}
-
-fn savers(dearest: Price, wanted: Wanted, resolved: &Resolved, base: &Path, environment: &Environment) -> Vec<Change> {
-    let candidates = memory_savers(resolved).into_iter().filter(|(_, price, ..)| *price <= dearest).collect();
-    let mut all = evaluated(resolved, candidates, wanted, base, environment);
+    let mut all = evaluated(resolved, candidates(resolved), base, environment);
     all.retain(|change| change.saves.0 > 0);
     all.sort_by_key(|change| (!change.estimate.fits, change.price, std::cmp::Reverse(change.saves)));
     all
 }
 
-/// Which changes are wanted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    All,
-    Fitting,
-}
-
 /// Every single change to a resolved plan that its engine runs, those that add memory and those to another engine included: the cheapest
 /// to the user first, of the same price the largest saving.
 pub fn what_if(resolved: &Resolved, base: &Path, environment: &Environment) -> Vec<Change> {
-    let candidates = memory_savers(resolved).into_iter().chain(others(resolved)).collect();
-    let mut all = evaluated(resolved, candidates, Wanted::All, base, environment);
+    if !resolved.setup.trains {
+        return Vec::new();
+    }
+    let candidates = candidates(resolved).into_iter().chain(others(resolved)).collect();
+    let mut all = evaluated(resolved, candidates, base, environment);
     let moves = |change: &Change| change.slower.is_some_and(|share| share.abs() > 1e-3);
     all.retain(|change| change.saves.0 > 0 || change.takes.0 > 0 || moves(change));
     all.sort_by_key(|change| (change.price, std::cmp::Reverse(change.saves), change.takes));
@@ -104,30 +98,14 @@ pub fn what_if(resolved: &Resolved, base: &Path, environment: &Environment) -> V
 }
 
 /// The candidates that can be costed, as changes.
-fn evaluated(
-    resolved: &Resolved,
-    candidates: Vec<Candidate>,
-    wanted: Wanted,
-    base: &Path,
-    environment: &Environment,
-) -> Vec<Change> {
-    if !resolved.setup.trains {
-        // All of them are about training, which the plan does not do.
-        return Vec::new();
-    }
+fn evaluated(resolved: &Resolved, candidates: Vec<Candidate>, base: &Path, environment: &Environment) -> Vec<Change> {
     let Ok(before) = estimate(&resolved.setup) else { return Vec::new() };
     let pace = pace(&resolved.setup);
     candidates
         .into_iter()
-        .filter_map(|(title, price, settings, plan)| {
+        .filter_map(|Candidate { title, price, settings, plan }| {
             let changed = setups(&plan, base, environment).ok()?.into_iter().next()?;
-            if wanted == Wanted::Fitting && too_much(&changed.setup).ok()?.is_some() {
-                return None;
-            }
             let estimate = estimate(&changed.setup).ok()?;
-            if wanted == Wanted::Fitting && !estimate.fits {
-                return None;
-            }
             let (before, after) = (before.peak.process.bytes, estimate.peak.process.bytes);
             Some(Change {
                 settings,
@@ -147,8 +125,6 @@ fn pace(setup: &Setup) -> Option<f64> {
     time(setup).ok().map(|time| time.tokens_per_second.value)
 }
 
-type Candidate = (String, Price, Vec<(&'static str, String)>, Plan);
-
 /// The candidates of a plan, noted one after the other.
 struct Candidates<'a> {
     plan: &'a Plan,
@@ -159,7 +135,7 @@ impl Candidates<'_> {
     fn add(&mut self, title: String, price: Price, settings: Vec<(&'static str, String)>, change: impl Fn(&mut Plan)) {
         let mut changed = self.plan.clone();
         change(&mut changed);
-        self.all.push((title, price, settings, changed));
+        self.all.push(Candidate { settings, title, price, plan: changed });
     }
 
     /// One setting with a new value.
@@ -170,14 +146,19 @@ impl Candidates<'_> {
             let leaf = if path == "eval.micro_batch" { path } else { path.rsplit('.').next().unwrap_or(path) };
             let title =
                 if before.is_empty() { format!("{leaf} -> {value}") } else { format!("{leaf} {before} -> {value}") };
-            self.all.push((title, price, vec![(path, value.to_owned())], changed));
+            self.all.push(Candidate { settings: vec![(path, value.to_owned())], title, price, plan: changed });
         }
     }
 }
 
-/// What may save memory, and keeps the engine.
-fn memory_savers(resolved: &Resolved) -> Vec<Candidate> {
+/// Single changes to a resolved plan that may save memory, and keep its engine; none is estimated. Of a setting with several, the one that saves most
+/// is the last.
+pub fn candidates(resolved: &Resolved) -> Vec<Candidate> {
     let (setup, plan) = (&resolved.setup, &resolved.plan);
+    if !setup.trains {
+        // All of them are about training, which the plan does not do.
+        return Vec::new();
+    }
     let mut all = Candidates { plan, all: Vec::new() };
     batch(&mut all, setup);
     if setup.recomputed_blocks() < setup.model.layers {

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::choices::{Open, combination, combinations, open, taken};
 use super::followers::{Follower, followers};
 use super::{MOST_CANDIDATES, Resolved, least_recomputed, too_many};
-use crate::cost::{CostError, Estimate, Exceeded, Failed, TooMuch, estimate, exceeded, failed, time, too_much};
+use crate::cost::{CostError, Demand, Estimate, Exceeded, Failed, estimate, exceeded, failed, least_demand, time};
 use crate::model::{Environment, Found, find};
 use crate::plan::{Checkpointing, Choice, Plan, Unsettled};
 use crate::quantity::{Bytes, Quantity};
@@ -40,9 +40,9 @@ pub struct Rejected {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
     /// They take too much memory: what the process needs, the upper end of the estimate.
-    Memory(TooMuch),
+    Memory(Demand),
     /// They take too much memory with their tensors alone, so that nothing else was estimated: it needs at least this.
-    Tensors(TooMuch),
+    Tensors(Demand),
     /// The run is too long, or too dear.
     Limit(Exceeded),
     /// An assert does not hold.
@@ -55,8 +55,8 @@ impl std::fmt::Display for Why {
     /// `21.3 GiB over 14.5 GiB`
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Why::Memory(TooMuch { needs, limit }) => write!(f, "{needs} over {limit}"),
-            Why::Tensors(TooMuch { needs, limit }) => write!(f, "at least {needs} over {limit}"),
+            Why::Memory(Demand { needs, limit }) => write!(f, "{needs} over {limit}"),
+            Why::Tensors(Demand { needs, limit }) => write!(f, "at least {needs} over {limit}"),
             Why::Limit(over) => write!(f, "{}, allowed is {}", over.expected, over.limit),
             Why::Assert(failed) => write!(f, "{failed}"),
             Why::Refused(what) => f.write_str(what),
@@ -113,7 +113,7 @@ struct Search<'a> {
     /// What follows from one open setting, and takes no less when it grows.
     followers: Vec<Follower>,
     /// What the quick look said of values, those of the followers behind them.
-    hopeless: HashMap<Vec<usize>, Option<TooMuch>>,
+    hopeless: HashMap<Vec<usize>, Option<Demand>>,
     rejected: Vec<Rejected>,
 }
 
@@ -155,8 +155,8 @@ impl Search<'_> {
                 return Ok(None);
             }
             Ok(estimate) if !estimate.fits => {
-                let too_much = TooMuch { needs: estimate.needs(), limit: Bytes(estimate.limit_bytes) };
-                self.reject(values, Why::Memory(too_much));
+                let demand = Demand { needs: estimate.needs(), limit: Bytes(estimate.limit_bytes) };
+                self.reject(values, Why::Memory(demand));
                 return Ok(None);
             }
             Ok(estimate) => (recomputed(resolved), estimate),
@@ -184,12 +184,12 @@ impl Search<'_> {
     }
 
     /// Where nothing that begins with these values can fit: what it takes at best.
-    fn best_below(&mut self, values: &[usize]) -> Result<Option<TooMuch>, Vec<Unresolved>> {
+    fn best_below(&mut self, values: &[usize]) -> Result<Option<Demand>, Vec<Unresolved>> {
         let rest = values.len()..self.open.len();
         // Of settings that do not grow every value has to be looked at.
         let free: Vec<usize> = rest.clone().filter(|&one| self.least[one].is_none()).collect();
         let ways: Vec<Open> = free.iter().map(|&one| self.open[one].clone()).collect();
-        let mut best: Option<TooMuch> = None;
+        let mut best: Option<Demand> = None;
         for way in 0..combinations(&ways) {
             let way = combination(&ways, way);
             let mut all = values.to_vec();
@@ -210,7 +210,7 @@ impl Search<'_> {
     }
 
     /// The quick look, once for each combination; `follow`: of each follower, the value of the setting that it follows.
-    fn too_much(&mut self, values: Vec<usize>, follow: &[usize]) -> Result<Option<TooMuch>, Vec<Unresolved>> {
+    fn too_much(&mut self, values: Vec<usize>, follow: &[usize]) -> Result<Option<Demand>, Vec<Unresolved>> {
         let key = [values.as_slice(), follow].concat();
         if let Some(&known) = self.hopeless.get(&key) {
             return Ok(known);
@@ -225,7 +225,7 @@ impl Search<'_> {
         }
         let setup = self.setup(&plan)?;
         // What the engine refuses is rejected for that, where it is tried.
-        let looked = too_much(&setup).unwrap_or_default();
+        let looked = least_demand(&setup).ok().filter(|demand| demand.is_too_much());
         self.hopeless.insert(key, looked);
         Ok(looked)
     }

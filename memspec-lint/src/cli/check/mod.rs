@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use memspec::plan::Document;
+use memspec::solve::Resolved;
 use rayon::prelude::*;
 
 use super::open::{OnDevice, Opener, STDIN};
@@ -15,6 +16,7 @@ use super::{Failure, Outcome, file, find};
 use crate::Linter;
 use crate::cards::Cards;
 use crate::config::Selector;
+use crate::context::{Context, Repairs};
 use crate::diagnostic::Finding;
 use crate::fix::{self, Applicability};
 use crate::output::Style;
@@ -94,6 +96,17 @@ impl Arguments {
         self.paths == [PathBuf::from(STDIN)]
     }
 
+    fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.output_format }
+    }
+
+    /// Repairs are priced where they are shown.
+    fn repairs(&self) -> Repairs {
+        let shown =
+            self.statistics || self.fix || self.diff || !matches!(self.format(), Format::Concise | Format::Github);
+        if shown { Repairs::All } else { Repairs::None }
+    }
+
     fn wanted(&self) -> find::Wanted {
         if self.only_plans { find::Wanted::OnlyPlans } else { find::Wanted::Plans }
     }
@@ -169,7 +182,7 @@ fn check_file(path: &Path, linter: &Linter, arguments: &Arguments) -> Result<Che
 fn check(linter: &Linter, document: Document, arguments: &Arguments) -> Checked {
     let before = document.source.text.clone();
     let as_it_is = |document: Document, after: String| {
-        let context = linter.context(&document);
+        let context = Context { repairs: arguments.repairs(), ..linter.context(&document) };
         let (findings, cards) = (linter.findings(&context), cards(&context));
         let before = before.clone();
         Checked { shown: document, before, after, findings, applied: Vec::new(), allowed: Vec::new(), cards }
@@ -188,11 +201,12 @@ fn check(linter: &Linter, document: Document, arguments: &Arguments) -> Checked 
     Checked { shown, before, after, findings, applied, allowed: Vec::new(), cards: Vec::new() }
 }
 
-fn cards(context: &crate::Context<'_>) -> Vec<(String, Cards)> {
-    let runs = context.plans.iter().flat_map(|plan| plan.estimates());
-    let cards = runs.filter_map(|(resolved, estimate)| {
-        let cards = Cards::of(&resolved.plan, &resolved.setup, estimate, context.base, context.environment)?;
-        Some((estimate.name.clone(), cards))
+fn cards(context: &Context<'_>) -> Vec<(String, Cards)> {
+    let runs = context.plans.iter().flat_map(|plan| plan.setups.iter());
+    let unnamed = runs.filter(|run| run.resolved.setup.device.is_any());
+    let cards = unnamed.filter_map(|run| {
+        let (Resolved { plan, setup, .. }, estimate) = (&run.resolved, run.estimate().ok()?);
+        Some((estimate.name.clone(), Cards::of(plan, setup, estimate, context.base, context.environment)?))
     });
     cards.collect()
 }

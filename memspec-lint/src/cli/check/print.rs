@@ -2,6 +2,7 @@
 
 use super::{Arguments, Checked};
 use crate::cli::{Failure, eprint, file, print as print_text, print_json};
+use crate::context::Repairs;
 use crate::diagnostic::Finding;
 use crate::output::{Style, github, json, report, sarif, statistics};
 
@@ -29,7 +30,7 @@ pub(super) fn print(
     arguments: &Arguments,
     style: Style,
 ) -> Result<(), Failure> {
-    let format = if arguments.json { Format::Json } else { arguments.output_format };
+    let format = arguments.format();
     if let ([file], true) = (files, arguments.fix && arguments.is_stdin()) {
         // The fixed text is the result; what is left to say goes beside it.
         eprint(&as_text(files, findings, arguments, format, Style::of_stderr()));
@@ -39,7 +40,10 @@ pub(super) fn print(
         let counts = statistics::count(findings);
         return match format {
             Format::Json | Format::Sarif => print_json(&counts),
-            _ => print_text(&(statistics::table(&counts, style) + &report::summary(files.len(), findings))),
+            _ => print_text(
+                &(statistics::table(&counts, style)
+                    + &report::summary(files.len(), findings, arguments.repairs() == Repairs::All)),
+            ),
         };
     }
     match format {
@@ -69,7 +73,7 @@ fn as_text(files: &[Checked], findings: &[&Finding], arguments: &Arguments, form
         for file in files {
             text += &file::diff(&file.shown.source.name, &file.before, &file.after, style);
         }
-        return text + &report::summary(files.len(), findings);
+        return text + &report::summary(files.len(), findings, arguments.repairs() == Repairs::All);
     }
     for file in files {
         for (rule, title) in &file.applied {
@@ -89,5 +93,5 @@ fn as_text(files: &[Checked], findings: &[&Finding], arguments: &Arguments, form
             text += &format!("{}: plan `{plan}` names no device: {cards}\n", file.shown.source.name);
         }
     }
-    text + &report::summary(files.len(), findings)
+    text + &report::summary(files.len(), findings, arguments.repairs() == Repairs::All)
 }

@@ -33,6 +33,7 @@
 
 use memspec::plan::Attention;
 use memspec::quantity::Bytes;
+use memspec::setup::Setup;
 
 use crate::context::Context;
 use crate::diagnostic::Finding;
@@ -44,11 +45,10 @@ const SHARE: f64 = 0.1;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     context.each(|plan| {
-        let (resolved, now) = plan.estimates().find(|(resolved, estimate)| {
-            let (train, model) = (&resolved.setup.train, &resolved.setup.model);
+        // A plan that does not fit has this among its fixes.
+        let (resolved, now) = plan.fitting(|Setup { train, model, .. }| {
             let fused = model.attention_softcap.is_none() && !model.attention_sinks;
-            // A plan that does not fit has this among its fixes.
-            estimate.fits && train.attention == Attention::Eager && fused
+            train.attention == Attention::Eager && fused
         })?;
         let mut setup = resolved.setup.clone();
         setup.train.attention = Attention::Sdpa;

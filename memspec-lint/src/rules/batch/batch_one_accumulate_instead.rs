@@ -29,10 +29,12 @@
 //! ## References
 //! - docs/time.md: what a step waits for
 
-use memspec::cost::slowdown;
+use memspec::cost::{Estimate, slowdown};
 use memspec::device::DeviceKind;
+use memspec::setup::Setup;
 
 use crate::context::Context;
+use crate::costed::Takes;
 use crate::diagnostic::Finding;
 use crate::fix::Applicability;
 use crate::registry::Rule;
@@ -43,16 +45,19 @@ const FASTER: f64 = 0.9;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     context.each(|plan| {
-        let (resolved, _) = plan.estimates().find(|(resolved, estimate)| {
-            let (train, device) = (&resolved.setup.train, &resolved.setup.device);
+        let now = plan.find(|Setup { train, device, .. }| {
             let single = train.micro_batch == 1 && train.accumulate >= 2 && train.accumulate.is_multiple_of(2);
-            estimate.fits && single && device.kind != DeviceKind::Cpu && !device.is_any()
+            single && device.kind != DeviceKind::Cpu && !device.is_any()
         })?;
-        let mut setup = resolved.setup.clone();
+        let mut setup = now.clone();
         setup.train.micro_batch = 2;
         setup.train.accumulate /= 2;
-        let faster = slowdown(&resolved.setup, &setup).filter(|slower| *slower <= FASTER)?;
-        let enough = plan.anew(rule, &setup).is_ok_and(|estimate| estimate.fits && !is_thin(&setup, &estimate));
+        let faster = slowdown(now, &setup).filter(|slower| *slower <= FASTER)?;
+        let enough = plan.remember(rule, || {
+            let takes = Takes::of(&setup);
+            let roomy = |takes: &Estimate| takes.fits && !is_thin(&setup, takes);
+            takes.fits_easily() || takes.fits(&setup) && takes.estimate(&setup).is_ok_and(roomy)
+        });
         if !enough {
             return None;
         }

@@ -47,11 +47,9 @@ use crate::registry::Rule;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     context.each(|plan| {
-        let (resolved, now) = plan.estimates().find(|(resolved, estimate)| {
-            let setup = &resolved.setup;
-            let larger = setup.eval.as_ref().is_some_and(|eval| eval.micro_batch > setup.train.micro_batch);
-            larger && estimate.fits && estimate.peak.phase == PhaseName::Evaluate
-        })?;
+        let (resolved, now) = plan
+            .fitting(|setup| setup.eval.as_ref().is_some_and(|eval| eval.micro_batch > setup.train.micro_batch))
+            .filter(|(_, estimate)| estimate.peak.phase == PhaseName::Evaluate)?;
         let mut setup = resolved.setup.clone();
         let batch = setup.train.micro_batch;
         let of_evaluation = setup.eval.as_ref()?.micro_batch;

@@ -49,9 +49,7 @@ const SHARE: f64 = 0.03;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     context.each(|plan| {
-        let foreach = |setup: &memspec::setup::Setup| setup.train.optimizer == OptimizerKind::AdamwForeach;
-        let (resolved, now) =
-            plan.estimates().find(|(resolved, estimate)| estimate.fits && foreach(&resolved.setup))?;
+        let (resolved, now) = plan.fitting(|setup| setup.train.optimizer == OptimizerKind::AdamwForeach)?;
         let mut setup = resolved.setup.clone();
         setup.train.optimizer = OptimizerKind::Adamw;
         let before = now.peak.process.bytes;

@@ -45,10 +45,8 @@ const SHARE: f64 = 0.05;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     context.each(|plan| {
-        let (resolved, now) = plan.estimates().find(|(resolved, estimate)| {
-            let setup = &resolved.setup;
-            estimate.fits && setup.train.upcast == Upcast::Unpacked && setup.quantize.is_some()
-        })?;
+        let (resolved, now) =
+            plan.fitting(|setup| setup.train.upcast == Upcast::Unpacked && setup.quantize.is_some())?;
         let mut setup = resolved.setup.clone();
         setup.train.upcast = Upcast::Norms;
         let (before, after) = (now.peak.process, plan.anew(rule, &setup).ok()?.peak.process);

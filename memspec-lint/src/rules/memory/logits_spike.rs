@@ -34,6 +34,7 @@
 
 use memspec::plan::{EngineName, LossKind, Script};
 use memspec::quantity::Bytes;
+use memspec::setup::Setup;
 
 use crate::context::Context;
 use crate::diagnostic::Finding;
@@ -45,11 +46,10 @@ const SHARE: f64 = 0.25;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     context.each(|plan| {
-        let (resolved, now) = plan.estimates().find(|(resolved, estimate)| {
-            let train = &resolved.setup.train;
+        // A plan that does not fit has this among its fixes.
+        let (resolved, now) = plan.fitting(|Setup { engine, train, .. }| {
             let whole = train.loss == LossKind::Whole || train.loss == LossKind::Auto && train.script != Script::Sft;
-            // A plan that does not fit has this among its fixes.
-            estimate.fits && resolved.setup.engine == EngineName::Trl && whole
+            *engine == EngineName::Trl && whole
         })?;
         let better = match resolved.setup.train.script {
             // axolotl has chunks by way of cut cross entropy.

@@ -52,7 +52,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
 
 /// Of the plan's runs that do not fit, the one that needs most.
 pub(crate) fn worst<'a>(plan: &'a Seen<'_>) -> Option<(&'a Resolved, &'a Estimate)> {
-    let over = plan.estimates().filter(|(_, estimate)| !estimate.fits);
+    let over = plan.close().filter(|(_, estimate)| !estimate.fits);
     over.max_by_key(|(_, estimate)| estimate.needs().0)
 }
 
@@ -72,6 +72,6 @@ pub(crate) fn finding(
         finding =
             finding.note("the limit is within the estimate's interval, so it may fit: this does not fail a check");
     }
-    finding.fixes = repair::fixes(context, plan, resolved);
+    finding.fixes = repair::fixes(context, plan, resolved, estimate);
     finding
 }

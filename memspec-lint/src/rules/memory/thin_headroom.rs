@@ -41,8 +41,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     let plans = context.plans.iter().filter(|plan| !plan.incomplete && !keeps_free(plan.written));
     plans
         .filter_map(|plan| {
-            let thin =
-                plan.estimates().filter(|(resolved, estimate)| estimate.fits && is_thin(&resolved.setup, estimate));
+            let thin = plan.close().filter(|(resolved, estimate)| estimate.fits && is_thin(&resolved.setup, estimate));
             let (resolved, estimate) = thin.max_by_key(|(_, estimate)| estimate.needs().0)?;
             let usable = resolved.setup.device.usable.0;
             let needs = estimate.needs();
@@ -59,7 +58,7 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
             .certain_if(estimate.peak.process.low as f64 > ROOM * usable as f64)
             .help("leave 8 % free, or say how much is kept: `budget { headroom >= 10% }`");
             finding = with_owners(finding, plan.written, estimate);
-            finding.fixes = repair::suggestions(context, plan, resolved);
+            finding.fixes = repair::suggestions(context, plan, resolved, estimate);
             Some(finding)
         })
         .collect()

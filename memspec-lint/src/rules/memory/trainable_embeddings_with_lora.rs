@@ -47,10 +47,8 @@ const SHARE: f64 = 0.1;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     context.each(|plan| {
-        let (resolved, now) = plan.estimates().find(|(resolved, estimate)| {
-            let whole = resolved.setup.adapter.as_ref().is_some_and(|adapter| !adapter.train_whole.is_empty());
-            estimate.fits && whole
-        })?;
+        let (resolved, now) =
+            plan.fitting(|setup| setup.adapter.as_ref().is_some_and(|adapter| !adapter.train_whole.is_empty()))?;
         let mut setup = resolved.setup.clone();
         setup.adapter.as_mut()?.train_whole.clear();
         let before = now.peak.process.bytes;

@@ -50,7 +50,7 @@ const LEAST: u64 = 64 << 20;
 
 pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
     context.each(|plan| {
-        let (resolved, now) = plan.estimates().find(|(resolved, estimate)| {
+        let (resolved, now) = plan.close().find(|(resolved, estimate)| {
             let single = |kind, double: bool| kind == QuantizeKind::Nf4 && !double;
             let setup = &resolved.setup;
             estimate.fits

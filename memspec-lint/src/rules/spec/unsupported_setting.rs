@@ -53,7 +53,7 @@ pub(crate) fn without_echoes(findings: Vec<Finding>) -> Vec<Finding> {
 pub(crate) fn uncosted(plan: &Seen<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for one in plan.setups.iter() {
-        if let Err(CostError::Unsupported { setting, what }) = &one.estimate {
+        if let Some(CostError::Unsupported { setting, what }) = one.refusal() {
             let finding = Finding::error("unsupported-setting", what).at(plan.written, setting, "");
             if !findings.contains(&finding) {
                 findings.push(finding);

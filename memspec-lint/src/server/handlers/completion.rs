@@ -9,7 +9,7 @@ use memspec::quantity::Bytes;
 use memspec::{device, model};
 use serde_json::json;
 
-use crate::context::Costed;
+use crate::costed::Costed;
 use crate::registry::RULES;
 use crate::server::cursor::Cursor;
 use crate::server::documents::Open;
@@ -58,15 +58,15 @@ fn peak(snapshot: &Snapshot, item: &lsp::CompletionItem) -> Option<String> {
         path => plan.set(path, value).ok()?,
     }
     let costs = snapshot.memo.costs(&plan, open.linter.base(), open.linter.environment());
-    let worst = costs.setups.iter().max_by_key(|one| one.estimate.as_ref().map_or(u64::MAX, |one| one.needs().0))?;
-    Some(match worst {
-        Costed { estimate: Ok(estimate), .. } => format!(
+    let worst = costs.setups.iter().map(Costed::estimate);
+    Some(match worst.max_by_key(|one| one.map_or(u64::MAX, |one| one.needs().0))? {
+        Ok(estimate) => format!(
             "peak **{}**, {} {}",
             Bytes(estimate.peak.process.bytes),
             if estimate.fits { "fits" } else { "does not fit" },
             Bytes(estimate.limit_bytes)
         ),
-        Costed { estimate: Err(error), .. } => error.to_string(),
+        Err(error) => error.to_string(),
     })
 }
 

@@ -8,6 +8,7 @@ use memspec::quantity::{Bytes, Seconds};
 use memspec::solve::Resolved;
 
 use crate::context::Seen;
+use crate::costed::Costed;
 use crate::output::estimate::{by_setting, not_measured};
 use crate::registry::Rule;
 
@@ -74,7 +75,7 @@ pub(super) fn plan(plan: &Seen<'_>) -> String {
         for problem in plan.unresolved.iter() {
             let _ = write!(text, "\n\n{}", problem.message);
         }
-        for error in plan.setups.iter().filter_map(|one| one.estimate.as_ref().err()) {
+        for error in plan.setups.iter().filter_map(Costed::refusal) {
             let _ = write!(text, "\n\nnot costed: {error}");
         }
         return text;
