@@ -11,6 +11,7 @@ use memspec::setup::{Setup, resolve};
 use memspec_train::checkpoint::Checkpoint;
 use memspec_train::generate::logits;
 use memspec_train::kernels::{AdamW, storage};
+use memspec_train::network::cache::Cache;
 use memspec_train::network::load::{Weights, load};
 use memspec_train::network::{Model, ParameterMut};
 use memspec_train::output::read_adapter;
@@ -18,7 +19,16 @@ use memspec_train::step::{Batch, StepConfig, hidden, micro_batch, optimizer_step
 
 /// Relative to the largest magnitude of the expected tensor.
 const TOLERANCE: f32 = 1e-4;
-const FOLDERS: [&str; 4] = ["llama-untied", "llama-tied-llama3", "llama-multihead-linear", "mistral"];
+const FOLDERS: [&str; 8] = [
+    "llama-untied",
+    "llama-tied-llama3",
+    "llama-multihead-linear",
+    "mistral",
+    "mistral-window",
+    "qwen2",
+    "qwen2-window",
+    "qwen3",
+];
 
 struct Fixture {
     folder: PathBuf,
@@ -144,15 +154,42 @@ fn losses_and_adapter_gradients_agree_with_and_without_checkpointing() {
 
 #[test]
 fn gradients_of_all_weights_agree() {
-    let fixture = Fixture::open("llama-multihead-linear");
-    for checkpointing in [Checkpointing::None, Checkpointing::Block] {
-        let (setup, mut model) = fixture.model(None, checkpointing);
-        let batch = fixture.batch("", 0);
-        let loss = micro_batch(&mut model, &batch, batch.scored(), &config(&setup), &mut |_| {});
-        fixture.check("base.loss", &[loss], TOLERANCE);
-        for (name, grad) in gradients(&mut model) {
-            fixture.check(&format!("base.grad.{name}"), &grad, TOLERANCE);
+    for folder in ["llama-multihead-linear", "qwen2-window", "qwen3"] {
+        let fixture = Fixture::open(folder);
+        for checkpointing in [Checkpointing::None, Checkpointing::Block] {
+            let (setup, mut model) = fixture.model(None, checkpointing);
+            let batch = fixture.batch("", 0);
+            let loss = micro_batch(&mut model, &batch, batch.scored(), &config(&setup), &mut |_| {});
+            fixture.check("base.loss", &[loss], TOLERANCE);
+            let gradients = gradients(&mut model);
+            assert_eq!(gradients.len(), fixture.expected.keys().filter(|name| name.starts_with("base.grad.")).count());
+            for (name, grad) in gradients {
+                fixture.check(&format!("base.grad.{name}"), &grad, TOLERANCE);
+            }
         }
+    }
+}
+
+#[test]
+fn a_token_at_a_time_gives_the_logits_of_all_at_once() {
+    for folder in FOLDERS {
+        let fixture = Fixture::open(folder);
+        let (_, model) = fixture.model(Some("adapter"), Checkpointing::None);
+        let ids: Vec<u32> = fixture.ids["input_ids"][..12].iter().map(|&id| id as u32).collect();
+        let want = &fixture.expected["lora.logits"];
+        let largest = want.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        let vocabulary = want.len() / 24;
+        let mut cache = Cache::new(&model);
+        // a prompt, a piece of several tokens, single ones, and what was forgotten once more
+        for range in [0..4, 4..9, 9..10, 10..11, 11..12, 6..7, 7..12] {
+            cache.truncate(&model, range.start);
+            let logits = logits(&model, &cache.extend(&model, &ids[range.clone()]));
+            let want = &want[(range.end - 1) * vocabulary..range.end * vocabulary];
+            let got = storage::read(&logits, <[f32]>::to_vec);
+            let apart = got.iter().zip(want).fold(0.0_f32, |apart, (a, b)| apart.max((a - b).abs()));
+            assert!(apart / largest <= TOLERANCE, "{folder} {range:?}: off by {:.2e}", apart / largest);
+        }
+        assert_eq!(cache.ids(), ids);
     }
 }
 

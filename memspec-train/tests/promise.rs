@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use memspec_train::checkpoint::{Checkpoint, TensorSpec, write_safetensors};
 use serde_json::Value;
 
 /// Of each phase's tensors.
@@ -43,13 +44,25 @@ const GRID: &[(&str, &str, &str, &str)] = &[
     ("", "rank = 8; rank_stabilized = true", "context = 64tok; loss_on = assistant", "micro_batch = 7; accumulate = 2"),
 ];
 
+/// Of a model as Qwen 3 is, whose queries and keys have norms.
+#[rustfmt::skip]
+const NORMED: &[(&str, &str, &str, &str)] = &[
+    ("", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8"),
+    ("", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = block"),
+    ("quantize nf4 { }", "rank = 16; targets = attention", "context = 200tok; padding = max", "micro_batch = 4; checkpointing = 1"),
+];
+
 #[test]
 fn every_phase_takes_what_was_promised() {
     let folder = tempfile::tempdir().unwrap();
     let quickstart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart").canonicalize().unwrap();
+    let normed = folder.path().join("normed");
+    make_normed(&quickstart.join("model"), &normed);
     let mut failures = Vec::new();
-    for (index, row) in GRID.iter().enumerate() {
-        let report = run(folder.path(), &quickstart, index, row);
+    let rows =
+        GRID.iter().map(|row| (quickstart.join("model"), row)).chain(NORMED.iter().map(|row| (normed.clone(), row)));
+    for (index, (model, row)) in rows.enumerate() {
+        let report = run(folder.path(), &quickstart, &model, index, row);
         let mut lines: Vec<(&Value, f64)> =
             report["phases"].as_array().unwrap().iter().map(|line| (line, PHASE_TOLERANCE)).collect();
         assert_eq!(lines.len(), 6, "all phases run: {row:?}");
@@ -62,20 +75,50 @@ fn every_phase_takes_what_was_promised() {
             }
         }
     }
-    assert!(failures.is_empty(), "{} of {} plans:\n{}", failures.len(), GRID.len(), failures.join("\n"));
+    assert!(failures.is_empty(), "{} of {} plans:\n{}", failures.len(), GRID.len() + NORMED.len(), failures.join("\n"));
+}
+
+/// The quickstart's model with norms of queries and keys.
+fn make_normed(quickstart: &Path, folder: &Path) {
+    std::fs::create_dir(folder).unwrap();
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(quickstart.join(name), folder.join(name)).unwrap();
+    }
+    let mut config: Value = serde_json::from_slice(&std::fs::read(quickstart.join("config.json")).unwrap()).unwrap();
+    config["model_type"] = "qwen3".into();
+    config["architectures"] = serde_json::json!(["Qwen3ForCausalLM"]);
+    let head = config["hidden_size"].as_u64().unwrap() / config["num_attention_heads"].as_u64().unwrap();
+    config["head_dim"] = head.into();
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let base = Checkpoint::open(quickstart).unwrap();
+    let spec = |name: &str, shape: &[usize]| TensorSpec { name: name.to_owned(), shape: shape.to_vec() };
+    let mut specs: Vec<TensorSpec> = base.names().map(|name| spec(name, base.shape(name).unwrap())).collect();
+    let known = specs.len();
+    for layer in 0..config["num_hidden_layers"].as_u64().unwrap() {
+        for norm in ["q_norm", "k_norm"] {
+            specs.push(spec(&format!("model.layers.{layer}.self_attn.{norm}.weight"), &[head as usize]));
+        }
+    }
+    write_safetensors(&folder.join("model.safetensors"), &specs, |index| match index < known {
+        true => base.read_all(&specs[index].name).unwrap(),
+        false => vec![1.0; head as usize],
+    })
+    .unwrap();
 }
 
 fn run(
     folder: &Path,
     quickstart: &Path,
+    model: &Path,
     index: usize,
     (quantize, adapter, data, train): &(&str, &str, &str, &str),
 ) -> Value {
     let plan: PathBuf = folder.join(format!("grid-{index}.mem"));
     let text = format!(
-        "plan \"grid-{index}\" {{\n  model = \"{0}/model\"\n  device = cpu\n  {quantize}\n  adapter lora {{ {adapter} }}\n  \
+        "plan \"grid-{index}\" {{\n  model = \"{1}\"\n  device = cpu\n  {quantize}\n  adapter lora {{ {adapter} }}\n  \
          data {{ path = \"{0}/train.jsonl\"; {data} }}\n  train {{ {train}; steps = 3 }}\n  save {{ every = 2 }}\n}}\n",
-        quickstart.display()
+        quickstart.display(),
+        model.display()
     );
     std::fs::write(&plan, text).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_memspec-train")).args(["run", "--json"]).arg(&plan).output().unwrap();

@@ -125,6 +125,12 @@ fn the_loss_falls_and_the_adapter_changes_the_answers() {
     let losses: Vec<f64> = report["losses"].as_array().unwrap().iter().map(|loss| loss.as_f64().unwrap()).collect();
     assert!(losses[29] < 0.5 * losses[0], "{losses:?}");
     assert!(losses[25..].iter().sum::<f64>() < 0.6 * losses[..5].iter().sum::<f64>(), "{losses:?}");
+    // drawn: the same seed says the same, and where only the likeliest token is left it is said, however warm
+    let warm = ["--temperature", "1.5", "--max-tokens", "12"];
+    let seeded = |seed: &str| ask(&[&warm[..], &["--seed", seed]].concat());
+    assert_eq!(seeded("5"), seeded("5"));
+    assert!((6..16).any(|seed| seeded(&seed.to_string()) != seeded("5")));
+    assert_eq!(ask(&["--temperature", "1.5", "--top-p", "0"]), before);
     let after = ask(&["--adapter", "out"]);
     assert_ne!(after, before);
     assert!(after.starts_with("Arr!"), "{after}");
@@ -155,10 +161,41 @@ fn a_reader_who_goes_away_does_not_cost_the_run() {
 }
 
 #[test]
+fn a_chat_answers_line_by_line_and_knows_what_was_said() {
+    let place = Place::new();
+    let chat = |lines: &str, more: &str| {
+        place.write("said", lines);
+        let done = place.shell(&format!("\"$MEMSPEC\" generate plan.mem --chat --json {more} < said"));
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+        let answers = done.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
+        answers.map(|line: Value| line["answer"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let question = "What does the smith sell?";
+    assert_eq!(chat(&format!("{question}\n\n"), ""), ["The smith sells iron pots."]);
+    let twice = chat(&format!("What does the baker sell?\n{question}\n"), "");
+    assert_eq!(twice.len(), 2);
+
+    // the second answer is what the whole conversation, asked at once, is answered with
+    let template = place.json("model/tokenizer_config.json")["chat_template"].as_str().unwrap().to_owned();
+    let first = serde_json::json!("What does the baker sell?");
+    let said = serde_json::json!(twice[0]);
+    let turns = format!(
+        "{{% set messages = [{{'role': 'user', 'content': {first}}}, {{'role': 'assistant', 'content': {said}}}] + messages %}}"
+    );
+    place.write("turns.jinja", turns + &template);
+    place.plan(&[("context = 48tok", "context = 48tok\n template = \"turns.jinja\"")]);
+    let once = place.call(&["generate", "plan.mem", "--prompt", question]);
+    assert_eq!(once.stdout.trim(), twice[1], "{}", once.stderr);
+    // neither a prompt nor a chat
+    assert_eq!(place.call(&["generate", "plan.mem"]).code, Some(2));
+}
+
+#[test]
 fn every_command_shows_examples_and_shells_complete() {
     let place = Place::new();
-    for command in [&[][..], &["run"], &["generate"], &["logits"], &["completions"]] {
-        let done = place.call(&[command, &["--help"]].concat());
+    for command in ["", "run", "eval", "merge", "export-gguf-lora", "generate", "logits", "completions"] {
+        let arguments = [command, "--help"];
+        let done = place.call(&arguments[usize::from(command.is_empty())..]);
         assert_eq!(done.code, Some(0));
         assert!(done.stdout.contains("Examples:\n  memspec-train"), "{command:?}: {}", done.stdout);
     }

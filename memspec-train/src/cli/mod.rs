@@ -148,7 +148,7 @@ struct MergeArguments {
 /// Arguments of `export-gguf-lora`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  memspec-train export-gguf-lora --adapter runs/plan-1 --base models/Llama-3.2-1B --output adapter.gguf\n  \
+    after_help = "Examples:\n  memspec-train export-gguf-lora --adapter runs/plan-1 --base models/Llama-3.2-1B --output adapter.gguf\n  \
                   llama-cli -m Llama-3.2-1B.gguf --lora adapter.gguf"
 )]
 struct ExportArguments {
@@ -170,7 +170,8 @@ struct ExportArguments {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  memspec-train generate plan.mem --prompt \"What does the baker sell?\"\n  \
                         memspec-train generate plan.mem --prompt \"What does the baker sell?\" --adapter runs/plan-1\n  \
-                        memspec-train generate plan.mem --prompt \"Tell me a story.\" --temperature 0.8 --max-tokens 200")]
+                        memspec-train generate plan.mem --prompt \"Tell me a story.\" --temperature 0.8 --top-p 0.95 --max-tokens 200\n  \
+                        memspec-train generate plan.mem --chat --adapter runs/plan-1")]
 struct GenerateArguments {
     /// The plan whose model answers.
     plan: PathBuf,
@@ -178,8 +179,14 @@ struct GenerateArguments {
     #[arg(long)]
     name: Option<String>,
     /// What to ask. With a chat template it is the user's turn, without one it is continued.
-    #[arg(long, short)]
-    prompt: String,
+    #[arg(long, short, required_unless_present = "chat", conflicts_with = "chat")]
+    prompt: Option<String>,
+    /// Talk: each line of the input is a turn, and what was said before is remembered. Needs a chat template.
+    #[arg(long)]
+    chat: bool,
+    /// What the model is told before the first turn. Needs a chat template that knows such a turn.
+    #[arg(long)]
+    system: Option<String>,
     /// A run's folder, to answer with its adapter; without it the base model answers.
     #[arg(long, short)]
     adapter: Option<PathBuf>,
@@ -189,7 +196,13 @@ struct GenerateArguments {
     /// 0 always takes the likeliest token, 1 draws as likely as the model says.
     #[arg(long, default_value_t = 0.0, value_parser = temperature)]
     temperature: f32,
-    /// Print prompt and answer as JSON.
+    /// Draw only from the likeliest tokens that together are this likely, 0 to 1.
+    #[arg(long, default_value_t = 1.0, value_parser = share)]
+    top_p: f32,
+    /// Seed of what is drawn [default: the plan's].
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print prompt and answer as JSON; in a chat one line a turn.
     #[arg(long)]
     json: bool,
 }
@@ -221,6 +234,13 @@ fn temperature(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(temperature) if temperature.is_finite() && temperature >= 0.0 => Ok(temperature),
         _ => Err("a number from 0 on".to_owned()),
+    }
+}
+
+fn share(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a number from 0 to 1".to_owned()),
     }
 }
 

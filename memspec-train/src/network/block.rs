@@ -1,4 +1,4 @@
-//! One decoder block of the Llama family: attention and a gated MLP, each behind a norm and a residual.
+//! One decoder block of the Llama family and its like: attention and a gated MLP, each behind a norm and a residual.
 //!
 //! Backward is written out, not taped: what a block keeps between its passes is the struct [`Saved`] and nothing else, so the cost
 //! model can name every byte. Norm outputs and the MLP's product are cheap and are computed again.
@@ -22,6 +22,26 @@ impl Norm {
     /// The normalized rows of `x`.
     pub fn forward(&self, x: &Tensor<2>) -> Tensor<2> {
         kernels::rms_norm(x, self.weight.value.get(), self.epsilon)
+    }
+
+    /// The same for each head of `x`, `[T, heads * head_dim]`: the norm's weight is as wide as a head.
+    fn forward_heads(&self, x: &Tensor<2>) -> Tensor<2> {
+        let shape = x.dims();
+        self.forward(&self.heads(x.clone())).reshape(shape)
+    }
+
+    /// The gradient of [`Norm::forward_heads`] in `x`, over `g`.
+    fn backward_heads(&mut self, g: Tensor<2>, x: Tensor<2>) -> Tensor<2> {
+        let shape = x.dims();
+        let (g, x) = (self.heads(g), self.heads(x));
+        self.backward(g, &x).reshape(shape)
+    }
+
+    /// One head a row; the same storage, as rows lie one after another.
+    fn heads(&self, x: Tensor<2>) -> Tensor<2> {
+        let [tokens, width] = x.dims();
+        let [head] = self.weight.value.get().dims();
+        x.reshape([tokens * (width / head), head])
     }
 
     /// The gradient of `x`, over `g`.
@@ -86,8 +106,14 @@ pub struct Block {
     pub attention_norm: Norm,
     /// Norm before the MLP.
     pub mlp_norm: Norm,
+    /// Norm of each head's queries, before rotation (Qwen 3).
+    pub query_norm: Option<Norm>,
+    /// Norm of each head's keys.
+    pub key_norm: Option<Norm>,
     /// The linears.
     pub linears: Linears,
+    /// A token sees itself and at most this many tokens before it, less one; `None`: all.
+    pub window: Option<usize>,
 }
 
 /// What the rotary embedding and attention need beside the block's weights.
@@ -114,6 +140,8 @@ pub struct Saved {
     gate: Tensor<2>,
     up: Tensor<2>,
     low: Low,
+    /// Queries and keys before their norms, where they have any.
+    unnormed: [Option<Tensor<2>>; 2],
 }
 
 /// `x Aᵀ` of each adapted linear.
@@ -129,17 +157,35 @@ struct Low {
 }
 
 impl Block {
+    /// Attention's heads in this block.
+    pub fn heads(&self, at: Positions<'_>) -> Heads {
+        Heads { window: self.window, ..at.heads }
+    }
+
     /// The block's output; nothing is kept.
     pub fn forward(&self, x: &Tensor<2>, at: Positions<'_>) -> Tensor<2> {
+        self.forward_with(x, at, |q, k, v| {
+            let (attention, _lse) = kernels::attention(&q, &k, &v, self.heads(at));
+            attention
+        })
+    }
+
+    /// The same with another attention over queries, keys and values, which are rotated.
+    pub fn forward_with(
+        &self,
+        x: &Tensor<2>,
+        at: Positions<'_>,
+        attend: impl FnOnce(Tensor<2>, Tensor<2>, Tensor<2>) -> Tensor<2>,
+    ) -> Tensor<2> {
         let l = &self.linears;
         let middle = {
             let (q, k, v) = {
                 let normed = self.attention_norm.forward(x);
                 (l.q.output(&normed), l.k.output(&normed), l.v.output(&normed))
             };
-            let (q, k) = (at.rotate(q, false), at.rotate(k, false));
-            let (attention, _lse) = kernels::attention(&q, &k, &v, at.heads);
-            drop((q, k, v));
+            let q = at.rotate(normed(&self.query_norm, q).0, false);
+            let k = at.rotate(normed(&self.key_norm, k).0, false);
+            let attention = attend(q, k, v);
             kernels::add(l.o.output(&attention), x)
         };
         let product = {
@@ -179,8 +225,10 @@ impl Block {
             (k, low.k) = l.k.forward(&normed);
             (v, low.v) = l.v.forward(&normed);
         }
+        let (q, q_unnormed) = normed(&self.query_norm, q);
+        let (k, k_unnormed) = normed(&self.key_norm, k);
         let (q, k) = (at.rotate(q, false), at.rotate(k, false));
-        let (attention, lse) = kernels::attention(&q, &k, &v, at.heads);
+        let (attention, lse) = kernels::attention(&q, &k, &v, self.heads(at));
         let middle;
         (middle, low.o) = l.o.forward(&attention);
         let middle = kernels::add(middle, &x);
@@ -191,21 +239,25 @@ impl Block {
             (up, low.up) = l.up.forward(&normed);
         }
         let product = kernels::swiglu(&gate, &up);
-        (product, Saved { x, q, k, v, attention, lse, middle, gate, up, low })
+        (product, Saved { x, q, k, v, attention, lse, middle, gate, up, low, unnormed: [q_unnormed, k_unnormed] })
     }
 
     /// Adds the gradients of all trained parameters and returns the gradient of the block's input, from the gradient `g` of its output.
     /// `input` is false for the first block when nothing before it is trained.
     pub fn backward(&mut self, saved: Saved, g: Tensor<2>, at: Positions<'_>, input: bool) -> Option<Tensor<2>> {
-        let Saved { x, q, k, v, attention, lse, middle, gate, up, low } = saved;
+        let Saved { x, q, k, v, attention, lse, middle, gate, up, low, unnormed } = saved;
+        let heads = self.heads(at);
         let g = self.mlp_backward(middle, gate, up, (low.gate, low.up, low.down), g);
 
         let l = &mut self.linears;
         let g_low = l.o.weight_backward(&attention, low.o, &g);
         let g_attention = l.o.input_backward(&g, g_low, None);
-        let (gq, gk, gv) = kernels::attention_backward(q, &k, &v, &attention, &lse, &g_attention, at.heads);
+        let (gq, gk, gv) = kernels::attention_backward(q, &k, &v, &attention, &lse, &g_attention, heads);
         drop((k, v, attention, lse, g_attention));
         let (gq, gk) = (at.rotate(gq, true), at.rotate(gk, true));
+        let [q_unnormed, k_unnormed] = unnormed;
+        let gq = normed_backward(&mut self.query_norm, gq, q_unnormed);
+        let gk = normed_backward(&mut self.key_norm, gk, k_unnormed);
 
         let normed = self.attention_norm.forward(&x);
         let lows = [
@@ -254,6 +306,22 @@ impl Block {
         let g_normed = l.up.input_backward(&g_up, up_low, Some(g_normed));
         drop(g_up);
         kernels::add(self.mlp_norm.backward(g_normed, &middle), &g)
+    }
+}
+
+/// The heads of `x` normed where there is a norm, and then `x` as it was.
+fn normed(norm: &Option<Norm>, x: Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
+    match norm {
+        Some(norm) => (norm.forward_heads(&x), Some(x)),
+        None => (x, None),
+    }
+}
+
+/// The gradient of [`normed`], over `g`.
+fn normed_backward(norm: &mut Option<Norm>, g: Tensor<2>, unnormed: Option<Tensor<2>>) -> Tensor<2> {
+    match (norm, unnormed) {
+        (Some(norm), Some(x)) => norm.backward_heads(g, x),
+        _ => g,
     }
 }
 

@@ -140,7 +140,7 @@ pub fn load(setup: &Setup, weights: &Weights, progress: &mut dyn FnMut(u64)) -> 
         heads: architecture.heads as usize,
         kv_heads: architecture.kv_heads as usize,
         head_dim,
-        window: architecture.sliding_window.map(|window| window as usize),
+        window: None,
     };
     Ok(Model { embedding, blocks, norm, untied_head, rotary, heads })
 }
@@ -168,7 +168,11 @@ impl Builder<'_> {
     }
 
     fn norm(&self, name: &str) -> Result<Norm, LoadError> {
-        let weight = self.weights.tensor(name, [self.architecture.hidden as usize])?;
+        self.norm_of(name, self.architecture.hidden)
+    }
+
+    fn norm_of(&self, name: &str, width: u64) -> Result<Norm, LoadError> {
+        let weight = self.weights.tensor(name, [width as usize])?;
         Ok(Norm { weight: self.parameter(weight), epsilon: self.architecture.norm_epsilon as f32 })
     }
 
@@ -176,6 +180,14 @@ impl Builder<'_> {
         let prefix = format!("model.layers.{index}");
         let attention_norm = self.norm(&format!("{prefix}.input_layernorm.weight"))?;
         let mlp_norm = self.norm(&format!("{prefix}.post_attention_layernorm.weight"))?;
+        let (query_norm, key_norm) = match self.architecture.query_key_norms() {
+            Some(norms) => {
+                let [query, key] =
+                    norms.map(|norm| self.norm_of(&format!("{prefix}.{}.weight", norm.module), norm.width));
+                (Some(query?), Some(key?))
+            }
+            None => (None, None),
+        };
         let linear = |leaf: &str| self.linear(&prefix, leaf);
         let linears = Linears {
             q: linear("q_proj")?,
@@ -186,7 +198,9 @@ impl Builder<'_> {
             up: linear("up_proj")?,
             down: linear("down_proj")?,
         };
-        Ok(Block { attention_norm, mlp_norm, linears })
+        let window = self.architecture.sliding_window.filter(|_| self.architecture.slides(index));
+        let window = window.map(|window| window as usize);
+        Ok(Block { attention_norm, mlp_norm, query_norm, key_norm, linears, window })
     }
 
     fn linear(&self, block: &str, leaf: &str) -> Result<Linear, LoadError> {

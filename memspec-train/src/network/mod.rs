@@ -1,6 +1,7 @@
-//! The network of the Llama family, from an [`Architecture`](memspec::model::Architecture).
+//! The network of the Llama family and its like (Mistral, Qwen 2 and 3), from an [`Architecture`](memspec::model::Architecture).
 
 pub mod block;
+pub mod cache;
 pub mod linear;
 pub mod load;
 pub mod parameter;
@@ -25,7 +26,7 @@ pub struct Model {
     pub untied_head: Option<Parameter<2>>,
     /// Cosines and sines of the rotary embedding, `[context, head_dim / 2]`.
     pub rotary: (Tensor<2>, Tensor<2>),
-    /// Attention's heads; `context` is the longest that the rotary tables serve.
+    /// Attention's heads; `context` is the longest that the rotary tables serve. A sliding window is its block's own.
     pub heads: Heads,
 }
 
@@ -110,6 +111,11 @@ impl Model {
                 format!("{prefix}.post_attention_layernorm.weight"),
                 ParameterMut::Vector(&mut block.mlp_norm.weight),
             ));
+            for (name, norm) in [("q_norm", &mut block.query_norm), ("k_norm", &mut block.key_norm)] {
+                if let Some(norm) = norm {
+                    all.push((format!("{prefix}.self_attn.{name}.weight"), ParameterMut::Vector(&mut norm.weight)));
+                }
+            }
             for (name, linear) in block.linears.named_mut() {
                 let module = linear_module(&prefix, name);
                 if let linear::Weight::Dense(weight) = &mut linear.weight {

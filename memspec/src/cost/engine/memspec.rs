@@ -78,6 +78,8 @@ struct Saved {
     middle: Tensor,
     gate: Tensor,
     up: Tensor,
+    /// Queries and keys before their norms.
+    unnormed: [Option<Tensor>; 2],
     /// q, k, v, o, gate, up, down.
     low: [Option<Tensor>; 7],
 }
@@ -167,6 +169,9 @@ impl<'a> Program<'a> {
         for _ in 0..self.model.layers {
             for _ in 0..2 {
                 self.parameter(WEIGHTS, hidden, full);
+            }
+            for norm in self.model.query_key_norms().into_iter().flatten() {
+                self.parameter(WEIGHTS, norm.width, full);
             }
             for index in 0..self.linears.len() {
                 self.linear(index, full);
@@ -285,10 +290,17 @@ impl<'a> Program<'a> {
         let normed = self.work(model.hidden);
         let qkv = [Q, K, V].map(|index| self.linear_output(index, WORK));
         self.trace.free(normed);
+        let [q, k, v] = qkv;
+        let (q, unnormed) = self.normed(Q, q, WORK);
+        self.trace.free_all(unnormed);
+        let (k, unnormed) = self.normed(K, k, WORK);
+        self.trace.free_all(unnormed);
+        let qkv = [q, k, v];
         let (attention, lse) = self.attention(WORK);
+        self.trace.free(lse);
         self.trace.free_all(qkv);
         let middle = self.linear_output(O, WORK);
-        self.trace.free_all([attention, lse]);
+        self.trace.free(attention);
         let normed = self.work(model.hidden);
         let gate = self.linear_output(GATE, WORK);
         let up = self.linear_output(UP, WORK);
@@ -306,6 +318,9 @@ impl<'a> Program<'a> {
         let (k, k_low) = self.linear_forward(K, SAVED);
         let (v, v_low) = self.linear_forward(V, SAVED);
         self.trace.free(normed);
+        let (q, q_unnormed) = self.normed(Q, q, SAVED);
+        let (k, k_unnormed) = self.normed(K, k, SAVED);
+        let unnormed = [q_unnormed, k_unnormed];
         let (attention, lse) = self.attention(SAVED);
         let (middle, o_low) = self.linear_forward(O, SAVED);
         let normed = self.work(model.hidden);
@@ -314,7 +329,7 @@ impl<'a> Program<'a> {
         self.trace.free(normed);
         let product = self.work(model.intermediate);
         let low = [q_low, k_low, v_low, o_low, gate_low, up_low, None];
-        (product, Saved { x, q, k, v, attention, lse, middle, gate, up, low })
+        (product, Saved { x, q, k, v, attention, lse, middle, gate, up, unnormed, low })
     }
 
     /// `Block::recompute`.
@@ -328,7 +343,7 @@ impl<'a> Program<'a> {
     /// `Block::backward`: the gradient of the block's input, when it is wanted.
     fn block_backward(&mut self, saved: Saved, g: Tensor, input: bool) -> Option<Tensor> {
         let model = self.model;
-        let Saved { x, q, k, v, attention, lse, middle, gate, up, low } = saved;
+        let Saved { x, q, k, v, attention, lse, middle, gate, up, unnormed, low } = saved;
         let [q_low, k_low, v_low, o_low, gate_low, up_low, down_low] = low;
 
         // mlp_backward
@@ -349,8 +364,9 @@ impl<'a> Program<'a> {
         let (gk, gv) = (self.work(kv), self.work(kv));
         self.scores(2);
         self.trace.free_all([k, v, attention, lse, g_attention]);
-        // The gradient of q is written over q.
+        // The gradient of q is written over q; those of the norms over theirs.
         let gq = q;
+        self.trace.free_all(unnormed.into_iter().flatten());
 
         let normed = self.work(model.hidden);
         self.trace.free(normed);
@@ -366,6 +382,15 @@ impl<'a> Program<'a> {
         let g_normed = self.input_backward(V, v_low, Some(g_normed));
         self.trace.free_all([gv, g, x]);
         Some(g_normed)
+    }
+
+    /// `block::normed`: queries or keys with their norm, and as they were.
+    fn normed(&mut self, index: usize, x: Tensor, part: Part) -> (Tensor, Option<Tensor>) {
+        if !self.model.qk_norm {
+            return (x, None);
+        }
+        let bytes = self.activation(self.linears[index].out);
+        (self.trace.allocate(part, bytes), Some(x))
     }
 
     /// `kernels::attention`: output and log-sum-exp.

@@ -32,13 +32,16 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
     {
         return refuse("adapter.rank", format!("a rank of {} is beyond the dimensions of any model", adapter.rank));
     }
-    if !matches!(model.family, Family::Llama | Family::Mistral)
+    if !matches!(model.family, Family::Llama | Family::Mistral | Family::Qwen2 | Family::Qwen3)
         || model.experts.is_some()
         || model.vision.is_some()
         || model.norm != Norm::Rms
         || model.activation != Activation::Silu
         || model.fused_linears
-        || model.qk_norm
+        || model.qk_norm_spans_heads
+        || model.attention_sinks
+        || model.rope.fraction != 1.0
+        || model.rope.local_theta.is_some()
         || model.head_bias
         || !model.gated_mlp
         || matches!(model.rope.scaling, RopeScaling::Other { .. })
@@ -46,8 +49,13 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
         return refuse(
             "model",
             format!(
-                "the engine `memspec` runs the Llama family (SmolLM2, TinyLlama, Llama 2 and 3, Mistral) in this version; `{}` is `{}`",
-                model.name, model.model_type
+                "the engine `memspec` runs Llama (SmolLM2, TinyLlama, Llama 2 and 3), Mistral, Qwen 2 and 2.5, and dense Qwen 3 in this version; `{}` is `{}`{}",
+                model.name,
+                model.model_type,
+                match &model.rope.scaling {
+                    RopeScaling::Other { kind } => format!(", with the rotary scaling `{kind}`"),
+                    _ => String::new(),
+                }
             ),
         );
     }

@@ -1,0 +1,110 @@
+//! Keys and values of the tokens that were seen, so that a further token costs one token's work.
+//!
+//! They lie in host memory: a new token's queries are compared with them there, on any device. A prompt from its start goes
+//! through the device's own attention.
+
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+
+use super::Model;
+use super::block::Positions;
+use crate::kernels::{self, Heads, storage};
+
+/// What a model remembers of a sequence.
+#[derive(Debug)]
+pub struct Cache {
+    ids: Vec<u32>,
+    blocks: Vec<Remembered>,
+}
+
+/// One block's keys and values, token after token, after rotation.
+#[derive(Debug, Default)]
+struct Remembered {
+    keys: Vec<f32>,
+    values: Vec<f32>,
+}
+
+impl Cache {
+    /// An empty one for `model`.
+    pub fn new(model: &Model) -> Self {
+        Self { ids: Vec::new(), blocks: model.blocks.iter().map(|_| Remembered::default()).collect() }
+    }
+
+    /// The tokens that are remembered.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// Forgets all but the first `tokens`.
+    pub fn truncate(&mut self, model: &Model, tokens: usize) {
+        let width = model.heads.kv_heads * model.heads.head_dim;
+        self.ids.truncate(tokens);
+        for block in &mut self.blocks {
+            block.keys.truncate(tokens * width);
+            block.values.truncate(tokens * width);
+        }
+    }
+
+    /// Adds tokens and gives the normed output of the last one, `[1, hidden]`. There must be at least one, and positions for all.
+    pub fn extend(&mut self, model: &Model, ids: &[u32]) -> Tensor<2> {
+        let start = self.ids.len();
+        let half = model.heads.head_dim / 2;
+        let rows = |table: &Tensor<2>| {
+            let rows = storage::read(table, |values| values[start * half..(start + ids.len()) * half].to_vec());
+            storage::write(storage::zeros_tensor([ids.len(), half]), &rows)
+        };
+        let (cos, sin) = (rows(&model.rotary.0), rows(&model.rotary.1));
+        let at = Positions { cos: &cos, sin: &sin, heads: Heads { context: ids.len(), ..model.heads } };
+        let numbers: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+        let mut x = kernels::embed(model.embedding.value.get(), &storage::i32_tensor(&numbers));
+        for (block, remembered) in model.blocks.iter().zip(&mut self.blocks) {
+            let heads = block.heads(at);
+            x = block.forward_with(&x, at, |q, k, v| {
+                remembered.keys.extend(storage::read(&k, <[f32]>::to_vec));
+                remembered.values.extend(storage::read(&v, <[f32]>::to_vec));
+                match start {
+                    0 => kernels::attention(&q, &k, &v, heads).0,
+                    _ => remembered.attention(q, start, heads),
+                }
+            });
+        }
+        self.ids.extend_from_slice(ids);
+        let [tokens, width] = x.dims();
+        let last = storage::read(&x, |values| values[(tokens - 1) * width..].to_vec());
+        model.norm.forward(&storage::write(storage::zeros_tensor([1, width]), &last))
+    }
+}
+
+impl Remembered {
+    /// Attention of the tokens from `start` on, whose own keys and values are there already; written over their queries.
+    fn attention(&self, q: Tensor<2>, start: usize, heads: Heads) -> Tensor<2> {
+        let Heads { heads: count, kv_heads, head_dim, window, .. } = heads;
+        let width = kv_heads * head_dim;
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        let mut out = storage::read(&q, <[f32]>::to_vec);
+        out.par_chunks_mut(head_dim).enumerate().for_each(|(index, query)| {
+            let (position, head) = (start + index / count, index % count);
+            let first = window.map_or(0, |window| (position + 1).saturating_sub(window));
+            let at = head / (count / kv_heads) * head_dim;
+            let tokens = first..=position;
+            let mut scores: Vec<f32> = tokens
+                .clone()
+                .map(|token| {
+                    let key = &self.keys[token * width + at..][..head_dim];
+                    scale * key.iter().zip(query.iter()).map(|(k, q)| k * q).sum::<f32>()
+                })
+                .collect();
+            let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            scores.iter_mut().for_each(|score| *score = (*score - largest).exp());
+            let inverse = 1.0 / scores.iter().sum::<f32>();
+            query.fill(0.0);
+            for (token, score) in tokens.zip(scores) {
+                let value = &self.values[token * width + at..][..head_dim];
+                for (to, v) in query.iter_mut().zip(value) {
+                    *to += score * inverse * v;
+                }
+            }
+        });
+        storage::write(q, &out)
+    }
+}
