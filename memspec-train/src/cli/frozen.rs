@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use memspec::plan::OptimizerKind;
-use memspec::setup::Setup;
+use memspec::plan::{AdapterKind, OptimizerKind};
+use memspec::setup::{self, Setup};
 
 use super::failure::Failure;
 use super::open::open;
@@ -37,25 +37,15 @@ impl Frozen {
         if let Err(error) = memspec::cost::estimate(&setup) {
             return Err(opened.unsupported(&resolved.plan.name, &error));
         }
-        match adapter {
+        // Without a folder an adapter that adapts nothing: the base model, frozen.
+        setup.adapter = Some(match adapter {
             Some(folder) => {
                 let help = "`--adapter` takes the folder of a run";
                 let config = Adapter::open(folder).map_err(|error| Failure::new(error, help))?.config;
-                let Some(adapter) = &mut setup.adapter else {
-                    return Err(Failure::new("the plan has no adapter", "add `adapter lora { }` to it"));
-                };
-                adapter.rank = config.r;
-                adapter.alpha = config.lora_alpha;
-                adapter.rank_stabilized = config.use_rslora;
-                adapter.targets.clone_from(&config.target_modules);
+                frozen_adapter(config.r, config.lora_alpha, config.use_rslora, config.target_modules)
             }
-            // An adapter that adapts nothing: the base model, frozen.
-            None => {
-                if let Some(adapter) = &mut setup.adapter {
-                    adapter.targets.clear();
-                }
-            }
-        }
+            None => frozen_adapter(1, 1.0, false, Vec::new()),
+        });
         let weights = weights(&setup)?.to_owned();
         let tokenizer = Tokenizer::open(&weights)?;
         Ok(Self { setup, weights, tokenizer, adapter: adapter.map(Path::to_owned) })
@@ -86,5 +76,20 @@ impl Frozen {
             read_adapter(folder, &mut model)?;
         }
         Ok(model)
+    }
+}
+
+/// An adapter whose settings are those of its own file, whatever the plan trains.
+fn frozen_adapter(rank: u32, alpha: f64, rank_stabilized: bool, targets: Vec<String>) -> setup::Adapter {
+    setup::Adapter {
+        kind: AdapterKind::Lora,
+        rank,
+        alpha,
+        rank_stabilized,
+        dropout: 0.0,
+        targets,
+        vision: false,
+        dtype: None,
+        train_whole: Vec::new(),
     }
 }
