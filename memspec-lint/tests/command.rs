@@ -48,6 +48,10 @@ fn folders_are_searched_for_plans_by_what_is_in_them() {
     let files = [
         ("train.yaml", "name: a\nmodel: HuggingFaceTB/SmolLM2-135M-Instruct\ndevice: t5\ntrain: {micro_batch: 1}\n"),
         ("trl/sft.yml", sft),
+        (
+            "chat.yaml",
+            "model_name_or_path: HuggingFaceTB/SmolLM2-135M-Instruct\ntemplate: default\ninfer_backend: huggingface\n",
+        ),
         ("workflow.yaml", "name: CI\non: push\njobs:\n  train:\n    model: x\n"),
         ("package.json", r#"{"name": "a", "model": "b", "version": "1.0.0"}"#),
         ("broken.json", "{"),

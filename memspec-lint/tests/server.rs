@@ -237,7 +237,7 @@ fn resident(process: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
-/// 2,000 edits; `MEMSPEC_EDITS=100000` makes more. Half of them are of a plan, the others of a file of axolotl and of a plan in YAML. Most go to the
+/// 2,000 edits; `MEMSPEC_EDITS=100000` makes more (run so on 2026-11-27: nothing found). Half of them are of a plan, the others of a file of axolotl and of a plan in YAML. Most go to the
 /// server together with others, as from a fast typist; then its answers are those of a server that opens the text as it is now.
 #[test]
 fn after_any_edits_it_knows_what_a_fresh_server_knows() {
@@ -265,13 +265,14 @@ fn check_edits(name: &str, text: &str, edits: usize) {
         let line = typist.dice.roll(typist.text.lines().count() + 1);
         let place = json!({"line": line, "character": typist.dice.roll(30)});
         // another folder: a trainer's file names its plan
-        let other = format!("file:///fresh{version}/{name}");
+        let folder = format!("/fresh{version}");
+        let other = format!("file://{folder}/{name}");
         fresh.open(&other, &typist.text);
         let known = edits::state(&mut client, &uri, version, &place);
         let expected = edits::state(&mut fresh, &other, 1, &place);
         for ((method, known), (_, expected)) in known.into_iter().zip(expected) {
-            // the names of the two differ
-            let known: Value = serde_json::from_str(&known.to_string().replace(&uri, &other)).unwrap();
+            // the folders of the two differ, which are also named where an import is missing
+            let known: Value = serde_json::from_str(&known.to_string().replace("/plans", &folder)).unwrap();
             assert_eq!(known, expected, "{method} after {done} edits of\n{}", typist.text);
         }
         compared += 1;

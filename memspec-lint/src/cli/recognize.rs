@@ -17,9 +17,10 @@ pub(super) fn may_be(path: &Path) -> bool {
     extension.is_some_and(|extension| ["yaml", "yml", "json"].contains(&&*extension.to_ascii_lowercase()))
 }
 
-/// Whether a file is such a plan, or another trainer's. One that cannot be read is none.
+/// Whether a file is such a plan, or another trainer's that trains something. One that cannot be read is none.
 pub(super) fn is_plan_file(path: &Path) -> bool {
-    may_be(path) && small_text(path).is_some_and(|text| is_plan_text(&text) || foreign::detect(&text).is_some())
+    may_be(path)
+        && small_text(path).is_some_and(|text| is_plan_text(&text) || foreign::detect_training(&text).is_some())
 }
 
 fn small_text(path: &Path) -> Option<String> {

@@ -11,6 +11,8 @@ pub mod tables;
 
 use std::io::IsTerminal;
 
+use terminal_size::{Height, Width, terminal_size_of};
+
 /// How text is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
@@ -22,31 +24,29 @@ pub struct Style {
     pub narrated: bool,
 }
 
-fn terminal_size_of(stream: impl std::os::fd::AsFd) -> Option<usize> {
-    terminal_size::terminal_size_of(stream).map(|(width, _)| usize::from(width.0))
-}
-
 impl Style {
     /// Without colours: for files, pipes and tests.
     pub const PLAIN: Style = Style { colour: false, width: 100, narrated: false };
 
     /// For this process's standard output: colours and its width on a terminal, unless `NO_COLOR` is set; narrated with `NO_GRAPHICS`.
     pub fn of_stdout() -> Style {
-        Style::of(std::io::stdout().is_terminal(), terminal_size_of(std::io::stdout()))
+        let stdout = std::io::stdout();
+        Style::of(stdout.is_terminal(), terminal_size_of(&stdout))
     }
 
     /// The same for its standard error.
     pub fn of_stderr() -> Style {
-        Style::of(std::io::stderr().is_terminal(), terminal_size_of(std::io::stderr()))
+        let stderr = std::io::stderr();
+        Style::of(stderr.is_terminal(), terminal_size_of(&stderr))
     }
 
-    fn of(terminal: bool, columns: Option<usize>) -> Style {
+    fn of(terminal: bool, size: Option<(Width, Height)>) -> Style {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let wanted = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
         Style {
             colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && !dumb,
-            width: wanted.or(columns).unwrap_or(Style::PLAIN.width).clamp(40, 140),
+            width: wanted.or(size.map(|(width, _)| usize::from(width.0))).unwrap_or(Style::PLAIN.width).clamp(40, 140),
             narrated: set("NO_GRAPHICS"),
         }
     }

@@ -93,13 +93,18 @@ fn of_keys(has: impl Fn(&str) -> bool) -> Option<Trainer> {
     }
 }
 
-/// The same where the file would train something: configurations of inference and export have the same keys.
+/// The same where the file would train something: configurations of inference and export have the same keys. One that cannot be parsed may.
 pub fn detect_training(text: &str) -> Option<Trainer> {
     let trainer = detect(text)?;
-    let Ok(Yaml::Mapping(root)) = parse(text) else { return None };
+    let root = match parse(text) {
+        Ok(Yaml::Mapping(root)) => root,
+        Ok(_) => return None,
+        Err(_) => return Some(trainer),
+    };
     let has = |key: &str| root.get(key).is_some_and(|value| !value.is_null() && switch(value) != Some(false));
     let trains = match trainer {
-        Trainer::Trl => ["dataset_name", "datasets"].into_iter().any(has),
+        // the dataset may be named on the command line
+        Trainer::Trl => true,
         Trainer::Axolotl => ["datasets", "pretraining_dataset"].into_iter().any(has),
         Trainer::Llamafactory => has("do_train"),
         Trainer::LlamafactoryV1 => has("train_dataset"),
