@@ -4,6 +4,7 @@ use memspec::setup::Setup;
 use serde::Serialize;
 
 use crate::data::Dataset;
+use crate::kernels::DeviceFailed;
 use crate::network::Model;
 use crate::prepare::batch;
 use crate::step::evaluate;
@@ -33,16 +34,25 @@ pub struct Pass {
 }
 
 /// Scores every sample once, in the file's order. `progress` is called after each batch with the samples done.
-pub fn score(setup: &Setup, model: &Model, dataset: &Dataset, pass: Pass, progress: &mut dyn FnMut(u64)) -> Evaluation {
+///
+/// # Errors
+/// The device failed.
+pub fn score(
+    setup: &Setup,
+    model: &Model,
+    dataset: &Dataset,
+    pass: Pass,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Evaluation, DeviceFailed> {
     let indices: Vec<usize> = (0..dataset.len()).collect();
     let (mut sum, mut scored, mut done) = (0.0, 0, 0);
     for samples in indices.chunks(pass.micro_batch.max(1)) {
         let (batch, _) = batch(setup, dataset, samples, pass.pad);
         scored += batch.scored() as u64;
-        sum += f64::from(evaluate(model, &batch, pass.loss_rows));
+        sum += f64::from(evaluate(model, &batch, pass.loss_rows)?);
         done += samples.len() as u64;
         progress(done);
     }
     let loss = sum / scored.max(1) as f64;
-    Evaluation { loss, perplexity: loss.exp(), scored_tokens: scored, samples: done }
+    Ok(Evaluation { loss, perplexity: loss.exp(), scored_tokens: scored, samples: done })
 }

@@ -1,12 +1,15 @@
 //! memspec-train: runs fine-tuning plans inside the memory that was promised.
 
+pub mod bench;
 pub mod checkpoint;
 pub mod cli;
 pub mod data;
+pub mod devices;
 pub mod eval;
 pub mod export;
 pub mod generate;
 pub mod kernels;
+pub mod libraries;
 pub mod merge;
 pub mod metrics;
 pub mod monitor;

@@ -6,13 +6,15 @@ use std::time::Instant;
 
 use memspec::cost::PhaseName;
 use memspec::cost::engine::memspec::{loss_rows, workspace};
-use memspec::setup::{Setup, Verified};
+use memspec::setup::{Setup, Train, Verified};
 use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, WriteError, write_atomically};
 use crate::data::{Position, Sampler};
+use crate::devices::{NoDevice, place};
 use crate::eval::{Pass, score};
-use crate::kernels::AdamW;
+use crate::kernels::place::fetch;
+use crate::kernels::{AdamW, DeviceFailed};
 use crate::metrics::Metrics;
 use crate::monitor;
 use crate::network::Model;
@@ -115,6 +117,12 @@ pub enum RunError {
     /// The output folder.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] DeviceFailed),
+    /// The device that the plan names cannot be used.
+    #[error(transparent)]
+    NoDevice(#[from] NoDevice),
     /// The loss is no number any more.
     #[error("{what} of step {step} is {value}; the last good checkpoint is {checkpoint}")]
     Diverged {
@@ -174,7 +182,8 @@ pub fn run(
     phases.enter(PhaseName::Load);
     let blocks = setup.model.layers;
     let weights = Weights::Checkpoint(Box::new(checkpoint));
-    let model = load(setup, &weights, &mut |done| watch(Event::Loading { done, blocks }))?;
+    let place = place(setup)?;
+    let model = load(setup, &weights, place, &mut |done| watch(Event::Loading { done, blocks }))?;
     phases.close();
     let mut trainer = Trainer {
         setup,
@@ -183,7 +192,7 @@ pub fn run(
         phases,
         config: StepConfig {
             recomputed_blocks: setup.recomputed_blocks() as usize,
-            loss_rows: loss_rows(setup.model.vocab) as usize,
+            loss_rows: loss_rows(setup) as usize,
         },
         sampler: sampler(setup, &prepared.train),
         state: State { step: 0, position: Position::default(), losses: Vec::new(), plan: course },
@@ -210,6 +219,18 @@ pub fn run(
     let json = serde_json::to_vec_pretty(&report).unwrap_or_default();
     write_atomically(&output.folder.join("report.json"), |out| out.write_all(&json))?;
     Ok(Finished { output, report, stopped })
+}
+
+/// What the optimizer's step with this number, counted from 1, does at a learning rate.
+pub(crate) fn optimizer_numbers(train: &Train, learning_rate: f64, step: i32) -> AdamW {
+    AdamW {
+        learning_rate: learning_rate as f32,
+        betas: (train.betas.0 as f32, train.betas.1 as f32),
+        epsilon: EPSILON,
+        weight_decay: train.weight_decay as f32,
+        step,
+        gradient_scale: 1.0,
+    }
 }
 
 /// The adapter as PEFT describes it.
@@ -265,7 +286,7 @@ impl Trainer<'_> {
         let mut saved = first;
         while self.state.step < self.prepared.steps && !stop.load(Relaxed) {
             let begun = Instant::now();
-            let Some(mut line) = self.step(stop) else { break };
+            let Some(mut line) = self.step(stop)? else { break };
             let took = begun.elapsed().as_secs_f64();
             line.tokens_per_second = line.tokens as f64 / took;
             // A gradient that is no number makes weights that are none, and a checkpoint must not hold such.
@@ -291,14 +312,14 @@ impl Trainer<'_> {
                 self.phases.close();
                 saved = self.state.step;
             }
-            self.evaluate(last, watch);
+            self.evaluate(last, watch)?;
         }
         let tokens_per_second = if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 };
         Ok(Course { stopped: self.state.step < self.prepared.steps, tokens_per_second, first_step_seconds })
     }
 
     /// One optimizer step; `None` when it was asked to stop in its midst, which loses the step and nothing else.
-    fn step(&mut self, stop: &AtomicBool) -> Option<StepMetrics> {
+    fn step(&mut self, stop: &AtomicBool) -> Result<Option<StepMetrics>, RunError> {
         let train = &self.setup.train;
         let pad = self.prepared.tokenizer.pad();
         let mut tokens = 0;
@@ -311,30 +332,27 @@ impl Trainer<'_> {
             })
             .collect();
         let scored: usize = batches.iter().map(Batch::scored).sum();
-        let mut loss = 0.0;
+        let mut losses = Vec::new();
         for batch in &batches {
             if stop.load(Relaxed) {
-                return None;
+                return Ok(None);
             }
             let phases = &mut self.phases;
-            loss += micro_batch(&mut self.model, batch, scored, &self.config, &mut |phase| phases.enter(phase));
+            losses.push(micro_batch(&mut self.model, batch, scored, &self.config, &mut |phase| phases.enter(phase)));
         }
         self.phases.enter(PhaseName::Optimizer);
         let rate = learning_rate(train, self.state.step, self.prepared.steps);
-        let how = AdamW {
-            learning_rate: rate as f32,
-            betas: (train.betas.0 as f32, train.betas.1 as f32),
-            epsilon: EPSILON,
-            weight_decay: train.weight_decay as f32,
-            step: self.state.step as i32 + 1,
-            gradient_scale: 1.0,
-        };
-        let grad_norm = optimizer_step(&mut self.model, how, train.clip as f32);
+        let how = optimizer_numbers(train, rate, self.state.step as i32 + 1);
+        let grad_norm = optimizer_step(&mut self.model, how, train.clip as f32)?;
+        let mut loss = 0.0;
+        for of_batch in &losses {
+            loss += fetch(of_batch)?[0];
+        }
         self.phases.close();
         self.state.step += 1;
         self.state.position = self.sampler.position();
         self.state.losses.push(loss);
-        Some(StepMetrics {
+        Ok(Some(StepMetrics {
             step: self.state.step,
             loss,
             learning_rate: rate,
@@ -343,23 +361,24 @@ impl Trainer<'_> {
             tokens_per_second: 0.0,
             measured_bytes: self.phases.highest(),
             promised_bytes: self.promised,
-        })
+        }))
     }
 
-    fn evaluate(&mut self, last: bool, watch: &mut dyn FnMut(Event)) {
-        let (Some(eval), Some(dataset)) = (&self.setup.eval, &self.prepared.eval) else { return };
+    fn evaluate(&mut self, last: bool, watch: &mut dyn FnMut(Event)) -> Result<(), RunError> {
+        let (Some(eval), Some(dataset)) = (&self.setup.eval, &self.prepared.eval) else { return Ok(()) };
         let due = eval.every.is_some_and(|every| self.state.step.is_multiple_of(every.max(1)));
         if !last && !due {
-            return;
+            return Ok(());
         }
         let pass = Pass {
             micro_batch: eval.micro_batch as usize,
             loss_rows: self.config.loss_rows,
             pad: self.prepared.tokenizer.pad(),
         };
-        let loss = score(self.setup, &self.model, dataset, pass, &mut |_| {}).loss as f32;
+        let loss = score(self.setup, &self.model, dataset, pass, &mut |_| {})?.loss as f32;
         self.eval_losses.push((self.state.step, loss));
         watch(Event::Evaluated { step: self.state.step, loss });
+        Ok(())
     }
 
     fn checkpoint(&mut self, output: &Output, watch: &mut dyn FnMut(Event)) -> Result<(), RunError> {

@@ -3,7 +3,8 @@
 use burn::tensor::{Int, Tensor};
 use memspec::cost::PhaseName;
 
-use crate::kernels::{self, AdamW, storage};
+use crate::kernels::place::fetch;
+use crate::kernels::{self, AdamW, DeviceFailed};
 use crate::network::Model;
 use crate::network::block::Saved;
 
@@ -43,17 +44,18 @@ enum Kept {
 
 /// Forward, loss and backward of one micro batch; gradients are added to the parameters'.
 /// `scored` is the number of scored tokens in the whole step, over which the loss is averaged. `enter` is called at each phase's start.
+/// The loss, as `[1]`, is read when all is queued, so that a device never waits for the host.
 pub fn micro_batch(
     model: &mut Model,
     batch: &Batch,
     scored: usize,
     config: &StepConfig,
     enter: &mut dyn FnMut(PhaseName),
-) -> f32 {
+) -> Tensor<1> {
     enter(PhaseName::Forward);
-    let (ids, targets) = (storage::i32_tensor(&batch.ids), storage::i32_tensor(&batch.targets));
+    let (ids, targets) = (model.place.integers(&batch.ids), model.place.integers(&batch.targets));
     let mut kept = Vec::with_capacity(model.blocks.len());
-    let mut x = kernels::embed(model.embedding.value.get(), &ids);
+    let mut x = kernels::embed(model.embedding.used(), &ids);
     for (index, block) in model.blocks.iter().enumerate() {
         let at = model.positions(batch.context);
         if index < config.recomputed_blocks {
@@ -90,24 +92,26 @@ pub fn micro_batch(
 }
 
 /// The loss, and the gradient of the final norm's output.
-fn loss(model: &mut Model, x: &Tensor<2>, targets: &Tensor<1, Int>, rows: usize, scale: f32) -> (f32, Tensor<2>) {
+fn loss(model: &mut Model, x: &Tensor<2>, targets: &Tensor<1, Int>, rows: usize, scale: f32) -> (Tensor<1>, Tensor<2>) {
     let normed = model.norm.forward(x);
-    let (loss, g) = model.cross_entropy(normed, targets, rows, scale);
-    (storage::read(&loss, |loss| loss[0]), g)
+    model.cross_entropy(normed, targets, rows, scale)
 }
 
 /// The summed loss of a batch and nothing else, as evaluation wants it.
-pub fn evaluate(model: &Model, batch: &Batch, loss_rows: usize) -> f32 {
-    let targets = storage::i32_tensor(&batch.targets);
+///
+/// # Errors
+/// The device failed.
+pub fn evaluate(model: &Model, batch: &Batch, loss_rows: usize) -> Result<f32, DeviceFailed> {
+    let targets = model.place.integers(&batch.targets);
     let normed = hidden(model, batch);
     let loss = kernels::cross_entropy_loss(&normed, model.head(), &targets, loss_rows, 1.0);
-    storage::read(&loss, |loss| loss[0])
+    Ok(fetch(&loss)?[0])
 }
 
 /// The normed output of the last block, `[T, hidden]`: what the head turns into logits.
 pub fn hidden(model: &Model, batch: &Batch) -> Tensor<2> {
-    let ids = storage::i32_tensor(&batch.ids);
-    let mut x = kernels::embed(model.embedding.value.get(), &ids);
+    let ids = model.place.integers(&batch.ids);
+    let mut x = kernels::embed(model.embedding.used(), &ids);
     for block in &model.blocks {
         x = block.forward(&x, model.positions(batch.context));
     }
@@ -115,14 +119,23 @@ pub fn hidden(model: &Model, batch: &Batch) -> Tensor<2> {
 }
 
 /// Clips, steps every trained parameter and zeroes its gradient; returns the gradient's global norm before clipping.
-pub fn optimizer_step(model: &mut Model, mut how: AdamW, clip: f32) -> f32 {
-    let norm = model.trained_mut().iter().map(|(_, p)| f64::from(p.grad_square())).sum::<f64>().sqrt() as f32;
+///
+/// # Errors
+/// The device failed, here or in what was queued before.
+pub fn optimizer_step(model: &mut Model, mut how: AdamW, clip: f32) -> Result<f32, DeviceFailed> {
+    let place = model.place;
+    let parameters = model.trained_mut();
+    let mut sums = place.zeros([parameters.len()]);
+    for (index, (_, parameter)) in parameters.iter().enumerate() {
+        sums = parameter.grad_square(sums, index);
+    }
+    let norm = fetch(&sums)?.into_iter().map(f64::from).sum::<f64>().sqrt() as f32;
     if clip > 0.0 {
         // As torch.nn.utils.clip_grad_norm_.
         how.gradient_scale = (clip / (norm + 1e-6)).min(1.0);
     }
-    for (_, parameter) in model.trained_mut() {
+    for (_, parameter) in parameters {
         parameter.step(how);
     }
-    norm
+    Ok(norm)
 }

@@ -10,6 +10,7 @@ use memspec::quantity::Tokens;
 use memspec::setup::{Setup, resolve};
 use memspec_train::checkpoint::Checkpoint;
 use memspec_train::generate::logits;
+use memspec_train::kernels::place::{Place, fetch};
 use memspec_train::kernels::{AdamW, storage};
 use memspec_train::network::cache::Cache;
 use memspec_train::network::load::{Weights, load};
@@ -76,7 +77,7 @@ impl Fixture {
         };
         let setup = resolve(&plan, Path::new("."), &Environment::default()).unwrap();
         let weights = Weights::Checkpoint(Box::new(Checkpoint::open(&self.folder).unwrap()));
-        let mut model = load(&setup, &weights, &mut |_| {}).unwrap();
+        let mut model = load(&setup, &weights, Place::Cpu, &mut |_| {}).unwrap();
         if let Some(adapter) = adapter {
             read_adapter(&self.folder.join(adapter), &mut model).unwrap();
         }
@@ -144,6 +145,7 @@ fn losses_and_adapter_gradients_agree_with_and_without_checkpointing() {
             let (setup, mut model) = fixture.model(Some("adapter"), checkpointing);
             let batch = fixture.batch("", 0);
             let loss = micro_batch(&mut model, &batch, batch.scored(), &config(&setup), &mut |_| {});
+            let loss = fetch(&loss).unwrap()[0];
             fixture.check("lora.loss", &[loss], TOLERANCE);
             for (name, grad) in gradients(&mut model) {
                 fixture.check(&format!("lora.grad.{}", peft_name(&name)), &grad, TOLERANCE);
@@ -160,6 +162,7 @@ fn gradients_of_all_weights_agree() {
             let (setup, mut model) = fixture.model(None, checkpointing);
             let batch = fixture.batch("", 0);
             let loss = micro_batch(&mut model, &batch, batch.scored(), &config(&setup), &mut |_| {});
+            let loss = fetch(&loss).unwrap()[0];
             fixture.check("base.loss", &[loss], TOLERANCE);
             let gradients = gradients(&mut model);
             assert_eq!(gradients.len(), fixture.expected.keys().filter(|name| name.starts_with("base.grad.")).count());
@@ -208,7 +211,9 @@ fn three_adamw_steps_agree() {
                 losses.push(
                     batches
                         .iter()
-                        .map(|batch| micro_batch(&mut model, batch, scored, &config(&setup), &mut |_| {}))
+                        .map(|batch| {
+                            fetch(&micro_batch(&mut model, batch, scored, &config(&setup), &mut |_| {})).unwrap()[0]
+                        })
                         .sum(),
                 );
                 let how = AdamW {
@@ -219,7 +224,7 @@ fn three_adamw_steps_agree() {
                     step: step as i32 + 1,
                     gradient_scale: 1.0,
                 };
-                norms.push(optimizer_step(&mut model, how, 1.0));
+                norms.push(optimizer_step(&mut model, how, 1.0).unwrap());
             }
             fixture.check(&format!("{prefix}.losses"), &losses, TOLERANCE);
             fixture.check(&format!("{prefix}.gradient_norms"), &norms, TOLERANCE);

@@ -31,13 +31,13 @@ pub(super) fn eval(arguments: &EvalArguments) -> Result<ExitCode, Failure> {
     known_token(setup, dataset.highest_id())?;
     let pass = Pass {
         micro_batch: usize::from(arguments.micro_batch),
-        loss_rows: loss_rows(setup.model.vocab) as usize,
+        loss_rows: loss_rows(setup) as usize,
         pad: frozen.tokenizer.pad(),
     };
     known_token(setup, pass.pad)?;
     let model = frozen.load(dataset.longest())?;
     let mut count = Count::new(arguments.quiet || arguments.json, "samples", dataset.len() as u64);
-    let evaluation = score(setup, &model, &dataset, pass, &mut |done| count.show(done));
+    let evaluation = score(setup, &model, &dataset, pass, &mut |done| count.show(done))?;
     count.finish();
     if !evaluation.loss.is_finite() {
         return Err(Failure::new(

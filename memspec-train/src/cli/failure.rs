@@ -9,9 +9,11 @@ use memspec_lint::output::{Style, report};
 use miette::MietteDiagnostic;
 
 use super::print::note;
+use crate::bench::BenchError;
 use crate::checkpoint::CheckpointError;
 use crate::export::ExportError;
 use crate::merge::MergeError;
+use crate::kernels::DeviceFailed;
 use crate::network::load::LoadError;
 use crate::output::OutputError;
 use crate::prepare::PrepareError;
@@ -123,6 +125,18 @@ impl From<RunError> for Failure {
     }
 }
 
+impl From<BenchError> for Failure {
+    fn from(error: BenchError) -> Self {
+        match error {
+            BenchError::Prepare(error) => {
+                let message = error.to_string();
+                Self::new(message, "`--random-weights` measures without a model's files")
+            }
+            other => Self::Other { message: other.to_string(), help: None },
+        }
+    }
+}
+
 /// Errors whose message says it all.
 macro_rules! plain {
     ($($Error:ty),+) => {$(
@@ -134,4 +148,4 @@ macro_rules! plain {
     )+};
 }
 
-plain!(CheckpointError, ExportError, LoadError, MergeError, TemplateError, TokenizerError);
+plain!(DeviceFailed, CheckpointError, ExportError, LoadError, MergeError, TemplateError, TokenizerError);

@@ -8,6 +8,7 @@ use memspec::setup::{self, Setup};
 use super::failure::Failure;
 use super::open::open;
 use crate::checkpoint::Checkpoint;
+use crate::kernels::place::Place;
 use crate::network::Model;
 use crate::network::load::{Weights, load};
 use crate::output::read_adapter;
@@ -71,7 +72,7 @@ impl Frozen {
         let mut setup = self.setup.clone();
         setup.data.context = self.setup.model.max_positions.min(tokens as u64);
         let checkpoint = Weights::Checkpoint(Box::new(Checkpoint::open(&self.weights)?));
-        let mut model = load(&setup, &checkpoint, &mut |_| {})?;
+        let mut model = load(&setup, &checkpoint, Place::Cpu, &mut |_| {})?;
         if let Some(folder) = &self.adapter {
             read_adapter(folder, &mut model)?;
         }

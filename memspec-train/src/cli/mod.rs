@@ -1,5 +1,7 @@
 //! The command line.
 
+mod bench;
+mod devices;
 mod eval;
 mod export;
 mod failure;
@@ -36,6 +38,13 @@ struct Arguments {
 enum Command {
     /// Trains what a plan says and leaves an adapter that PEFT loads.
     Run(RunArguments),
+    /// Says what this machine has to run on: cards, driver and libraries.
+    Devices(DevicesArguments),
+    /// Measures speed and memory of a plan.
+    Bench(BenchArguments),
+    /// Compares every operation on a card with the CPU's.
+    #[command(hide = true)]
+    CheckKernels,
     /// Loss and perplexity on a file, of the base model or with an adapter.
     Eval(EvalArguments),
     /// Adds an adapter to its base model's weights: a folder that loads without PEFT.
@@ -85,6 +94,37 @@ struct RunArguments {
     /// Print nothing but errors.
     #[arg(long, short)]
     quiet: bool,
+}
+
+/// Arguments of `devices`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  memspec-train devices\n  memspec-train devices --json")]
+struct DevicesArguments {
+    /// Print it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  memspec-train bench plan.mem --random-weights\n  memspec-train bench plan.mem --steps 50 --random-weights --json"
+)]
+struct BenchArguments {
+    /// The plan: a .mem, .yaml or .json file.
+    plan: PathBuf,
+    /// The plan of that name, when the file has several.
+    #[arg(long)]
+    name: Option<String>,
+    /// Optimizer steps that are timed, after a first one that is not.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    steps: u32,
+    /// Make weights of the right shapes up: no files are needed, and the loss means nothing.
+    #[arg(long)]
+    random_weights: bool,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Arguments of `eval`.
@@ -249,6 +289,9 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Devices(arguments) => devices::devices(&arguments),
+        Command::Bench(arguments) => bench::bench(&arguments),
+        Command::CheckKernels => bench::check_kernels(),
         Command::Eval(arguments) => eval::eval(&arguments),
         Command::Merge(arguments) => merge::merge(&arguments),
         Command::ExportGgufLora(arguments) => export::export(&arguments),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use memspec::cost::{CostError, Estimate};
-use memspec::model::Environment;
+use memspec::model::{Environment, ThisCard};
 use memspec::plan::{self, Document, Written};
 use memspec::setup::{Setup, Unresolved};
 use memspec::solve::{Resolved, changes, setups};
@@ -51,7 +51,11 @@ pub(super) fn open(path: &Path, name: Option<&str>) -> Result<Opened, Failure> {
         }
     };
     let base = path.parent().map(Path::to_owned).unwrap_or_default();
-    let environment = Environment::from_process();
+    let environment = Environment {
+        card: Some(ThisCard(memspec_lint::card::this_machine)),
+        runs_on_card: cfg!(feature = "cuda"),
+        ..Environment::from_process()
+    };
     let resolved = setups(&written.plan, &base, &environment)
         .map_err(|unresolved| Failure::Plan(Box::new(document.clone()), from_unresolved(written, &unresolved)))?;
     Ok(Opened { resolved, document, base, environment })

@@ -1,10 +1,14 @@
 //! The operations of a training step, as an extension of burn's backends.
 //!
-//! [`Kernels`] is the one trait that a device has to offer. The flex backend (CPU) implements it in `cpu`; every operation writes
+//! [`Kernels`] is the one trait that a device has to offer. The flex backend (CPU) implements it in `cpu`, burn's CUDA backend in `cuda`; every operation writes
 //! into buffers that it allocates itself or takes over from its caller, so what a step allocates is what its text says.
 //! Tensors are row-major; `T` is the number of tokens in the micro batch (samples x context), activations are `[T, features]`.
 
+pub mod check;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
+pub mod place;
 pub mod storage;
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
@@ -88,7 +92,7 @@ pub struct AdamW {
 }
 
 /// What a device must be able to do for a training step.
-#[backend_extension(Flex)]
+#[backend_extension(Cube: cfg(feature = "cuda"), Flex)]
 pub trait Kernels: Backend {
     /// An f32 buffer `[rows, columns]` beside `like`, unfilled.
     fn buffer(like: FloatTensor<Self>, rows: usize, columns: usize) -> FloatTensor<Self>;
@@ -182,8 +186,9 @@ pub trait Kernels: Backend {
         rows: usize,
         scale: f32,
     ) -> FloatTensor<Self>;
-    /// Rows `first .. first + rows` of an NF4 weight with f32 maxima, dense: `[rows, columns]`.
+    /// Rows `first .. first + rows` of an NF4 weight with f32 maxima, dense: `[rows, columns]` in the type of `like`.
     fn nf4_rows(
+        like: FloatTensor<Self>,
         absmax: FloatTensor<Self>,
         codes: IntTensor<Self>,
         first: usize,
@@ -192,6 +197,7 @@ pub trait Kernels: Backend {
     ) -> FloatTensor<Self>;
     /// The same with maxima that are quantized too: `scales` are f32, one for 256 maxima.
     fn nf4_double_rows(
+        like: FloatTensor<Self>,
         scales: FloatTensor<Self>,
         absmax: IntTensor<Self>,
         codes: IntTensor<Self>,
@@ -202,14 +208,15 @@ pub trait Kernels: Backend {
     ) -> FloatTensor<Self>;
     /// Rows of an int8 weight with one f32 scale a row, dense.
     fn int8_rows(
+        like: FloatTensor<Self>,
         scales: FloatTensor<Self>,
         codes: IntTensor<Self>,
         first: usize,
         rows: usize,
         columns: usize,
     ) -> FloatTensor<Self>;
-    /// The sum of squares, as `[1]`.
-    fn sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// The sum of squares, written over `sums[index]`.
+    fn sum_of_squares(sums: FloatTensor<Self>, x: FloatTensor<Self>, index: usize) -> FloatTensor<Self>;
     /// One AdamW step (Loshchilov and Hutter, 2019) in place; the gradient is zeroed for the next step.
     fn adamw(
         value: FloatTensor<Self>,
@@ -220,7 +227,14 @@ pub trait Kernels: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
     /// One step of plain gradient descent in place; the gradient is zeroed.
     fn sgd(value: FloatTensor<Self>, grad: FloatTensor<Self>, step: AdamW) -> (FloatTensor<Self>, FloatTensor<Self>);
+    /// `value`, an f32 weight that is trained, in the type that activations have, written over `copy`.
+    fn working_copy(copy: FloatTensor<Self>, value: FloatTensor<Self>) -> FloatTensor<Self>;
 }
+
+/// An operation on a device failed, some time before its result was read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the device failed: {0}")]
+pub struct DeviceFailed(pub String);
 
 fn t<const D: usize>(tensor: FloatTensor<Dispatch>) -> Tensor<D> {
     Tensor::from_dispatch(tensor)
@@ -360,12 +374,21 @@ pub fn cross_entropy_loss(
 }
 
 /// See [`Kernels::nf4_rows`].
-pub fn nf4_rows(absmax: &Tensor<1>, codes: &Tensor<1, Int>, first: usize, rows: usize, columns: usize) -> Tensor<2> {
-    t(Dispatch::nf4_rows(d(absmax), i(codes), first, rows, columns))
+pub fn nf4_rows(
+    like: &Tensor<2>,
+    absmax: &Tensor<1>,
+    codes: &Tensor<1, Int>,
+    first: usize,
+    rows: usize,
+    columns: usize,
+) -> Tensor<2> {
+    t(Dispatch::nf4_rows(d(like), d(absmax), i(codes), first, rows, columns))
 }
 
 /// See [`Kernels::nf4_double_rows`].
+#[expect(clippy::too_many_arguments, reason = "a packed weight has this many parts")]
 pub fn nf4_double_rows(
+    like: &Tensor<2>,
     scales: &Tensor<1>,
     absmax: &Tensor<1, Int>,
     codes: &Tensor<1, Int>,
@@ -374,18 +397,29 @@ pub fn nf4_double_rows(
     rows: usize,
     columns: usize,
 ) -> Tensor<2> {
-    t(Dispatch::nf4_double_rows(d(scales), i(absmax), i(codes), double, first, rows, columns))
+    t(Dispatch::nf4_double_rows(d(like), d(scales), i(absmax), i(codes), double, first, rows, columns))
 }
 
 /// See [`Kernels::int8_rows`].
-pub fn int8_rows(scales: &Tensor<1>, codes: &Tensor<1, Int>, first: usize, rows: usize, columns: usize) -> Tensor<2> {
-    t(Dispatch::int8_rows(d(scales), i(codes), first, rows, columns))
+pub fn int8_rows(
+    like: &Tensor<2>,
+    scales: &Tensor<1>,
+    codes: &Tensor<1, Int>,
+    first: usize,
+    rows: usize,
+    columns: usize,
+) -> Tensor<2> {
+    t(Dispatch::int8_rows(d(like), d(scales), i(codes), first, rows, columns))
 }
 
 /// See [`Kernels::sum_of_squares`].
-pub fn sum_of_squares<const D: usize>(x: &Tensor<D>) -> f32 {
-    let sum: Tensor<1> = t(Dispatch::sum_of_squares(d(x)));
-    storage::read(&sum, |sum| sum[0])
+pub fn sum_of_squares<const D: usize>(sums: Tensor<1>, x: &Tensor<D>, index: usize) -> Tensor<1> {
+    t(Dispatch::sum_of_squares(sums.into_dispatch(), d(x), index))
+}
+
+/// See [`Kernels::working_copy`].
+pub fn working_copy<const D: usize>(copy: Tensor<D>, value: &Tensor<D>) -> Tensor<D> {
+    t(Dispatch::working_copy(copy.into_dispatch(), d(value)))
 }
 
 /// The four tensors of one parameter: value, gradient, first and second moment.

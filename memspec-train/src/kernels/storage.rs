@@ -119,6 +119,11 @@ fn int_tensor(data: &[u8], dtype: DType) -> Tensor<1, Int> {
     Tensor::from_primitive::<Flex>(tensor)
 }
 
+/// The tensor is in host memory.
+pub fn is_host<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.clone().try_into_primitive::<Flex>().is_ok()
+}
+
 /// Reads an f32 tensor of the CPU in place, without a copy.
 pub fn read<const D: usize, T>(tensor: &Tensor<D>, read: impl FnOnce(&[f32]) -> T) -> T {
     match tensor.clone().try_into_primitive::<Flex>() {
@@ -133,6 +138,10 @@ pub fn read<const D: usize, T>(tensor: &Tensor<D>, read: impl FnOnce(&[f32]) -> 
 
 /// Writes `values` over a tensor.
 pub fn write<const D: usize>(tensor: Tensor<D>, values: &[f32]) -> Tensor<D> {
+    #[cfg(feature = "cuda")]
+    if let Some(card) = super::cuda::tensor::here(&tensor).and_then(|tensor| super::cuda::tensor::card(&tensor)) {
+        return on_card(card, tensor.dims(), DType::F32, bytemuck::cast_slice(values));
+    }
     match tensor.clone().try_into_primitive::<Flex>() {
         Ok(mut primitive) => {
             drop(tensor);
@@ -145,4 +154,23 @@ pub fn write<const D: usize>(tensor: Tensor<D>, values: &[f32]) -> Tensor<D> {
             Tensor::from_data(TensorData::new(values.to_vec(), shape), &tensor.device())
         }
     }
+}
+
+/// A float tensor on a card with these bytes.
+#[cfg(feature = "cuda")]
+pub(super) fn on_card<const D: usize>(card: usize, shape: [usize; D], dtype: DType, data: &[u8]) -> Tensor<D> {
+    Tensor::from_primitive::<burn::backend::Cube>(super::cuda::tensor::upload(card, shape, dtype, data))
+}
+
+/// A float tensor of zeros on a card.
+#[cfg(feature = "cuda")]
+pub(super) fn zeros_on_card<const D: usize>(card: usize, shape: [usize; D], dtype: DType) -> Tensor<D> {
+    Tensor::from_primitive::<burn::backend::Cube>(super::cuda::tensor::zeros(card, shape, dtype))
+}
+
+/// An integer tensor on a card with these bytes.
+#[cfg(feature = "cuda")]
+pub(super) fn integers_on_card(card: usize, dtype: DType, data: &[u8]) -> Tensor<1, Int> {
+    let shape = [data.len() / dtype.size()];
+    Tensor::from_primitive::<burn::backend::Cube>(super::cuda::tensor::upload(card, shape, dtype, data))
 }

@@ -21,7 +21,7 @@ pub struct Norm {
 impl Norm {
     /// The normalized rows of `x`.
     pub fn forward(&self, x: &Tensor<2>) -> Tensor<2> {
-        kernels::rms_norm(x, self.weight.value.get(), self.epsilon)
+        kernels::rms_norm(x, self.weight.used(), self.epsilon)
     }
 
     /// The same for each head of `x`, `[T, heads * head_dim]`: the norm's weight is as wide as a head.
@@ -48,7 +48,7 @@ impl Norm {
     pub fn backward(&mut self, g: Tensor<2>, x: &Tensor<2>) -> Tensor<2> {
         let epsilon = self.epsilon;
         self.weight.add_grad(|grad| kernels::rms_norm_weight_backward(grad, &g, x, epsilon));
-        kernels::rms_norm_backward(g, x, self.weight.value.get(), epsilon)
+        kernels::rms_norm_backward(g, x, self.weight.used(), epsilon)
     }
 }
 

@@ -6,10 +6,13 @@
 use burn::tensor::{Int, Tensor};
 
 use super::parameter::Parameter;
-use crate::kernels::{self, DoubleQuantized, Product, product};
+use crate::kernels::{self, DoubleQuantized, Product, product, storage};
 
 /// Elements of a packed weight that are dense at a time: 2 MiB in f32, about what a core's cache holds.
 pub const PANEL_ELEMENTS: usize = 512 * 1024;
+
+/// The same on a card, where a whole weight is one product.
+pub const CARD_PANEL_ELEMENTS: usize = usize::MAX;
 
 /// A weight `[out, in]` as it is kept.
 #[derive(Debug)]
@@ -69,24 +72,25 @@ impl Weight {
         }
     }
 
-    /// Calls `with(first row, dense rows)` for the weight, piece by piece where it is packed.
-    fn panels(&self, mut with: impl FnMut(usize, &Tensor<2>)) {
+    /// Calls `with(first row, dense rows)` for the weight in the type of `like`, piece by piece where it is packed.
+    fn panels(&self, like: &Tensor<2>, mut with: impl FnMut(usize, &Tensor<2>)) {
         let [rows, columns] = self.shape();
         if let Self::Dense(weight) = self {
-            return with(0, weight.value.get());
+            return with(0, weight.used());
         }
-        let step = (PANEL_ELEMENTS / columns).clamp(1, rows);
+        let elements = if storage::is_host(like) { PANEL_ELEMENTS } else { CARD_PANEL_ELEMENTS };
+        let step = (elements / columns).clamp(1, rows);
         for first in (0..rows).step_by(step) {
             let count = step.min(rows - first);
             let panel = match self {
                 Self::Dense(_) => unreachable!("handled above"),
                 Self::Nf4 { codes, absmax: AbsMax::Plain(absmax), .. } => {
-                    kernels::nf4_rows(absmax, codes, first, count, columns)
+                    kernels::nf4_rows(like, absmax, codes, first, count, columns)
                 }
                 Self::Nf4 { codes, absmax: AbsMax::Double { codes: absmax, scales, double }, .. } => {
-                    kernels::nf4_double_rows(scales, absmax, codes, *double, first, count, columns)
+                    kernels::nf4_double_rows(like, scales, absmax, codes, *double, first, count, columns)
                 }
-                Self::Int8 { codes, scales, .. } => kernels::int8_rows(scales, codes, first, count, columns),
+                Self::Int8 { codes, scales, .. } => kernels::int8_rows(like, scales, codes, first, count, columns),
             };
             with(first, &panel);
         }
@@ -121,17 +125,17 @@ impl Linear {
         let [tokens, _] = x.dims();
         let [out, _] = self.weight.shape();
         let mut y = Some(kernels::buffer(x, tokens, out));
-        self.weight.panels(|first, panel| {
+        self.weight.panels(x, |first, panel| {
             let how = Product { c_columns: Some((first, panel.dims()[0])), ..Product::NT };
             y = y.take().map(|y| product(y, x, panel, how));
         });
         let Some(mut y) = y else { unreachable!("the product gives its target back") };
         if let Some(bias) = &self.bias {
-            y = kernels::add_bias(y, bias.value.get());
+            y = kernels::add_bias(y, bias.used());
         }
         let low = self.low(x);
         if let (Some(adapter), Some(low)) = (&self.adapter, &low) {
-            y = product(y, low, adapter.b.value.get(), Product::NT.times(adapter.scale).added());
+            y = product(y, low, adapter.b.used(), Product::NT.times(adapter.scale).added());
         }
         (y, low)
     }
@@ -146,7 +150,7 @@ impl Linear {
     pub fn low(&self, x: &Tensor<2>) -> Option<Tensor<2>> {
         let adapter = self.adapter.as_ref()?;
         let [tokens, _] = x.dims();
-        let a = adapter.a.value.get();
+        let a = adapter.a.used();
         Some(product(kernels::buffer(x, tokens, a.dims()[0]), x, a, Product::NT))
     }
 
@@ -163,7 +167,7 @@ impl Linear {
         let low = low?;
         adapter.b.add_grad(|grad| product(grad, g, &low, Product::TN.times(adapter.scale).added()));
         // The gradient of `x Aᵀ` takes the place of `x Aᵀ`.
-        let g_low = product(low, g, adapter.b.value.get(), Product::NN.times(adapter.scale));
+        let g_low = product(low, g, adapter.b.used(), Product::NN.times(adapter.scale));
         adapter.a.add_grad(|grad| product(grad, &g_low, x, Product::TN.added()));
         Some(g_low)
     }
@@ -174,14 +178,14 @@ impl Linear {
         let [_, columns] = self.weight.shape();
         let mut how = if into.is_some() { Product::NN.added() } else { Product::NN };
         let mut gx = Some(into.unwrap_or_else(|| kernels::buffer(g, tokens, columns)));
-        self.weight.panels(|first, panel| {
+        self.weight.panels(g, |first, panel| {
             how.a_columns = Some((first, panel.dims()[0]));
             gx = gx.take().map(|gx| product(gx, g, panel, how));
             how.beta = 1.0;
         });
         let Some(mut gx) = gx else { unreachable!("the product gives its target back") };
         if let (Some(adapter), Some(g_low)) = (&self.adapter, g_low) {
-            gx = product(gx, &g_low, adapter.a.value.get(), Product::NN.added());
+            gx = product(gx, &g_low, adapter.a.used(), Product::NN.added());
         }
         gx
     }

@@ -10,6 +10,7 @@ use super::linear::{AbsMax, Linear, LowRank, Weight};
 use super::parameter::{OptimizerStates, Parameter};
 use super::{Model, linear_module, rotary};
 use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::kernels::place::Place;
 use crate::kernels::{DoubleQuantized, Heads, storage};
 use crate::quantize::NotFinite;
 use crate::quantize::int8::Int8Encoder;
@@ -104,11 +105,11 @@ impl Weights {
     }
 }
 
-/// Builds the network of a setup. `progress` is called after each block with the number of blocks done.
+/// Builds the network of a setup at `place`. `progress` is called after each block with the number of blocks done.
 ///
 /// # Errors
 /// A checkpoint that lacks a tensor, has one of another shape, or cannot be read.
-pub fn load(setup: &Setup, weights: &Weights, progress: &mut dyn FnMut(u64)) -> Result<Model, LoadError> {
+pub fn load(setup: &Setup, weights: &Weights, place: Place, progress: &mut dyn FnMut(u64)) -> Result<Model, LoadError> {
     let architecture = &setup.model;
     let plan = Builder {
         architecture,
@@ -120,6 +121,7 @@ pub fn load(setup: &Setup, weights: &Weights, progress: &mut dyn FnMut(u64)) -> 
             _ => OptimizerStates::Moments,
         },
         seed: setup.seed,
+        place,
     };
     let (hidden, vocabulary) = (architecture.hidden as usize, architecture.vocab as usize);
     let embedding = plan.matrix("model.embed_tokens.weight", [vocabulary, hidden])?;
@@ -142,7 +144,8 @@ pub fn load(setup: &Setup, weights: &Weights, progress: &mut dyn FnMut(u64)) -> 
         head_dim,
         window: None,
     };
-    Ok(Model { embedding, blocks, norm, untied_head, rotary, heads })
+    let rotary = (place.full(rotary.0), place.full(rotary.1));
+    Ok(Model { embedding, blocks, norm, untied_head, rotary, heads, place })
 }
 
 struct Builder<'a> {
@@ -152,19 +155,29 @@ struct Builder<'a> {
     adapter: Option<&'a Adapter>,
     states: OptimizerStates,
     seed: u64,
+    place: Place,
 }
 
 impl Builder<'_> {
     /// Without an adapter everything is trained, with one only the adapter.
-    fn parameter<const D: usize>(&self, value: Tensor<D>) -> Parameter<D> {
-        match self.adapter {
-            Some(_) => Parameter::frozen(value),
-            None => Parameter::trained(value, self.states),
+    fn parameter<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Parameter<D>, LoadError> {
+        #[cfg(feature = "cuda")]
+        if let (Weights::Random { seed }, Place::Cuda { card, bf16 }) = (self.weights, self.place) {
+            let random = super::random::Random { card, seed: *seed };
+            return Ok(match self.adapter {
+                Some(_) => Parameter::frozen(random.weight(name, shape, bf16)),
+                None => Parameter::trained(random.weight(name, shape, false), self.states, self.place),
+            });
         }
+        let value = self.weights.tensor(name, shape)?;
+        Ok(match self.adapter {
+            Some(_) => Parameter::frozen(self.place.frozen(value)),
+            None => Parameter::trained(self.place.full(value), self.states, self.place),
+        })
     }
 
     fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Parameter<2>, LoadError> {
-        Ok(self.parameter(self.weights.tensor(name, shape)?))
+        self.parameter(name, shape)
     }
 
     fn norm(&self, name: &str) -> Result<Norm, LoadError> {
@@ -172,8 +185,8 @@ impl Builder<'_> {
     }
 
     fn norm_of(&self, name: &str, width: u64) -> Result<Norm, LoadError> {
-        let weight = self.weights.tensor(name, [width as usize])?;
-        Ok(Norm { weight: self.parameter(weight), epsilon: self.architecture.norm_epsilon as f32 })
+        let weight = self.parameter(name, [width as usize])?;
+        Ok(Norm { weight, epsilon: self.architecture.norm_epsilon as f32 })
     }
 
     fn block(&self, index: u64) -> Result<Block, LoadError> {
@@ -217,7 +230,7 @@ impl Builder<'_> {
         let module = linear_module(block, leaf);
         let weight = self.weight(&format!("{module}.weight"), leaf, shape)?;
         let bias = match bias {
-            true => Some(self.parameter(self.weights.tensor(&format!("{module}.bias"), [shape[0]])?)),
+            true => Some(self.parameter(&format!("{module}.bias"), [shape[0]])?),
             false => None,
         };
         let adapter = self.adapter.filter(|adapter| adapter.targets.iter().any(|target| target == leaf));
@@ -229,27 +242,35 @@ impl Builder<'_> {
         let Some(quantize) = self.quantize.filter(|quantize| !quantize.skip.iter().any(|skip| skip == leaf)) else {
             return Ok(Weight::Dense(self.matrix(name, shape)?));
         };
+        #[cfg(feature = "cuda")]
+        if let (Weights::Random { seed }, Place::Cuda { card, .. }) = (self.weights, self.place) {
+            return Ok(super::random::Random { card, seed: *seed }.packed(name, shape, quantize));
+        }
         let failed = |source| LoadError::NotFinite { tensor: name.to_owned(), source };
         if quantize.kind == QuantizeKind::Int8 {
             let mut encoder = Int8Encoder::new(shape[0], shape[1]);
             self.weights.pieces(name, shape, |piece| encoder.push(piece))?;
             let packed = encoder.finish();
-            let codes = storage::u8_tensor(bytemuck::cast_slice(&packed.codes));
-            return Ok(Weight::Int8 { codes, scales: vector(&packed.scales), shape });
+            let codes = self.place.bytes(bytemuck::cast_slice(&packed.codes));
+            return Ok(Weight::Int8 { codes, scales: self.vector(&packed.scales), shape });
         }
         let mut encoder = Nf4Encoder::new(shape[0] * shape[1]);
         self.weights.pieces(name, shape, |piece| encoder.push(piece))?;
         let packed = encoder.finish(quantize.double).map_err(failed)?;
-        let codes = storage::u8_tensor(&packed.codes);
+        let codes = self.place.bytes(&packed.codes);
         let absmax = match packed.scales {
-            Scales::Plain(absmax) => AbsMax::Plain(vector(&absmax)),
+            Scales::Plain(absmax) => AbsMax::Plain(self.vector(&absmax)),
             Scales::Double { codes, scales, offset } => AbsMax::Double {
-                codes: storage::u8_tensor(&codes),
-                scales: vector(&scales),
+                codes: self.place.bytes(&codes),
+                scales: self.vector(&scales),
                 double: DoubleQuantized { offset },
             },
         };
         Ok(Weight::Nf4 { codes, absmax, shape })
+    }
+
+    fn vector(&self, values: &[f32]) -> Tensor<1> {
+        self.place.full(filled([values.len()], values))
     }
 
     /// A fresh adapter: A uniform within 1/sqrt(in) (Kaiming, as PEFT makes it), B zero, so that training starts at the base model.
@@ -259,15 +280,11 @@ impl Builder<'_> {
         let mut random = Random::new(self.seed, module);
         let a: Vec<f32> = (0..rank * columns).map(|_| random.uniform(bound)).collect();
         LowRank {
-            a: Parameter::trained(filled([rank, columns], &a), self.states),
-            b: Parameter::trained(storage::zeros_tensor([out, rank]), self.states),
+            a: Parameter::trained(self.place.full(filled([rank, columns], &a)), self.states, self.place),
+            b: Parameter::trained(self.place.zeros([out, rank]), self.states, self.place),
             scale: adapter.scale() as f32,
         }
     }
-}
-
-fn vector(values: &[f32]) -> Tensor<1> {
-    filled([values.len()], values)
 }
 
 fn filled<const D: usize>(shape: [usize; D], values: &[f32]) -> Tensor<D> {

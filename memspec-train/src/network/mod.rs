@@ -5,10 +5,13 @@ pub mod cache;
 pub mod linear;
 pub mod load;
 pub mod parameter;
+#[cfg(feature = "cuda")]
+mod random;
 mod rotary;
 
 use burn::tensor::{Int, Tensor};
 
+use crate::kernels::place::Place;
 use crate::kernels::{self, AdamW, Heads};
 use block::{Block, Norm, Positions};
 use parameter::Parameter;
@@ -28,6 +31,8 @@ pub struct Model {
     pub rotary: (Tensor<2>, Tensor<2>),
     /// Attention's heads; `context` is the longest that the rotary tables serve. A sliding window is its block's own.
     pub heads: Heads,
+    /// Where all of it is.
+    pub place: Place,
 }
 
 /// A parameter of any rank, to change.
@@ -41,10 +46,10 @@ pub enum ParameterMut<'a> {
 
 impl ParameterMut<'_> {
     /// See [`Parameter::grad_square`].
-    pub fn grad_square(&self) -> f32 {
+    pub fn grad_square(&self, sums: Tensor<1>, index: usize) -> Tensor<1> {
         match self {
-            Self::Vector(parameter) => parameter.grad_square(),
-            Self::Matrix(parameter) => parameter.grad_square(),
+            Self::Vector(parameter) => parameter.grad_square(sums, index),
+            Self::Matrix(parameter) => parameter.grad_square(sums, index),
         }
     }
 
@@ -67,7 +72,7 @@ impl ParameterMut<'_> {
 impl Model {
     /// The head: its own weight, or the embedding's.
     pub fn head(&self) -> &Tensor<2> {
-        self.untied_head.as_ref().unwrap_or(&self.embedding).value.get()
+        self.untied_head.as_ref().unwrap_or(&self.embedding).used()
     }
 
     /// What a block needs to know of positions, in a batch of samples of `context` tokens.
@@ -91,7 +96,7 @@ impl Model {
     ) -> (Tensor<1>, Tensor<2>) {
         let head = self.untied_head.as_mut().unwrap_or(&mut self.embedding);
         let grad = head.training.as_mut().map(|training| training.grad.take());
-        let (loss, x, grad) = kernels::cross_entropy(x, head.value.get(), grad, targets, rows, scale);
+        let (loss, x, grad) = kernels::cross_entropy(x, head.used(), grad, targets, rows, scale);
         if let (Some(training), Some(grad)) = (&mut head.training, grad) {
             training.grad = parameter::Slot::new(grad);
         }

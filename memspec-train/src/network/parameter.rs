@@ -2,7 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use crate::kernels::{self, AdamW, storage};
+use crate::kernels::place::Place;
+use crate::kernels::{self, AdamW};
 
 /// A tensor that kernels rewrite in place. They need its only reference, so it is taken out and put back.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub struct Training<const D: usize> {
 pub struct Parameter<const D: usize> {
     /// The weight.
     pub value: Slot<D>,
+    /// A trained weight in the type of activations, where that is not f32: what products read.
+    pub copy: Option<Slot<D>>,
     /// Present when it is trained.
     pub training: Option<Training<D>>,
 }
@@ -66,16 +69,30 @@ pub enum OptimizerStates {
 impl<const D: usize> Parameter<D> {
     /// A weight that is not trained.
     pub fn frozen(value: Tensor<D>) -> Self {
-        Self { value: Slot::new(value), training: None }
+        Self { value: Slot::new(value), copy: None, training: None }
     }
 
-    /// A weight that is trained, with zeroed gradient and states.
-    pub fn trained(value: Tensor<D>, states: OptimizerStates) -> Self {
+    /// A weight that is trained, in f32 at `place`, with zeroed gradient and states.
+    pub fn trained(value: Tensor<D>, states: OptimizerStates, place: Place) -> Self {
         let shape = value.dims();
-        let zeros = || Slot::new(storage::zeros_tensor(shape));
+        let zeros = || Slot::new(place.zeros(shape));
+        let copy = place.working_zeros(shape).map(|copy| Slot::new(kernels::working_copy(copy, &value)));
         let grad = zeros();
         let moments = (states == OptimizerStates::Moments).then(|| (zeros(), zeros()));
-        Self { value: Slot::new(value), training: Some(Training { grad, moments }) }
+        Self { value: Slot::new(value), copy, training: Some(Training { grad, moments }) }
+    }
+
+    /// The weight as products read it.
+    pub fn used(&self) -> &Tensor<D> {
+        self.copy.as_ref().unwrap_or(&self.value).get()
+    }
+
+    /// Replaces a weight by `change`, and what products read with it.
+    pub fn set(&mut self, change: impl FnOnce(Tensor<D>) -> Tensor<D>) {
+        self.value.change(change);
+        if let Some(copy) = &mut self.copy {
+            copy.change(|copy| kernels::working_copy(copy, self.value.get()));
+        }
     }
 
     /// Adds to the gradient, when the parameter is trained.
@@ -85,9 +102,12 @@ impl<const D: usize> Parameter<D> {
         }
     }
 
-    /// The sum of squares of the gradient; 0 when frozen.
-    pub fn grad_square(&self) -> f32 {
-        self.training.as_ref().map_or(0.0, |training| kernels::sum_of_squares(training.grad.get()))
+    /// Writes the sum of squares of the gradient over `sums[index]`; nothing when frozen.
+    pub fn grad_square(&self, sums: Tensor<1>, index: usize) -> Tensor<1> {
+        match &self.training {
+            Some(training) => kernels::sum_of_squares(sums, training.grad.get(), index),
+            None => sums,
+        }
     }
 
     /// One optimizer step; zeroes the gradient. Nothing when frozen.
@@ -106,6 +126,9 @@ impl<const D: usize> Parameter<D> {
                 self.value = Slot::new(value);
                 training.grad = Slot::new(grad);
             }
+        }
+        if let Some(copy) = &mut self.copy {
+            copy.change(|copy| kernels::working_copy(copy, self.value.get()));
         }
     }
 }

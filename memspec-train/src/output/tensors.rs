@@ -63,7 +63,7 @@ pub fn read_adapter(folder: &Path, model: &mut Model) -> Result<(), OutputError>
             let values = adapter.read(module, part)?;
             let name = format!("{}.{}.weight", module.module, matrix(part));
             if let Some(ParameterMut::Matrix(parameter)) = parameters.get_mut(&name) {
-                parameter.value.change(|tensor| storage::write(tensor, &values));
+                parameter.set(|tensor| storage::write(tensor, &values));
             }
         }
     }

@@ -25,6 +25,8 @@ pub struct Environment {
     /// Who knows this machine's graphics card, which is what `device = auto` means to engines that run on one; `None`: nobody, and it
     /// means any card.
     pub card: Option<ThisCard>,
+    /// Whoever asks runs plans on that card itself: then `device = auto` means it to the engine `memspec` too.
+    pub runs_on_card: bool,
 }
 
 /// Finds this machine's graphics card; `None` where it has none.
@@ -84,6 +86,7 @@ impl Environment {
             hf_hub_cache: path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE")),
             measure: None,
             card: None,
+            runs_on_card: false,
         }
     }
 

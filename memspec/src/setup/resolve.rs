@@ -122,15 +122,23 @@ fn setup(
     if problems.is_empty() { Ok(setup) } else { Err(problems) }
 }
 
-/// The device that the plan names. `auto` is this machine: its processor, where `memspec-train` runs, or its card for engines that need one; where
-/// none is known, any.
+/// The device that the plan names. `auto` is this machine: its card for engines that need one, or any where none is known; for the engine
+/// `memspec` its card when whoever asks runs plans on it, else its processor. `cuda:0` is the card.
 fn device(plan: &Plan, environment: &Environment) -> Result<Device, DeviceError> {
     let named = one(&plan.device).filter(|name| !name.0.eq_ignore_ascii_case("auto"));
     let on_card = matches!(one(&plan.engine), Some(EngineName::Trl | EngineName::Unsloth));
+    let card = || environment.card.and_then(|ThisCard(find)| find());
     match named {
+        Some(name) if matches!(name.0.to_lowercase().as_str(), "cuda" | "cuda:0") => match card() {
+            Some(card) => Ok(card),
+            None => device::find(&name.0),
+        },
         Some(name) => device::find(&name.0),
-        None if on_card => Ok(environment.card.and_then(|ThisCard(find)| find()).unwrap_or_else(device::any)),
-        None => device::find("auto"),
+        None if on_card => Ok(card().unwrap_or_else(device::any)),
+        None => match card().filter(|_| environment.runs_on_card) {
+            Some(card) => Ok(card),
+            None => device::find("auto"),
+        },
     }
 }
 

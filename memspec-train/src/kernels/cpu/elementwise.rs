@@ -112,11 +112,9 @@ pub(super) fn swiglu_backward(mut gate: F32, mut up: F32, g: &F32) -> (F32, F32)
     (gate, up)
 }
 
-pub(super) fn sum_of_squares(x: &F32) -> F32 {
+pub(super) fn sum_of_squares(x: &F32) -> f32 {
     // Partial sums in a fixed order, so that the result does not depend on which thread was faster.
     let parts: Vec<f64> =
         elements(x).par_chunks(GRAIN).map(|part| part.iter().map(|&x| f64::from(x) * f64::from(x)).sum()).collect();
-    let mut sum = unfilled([1]);
-    elements_mut(&mut sum)[0] = parts.iter().sum::<f64>() as f32;
-    sum
+    parts.iter().sum::<f64>() as f32
 }

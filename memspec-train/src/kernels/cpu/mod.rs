@@ -129,11 +129,12 @@ impl Kernels for Flex {
         loss::loss_only(&x, &head, &targets, rows, scale)
     }
 
-    fn nf4_rows(absmax: F32, codes: F32, first: usize, rows: usize, columns: usize) -> F32 {
+    fn nf4_rows(_like: F32, absmax: F32, codes: F32, first: usize, rows: usize, columns: usize) -> F32 {
         quantized::nf4_rows(&absmax, &codes, first, rows, columns)
     }
 
     fn nf4_double_rows(
+        _like: F32,
         scales: F32,
         absmax: F32,
         codes: F32,
@@ -145,12 +146,13 @@ impl Kernels for Flex {
         quantized::nf4_double_rows(&scales, &absmax, &codes, double, first, rows, columns)
     }
 
-    fn int8_rows(scales: F32, codes: F32, first: usize, rows: usize, columns: usize) -> F32 {
+    fn int8_rows(_like: F32, scales: F32, codes: F32, first: usize, rows: usize, columns: usize) -> F32 {
         quantized::int8_rows(&scales, &codes, first, rows, columns)
     }
 
-    fn sum_of_squares(x: F32) -> F32 {
-        elementwise::sum_of_squares(&x)
+    fn sum_of_squares(mut sums: F32, x: F32, index: usize) -> F32 {
+        elements_mut(&mut sums)[index] = elementwise::sum_of_squares(&x);
+        sums
     }
 
     fn adamw(value: F32, grad: F32, first: F32, second: F32, step: AdamW) -> (F32, F32, F32, F32) {
@@ -159,5 +161,10 @@ impl Kernels for Flex {
 
     fn sgd(value: F32, grad: F32, step: AdamW) -> (F32, F32) {
         optimizer::sgd(value, grad, step)
+    }
+
+    fn working_copy(mut copy: F32, value: F32) -> F32 {
+        elements_mut(&mut copy).copy_from_slice(elements(&value));
+        copy
     }
 }

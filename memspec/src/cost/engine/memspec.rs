@@ -19,8 +19,10 @@ pub use host::{beside_tensors, host, workspace};
 pub const PANEL_ELEMENTS: u64 = 512 * 1024;
 /// Query rows whose scores exist at a time, for each thread (`memspec_train`'s `kernels/cpu/attention.rs`).
 pub const ATTENTION_ROWS: u64 = 64;
-/// Logits that exist at a time (32 MiB in f32), which sets [`loss_rows`].
+/// Logits that exist at a time on the CPU (32 MiB in f32), which sets [`loss_rows`].
 pub const LOGITS: u64 = 8 * 1024 * 1024;
+/// The same on a card (256 MiB in bf16), whose products want more rows.
+pub const CARD_LOGITS: u64 = 128 * 1024 * 1024;
 
 const WEIGHTS: Part = Part { what: "base weights", setting: "quantize" };
 const EMBEDDING: Part = Part { what: "embedding and head", setting: "model" };
@@ -37,9 +39,10 @@ const SCORES: Part = Part { what: "attention scores", setting: "data.context" };
 const LOGITS_PART: Part = Part { what: "logits", setting: "train.loss" };
 const DENSE: Part = Part { what: "decoded weights", setting: "quantize" };
 
-/// Tokens whose logits exist at a time: the power of two whose logits are at most [`LOGITS`], between 16 and 1024.
-pub fn loss_rows(vocabulary: u64) -> u64 {
-    let rows = (LOGITS / vocabulary.max(1)).clamp(16, 1024);
+/// Tokens whose logits exist at a time: the power of two whose logits are at most [`LOGITS`] or [`CARD_LOGITS`], between 16 and 1024.
+pub fn loss_rows(setup: &Setup) -> u64 {
+    let logits = if setup.device.kind == DeviceKind::Cpu { LOGITS } else { CARD_LOGITS };
+    let rows = (logits / setup.model.vocab.max(1)).clamp(16, 1024);
     1 << rows.ilog2()
 }
 
@@ -53,6 +56,9 @@ pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
     program.load();
     program.step();
     program.trace.enter(PhaseName::Optimizer);
+    // A sum of squares for each trained tensor, here for the adapters'.
+    let adapted = program.linears.iter().filter(|linear| linear.adapted).count() as u64;
+    program.trace.scratch(GRADIENTS, 2 * adapted * setup.model.layers * 4);
     program.trace.enter(PhaseName::Save);
     Ok(program.trace)
 }
@@ -105,6 +111,8 @@ struct Program<'a> {
     /// Bytes of an activation's element.
     element: u64,
     threads: u64,
+    /// Not the CPU: other kernels with other buffers.
+    card: bool,
 }
 
 impl<'a> Program<'a> {
@@ -141,6 +149,7 @@ impl<'a> Program<'a> {
             rank: setup.adapter.as_ref().map_or(0, |adapter| u64::from(adapter.rank)),
             element: if cpu || setup.train.precision == Precision::F32 { 4 } else { 2 },
             threads: u64::from(setup.device.cores.unwrap_or(1)),
+            card: !cpu,
         }
     }
 
@@ -223,6 +232,10 @@ impl<'a> Program<'a> {
             for elements in [self.rank * columns, out * self.rank] {
                 self.trace.allocate(ADAPTER, elements * 4).keep();
                 self.training(GRADIENTS, elements);
+                if self.element < 4 {
+                    // What products read: the same weight in the type of activations.
+                    self.trace.allocate(ADAPTER, elements * self.element).keep();
+                }
             }
         }
     }
@@ -256,9 +269,11 @@ impl<'a> Program<'a> {
 
         self.trace.enter(PhaseName::Loss);
         let mut g = self.work(model.hidden);
-        let rows = loss_rows(model.vocab).min(self.tokens);
-        let hidden = self.trace.allocate(LOGITS_PART, rows * model.hidden * self.element);
-        let logits = self.trace.allocate(LOGITS_PART, rows * model.vocab * 4);
+        let rows = loss_rows(self.setup).min(self.tokens);
+        // On a card nothing is gathered: there are the losses of all tokens instead.
+        let beside = if self.card { self.tokens * 4 } else { rows * model.hidden * self.element };
+        let hidden = self.trace.allocate(LOGITS_PART, beside);
+        let logits = self.trace.allocate(LOGITS_PART, rows * model.vocab * self.element);
         self.trace.free_all([hidden, logits]);
 
         self.trace.enter(PhaseName::Backward);
@@ -404,6 +419,13 @@ impl<'a> Program<'a> {
     }
 
     fn scores(&mut self, matrices: u64) {
+        if self.card {
+            // Scores stay in registers; backward has one sum for each query and head.
+            if matrices == 2 {
+                self.trace.scratch(SCORES, self.tokens * self.model.heads * 4);
+            }
+            return;
+        }
         let one = ATTENTION_ROWS.min(self.context) * self.context * 4;
         self.trace.scratch(SCORES, self.threads * matrices * one);
     }
@@ -447,7 +469,8 @@ impl<'a> Program<'a> {
         if !quantized {
             return;
         }
-        let rows = (PANEL_ELEMENTS / columns).clamp(1, out);
+        // A card decodes a whole weight for its product.
+        let rows = if self.card { out } else { (PANEL_ELEMENTS / columns).clamp(1, out) };
         self.trace.scratch(DENSE, rows * columns * self.element);
     }
 }

@@ -1,0 +1,219 @@
+//! Speed and memory of a plan, step by step as a run would take them, without data and, if wanted, without a model's files.
+
+use std::time::Instant;
+
+use memspec::cost::PhaseName;
+use memspec::cost::engine::memspec::loss_rows;
+use memspec::setup::Verified;
+use serde::Serialize;
+
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::devices::{NoDevice, place};
+use crate::kernels::DeviceFailed;
+use crate::kernels::place::{Place, fetch};
+use crate::monitor;
+use crate::network::Model;
+use crate::network::load::{LoadError, Weights, load};
+use crate::prepare::{PrepareError, weights};
+use crate::random::Random;
+use crate::report::Line;
+use crate::run::optimizer_numbers;
+use crate::step::{Batch, StepConfig, micro_batch, optimizer_step};
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measured {
+    /// The plan's name.
+    pub plan: String,
+    /// The device's.
+    pub device: String,
+    /// Tokens a second, over all timed steps.
+    pub tokens_per_s: f64,
+    /// Seconds from the program's start to the end of the first step.
+    pub first_step_s: f64,
+    /// What the backend holds, used or not: pools and the workspace of products.
+    pub reserved_bytes: u64,
+    /// What the process holds: resident memory, or on a card what the driver says. `None`: it does not say.
+    pub process_bytes: Option<u64>,
+    /// The most tensor bytes of each phase, beside the promise.
+    pub phases: Vec<Line>,
+    /// The last step's loss.
+    pub loss: f32,
+    /// Seconds of each timed step.
+    pub step_s: Vec<f64>,
+}
+
+/// Why nothing was measured.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// The device that the plan names cannot be used.
+    #[error(transparent)]
+    NoDevice(#[from] NoDevice),
+    /// The weights are not there.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// The weights cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The weights' files are broken.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceFailed),
+}
+
+/// Measures `steps` optimizer steps after a first one, and then one more whose phases are watched. `began` is when the program started.
+///
+/// # Errors
+/// A device or weights that are not there, or a device that fails.
+pub fn measure(verified: &Verified, steps: u32, random_weights: bool, began: Instant) -> Result<Measured, BenchError> {
+    let setup = verified.setup();
+    let place = place(setup)?;
+    let weights = match random_weights {
+        true => Weights::Random { seed: setup.seed },
+        false => Weights::Checkpoint(Box::new(Checkpoint::open(weights(setup)?)?)),
+    };
+    let mut peaks = Peaks { place, current: None, most: [None; PhaseName::ALL.len()] };
+    peaks.watch(true);
+    peaks.enter(PhaseName::Load);
+    let model = load(setup, &weights, place, &mut |_| {})?;
+    peaks.close();
+    peaks.watch(false);
+    let mut bench = Bench {
+        verified,
+        model,
+        random: Random::new(setup.seed, "bench"),
+        config: StepConfig {
+            recomputed_blocks: setup.recomputed_blocks() as usize,
+            loss_rows: loss_rows(setup) as usize,
+        },
+        done: 0,
+    };
+    bench.step(&mut |_| {})?;
+    let first_step_s = began.elapsed().as_secs_f64();
+    let mut step_s = Vec::new();
+    let mut loss = 0.0;
+    for _ in 0..steps {
+        let began = Instant::now();
+        loss = bench.step(&mut |_| {})?;
+        step_s.push(began.elapsed().as_secs_f64());
+    }
+    let tokens = bench.tokens() * u64::from(steps);
+    let reserved_bytes = reserved(place);
+    let process_bytes = process(place);
+    peaks.watch(true);
+    bench.step(&mut |phase| peaks.enter(phase))?;
+    peaks.close();
+    peaks.watch(false);
+    let phases = PhaseName::ALL.into_iter().filter_map(|phase| {
+        let promised_bytes = verified.estimate().phase(phase)?;
+        Some(Line { name: phase.to_string(), promised_bytes, measured_bytes: peaks.most[phase as usize]? })
+    });
+    Ok(Measured {
+        plan: setup.name.clone(),
+        device: setup.device.name.clone(),
+        tokens_per_s: tokens as f64 / step_s.iter().sum::<f64>(),
+        first_step_s,
+        reserved_bytes,
+        process_bytes,
+        phases: phases.collect(),
+        loss,
+        step_s,
+    })
+}
+
+struct Bench<'a> {
+    verified: &'a Verified,
+    model: Model,
+    random: Random,
+    config: StepConfig,
+    done: i32,
+}
+
+impl Bench<'_> {
+    /// Tokens of a step.
+    fn tokens(&self) -> u64 {
+        let setup = self.verified.setup();
+        u64::from(setup.train.micro_batch) * u64::from(setup.train.accumulate) * setup.data.context
+    }
+
+    /// Samples as long as the plan's context, of any words, all scored.
+    fn batch(&mut self) -> Batch {
+        let setup = self.verified.setup();
+        let (context, vocabulary) = (setup.data.context as usize, setup.model.vocab as f32);
+        let count = setup.train.micro_batch as usize * context;
+        let ids: Vec<i32> = (0..count).map(|_| (self.random.unit() * vocabulary) as i32).collect();
+        let mut targets = ids[1..].to_vec();
+        targets.push(ids[0]);
+        Batch { ids, targets, context }
+    }
+
+    /// One optimizer step, and its loss.
+    fn step(&mut self, enter: &mut dyn FnMut(PhaseName)) -> Result<f32, DeviceFailed> {
+        let train = &self.verified.setup().train;
+        let scored = self.tokens() as usize;
+        let mut losses = Vec::new();
+        for _ in 0..train.accumulate {
+            let batch = self.batch();
+            losses.push(micro_batch(&mut self.model, &batch, scored, &self.config, enter));
+        }
+        enter(PhaseName::Optimizer);
+        self.done += 1;
+        optimizer_step(&mut self.model, optimizer_numbers(train, train.learning_rate, self.done), train.clip as f32)?;
+        losses.iter().map(|loss| Ok(fetch(loss)?[0])).sum()
+    }
+}
+
+/// The most tensor bytes of each phase.
+struct Peaks {
+    place: Place,
+    current: Option<PhaseName>,
+    most: [Option<u64>; PhaseName::ALL.len()],
+}
+
+impl Peaks {
+    fn enter(&mut self, phase: PhaseName) {
+        self.close();
+        self.current = Some(phase);
+        if self.place == Place::Cpu {
+            monitor::TENSORS.reset_peak();
+        }
+    }
+
+    fn close(&mut self) {
+        let Some(phase) = self.current.take() else { return };
+        let peak = match self.place {
+            Place::Cpu => monitor::TENSORS.peak(),
+            #[cfg(feature = "cuda")]
+            Place::Cuda { card, .. } => crate::kernels::cuda::peak(card),
+        };
+        let most = self.most[phase as usize].get_or_insert(0);
+        *most = peak.max(*most);
+    }
+
+    /// On a card whoever wants peaks has to say so, for it takes time.
+    fn watch(&self, _on: bool) {
+        #[cfg(feature = "cuda")]
+        if let Place::Cuda { card, .. } = self.place {
+            crate::kernels::cuda::peak(card);
+            crate::kernels::cuda::launch::watch(_on);
+        }
+    }
+}
+
+fn reserved(place: Place) -> u64 {
+    match place {
+        Place::Cpu => monitor::TENSORS.live() + monitor::WORKSPACE.peak(),
+        #[cfg(feature = "cuda")]
+        Place::Cuda { card, .. } => crate::kernels::cuda::reserved(card),
+    }
+}
+
+fn process(place: Place) -> Option<u64> {
+    match place {
+        Place::Cpu => Some(monitor::resident()?.peak),
+        #[cfg(feature = "cuda")]
+        Place::Cuda { card, .. } => crate::devices::used_by_this_process(card),
+    }
+}

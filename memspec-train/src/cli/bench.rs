@@ -1,0 +1,84 @@
+//! `memspec-train bench`, and the hidden `check-kernels`.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use memspec::quantity::Bytes;
+use memspec::setup::VerifyError;
+
+use super::BenchArguments;
+use super::failure::Failure;
+use super::open::open;
+use super::print::out;
+use crate::bench::{Measured, measure};
+use crate::kernels::check;
+use crate::kernels::place::Place;
+
+pub(super) fn bench(arguments: &BenchArguments) -> Result<ExitCode, Failure> {
+    let began = Instant::now();
+    let opened = open(&arguments.plan, arguments.name.as_deref())?;
+    for resolved in &opened.resolved {
+        let mut setup = resolved.setup.clone();
+        setup.device.cores = Some(rayon::current_num_threads() as u32);
+        let verified = setup.verify().map_err(|error| match error {
+            VerifyError::Cost(error) => opened.unsupported(&resolved.plan.name, &error),
+            VerifyError::TooBig(too_big) => opened.too_big(resolved, &too_big.setup, &too_big.estimate),
+        })?;
+        let measured = measure(&verified, arguments.steps, arguments.random_weights, began)?;
+        match arguments.json {
+            true => out(&format!("{}\n", serde_json::to_string(&measured).unwrap_or_default()))?,
+            false => out(&text(&measured))?,
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(measured: &Measured) -> String {
+    let Measured { plan, device, tokens_per_s, first_step_s, reserved_bytes, process_bytes, phases, .. } = measured;
+    let process = process_bytes.map_or("unknown".to_owned(), |bytes| Bytes(bytes).to_string());
+    let mut text = format!(
+        "{plan} on {device}: {tokens_per_s:.0} tokens/s, first step after {first_step_s:.1} s, {} reserved, process {process}\n\n",
+        Bytes(*reserved_bytes)
+    );
+    text += &format!("{:<12}{:>12}{:>12}\n", "", "promised", "measured");
+    for phase in phases {
+        let (promised, measured) = (Bytes(phase.promised_bytes).to_string(), Bytes(phase.measured_bytes).to_string());
+        text += &format!("{:<12}{promised:>12}{measured:>12}\n", phase.name);
+    }
+    text
+}
+
+/// Where operations can be compared: the card in both precisions, or else the CPU with itself.
+fn places() -> Vec<(&'static str, Place, bool)> {
+    #[cfg(feature = "cuda")]
+    if memspec_lint::card::this_machine().is_some() {
+        return vec![
+            ("cuda:0 f32", Place::Cuda { card: 0, bf16: false }, false),
+            ("cuda:0 bf16", Place::Cuda { card: 0, bf16: true }, true),
+        ];
+    }
+    vec![("cpu", Place::Cpu, false)]
+}
+
+pub(super) fn check_kernels() -> Result<ExitCode, Failure> {
+    let mut code = ExitCode::SUCCESS;
+    for (name, place, bf16) in places() {
+        for compared in check::all(place, bf16) {
+            let line = match compared {
+                Ok(compared) => {
+                    let verdict = if compared.holds() { "ok " } else { "BAD" };
+                    format!(
+                        "{verdict} {name:<12}{:<30}{:.1e} of {:.1e}\n",
+                        compared.name, compared.difference, compared.tolerance
+                    )
+                }
+                Err((operation, error)) => format!("BAD {name:<12}{operation:<30}{error}\n"),
+            };
+            if line.starts_with("BAD") {
+                code = ExitCode::from(2);
+            }
+            out(&line)?;
+        }
+    }
+    Ok(code)
+}

@@ -1,0 +1,223 @@
+//! The device that a setup names, as the executor uses it, and what this machine has.
+
+use memspec::device::DeviceKind;
+use memspec::setup::Setup;
+use nvml_wrapper::Nvml;
+use nvml_wrapper::enums::device::UsedGpuMemory;
+use serde::Serialize;
+
+use crate::kernels::place::Place;
+use crate::libraries::{Folders, Library, find};
+
+/// A device that a plan names and that this binary, or this machine, cannot use.
+#[derive(Debug, thiserror::Error)]
+pub enum NoDevice {
+    /// Built without CUDA.
+    #[error("the plan's device is `{device}`, and this memspec-train was built without CUDA")]
+    NotBuilt {
+        /// As the plan names it.
+        device: String,
+    },
+    /// Not NVIDIA's.
+    #[error("the plan's device is `{device}`: this version runs on the CPU and on NVIDIA's cards")]
+    NotCuda {
+        /// As the plan names it.
+        device: String,
+    },
+    /// No card, or no driver.
+    #[error("the plan's device is `{device}`, and this machine shows no NVIDIA card: {why}")]
+    NoCard {
+        /// As the plan names it.
+        device: String,
+        /// What was asked, and what it said.
+        why: String,
+    },
+    /// A library.
+    #[error("the plan's device is `{device}`: {why}")]
+    NoLibrary {
+        /// As the plan names it.
+        device: String,
+        /// Which, where it was looked for, and how to get it.
+        why: String,
+    },
+    /// Another card than the plan's.
+    #[error(
+        "the plan's device is `{device}`, and this machine's card is `{here}`; write `device = cuda:0` to run on it"
+    )]
+    OtherCard {
+        /// As the plan names it.
+        device: String,
+        /// What is here.
+        here: String,
+    },
+}
+
+/// Where a setup runs.
+///
+/// # Errors
+/// A card that is not here, or that this binary cannot use.
+pub fn place(setup: &Setup) -> Result<Place, NoDevice> {
+    match setup.device.kind {
+        DeviceKind::Cpu => Ok(Place::Cpu),
+        DeviceKind::Cuda => cuda(setup),
+        DeviceKind::Rocm => Err(NoDevice::NotCuda { device: setup.device.name.clone() }),
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(setup: &Setup) -> Result<Place, NoDevice> {
+    Err(NoDevice::NotBuilt { device: setup.device.name.clone() })
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(setup: &Setup) -> Result<Place, NoDevice> {
+    use memspec::plan::Precision;
+
+    let device = setup.device.name.clone();
+    let folders = Folders::of_process();
+    for library in Library::ALL {
+        // The driver may be where only the loader looks.
+        if library == Library::Driver && opens(library) {
+            continue;
+        }
+        if let Err(missing) = find(library, &folders) {
+            return Err(NoDevice::NoLibrary { device, why: missing.to_string() });
+        }
+    }
+    let here = memspec_lint::card::this_machine()
+        .ok_or_else(|| NoDevice::NoCard { device: device.clone(), why: "the driver lists none".to_owned() })?;
+    if here.name != device {
+        return Err(NoDevice::OtherCard { device, here: here.name });
+    }
+    Ok(Place::Cuda { card: 0, bf16: setup.train.precision == Precision::Bf16 })
+}
+
+/// The loader finds a library by its name.
+#[cfg(feature = "cuda")]
+fn opens(library: Library) -> bool {
+    // SAFETY: NVIDIA's libraries, whose initializers are safe to run.
+    library.names().iter().any(|&name| unsafe { libloading::Library::new(name) }.is_ok())
+}
+
+/// What this process holds on a card, as its driver says; `None`: it does not say.
+#[cfg(feature = "cuda")]
+pub(crate) fn used_by_this_process(card: usize) -> Option<u64> {
+    let nvml = Nvml::init().ok()?;
+    let card = nvml.device_by_index(u32::try_from(card).ok()?).ok()?;
+    let processes = card.running_compute_processes().ok()?;
+    let mine = processes.iter().find(|process| process.pid == std::process::id());
+    match mine.map(|process| &process.used_gpu_memory) {
+        Some(UsedGpuMemory::Used(bytes)) => Some(*bytes),
+        // In a container the driver knows processes by other numbers: a card that nobody else uses tells as much.
+        _ if processes.len() <= 1 => Some(card.memory_info().ok()?.used),
+        _ => None,
+    }
+}
+
+/// What is on this machine.
+#[derive(Clone, Debug, Serialize)]
+pub struct Machine {
+    /// This binary can run on cards.
+    pub built_with_cuda: bool,
+    /// The driver's version; `None`: there is no driver.
+    pub driver: Option<String>,
+    /// Why no card is listed, when none is.
+    pub no_cards: Option<String>,
+    /// NVIDIA's cards.
+    pub cards: Vec<Card>,
+    /// The libraries that a run on a card needs.
+    pub libraries: Vec<Found>,
+}
+
+/// A card.
+#[derive(Clone, Debug, Serialize)]
+pub struct Card {
+    /// Its number: `device = cuda:0`.
+    pub number: u32,
+    /// What its driver calls it.
+    pub name: String,
+    /// Its name in the catalog; `None`: the catalog lacks it.
+    pub catalog: Option<String>,
+    /// All of its memory.
+    pub memory_bytes: u64,
+    /// What a run could take now.
+    pub free_bytes: u64,
+    /// Who uses it now.
+    pub used_by: Vec<User>,
+}
+
+/// A process on a card.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct User {
+    /// Its number.
+    pub process: u32,
+    /// What it takes; `None`: the driver does not say.
+    pub bytes: Option<u64>,
+}
+
+/// A library, and where it is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Found {
+    /// Its name.
+    pub name: String,
+    /// Its file; `None`: it is not there.
+    pub file: Option<String>,
+    /// Where it was looked for, and how to get it, when it is not there.
+    pub missing: Option<String>,
+}
+
+/// Looks at this machine. What is not there is said, not an error.
+pub fn machine(folders: &Folders) -> Machine {
+    let libraries = Library::ALL
+        .into_iter()
+        .map(|library| match find(library, folders) {
+            Ok(file) => Found { name: library.to_string(), file: Some(file.display().to_string()), missing: None },
+            Err(missing) => Found { name: library.to_string(), file: None, missing: Some(missing.to_string()) },
+        })
+        .collect();
+    let mut machine =
+        Machine { built_with_cuda: cfg!(feature = "cuda"), driver: None, no_cards: None, cards: Vec::new(), libraries };
+    let nvml = match Nvml::init() {
+        Ok(nvml) => nvml,
+        Err(error) => {
+            machine.no_cards = Some(format!("NVIDIA's driver does not answer: {error}"));
+            return machine;
+        }
+    };
+    machine.driver = nvml.sys_driver_version().ok();
+    for number in 0..nvml.device_count().unwrap_or(0) {
+        machine.cards.extend(card(&nvml, number));
+    }
+    if machine.cards.is_empty() {
+        machine.no_cards = Some("NVIDIA's driver lists no card".to_owned());
+    }
+    machine
+}
+
+fn card(nvml: &Nvml, number: u32) -> Option<Card> {
+    let card = nvml.device_by_index(number).ok()?;
+    let (name, memory) = (card.name().ok()?, card.memory_info().ok()?);
+    let capability = card.cuda_compute_capability().ok()?;
+    let known = memspec::device::Card {
+        name: &name,
+        memory: memspec::quantity::Bytes(memory.total),
+        compute_capability: (u8::try_from(capability.major).ok()?, u8::try_from(capability.minor).ok()?),
+    }
+    .device();
+    let used_by = card.running_compute_processes().unwrap_or_default();
+    let used_by = used_by.into_iter().map(|process| User {
+        process: process.pid,
+        bytes: match process.used_gpu_memory {
+            UsedGpuMemory::Used(bytes) => Some(bytes),
+            UsedGpuMemory::Unavailable => None,
+        },
+    });
+    Some(Card {
+        number,
+        catalog: (known.name != name).then(|| known.name.clone()),
+        memory_bytes: memory.total,
+        free_bytes: memory.free,
+        used_by: used_by.collect(),
+        name,
+    })
+}

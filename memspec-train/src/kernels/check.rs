@@ -1,0 +1,264 @@
+//! Every operation at a place compared with the plain version on the CPU: one list, for the tests and for a machine with a card.
+//!
+//! Inputs are random and rounded to bf16, so that both sides begin with the same numbers; the CPU computes in f32.
+
+use burn::tensor::{Int, Tensor};
+
+use super::place::{Place, fetch};
+use super::{AdamW, DeviceFailed, DoubleQuantized, Heads, Product, buffer, product};
+use crate::quantize::int8::Int8Encoder;
+use crate::quantize::nf4::{Nf4Encoder, Scales};
+use crate::random::Random;
+
+/// What an operation gave at a place and on the CPU.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// The operation.
+    pub name: &'static str,
+    /// The largest difference, as a share of the CPU's largest number.
+    pub difference: f32,
+    /// What it may be.
+    pub tolerance: f32,
+}
+
+impl Compared {
+    /// The difference is within its tolerance. One that is no number is not.
+    pub fn holds(&self) -> bool {
+        self.difference <= self.tolerance
+    }
+}
+
+/// Makes inputs at a place.
+struct Inputs {
+    place: Place,
+}
+
+type Outputs = Result<Vec<Vec<f32>>, DeviceFailed>;
+
+fn random(seed: &str, count: usize, bound: f32) -> Vec<f32> {
+    let mut random = Random::new(7, seed);
+    (0..count).map(|_| half::bf16::from_f32(random.uniform(bound)).to_f32()).collect()
+}
+
+fn on_cpu<const D: usize>(shape: [usize; D], values: &[f32]) -> Tensor<D> {
+    super::storage::write(super::storage::zeros_tensor(shape), values)
+}
+
+impl Inputs {
+    /// As activations are.
+    fn active<const D: usize>(&self, seed: &str, shape: [usize; D]) -> Tensor<D> {
+        self.place.frozen(on_cpu(shape, &random(seed, shape.iter().product(), 1.0)))
+    }
+
+    /// In f32.
+    fn full<const D: usize>(&self, seed: &str, shape: [usize; D]) -> Tensor<D> {
+        self.place.full(on_cpu(shape, &random(seed, shape.iter().product(), 1.0)))
+    }
+
+    fn heads(&self, heads: Heads, samples: usize) -> Outputs {
+        let (tokens, width, kv) =
+            (samples * heads.context, heads.heads * heads.head_dim, heads.kv_heads * heads.head_dim);
+        let (q, k, v) =
+            (self.active("q", [tokens, width]), self.active("k", [tokens, kv]), self.active("v", [tokens, kv]));
+        let g = self.active("g", [tokens, width]);
+        let (out, lse) = super::attention(&q, &k, &v, heads);
+        let mut outputs = vec![fetch(&out)?, fetch(&lse)?];
+        let (gq, gk, gv) = super::attention_backward(q, &k, &v, &out, &lse, &g, heads);
+        outputs.extend([fetch(&gq)?, fetch(&gk)?, fetch(&gv)?]);
+        Ok(outputs)
+    }
+
+    fn ids(&self) -> Tensor<1, Int> {
+        self.place.integers(&[3, 0, 6, 3, 3, 1, 5, 2])
+    }
+
+    fn targets(&self) -> Tensor<1, Int> {
+        self.place.integers(&[3, -1, 6, 0, 46, 1, -1, 2])
+    }
+}
+
+const WIDE: Heads = Heads { context: 150, heads: 4, kv_heads: 2, head_dim: 128, window: None };
+
+/// The operations: what to run, and the tolerance in f32 and in bf16.
+type Check = (&'static str, f32, f32, fn(&Inputs) -> Outputs);
+
+const CHECKS: &[Check] = &[
+    ("embed", 0.0, 0.0, |at| Ok(vec![fetch(&super::embed(&at.active("table", [7, 40]), &at.ids()))?])),
+    ("embed_backward", 1e-6, 1e-6, |at| {
+        let grad = super::embed_backward(at.full("grad", [7, 40]), &at.ids(), &at.active("g", [8, 40]));
+        Ok(vec![fetch(&grad)?])
+    }),
+    ("product NT, NN, TN", 2e-6, 5e-3, |at| {
+        let (x, w, g) = (at.active("x", [24, 96]), at.active("w", [64, 96]), at.active("g", [24, 64]));
+        let y = product(buffer(&x, 24, 64), &x, &w, Product::NT);
+        let gx = product(buffer(&x, 24, 96), &g, &w, Product::NN.times(0.5));
+        let gw = product(at.full("gw", [64, 96]), &g, &x, Product::TN.added());
+        Ok(vec![fetch(&y)?, fetch(&gx)?, fetch(&gw)?])
+    }),
+    ("product of columns", 2e-6, 8e-3, |at| {
+        let (x, w, g) = (at.active("x", [24, 96]), at.active("w", [16, 96]), at.active("g", [24, 64]));
+        let y = at.active("y", [24, 64]);
+        let y = product(y, &x, &w, Product { c_columns: Some((32, 16)), ..Product::NT });
+        let how = Product { a_columns: Some((16, 16)), ..Product::NN };
+        let gx = product(at.active("gx", [24, 96]), &g, &w, how.added());
+        Ok(vec![fetch(&y)?, fetch(&gx)?])
+    }),
+    ("add, add_bias, add_rows", 1e-6, 5e-3, |at| {
+        let x = super::add(at.active("x", [10, 37]), &at.active("y", [10, 37]));
+        let biased = super::add_bias(at.active("x", [10, 37]), &at.active("bias", [37]));
+        let rows = super::add_rows(at.full("grad", [37]), &at.active("g", [10, 37]));
+        Ok(vec![fetch(&x)?, fetch(&biased)?, fetch(&rows)?])
+    }),
+    ("rms_norm and gradients", 3e-6, 6e-3, |at| {
+        let (x, w, g) = (at.active("x", [9, 72]), at.active("w", [72]), at.active("g", [9, 72]));
+        let y = super::rms_norm(&x, &w, 1e-5);
+        let gw = super::rms_norm_weight_backward(at.full("gw", [72]), &g, &x, 1e-5);
+        let gx = super::rms_norm_backward(g, &x, &w, 1e-5);
+        Ok(vec![fetch(&y)?, fetch(&gx)?, fetch(&gw)?])
+    }),
+    ("rms_norm of odd rows", 3e-6, 6e-3, |at| {
+        let (x, w, g) = (at.active("x", [9, 37]), at.active("w", [37]), at.active("g", [9, 37]));
+        Ok(vec![fetch(&super::rms_norm(&x, &w, 1e-5))?, fetch(&super::rms_norm_backward(g, &x, &w, 1e-5))?])
+    }),
+    ("rotary and its transpose", 2e-6, 6e-3, |at| {
+        let (cos, sin) = (at.full("cos", [5, 8]), at.full("sin", [5, 8]));
+        let turn = |inverse| super::rotary(at.active("x", [10, 48]), &cos, &sin, 5, inverse);
+        Ok(vec![fetch(&turn(false))?, fetch(&turn(true))?])
+    }),
+    ("attention, heads of 16", 5e-6, 1e-2, |at| {
+        at.heads(Heads { context: 37, heads: 6, kv_heads: 2, head_dim: 16, window: None }, 2)
+    }),
+    ("attention, heads of 64", 5e-6, 1e-2, |at| {
+        at.heads(Heads { context: 200, heads: 6, kv_heads: 2, head_dim: 64, window: None }, 2)
+    }),
+    ("attention, heads of 128", 5e-6, 1e-2, |at| at.heads(WIDE, 2)),
+    ("attention, window", 5e-6, 1e-2, |at| at.heads(Heads { window: Some(70), ..WIDE }, 1)),
+    ("attention, small window", 5e-6, 1e-2, |at| {
+        at.heads(Heads { context: 260, heads: 2, kv_heads: 2, head_dim: 64, window: Some(5) }, 1)
+    }),
+    ("swiglu and gradients", 3e-6, 6e-3, |at| {
+        let (gate, up, g) = (at.active("gate", [11, 45]), at.active("up", [11, 45]), at.active("g", [11, 45]));
+        let y = super::swiglu(&gate, &up);
+        let over = super::swiglu_over(at.active("gate", [11, 45]), &up);
+        let (gg, gu) = super::swiglu_backward(gate, up, &g);
+        Ok(vec![fetch(&y)?, fetch(&over)?, fetch(&gg)?, fetch(&gu)?])
+    }),
+    ("cross_entropy", 3e-6, 2e-2, |at| {
+        let (x, head) = (at.active("x", [8, 24]), at.active("head", [47, 24]));
+        let alone = super::cross_entropy_loss(&x, &head, &at.targets(), 3, 0.25);
+        let (loss, gx, _) = super::cross_entropy(x, &head, None, &at.targets(), 3, 0.25);
+        Ok(vec![fetch(&alone)?, fetch(&loss)?, fetch(&gx)?])
+    }),
+    ("cross_entropy, trained head", 3e-6, 2e-2, |at| {
+        let (x, head, grad) = (at.active("x", [8, 24]), at.active("head", [48, 24]), at.full("grad", [48, 24]));
+        let (loss, gx, grad) = super::cross_entropy(x, &head, Some(grad), &at.targets(), 5, 0.25);
+        let grad = grad.map_or(Ok(Vec::new()), |grad| fetch(&grad))?;
+        Ok(vec![fetch(&loss)?, fetch(&gx)?, grad])
+    }),
+    ("nf4, plain and double", 1e-6, 4e-3, |at| {
+        let (rows, columns) = (40, 136);
+        let weight = random("weight", rows * columns, 1.0);
+        let like = at.active("like", [1, 1]);
+        let mut outputs = Vec::new();
+        for double in [false, true] {
+            let mut encoder = Nf4Encoder::new(rows * columns);
+            encoder.push(&weight).map_err(|error| DeviceFailed(error.to_string()))?;
+            let packed = encoder.finish(double).map_err(|error| DeviceFailed(error.to_string()))?;
+            let codes = at.place.bytes(&packed.codes);
+            let vector = |values: &[f32]| at.place.full(on_cpu([values.len()], values));
+            for (first, count) in [(0, rows), (7, 9)] {
+                outputs.push(fetch(&match &packed.scales {
+                    Scales::Plain(absmax) => super::nf4_rows(&like, &vector(absmax), &codes, first, count, columns),
+                    Scales::Double { codes: absmax, scales, offset } => {
+                        let (scales, absmax) = (vector(scales), at.place.bytes(absmax));
+                        let double = DoubleQuantized { offset: *offset };
+                        super::nf4_double_rows(&like, &scales, &absmax, &codes, double, first, count, columns)
+                    }
+                })?);
+            }
+        }
+        Ok(outputs)
+    }),
+    ("int8", 1e-6, 4e-3, |at| {
+        let (rows, columns) = (12, 40);
+        let mut encoder = Int8Encoder::new(rows, columns);
+        encoder.push(&random("weight", rows * columns, 1.0)).map_err(|error| DeviceFailed(error.to_string()))?;
+        let packed = encoder.finish();
+        let codes = at.place.bytes(bytemuck::cast_slice(&packed.codes));
+        let scales = at.place.full(on_cpu([rows], &packed.scales));
+        let dense = super::int8_rows(&at.active("like", [1, 1]), &scales, &codes, 3, 5, columns);
+        Ok(vec![fetch(&dense)?])
+    }),
+    ("sum_of_squares, adamw, sgd", 3e-6, 3e-6, |at| {
+        let step = AdamW {
+            learning_rate: 0.01,
+            betas: (0.9, 0.999),
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+            step: 3,
+            gradient_scale: 0.5,
+        };
+        let of = |seed| at.full(seed, [33, 7]);
+        let second =
+            at.place.full(on_cpu([33, 7], &random("second", 231, 1.0).iter().map(|x| x * x).collect::<Vec<_>>()));
+        let sums = super::sum_of_squares(at.place.zeros([3]), &of("grad"), 1);
+        let (value, grad, first, second) = super::adamw((of("value"), of("grad"), of("first"), second), step);
+        let (plain, zero) = super::sgd(of("value"), of("grad"), step);
+        Ok(vec![
+            fetch(&sums)?,
+            fetch(&value)?,
+            fetch(&grad)?,
+            fetch(&first)?,
+            fetch(&second)?,
+            fetch(&plain)?,
+            fetch(&zero)?,
+        ])
+    }),
+    ("working_copy", 1e-6, 5e-3, |at| {
+        let value = at.full("value", [33, 7]);
+        // Where activations are f32 there is no copy.
+        let copy = at.place.working_zeros([33, 7]).map(|copy| super::working_copy(copy, &value));
+        Ok(vec![fetch(copy.as_ref().unwrap_or(&value))?])
+    }),
+];
+
+/// Runs all checks; `bf16` says what tolerance holds at `place`.
+///
+/// # Errors
+/// An operation that failed, with its name.
+pub fn all(place: Place, bf16: bool) -> Vec<Result<Compared, (&'static str, DeviceFailed)>> {
+    let one = |&(name, f32_tolerance, bf16_tolerance, run): &Check| {
+        let failed = |error| (name, error);
+        let here = run(&Inputs { place }).map_err(failed)?;
+        let plain = run(&Inputs { place: Place::Cpu }).map_err(failed)?;
+        let difference = here.iter().zip(&plain).map(|(a, b)| apart(a, b)).fold(0.0, worse);
+        Ok(Compared { name, difference, tolerance: if bf16 { bf16_tolerance } else { f32_tolerance } })
+    };
+    CHECKS.iter().map(one).collect()
+}
+
+/// The larger; what is no number is larger than all.
+fn worse(a: f32, b: f32) -> f32 {
+    if b.is_nan() || a.is_nan() { f32::NAN } else { a.max(b) }
+}
+
+fn apart(a: &[f32], b: &[f32]) -> f32 {
+    if a.len() != b.len() {
+        return f32::INFINITY;
+    }
+    let most = b.iter().fold(1e-12_f32, |most, value| most.max(value.abs()));
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, worse) / most
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_agrees_with_itself() {
+        for compared in all(Place::Cpu, false) {
+            let compared = compared.unwrap();
+            assert!(compared.holds(), "{compared:?}");
+        }
+    }
+}

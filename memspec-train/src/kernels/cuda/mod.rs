@@ -1,0 +1,332 @@
+//! [`Kernels`] on CUDA: products by cuBLASLt, the rest by kernels of ours in `source/`, all on CubeCL's stream.
+//!
+//! Activations and frozen weights are bf16 or f32, as the plan's precision says; what is trained, its gradient, its moments and every sum are f32.
+
+mod attention;
+mod compile;
+mod gemm;
+pub(crate) mod launch;
+pub(crate) mod random;
+pub(crate) mod tensor;
+
+use burn::backend::Cube;
+use burn::tensor::DType;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::MemoryScope;
+
+use super::{AdamW, DoubleQuantized, Heads, Kernels, Product};
+use compile::Source;
+use launch::{Kernel, Number};
+use tensor::{elements, matrix_shape, rows, unfilled};
+
+/// The name of a kernel for tensors of this type.
+macro_rules! both {
+    ($dtype:expr, $name:literal) => {
+        if $dtype == burn::tensor::DType::F32 { concat!($name, "_f32") } else { concat!($name, "_bf16") }
+    };
+}
+use both;
+
+/// The most tensor bytes in use on a card since the last call, as far as calls were watched ([`launch::watch`]).
+pub(crate) fn peak(card: usize) -> u64 {
+    // The report comes when everything queued before has had its turn.
+    let usage = tensor::device(card).client().memory_report(MemoryScope::CurrentStream).usage();
+    launch::seen().max(usage.bytes_in_use)
+}
+
+/// What the pools of a card hold, used or not, and the workspace of products.
+pub(crate) fn reserved(card: usize) -> u64 {
+    let usage = tensor::device(card).client().memory_report(MemoryScope::Device).usage();
+    usage.bytes_reserved + gemm::WORKSPACE as u64
+}
+
+fn u32_of(number: usize) -> Number {
+    Number::U32(number as u32)
+}
+
+fn u64_of(number: usize) -> Number {
+    Number::U64(number as u64)
+}
+
+/// Threads of a block that works on one row.
+const ROW_THREADS: u32 = 256;
+
+/// The losses of all tokens, and over `x` its gradient unless `scale` is 0; with `head_grad` also the head's.
+fn cross_entropy(
+    x: &CubeTensor,
+    head: &CubeTensor,
+    mut head_grad: Option<CubeTensor>,
+    targets: &CubeTensor,
+    at_a_time: usize,
+    scale: f32,
+    gradient: bool,
+) -> (CubeTensor, Option<CubeTensor>) {
+    let (tokens, _) = matrix_shape(x);
+    let (vocabulary, _) = matrix_shape(head);
+    let at_a_time = at_a_time.min(tokens);
+    let losses = unfilled(x, [tokens, 1], DType::F32);
+    let logits = unfilled(x, [at_a_time, vocabulary], x.dtype);
+    let targets = CubeTensor::new_contiguous(
+        targets.client.clone(),
+        targets.device.clone(),
+        [tokens, 1].into(),
+        targets.handle.clone(),
+        targets.dtype,
+    );
+    for first in (0..tokens).step_by(at_a_time) {
+        let count = at_a_time.min(tokens - first);
+        let logits = rows(&logits, 0, count);
+        let x = rows(x, first, count);
+        let logits = gemm::product(logits, &x, head, Product::NT);
+        let kernel = Kernel::new(Source::Loss, both!(x.dtype, "cross_entropy"), count, 1024);
+        let operands = [&logits, &rows(&targets, first, count), &rows(&losses, first, count)];
+        // Written: logits and losses. The targets between them are only read; to count them too does no harm.
+        kernel.run(operands, 3, [u32_of(vocabulary), Number::F32(if gradient { scale } else { 0.0 })]);
+        if gradient {
+            head_grad = head_grad.map(|grad| gemm::product(grad, &logits, &x, Product::TN.added()));
+            gemm::product(x, &logits, head, Product::NN);
+        }
+    }
+    let loss = unfilled(x, [1], DType::F32);
+    let sum = Kernel::new(Source::Loss, "sum_losses", 1, 1024);
+    sum.run([&loss, &losses], 1, [u32_of(tokens), Number::F32(scale)]);
+    (loss, head_grad)
+}
+
+/// The numbers of an AdamW step as its kernel takes them.
+fn adamw_numbers(n: usize, how: AdamW) -> [Number; 9] {
+    let (beta1, beta2) = how.betas;
+    let f = Number::F32;
+    [
+        u64_of(n),
+        f(how.learning_rate),
+        f(beta1),
+        f(beta2),
+        f(how.epsilon),
+        f(1.0 - how.learning_rate * how.weight_decay),
+        f(1.0 / (1.0 - beta1.powi(how.step))),
+        f(1.0 / (1.0 - beta2.powi(how.step))),
+        f(how.gradient_scale),
+    ]
+}
+
+impl Kernels for Cube {
+    fn buffer(like: CubeTensor, rows: usize, columns: usize) -> CubeTensor {
+        unfilled(&like, [rows, columns], like.dtype)
+    }
+
+    fn embed(table: CubeTensor, ids: CubeTensor) -> CubeTensor {
+        let ((_, columns), tokens) = (matrix_shape(&table), elements(&ids));
+        let out = unfilled(&table, [tokens, columns], table.dtype);
+        let kernel = Kernel::new(Source::Elementwise, both!(table.dtype, "embed"), tokens, ROW_THREADS);
+        kernel.run([&out, &table, &ids], 1, [u32_of(columns)]);
+        out
+    }
+
+    fn embed_backward(grad: CubeTensor, ids: CubeTensor, g: CubeTensor) -> CubeTensor {
+        let (tokens, columns) = matrix_shape(&g);
+        let kernel = Kernel::flat(Source::Elementwise, both!(g.dtype, "embed_backward"), columns);
+        kernel.run([&grad, &ids, &g], 1, [u32_of(tokens), u32_of(columns)]);
+        grad
+    }
+
+    fn product(c: CubeTensor, a: CubeTensor, b: CubeTensor, how: Product) -> CubeTensor {
+        gemm::product(c, &a, &b, how)
+    }
+
+    fn add(x: CubeTensor, y: CubeTensor) -> CubeTensor {
+        let n = elements(&x);
+        Kernel::flat(Source::Elementwise, both!(x.dtype, "add"), n / 8).run([&x, &y], 1, [u64_of(n)]);
+        x
+    }
+
+    fn add_bias(x: CubeTensor, bias: CubeTensor) -> CubeTensor {
+        let n = elements(&x);
+        let kernel = Kernel::flat(Source::Elementwise, both!(x.dtype, "add_bias"), n);
+        kernel.run([&x, &bias], 1, [u64_of(n), u32_of(elements(&bias))]);
+        x
+    }
+
+    fn add_rows(grad: CubeTensor, g: CubeTensor) -> CubeTensor {
+        let (rows, columns) = matrix_shape(&g);
+        let kernel = Kernel::flat(Source::Elementwise, both!(g.dtype, "add_rows"), columns);
+        kernel.run([&grad, &g], 1, [u32_of(rows), u32_of(columns)]);
+        grad
+    }
+
+    fn rms_norm(x: CubeTensor, weight: CubeTensor, epsilon: f32) -> CubeTensor {
+        let (rows, columns) = matrix_shape(&x);
+        let out = unfilled(&x, [rows, columns], x.dtype);
+        let kernel = Kernel::new(Source::Norm, both!(x.dtype, "rms_norm"), rows, ROW_THREADS);
+        kernel.run([&out, &x, &weight], 1, [u32_of(columns), Number::F32(epsilon)]);
+        out
+    }
+
+    fn rms_norm_backward(g: CubeTensor, x: CubeTensor, weight: CubeTensor, epsilon: f32) -> CubeTensor {
+        let (rows, columns) = matrix_shape(&x);
+        let kernel = Kernel::new(Source::Norm, both!(x.dtype, "rms_norm_backward"), rows, ROW_THREADS);
+        kernel.run_without([&g, &x, &weight], 1, 1, [u32_of(columns), Number::F32(epsilon)]);
+        g
+    }
+
+    fn rms_norm_weight_backward(grad: CubeTensor, g: CubeTensor, x: CubeTensor, epsilon: f32) -> CubeTensor {
+        let (rows, columns) = matrix_shape(&x);
+        let inverse = unfilled(&x, [rows], DType::F32);
+        let kernel = Kernel::new(Source::Norm, both!(x.dtype, "rms_norm_inverse"), rows, ROW_THREADS);
+        kernel.run([&inverse, &x], 1, [u32_of(columns), Number::F32(epsilon)]);
+        let kernel = Kernel::flat(Source::Norm, both!(x.dtype, "rms_norm_weight_backward"), columns);
+        kernel.run([&grad, &g, &x, &inverse], 1, [u32_of(rows), u32_of(columns)]);
+        grad
+    }
+
+    fn rotary(x: CubeTensor, cos: CubeTensor, sin: CubeTensor, context: usize, inverse: bool) -> CubeTensor {
+        let ((tokens, width), (_, half)) = (matrix_shape(&x), matrix_shape(&cos));
+        let kernel = Kernel::new(Source::Norm, both!(x.dtype, "rotary"), tokens, ROW_THREADS);
+        let sign = Number::F32(if inverse { -1.0 } else { 1.0 });
+        kernel.run([&x, &cos, &sin], 1, [u32_of(context), u32_of(width), u32_of(half), sign]);
+        x
+    }
+
+    fn attention(q: CubeTensor, k: CubeTensor, v: CubeTensor, heads: Heads) -> (CubeTensor, CubeTensor) {
+        attention::forward(&q, &k, &v, heads)
+    }
+
+    fn attention_backward(
+        q: CubeTensor,
+        k: CubeTensor,
+        v: CubeTensor,
+        out: CubeTensor,
+        lse: CubeTensor,
+        g: CubeTensor,
+        heads: Heads,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        attention::backward(q, &k, &v, &out, &lse, &g, heads)
+    }
+
+    fn swiglu(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
+        let n = elements(&gate);
+        let out = unfilled(&gate, gate.meta.shape().clone(), gate.dtype);
+        Kernel::flat(Source::Elementwise, both!(gate.dtype, "swiglu"), n / 8).run([&out, &gate, &up], 1, [u64_of(n)]);
+        out
+    }
+
+    fn swiglu_over(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
+        let n = elements(&gate);
+        Kernel::flat(Source::Elementwise, both!(gate.dtype, "swiglu"), n / 8).run([&gate, &gate, &up], 1, [u64_of(n)]);
+        gate
+    }
+
+    fn swiglu_backward(gate: CubeTensor, up: CubeTensor, g: CubeTensor) -> (CubeTensor, CubeTensor) {
+        let n = elements(&gate);
+        let kernel = Kernel::flat(Source::Elementwise, both!(gate.dtype, "swiglu_backward"), n / 8);
+        kernel.run([&gate, &up, &g], 2, [u64_of(n)]);
+        (gate, up)
+    }
+
+    fn cross_entropy(
+        x: CubeTensor,
+        head: CubeTensor,
+        targets: CubeTensor,
+        rows: usize,
+        scale: f32,
+    ) -> (CubeTensor, CubeTensor) {
+        let (loss, _) = cross_entropy(&x, &head, None, &targets, rows, scale, true);
+        (loss, x)
+    }
+
+    fn cross_entropy_trained_head(
+        x: CubeTensor,
+        head: CubeTensor,
+        head_grad: CubeTensor,
+        targets: CubeTensor,
+        rows: usize,
+        scale: f32,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        let (loss, grad) = cross_entropy(&x, &head, Some(head_grad), &targets, rows, scale, true);
+        (loss, x, grad.unwrap_or_else(|| unreachable!("a gradient that is given comes back")))
+    }
+
+    fn cross_entropy_loss(x: CubeTensor, head: CubeTensor, targets: CubeTensor, rows: usize, scale: f32) -> CubeTensor {
+        cross_entropy(&x, &head, None, &targets, rows, scale, false).0
+    }
+
+    fn nf4_rows(
+        like: CubeTensor,
+        absmax: CubeTensor,
+        codes: CubeTensor,
+        first: usize,
+        rows: usize,
+        columns: usize,
+    ) -> CubeTensor {
+        let out = unfilled(&like, [rows, columns], like.dtype);
+        let kernel = Kernel::flat(Source::Quantized, both!(like.dtype, "nf4"), rows * columns / 8);
+        kernel.run([&out, &codes, &absmax], 1, [u64_of(first * columns), u64_of(rows * columns)]);
+        out
+    }
+
+    fn nf4_double_rows(
+        like: CubeTensor,
+        scales: CubeTensor,
+        absmax: CubeTensor,
+        codes: CubeTensor,
+        double: DoubleQuantized,
+        first: usize,
+        rows: usize,
+        columns: usize,
+    ) -> CubeTensor {
+        let out = unfilled(&like, [rows, columns], like.dtype);
+        let kernel = Kernel::flat(Source::Quantized, both!(like.dtype, "nf4_double"), rows * columns / 8);
+        let numbers = [Number::F32(double.offset), u64_of(first * columns), u64_of(rows * columns)];
+        kernel.run([&out, &codes, &absmax, &scales], 1, numbers);
+        out
+    }
+
+    fn int8_rows(
+        like: CubeTensor,
+        scales: CubeTensor,
+        codes: CubeTensor,
+        first: usize,
+        rows: usize,
+        columns: usize,
+    ) -> CubeTensor {
+        let out = unfilled(&like, [rows, columns], like.dtype);
+        let kernel = Kernel::flat(Source::Quantized, both!(like.dtype, "int8"), rows * columns);
+        kernel.run([&out, &codes, &scales], 1, [u64_of(first * columns), u64_of(rows * columns), u32_of(columns)]);
+        out
+    }
+
+    fn sum_of_squares(sums: CubeTensor, x: CubeTensor, index: usize) -> CubeTensor {
+        let n = elements(&x);
+        let kernel = Kernel::new(Source::Optimizer, "sum_of_squares", 1, 1024);
+        kernel.run([&sums, &x], 1, [u64_of(n), u32_of(index)]);
+        sums
+    }
+
+    fn adamw(
+        value: CubeTensor,
+        grad: CubeTensor,
+        first: CubeTensor,
+        second: CubeTensor,
+        step: AdamW,
+    ) -> (CubeTensor, CubeTensor, CubeTensor, CubeTensor) {
+        let n = elements(&value);
+        let kernel = Kernel::flat(Source::Optimizer, "adamw", n);
+        kernel.run([&value, &grad, &first, &second], 4, adamw_numbers(n, step));
+        (value, grad, first, second)
+    }
+
+    fn sgd(value: CubeTensor, grad: CubeTensor, step: AdamW) -> (CubeTensor, CubeTensor) {
+        let n = elements(&value);
+        let decay = 1.0 - step.learning_rate * step.weight_decay;
+        let numbers =
+            [u64_of(n), Number::F32(step.learning_rate), Number::F32(decay), Number::F32(step.gradient_scale)];
+        Kernel::flat(Source::Optimizer, "sgd", n).run([&value, &grad], 2, numbers);
+        (value, grad)
+    }
+
+    fn working_copy(copy: CubeTensor, value: CubeTensor) -> CubeTensor {
+        let n = elements(&value);
+        Kernel::flat(Source::Elementwise, "cast_bf16", n / 8).run([&copy, &value], 1, [u64_of(n)]);
+        copy
+    }
+}

@@ -1,0 +1,327 @@
+// Causal attention with grouped queries for bf16 and heads of HEAD_DIM (64 or 128) elements, after FlashAttention 2 (Dao, 2023):
+// scores exist in registers only, products run on tensor cores (mma.m16n8k16), the sums are float.
+//
+// A block of four warps owns 64 queries, or 64 keys; a warp 16 of them. Tiles in shared memory have rows of HEAD_DIM elements in
+// chunks of eight, and chunk c of row r lies at place c ^ (r % 8): so eight rows of one column never meet in one bank.
+// The backward has no atomic additions: one kernel per side of the scores, and every sum has one order.
+
+#define D HEAD_DIM
+#define CHUNKS (D / 8)
+#define ROWS 64
+#define THREADS 128
+// Rows of the other side that are worked on at a time in backward, where registers are short.
+#define STEP (D == 128 ? 32 : 64)
+#define LOG2E 1.4426950408889634f
+
+__device__ __forceinline__ float power2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+__device__ __forceinline__ u32 shared_address(const void *at) { return (u32)__cvta_generic_to_shared(at); }
+__device__ __forceinline__ u32 place(u32 tile, int row, int chunk) {
+    return tile + (row * CHUNKS + (chunk ^ (row & 7))) * 16;
+}
+__device__ __forceinline__ void read4(u32 (&x)[4], u32 at) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(at));
+}
+__device__ __forceinline__ void read4_transposed(u32 (&x)[4], u32 at) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(at));
+}
+__device__ __forceinline__ void multiply(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+__device__ __forceinline__ void commit() { asm volatile("cp.async.commit_group;"); }
+template <int LEFT> __device__ __forceinline__ void wait() { asm volatile("cp.async.wait_group %0;" ::"n"(LEFT)); }
+
+// Copies COUNT rows into a tile, in the background; rows from `valid` on become zeros.
+template <int COUNT> __device__ __forceinline__ void fetch(u32 tile, const bf16 *from, u32 stride, int valid) {
+#pragma unroll
+    for (int i = 0; i < COUNT * CHUNKS / THREADS; i++) {
+        int index = i * THREADS + threadIdx.x, row = index / CHUNKS, chunk = index % CHUNKS;
+        const bf16 *source = from + (u64)(row < valid ? row : 0) * stride + chunk * 8;
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place(tile, row, chunk)), "l"(source),
+                     "r"(row < valid ? 16 : 0));
+    }
+}
+// COUNT floats, `stride` apart.
+template <int COUNT> __device__ __forceinline__ void fetch_floats(u32 to, const float *from, u32 stride, int valid) {
+    int row = threadIdx.x;
+    if (row < COUNT)
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to + 4 * row),
+                     "l"(from + (u64)(row < valid ? row : 0) * stride), "r"(row < valid ? 4 : 0));
+}
+
+// c += A Bᵀ: A is 16 rows of a tile from `row`, B the first 8 N rows of another; both run along the head.
+template <int N> __device__ __forceinline__ void along_head(float (&c)[N][4], u32 a_tile, int row, u32 b_tile) {
+    int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int k = 0; k < D / 16; k++) {
+        u32 a[4], b[4];
+        read4(a, place(a_tile, row + (lane & 15), 2 * k + (lane >> 4)));
+#pragma unroll
+        for (int n = 0; n < N / 2; n++) {
+            read4(b, place(b_tile, 16 * n + (lane & 7) + (lane >> 4 << 3), 2 * k + (lane >> 3 & 1)));
+            multiply(c[2 * n], a, b[0], b[1]), multiply(c[2 * n + 1], a, b[2], b[3]);
+        }
+    }
+}
+
+// c += P B: P is 16 x 8 N in registers, as a product left it; B the first 8 N rows of a tile.
+template <int N> __device__ __forceinline__ void along_rows(float (&c)[D / 8][4], const float (&p)[N][4], u32 tile) {
+    int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int k = 0; k < N / 2; k++) {
+        u32 a[4] = {pack(p[2 * k][0], p[2 * k][1]), pack(p[2 * k][2], p[2 * k][3]),
+                    pack(p[2 * k + 1][0], p[2 * k + 1][1]), pack(p[2 * k + 1][2], p[2 * k + 1][3])};
+#pragma unroll
+        for (int n = 0; n < D / 16; n++) {
+            u32 b[4];
+            read4_transposed(b, place(tile, 16 * k + (lane & 15), 2 * n + (lane >> 4)));
+            multiply(c[2 * n], a, b[0], b[1]), multiply(c[2 * n + 1], a, b[2], b[3]);
+        }
+    }
+}
+
+// Writes 16 rows of a head, times `low` and `high` for the rows g and g + 8 of a thread.
+__device__ __forceinline__ void write(bf16 *to, u32 stride, const float (&c)[D / 8][4], int valid, float low, float high) {
+    int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+#pragma unroll
+    for (int n = 0; n < D / 8; n++) {
+        if (g < valid) *(u32 *)(to + (u64)g * stride + 8 * n + 2 * t) = pack(c[n][0] * low, c[n][1] * low);
+        if (g + 8 < valid) *(u32 *)(to + (u64)(g + 8) * stride + 8 * n + 2 * t) = pack(c[n][2] * high, c[n][3] * high);
+    }
+}
+
+// `query` sees `key`.
+__device__ __forceinline__ bool sees(int query, int key, int window) {
+    return key <= query && (!window || query - key < window);
+}
+
+// What a block works on. Blocks of one tile and all heads run together; the tiles with most work come first.
+struct Work {
+    u32 heads, kv_heads, head, kv_head, q_stride, kv_stride;
+    u64 token;
+    __device__ Work(u32 of, u32 heads, u32 kv_heads, u32 context, u32 head_or_kv)
+        : heads(heads), kv_heads(kv_heads), q_stride(heads * D), kv_stride(kv_heads * D) {
+        token = (u64)(head_or_kv / of) * context;
+        head = head_or_kv % of;
+        kv_head = of == heads ? head / (heads / kv_heads) : head;
+    }
+};
+
+extern "C" __global__ __launch_bounds__(THREADS, 3) void flash_forward(bf16 *out, float *lse, const bf16 *q, const bf16 *k,
+                                                                       const bf16 *v, u32 context, u32 heads, u32 kv_heads,
+                                                                       u32 window, float scale) {
+    extern __shared__ __align__(128) u8 memory[];
+    const u32 q_tile = shared_address(memory), k_tile = q_tile + ROWS * D * 2, v_tile = k_tile + ROWS * D * 2;
+    const Work at(heads, heads, kv_heads, context, blockIdx.x);
+    const int first = (gridDim.y - 1 - blockIdx.y) * ROWS, warp = threadIdx.x / 32;
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, row = first + warp * 16 + g;
+    q += (at.token + first) * at.q_stride + at.head * D;
+    k += at.token * at.kv_stride + at.kv_head * D, v += at.token * at.kv_stride + at.kv_head * D;
+    const float to_power = scale * LOG2E;
+
+    const int begin = window && first + 1 > (int)window ? (first + 1 - (int)window) / ROWS : 0;
+    const int end = first / ROWS + 1;
+    fetch<ROWS>(q_tile, q, at.q_stride, context - first);
+    fetch<ROWS>(k_tile, k + (u64)begin * ROWS * at.kv_stride, at.kv_stride, context - begin * ROWS);
+    commit();
+
+    float sum[D / 8][4] = {}, largest[2] = {-INFINITY, -INFINITY}, total[2] = {};
+    for (int tile = begin; tile < end; tile++) {
+        wait<0>();
+        __syncthreads();
+        fetch<ROWS>(v_tile, v + (u64)tile * ROWS * at.kv_stride, at.kv_stride, context - tile * ROWS);
+        commit();
+        float s[ROWS / 8][4] = {};
+        along_head(s, q_tile, warp * 16, k_tile);
+        // The keys are read: the next ones may come while these are weighed.
+        wait<0>();
+        __syncthreads();
+        if (tile + 1 < end) {
+            fetch<ROWS>(k_tile, k + (u64)(tile + 1) * ROWS * at.kv_stride, at.kv_stride, context - (tile + 1) * ROWS);
+            commit();
+        }
+        if (tile + 1 == end || (window && row + ROWS >= (int)window + tile * ROWS)) {
+#pragma unroll
+            for (int n = 0; n < ROWS / 8; n++)
+#pragma unroll
+                for (int i = 0; i < 4; i++)
+                    if (!sees(row + i / 2 * 8, tile * ROWS + 8 * n + 2 * t + i % 2, window)) s[n][i] = -INFINITY;
+        }
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            float most = largest[half];
+#pragma unroll
+            for (int n = 0; n < ROWS / 8; n++) most = fmaxf(most, fmaxf(s[n][2 * half], s[n][2 * half + 1]));
+            most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
+            most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
+            // Nothing seen yet: any finite number will do.
+            float base = most == -INFINITY ? 0.0f : most * to_power, shrink = power2(largest[half] * to_power - base);
+            largest[half] = most, total[half] *= shrink;
+#pragma unroll
+            for (int n = 0; n < ROWS / 8; n++)
+#pragma unroll
+                for (int i = 2 * half; i < 2 * half + 2; i++) total[half] += s[n][i] = power2(s[n][i] * to_power - base);
+#pragma unroll
+            for (int n = 0; n < D / 8; n++) sum[n][2 * half] *= shrink, sum[n][2 * half + 1] *= shrink;
+        }
+        along_rows(sum, s, v_tile);
+    }
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        total[half] += __shfl_xor_sync(~0u, total[half], 1);
+        total[half] += __shfl_xor_sync(~0u, total[half], 2);
+        if (t == 0 && row + 8 * half < (int)context)
+            lse[(at.token + row + 8 * half) * heads + at.head] = largest[half] * scale + logf(total[half]);
+    }
+    const int mine = first + warp * 16;
+    write(out + (at.token + mine) * at.q_stride + at.head * D, at.q_stride, sum, (int)context - mine, 1.0f / total[0],
+          1.0f / total[1]);
+}
+
+// delta[token, head] = the sum of out * g: what the softmax takes off every gradient of its row. Eight heads' parts a warp.
+extern "C" __global__ void flash_delta(float *delta, const bf16 *out, const bf16 *g, u64 rows) {
+    const int lanes = D / 8;
+    u64 row = FLAT_START / lanes;
+    if (row >= rows) return;
+    int chunk = threadIdx.x % lanes;
+    float a[8], b[8], sum = 0.0f;
+    load8(out + row * D + chunk * 8, a), load8(g + row * D + chunk * 8, b);
+#pragma unroll
+    for (int i = 0; i < 8; i++) sum += a[i] * b[i];
+#pragma unroll
+    for (int lane = lanes / 2; lane > 0; lane /= 2) sum += __shfl_xor_sync(~0u, sum, lane);
+    if (chunk == 0) delta[row] = sum;
+}
+
+// The gradient of q, written over it: a block reads no queries but its own.
+extern "C" __global__ __launch_bounds__(THREADS, 3) void flash_query(bf16 *q, const bf16 *k, const bf16 *v, const float *lse,
+                                                                     const float *delta, const bf16 *g, u32 context, u32 heads,
+                                                                     u32 kv_heads, u32 window, float scale) {
+    extern __shared__ __align__(128) u8 memory[];
+    const u32 q_tile = shared_address(memory), g_tile = q_tile + ROWS * D * 2, kv_tiles = g_tile + ROWS * D * 2;
+    const u32 one = STEP * D * 2;
+    const Work at(heads, heads, kv_heads, context, blockIdx.x);
+    const int first = (gridDim.y - 1 - blockIdx.y) * ROWS, warp = threadIdx.x / 32;
+    const int t = threadIdx.x % 4, row = first + warp * 16 + threadIdx.x % 32 / 4;
+    q += (at.token + first) * at.q_stride + at.head * D, g += (at.token + first) * at.q_stride + at.head * D;
+    k += at.token * at.kv_stride + at.kv_head * D, v += at.token * at.kv_stride + at.kv_head * D;
+    const float to_power = scale * LOG2E;
+
+    const int begin = window && first + 1 > (int)window ? (first + 1 - (int)window) / STEP : 0;
+    const int last = first + ROWS < (int)context ? first + ROWS : context, end = (last + STEP - 1) / STEP;
+    auto fetch_keys = [&](int tile) {
+        u32 to = kv_tiles + (tile & 1) * 2 * one;
+        fetch<STEP>(to, k + (u64)tile * STEP * at.kv_stride, at.kv_stride, context - tile * STEP);
+        fetch<STEP>(to + one, v + (u64)tile * STEP * at.kv_stride, at.kv_stride, context - tile * STEP);
+    };
+    fetch<ROWS>(q_tile, q, at.q_stride, context - first);
+    fetch<ROWS>(g_tile, g, at.q_stride, context - first);
+    fetch_keys(begin);
+    commit();
+    float row_lse[2], row_delta[2];
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        bool valid = row + 8 * half < (int)context;
+        u64 index = (at.token + row + 8 * half) * heads + at.head;
+        row_lse[half] = valid ? lse[index] * LOG2E : 0.0f, row_delta[half] = valid ? delta[index] : 0.0f;
+    }
+
+    float sum[D / 8][4] = {};
+    for (int tile = begin; tile < end; tile++) {
+        if (tile + 1 < end) fetch_keys(tile + 1);
+        commit();
+        wait<1>();
+        __syncthreads();
+        u32 k_tile = kv_tiles + (tile & 1) * 2 * one, v_tile = k_tile + one;
+        float s[STEP / 8][4] = {}, d[STEP / 8][4] = {};
+        along_head(s, q_tile, warp * 16, k_tile);
+        along_head(d, g_tile, warp * 16, v_tile);
+#pragma unroll
+        for (int n = 0; n < STEP / 8; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                float p = power2(s[n][i] * to_power - row_lse[i / 2]);
+                bool seen = sees(row + i / 2 * 8, tile * STEP + 8 * n + 2 * t + i % 2, window);
+                d[n][i] = seen ? p * (d[n][i] - row_delta[i / 2]) : 0.0f;
+            }
+        along_rows(sum, d, k_tile);
+        __syncthreads();
+    }
+    const int mine = warp * 16;
+    write(q + (u64)mine * at.q_stride, at.q_stride, sum, (int)context - first - mine, scale, scale);
+}
+
+// The gradients of 64 keys and values of one head, over all queries of its group that see them.
+extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_key(bf16 *gk, bf16 *gv, const bf16 *q, const bf16 *k,
+                                                                   const bf16 *v, const float *lse, const float *delta,
+                                                                   const bf16 *g, u32 context, u32 heads, u32 kv_heads,
+                                                                   u32 window, float scale) {
+    extern __shared__ __align__(128) u8 memory[];
+    const u32 k_tile = shared_address(memory), v_tile = k_tile + ROWS * D * 2, q_tiles = v_tile + ROWS * D * 2;
+    const u32 one = STEP * D * 2, rows_at = q_tiles + 4 * one;
+    const float *rows = (const float *)(memory + (rows_at - k_tile));
+    const Work at(kv_heads, heads, kv_heads, context, blockIdx.x);
+    const int first = blockIdx.y * ROWS, warp = threadIdx.x / 32, group = heads / kv_heads;
+    const int t = threadIdx.x % 4, key = first + warp * 16 + threadIdx.x % 32 / 4;
+    const float to_power = scale * LOG2E;
+
+    const int begin = first / STEP;
+    int last = window ? first + ROWS + (int)window - 1 : (int)context;
+    if (last > (int)context) last = context;
+    const int tiles = (last + STEP - 1) / STEP - begin;
+    // The n-th step: a head of the group, and a tile of its queries.
+    auto fetch_queries = [&](int n) {
+        u32 to = q_tiles + (n & 1) * 2 * one, floats = rows_at + (n & 1) * 2 * STEP * 4;
+        int head = at.kv_head * group + n / tiles, from = (begin + n % tiles) * STEP, valid = (int)context - from;
+        u64 token = at.token + from;
+        fetch<STEP>(to, q + token * at.q_stride + head * D, at.q_stride, valid);
+        fetch<STEP>(to + one, g + token * at.q_stride + head * D, at.q_stride, valid);
+        fetch_floats<STEP>(floats, lse + token * heads + head, heads, valid);
+        fetch_floats<STEP>(floats + STEP * 4, delta + token * heads + head, heads, valid);
+    };
+    const u64 own = (at.token + first) * at.kv_stride + at.kv_head * D;
+    fetch<ROWS>(k_tile, k + own, at.kv_stride, context - first);
+    fetch<ROWS>(v_tile, v + own, at.kv_stride, context - first);
+    fetch_queries(0);
+    commit();
+
+    float sum_k[D / 8][4] = {}, sum_v[D / 8][4] = {};
+    for (int n = 0; n < group * tiles; n++) {
+        if (n + 1 < group * tiles) fetch_queries(n + 1);
+        commit();
+        wait<1>();
+        __syncthreads();
+        u32 q_tile = q_tiles + (n & 1) * 2 * one, g_tile = q_tile + one;
+        const float *row_lse = rows + (n & 1) * 2 * STEP, *row_delta = row_lse + STEP;
+        const int from = (begin + n % tiles) * STEP;
+        float p[STEP / 8][4] = {}, d[STEP / 8][4] = {};
+        along_head(p, k_tile, warp * 16, q_tile);
+#pragma unroll
+        for (int m = 0; m < STEP / 8; m++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                int column = 8 * m + 2 * t + i % 2;
+                bool seen = sees(from + column, key + i / 2 * 8, window);
+                p[m][i] = seen ? power2(p[m][i] * to_power - row_lse[column] * LOG2E) : 0.0f;
+            }
+        along_rows(sum_v, p, g_tile);
+        along_head(d, v_tile, warp * 16, g_tile);
+#pragma unroll
+        for (int m = 0; m < STEP / 8; m++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) d[m][i] = p[m][i] * (d[m][i] - row_delta[8 * m + 2 * t + i % 2]);
+        along_rows(sum_k, d, q_tile);
+        __syncthreads();
+    }
+    const int mine = first + warp * 16;
+    const u64 to = (at.token + mine) * at.kv_stride + at.kv_head * D;
+    write(gk + to, at.kv_stride, sum_k, (int)context - mine, scale, scale);
+    write(gv + to, at.kv_stride, sum_v, (int)context - mine, 1.0f, 1.0f);
+}

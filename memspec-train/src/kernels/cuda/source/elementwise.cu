@@ -1,0 +1,111 @@
+// Element by element over flat arrays: `n` elements, eight at a time and the rest singly.
+
+template <typename T, typename F> __device__ __forceinline__ void over(u64 n, F each) {
+    for (u64 i = FLAT_START; i < n / 8; i += FLAT_STRIDE) each.template operator()<8>(8 * i);
+    for (u64 i = n / 8 * 8 + FLAT_START; i < n; i += FLAT_STRIDE) each.template operator()<1>(i);
+}
+
+template <typename T> struct Add {
+    T *x;
+    const T *y;
+    template <int V> __device__ void operator()(u64 i) {
+        float a[V], b[V];
+        load<V>(x + i, a), load<V>(y + i, b);
+#pragma unroll
+        for (int k = 0; k < V; k++) a[k] += b[k];
+        store<V>(x + i, a);
+    }
+};
+
+template <typename T> struct Swiglu {
+    T *out;
+    const T *gate, *up;
+    template <int V> __device__ void operator()(u64 i) {
+        float g[V], u[V];
+        load<V>(gate + i, g), load<V>(up + i, u);
+#pragma unroll
+        for (int k = 0; k < V; k++) g[k] = g[k] / (1.0f + __expf(-g[k])) * u[k];
+        store<V>(out + i, g);
+    }
+};
+
+// silu'(x) = s (1 + x (1 - s)) with s the sigmoid of x.
+template <typename T> struct SwigluBackward {
+    T *gate, *up;
+    const T *grad;
+    template <int V> __device__ void operator()(u64 i) {
+        float g[V], u[V], d[V];
+        load<V>(gate + i, g), load<V>(up + i, u), load<V>(grad + i, d);
+#pragma unroll
+        for (int k = 0; k < V; k++) {
+            float s = 1.0f / (1.0f + __expf(-g[k])), silu = g[k] * s;
+            g[k] = d[k] * u[k] * s * (1.0f + g[k] * (1.0f - s));
+            u[k] = d[k] * silu;
+        }
+        store<V>(gate + i, g), store<V>(up + i, u);
+    }
+};
+
+struct Cast {
+    bf16 *out;
+    const float *x;
+    template <int V> __device__ void operator()(u64 i) {
+        float a[V];
+        load<V>(x + i, a), store<V>(out + i, a);
+    }
+};
+
+#define KERNELS(NAME, T)                                                                                              \
+    extern "C" __global__ void add_##NAME(T *x, const T *y, u64 n) { over<T>(n, Add<T>{x, y}); }                      \
+    extern "C" __global__ void swiglu_##NAME(T *out, const T *gate, const T *up, u64 n) {                             \
+        over<T>(n, Swiglu<T>{out, gate, up});                                                                         \
+    }                                                                                                                 \
+    extern "C" __global__ void swiglu_backward_##NAME(T *gate, T *up, const T *grad, u64 n) {                         \
+        over<T>(n, SwigluBackward<T>{gate, up, grad});                                                                \
+    }                                                                                                                 \
+    /* x[t] += bias */                                                                                                \
+    extern "C" __global__ void add_bias_##NAME(T *x, const T *bias, u64 n, u32 columns) {                             \
+        for (u64 i = FLAT_START; i < n; i += FLAT_STRIDE)                                                             \
+            x[i] = from_float<T>(to_float(x[i]) + to_float(bias[i % columns]));                                       \
+    }                                                                                                                 \
+    /* grad += the sum of g's rows; one thread a column */                                                            \
+    extern "C" __global__ void add_rows_##NAME(float *grad, const T *g, u32 rows, u32 columns) {                      \
+        u32 column = blockIdx.x * blockDim.x + threadIdx.x;                                                           \
+        if (column >= columns) return;                                                                                \
+        float sum = 0.0f;                                                                                             \
+        for (u32 row = 0; row < rows; row++) sum += to_float(g[(u64)row * columns + column]);                         \
+        grad[column] += sum;                                                                                          \
+    }                                                                                                                 \
+    /* one block a token */                                                                                           \
+    extern "C" __global__ void embed_##NAME(T *out, const T *table, const int *ids, u32 columns) {                    \
+        const T *row = table + (u64)ids[blockIdx.x] * columns;                                                        \
+        for (u32 i = threadIdx.x; i < columns; i += blockDim.x) out[(u64)blockIdx.x * columns + i] = row[i];          \
+    }                                                                                                                 \
+    /* one thread a column, tokens in order: the same sum every time, though a word may come twice */                 \
+    extern "C" __global__ void embed_backward_##NAME(float *grad, const int *ids, const T *g, u32 tokens, u32 columns) { \
+        u32 column = blockIdx.x * blockDim.x + threadIdx.x;                                                           \
+        if (column >= columns) return;                                                                                \
+        for (u32 token = 0; token < tokens; token++)                                                                  \
+            grad[(u64)ids[token] * columns + column] += to_float(g[(u64)token * columns + column]);                   \
+    }
+FOR_BOTH(KERNELS)
+
+extern "C" __global__ void cast_bf16(bf16 *out, const float *x, u64 n) { over<float>(n, Cast{out, x}); }
+
+// Uniform within +-spread, by a hash of the element's number: random weights that no host has to make.
+__device__ __forceinline__ u32 hashed(u64 x) {
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+    return (u32)(x >> 32);
+}
+#define RANDOM(NAME, T)                                                                                               \
+    extern "C" __global__ void random_##NAME(T *out, u64 n, u64 seed, float spread, float mean) {                     \
+        for (u64 i = FLAT_START; i < n; i += FLAT_STRIDE) {                                                           \
+            float unit = (hashed(seed + i * 0x9e3779b97f4a7c15ull) >> 8) * (1.0f / 8388608.0f) - 1.0f;                \
+            out[i] = from_float<T>(mean + unit * spread);                                                             \
+        }                                                                                                             \
+    }
+FOR_BOTH(RANDOM)
+extern "C" __global__ void random_bytes(u32 *out, u64 n, u64 seed) {
+    for (u64 i = FLAT_START; i < n; i += FLAT_STRIDE) out[i] = hashed(seed + i * 0x9e3779b97f4a7c15ull);
+}
