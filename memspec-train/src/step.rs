@@ -125,6 +125,13 @@ pub fn hidden(model: &Model, batch: &Batch) -> Tensor<2> {
 pub fn optimizer_step(model: &mut Model, mut how: AdamW, clip: f32) -> Result<f32, DeviceFailed> {
     let place = model.place;
     let parameters = model.trained_mut();
+    // A card takes all in a few launches, and the norm stays there until the step is queued.
+    #[cfg(feature = "cuda")]
+    if let Some(all) = parameters.iter().map(|(_, parameter)| parameter.on_card()).collect::<Option<Vec<_>>>()
+        && let Some(square) = kernels::cuda::optimizer::step(&all, how, clip)
+    {
+        return Ok(kernels::cuda::tensor::read(&square)?[0].sqrt());
+    }
     let mut sums = place.zeros([parameters.len()]);
     for (index, (_, parameter)) in parameters.iter().enumerate() {
         sums = parameter.grad_square(sums, index);

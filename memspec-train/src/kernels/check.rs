@@ -93,7 +93,8 @@ const CHECKS: &[Check] = &[
         let y = product(buffer(&x, 24, 64), &x, &w, Product::NT);
         let gx = product(buffer(&x, 24, 96), &g, &w, Product::NN.times(0.5));
         let gw = product(at.full("gw", [64, 96]), &g, &x, Product::TN.added());
-        Ok(vec![fetch(&y)?, fetch(&gx)?, fetch(&gw)?])
+        let onto = super::product_onto(buffer(&x, 24, 64), &g, &x, &w, Product::NT);
+        Ok(vec![fetch(&y)?, fetch(&gx)?, fetch(&gw)?, fetch(&onto)?])
     }),
     ("product of columns", 2e-6, 8e-3, |at| {
         let (x, w, g) = (at.active("x", [24, 96]), at.active("w", [16, 96]), at.active("g", [24, 64]));
@@ -113,8 +114,9 @@ const CHECKS: &[Check] = &[
         let (x, w, g) = (at.active("x", [9, 72]), at.active("w", [72]), at.active("g", [9, 72]));
         let y = super::rms_norm(&x, &w, 1e-5);
         let gw = super::rms_norm_weight_backward(at.full("gw", [72]), &g, &x, 1e-5);
+        let past = super::rms_norm_backward_past(at.active("g", [9, 72]), &x, &w, &at.active("past", [9, 72]), 1e-5);
         let gx = super::rms_norm_backward(g, &x, &w, 1e-5);
-        Ok(vec![fetch(&y)?, fetch(&gx)?, fetch(&gw)?])
+        Ok(vec![fetch(&y)?, fetch(&gx)?, fetch(&past)?, fetch(&gw)?])
     }),
     ("rms_norm of odd rows", 3e-6, 6e-3, |at| {
         let (x, w, g) = (at.active("x", [9, 37]), at.active("w", [37]), at.active("g", [9, 37]));

@@ -102,6 +102,14 @@ pub trait Kernels: Backend {
     fn embed_backward(grad: FloatTensor<Self>, ids: IntTensor<Self>, g: FloatTensor<Self>) -> FloatTensor<Self>;
     /// `c = beta c + alpha op(a) op(b)`, written into `c`.
     fn product(c: FloatTensor<Self>, a: FloatTensor<Self>, b: FloatTensor<Self>, how: Product) -> FloatTensor<Self>;
+    /// `c = onto + alpha op(a) op(b)`, written into `c`, which may be unfilled.
+    fn product_onto(
+        c: FloatTensor<Self>,
+        onto: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        how: Product,
+    ) -> FloatTensor<Self>;
     /// `x + y`, written over `x`.
     fn add(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self>;
     /// `x + bias` for each row, written over `x`.
@@ -115,6 +123,14 @@ pub trait Kernels: Backend {
         g: FloatTensor<Self>,
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> FloatTensor<Self>;
+    /// The same plus `past`, the gradient that came past the norm.
+    fn rms_norm_backward_past(
+        g: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        past: FloatTensor<Self>,
         epsilon: f32,
     ) -> FloatTensor<Self>;
     /// Adds the gradient of [`Kernels::rms_norm`] in `weight` to `grad`.
@@ -268,6 +284,11 @@ pub fn product(c: Tensor<2>, a: &Tensor<2>, b: &Tensor<2>, how: Product) -> Tens
     t(Dispatch::product(c.into_dispatch(), d(a), d(b), how))
 }
 
+/// See [`Kernels::product_onto`].
+pub fn product_onto(c: Tensor<2>, onto: &Tensor<2>, a: &Tensor<2>, b: &Tensor<2>, how: Product) -> Tensor<2> {
+    t(Dispatch::product_onto(c.into_dispatch(), d(onto), d(a), d(b), how))
+}
+
 /// See [`Kernels::add`].
 pub fn add(x: Tensor<2>, y: &Tensor<2>) -> Tensor<2> {
     t(Dispatch::add(x.into_dispatch(), d(y)))
@@ -291,6 +312,17 @@ pub fn rms_norm(x: &Tensor<2>, weight: &Tensor<1>, epsilon: f32) -> Tensor<2> {
 /// See [`Kernels::rms_norm_backward`].
 pub fn rms_norm_backward(g: Tensor<2>, x: &Tensor<2>, weight: &Tensor<1>, epsilon: f32) -> Tensor<2> {
     t(Dispatch::rms_norm_backward(g.into_dispatch(), d(x), d(weight), epsilon))
+}
+
+/// See [`Kernels::rms_norm_backward_past`].
+pub fn rms_norm_backward_past(
+    g: Tensor<2>,
+    x: &Tensor<2>,
+    weight: &Tensor<1>,
+    past: &Tensor<2>,
+    epsilon: f32,
+) -> Tensor<2> {
+    t(Dispatch::rms_norm_backward_past(g.into_dispatch(), d(x), d(weight), d(past), epsilon))
 }
 
 /// See [`Kernels::rms_norm_weight_backward`].

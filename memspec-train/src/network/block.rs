@@ -44,6 +44,13 @@ impl Norm {
         x.reshape([tokens * (width / head), head])
     }
 
+    /// The gradient of `x`, over `g`, plus `past`, which came past the norm.
+    pub fn backward_past(&mut self, g: Tensor<2>, x: &Tensor<2>, past: &Tensor<2>) -> Tensor<2> {
+        let epsilon = self.epsilon;
+        self.weight.add_grad(|grad| kernels::rms_norm_weight_backward(grad, &g, x, epsilon));
+        kernels::rms_norm_backward_past(g, x, self.weight.used(), past, epsilon)
+    }
+
     /// The gradient of `x`, over `g`.
     pub fn backward(&mut self, g: Tensor<2>, x: &Tensor<2>) -> Tensor<2> {
         let epsilon = self.epsilon;
@@ -186,7 +193,7 @@ impl Block {
             let q = at.rotate(normed(&self.query_norm, q).0, false);
             let k = at.rotate(normed(&self.key_norm, k).0, false);
             let attention = attend(q, k, v);
-            kernels::add(l.o.output(&attention), x)
+            l.o.output_onto(&attention, x)
         };
         let product = {
             let normed = self.mlp_norm.forward(&middle);
@@ -194,16 +201,15 @@ impl Block {
             drop(normed);
             kernels::swiglu_over(gate, &up)
         };
-        kernels::add(l.down.output(&product), &middle)
+        l.down.output_onto(&product, &middle)
     }
 
     /// The block's output and what backward needs.
     pub fn forward_saving(&self, x: Tensor<2>, at: Positions<'_>) -> (Tensor<2>, Saved) {
         let (product, mut saved) = self.inner(x, at);
-        let (y, low) = self.linears.down.forward(&product);
+        let (y, low) = self.linears.down.forward_onto(&product, &saved.middle);
         drop(product);
         saved.low.down = low;
-        let y = kernels::add(y, &saved.middle);
         (y, saved)
     }
 
@@ -230,8 +236,7 @@ impl Block {
         let (q, k) = (at.rotate(q, false), at.rotate(k, false));
         let (attention, lse) = kernels::attention(&q, &k, &v, self.heads(at));
         let middle;
-        (middle, low.o) = l.o.forward(&attention);
-        let middle = kernels::add(middle, &x);
+        (middle, low.o) = l.o.forward_onto(&attention, &x);
         let (gate, up);
         {
             let normed = self.mlp_norm.forward(&middle);
@@ -276,7 +281,7 @@ impl Block {
         drop(gk);
         let g_normed = l.v.input_backward(&gv, v_low, Some(g_normed));
         drop(gv);
-        Some(kernels::add(self.attention_norm.backward(g_normed, &x), &g))
+        Some(self.attention_norm.backward_past(g_normed, &x, &g))
     }
 
     /// The gradient of the MLP's residual input.
@@ -305,7 +310,7 @@ impl Block {
         drop(g_gate);
         let g_normed = l.up.input_backward(&g_up, up_low, Some(g_normed));
         drop(g_up);
-        kernels::add(self.mlp_norm.backward(g_normed, &middle), &g)
+        self.mlp_norm.backward_past(g_normed, &middle, &g)
     }
 }
 

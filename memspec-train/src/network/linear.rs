@@ -6,7 +6,7 @@
 use burn::tensor::{Int, Tensor};
 
 use super::parameter::Parameter;
-use crate::kernels::{self, DoubleQuantized, Product, product, storage};
+use crate::kernels::{self, DoubleQuantized, Product, product, product_onto, storage};
 
 /// Elements of a packed weight that are dense at a time: 2 MiB in f32, about what a core's cache holds.
 pub const PANEL_ELEMENTS: usize = 512 * 1024;
@@ -122,12 +122,28 @@ pub struct Linear {
 impl Linear {
     /// `y [T, out]`, and `x Aᵀ [T, rank]` which the adapter's gradient needs.
     pub fn forward(&self, x: &Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
+        self.forward_maybe_onto(x, None)
+    }
+
+    /// As [`Linear::forward`], plus `onto`. A card adds it in the product, the CPU afterwards.
+    pub fn forward_onto(&self, x: &Tensor<2>, onto: &Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
+        if storage::is_host(x) {
+            let (y, low) = self.forward(x);
+            return (kernels::add(y, onto), low);
+        }
+        self.forward_maybe_onto(x, Some(onto))
+    }
+
+    fn forward_maybe_onto(&self, x: &Tensor<2>, onto: Option<&Tensor<2>>) -> (Tensor<2>, Option<Tensor<2>>) {
         let [tokens, _] = x.dims();
         let [out, _] = self.weight.shape();
         let mut y = Some(kernels::buffer(x, tokens, out));
         self.weight.panels(x, |first, panel| {
             let how = Product { c_columns: Some((first, panel.dims()[0])), ..Product::NT };
-            y = y.take().map(|y| product(y, x, panel, how));
+            y = y.take().map(|y| match onto {
+                Some(onto) => product_onto(y, onto, x, panel, how),
+                None => product(y, x, panel, how),
+            });
         });
         let Some(mut y) = y else { unreachable!("the product gives its target back") };
         if let Some(bias) = &self.bias {
@@ -138,6 +154,12 @@ impl Linear {
             y = product(y, low, adapter.b.used(), Product::NT.times(adapter.scale).added());
         }
         (y, low)
+    }
+
+    /// The output plus `onto`.
+    pub fn output_onto(&self, x: &Tensor<2>, onto: &Tensor<2>) -> Tensor<2> {
+        let (y, _low) = self.forward_onto(x, onto);
+        y
     }
 
     /// The output alone.

@@ -53,6 +53,15 @@ impl ParameterMut<'_> {
         }
     }
 
+    /// See [`Parameter::on_card`].
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on_card(&self) -> Option<crate::kernels::cuda::optimizer::Trained> {
+        match self {
+            Self::Vector(parameter) => parameter.on_card(),
+            Self::Matrix(parameter) => parameter.on_card(),
+        }
+    }
+
     /// See [`Parameter::step`].
     pub fn step(self, how: AdamW) {
         match self {

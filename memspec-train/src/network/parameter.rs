@@ -2,6 +2,8 @@
 
 use burn::tensor::Tensor;
 
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::{optimizer::Trained, tensor::here};
 use crate::kernels::place::Place;
 use crate::kernels::{self, AdamW};
 
@@ -100,6 +102,24 @@ impl<const D: usize> Parameter<D> {
         if let Some(training) = &mut self.training {
             training.grad.change(add);
         }
+    }
+
+    /// The tensors of a step on a card; `None` where it is elsewhere, frozen, or without moments.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on_card(&self) -> Option<Trained> {
+        let training = self.training.as_ref()?;
+        let (first, second) = training.moments.as_ref()?;
+        let copy = match &self.copy {
+            Some(copy) => Some(here(copy.get())?),
+            None => None,
+        };
+        Some(Trained {
+            value: here(self.value.get())?,
+            grad: here(training.grad.get())?,
+            first: here(first.get())?,
+            second: here(second.get())?,
+            copy,
+        })
     }
 
     /// Writes the sum of squares of the gradient over `sums[index]`; nothing when frozen.

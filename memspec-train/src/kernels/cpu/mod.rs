@@ -60,6 +60,11 @@ impl Kernels for Flex {
         matrix::product(c, &a, &b, how)
     }
 
+    fn product_onto(mut c: F32, onto: F32, a: F32, b: F32, how: Product) -> F32 {
+        elements_mut(&mut c).copy_from_slice(elements(&onto));
+        matrix::product(c, &a, &b, how.added())
+    }
+
     fn add(x: F32, y: F32) -> F32 {
         elementwise::add(x, &y)
     }
@@ -78,6 +83,10 @@ impl Kernels for Flex {
 
     fn rms_norm_backward(g: F32, x: F32, weight: F32, epsilon: f32) -> F32 {
         norm::backward(g, &x, &weight, epsilon)
+    }
+
+    fn rms_norm_backward_past(g: F32, x: F32, weight: F32, past: F32, epsilon: f32) -> F32 {
+        elementwise::add(norm::backward(g, &x, &weight, epsilon), &past)
     }
 
     fn rms_norm_weight_backward(grad: F32, g: F32, x: F32, epsilon: f32) -> F32 {

@@ -110,7 +110,7 @@ struct Key {
     operands: c_int,
     result: c_int,
     /// Powers of two that the addresses are multiples of.
-    alignment: [u32; 3],
+    alignment: [u32; 4],
 }
 
 /// Everything that cuBLASLt wants to know of a product again.
@@ -154,7 +154,14 @@ impl Products {
         Ok(&self.plans[&key])
     }
 
-    fn run(&mut self, key: Key, alpha: f32, beta: f32, [a, b, c]: [u64; 3], stream: CUstream) -> Result<(), String> {
+    fn run(
+        &mut self,
+        key: Key,
+        alpha: f32,
+        beta: f32,
+        [a, b, onto, c]: [u64; 4],
+        stream: CUstream,
+    ) -> Result<(), String> {
         let lt = library()?;
         let handle = self.prepare(lt)?;
         let workspace = self.workspace;
@@ -171,7 +178,7 @@ impl Products {
                 b as _,
                 lb,
                 (&raw const beta).cast(),
-                c as _,
+                onto as _,
                 lc,
                 c as _,
                 lc,
@@ -211,8 +218,7 @@ impl Plan {
             let workspace = WORKSPACE as u64;
             let (value, size) = pass(&workspace);
             ok((lt.set_preference)(preference, PREFERENCE_WORKSPACE, value, size), &what)?;
-            let [a, b, c] = key.alignment;
-            for (index, alignment) in [a, b, c, c].into_iter().enumerate() {
+            for (index, alignment) in key.alignment.into_iter().enumerate() {
                 let (value, size) = pass(&alignment);
                 ok((lt.set_preference)(preference, PREFERENCE_ALIGNMENT_A + index as c_int, value, size), &what)?;
             }
@@ -235,8 +241,14 @@ fn dtype(tensor: &CubeTensor) -> c_int {
     if tensor.dtype == DType::F32 { R_32F } else { R_16BF }
 }
 
-/// See [`crate::kernels::Kernels::product`].
-pub(super) fn product(c: CubeTensor, a: &CubeTensor, b: &CubeTensor, how: Product) -> CubeTensor {
+/// See [`crate::kernels::Kernels::product`], and, where `onto` is what `beta` multiplies in place of `c`, `product_onto`.
+pub(super) fn product(
+    c: CubeTensor,
+    onto: Option<&CubeTensor>,
+    a: &CubeTensor,
+    b: &CubeTensor,
+    how: Product,
+) -> CubeTensor {
     let (a_rows, a_width) = matrix_shape(a);
     let (b_rows, b_width) = matrix_shape(b);
     let (c_rows, c_width) = matrix_shape(&c);
@@ -253,11 +265,11 @@ pub(super) fn product(c: CubeTensor, a: &CubeTensor, b: &CubeTensor, how: Produc
         leading: [b_width, a_width, c_width],
         operands: dtype(a),
         result: dtype(&c),
-        alignment: [0; 3],
+        alignment: [0; 4],
     };
     let (a_offset, c_offset) = ((a_first * a.dtype.size()) as u64, (c_first * c.dtype.size()) as u64);
-    submit([&c, a, b], 1, move |kept, stream, [c, a, b]| {
-        let addresses = [b, a + a_offset, c + c_offset];
+    submit([&c, onto.unwrap_or(&c), a, b], 1, move |kept, stream, [c, onto, a, b]| {
+        let addresses = [b, a + a_offset, onto + c_offset, c + c_offset];
         let alignment = addresses.map(|address| 1 << address.trailing_zeros().min(8));
         kept.products.run(Key { alignment, ..key }, how.alpha, how.beta, addresses, stream)
     });

@@ -52,11 +52,24 @@ pub(super) fn submit<const N: usize>(
     written: usize,
     work: impl FnOnce(&mut Kept, CUstream, [u64; N]) -> Result<(), String> + Send + 'static,
 ) {
+    submit_all(&operands, written, move |kept, stream, addresses| {
+        let mut all = [0; N];
+        all.copy_from_slice(addresses);
+        work(kept, stream, all)
+    });
+}
+
+/// The same for any number of operands, of which there is at least one.
+pub(super) fn submit_all(
+    operands: &[&CubeTensor],
+    written: usize,
+    work: impl FnOnce(&mut Kept, CUstream, &[u64]) -> Result<(), String> + Send + 'static,
+) {
     let cubecl::Device::Cuda(device) = &operands[0].device else {
         unreachable!("the only runtime that this build has is CUDA");
     };
     let stream = StreamId::current();
-    let bindings = operands.map(|tensor| tensor.handle.clone().binding());
+    let bindings: Vec<BufferBinding> = operands.iter().map(|tensor| tensor.handle.clone().binding()).collect();
     handle(device.to_id()).submit(move |server: &mut Server| {
         if let Err(reason) = resolve(server, stream, &bindings, written, work) {
             let error = ServerError::Generic { reason, backtrace: BackTrace::capture() };
@@ -67,21 +80,21 @@ pub(super) fn submit<const N: usize>(
     });
 }
 
-fn resolve<const N: usize>(
+fn resolve(
     server: &mut Server,
     stream: StreamId,
-    bindings: &[BufferBinding; N],
+    bindings: &[BufferBinding],
     written: usize,
-    work: impl FnOnce(&mut Kept, CUstream, [u64; N]) -> Result<(), String>,
+    work: impl FnOnce(&mut Kept, CUstream, &[u64]) -> Result<(), String>,
 ) -> Result<(), String> {
-    let mut addresses = [0; N];
-    for (address, binding) in addresses.iter_mut().zip(bindings) {
+    let mut addresses = Vec::with_capacity(bindings.len());
+    for binding in bindings {
         let resource = server.get_resource(binding.clone(), stream).map_err(|error| format!("{error:?}"))?;
-        *address = resource.resource().ptr;
+        addresses.push(resource.resource().ptr);
     }
     let mut streams = server.write_streams().resolve(stream, bindings.iter()).map_err(|error| format!("{error:?}"))?;
     let raw = streams.current().sys;
-    KEPT.with_borrow_mut(|kept| work(kept, raw, addresses))?;
+    KEPT.with_borrow_mut(|kept| work(kept, raw, &addresses))?;
     streams.written(bindings[..written].iter());
     drop(streams);
     if WATCH.load(Relaxed)

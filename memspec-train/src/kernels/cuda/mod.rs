@@ -6,6 +6,7 @@ mod attention;
 mod compile;
 mod gemm;
 pub(crate) mod launch;
+pub(crate) mod optimizer;
 pub(crate) mod random;
 pub(crate) mod tensor;
 
@@ -77,37 +78,20 @@ fn cross_entropy(
         let count = at_a_time.min(tokens - first);
         let logits = rows(&logits, 0, count);
         let x = rows(x, first, count);
-        let logits = gemm::product(logits, &x, head, Product::NT);
+        let logits = gemm::product(logits, None, &x, head, Product::NT);
         let kernel = Kernel::new(Source::Loss, both!(x.dtype, "cross_entropy"), count, 1024);
         let operands = [&logits, &rows(&targets, first, count), &rows(&losses, first, count)];
         // Written: logits and losses. The targets between them are only read; to count them too does no harm.
         kernel.run(operands, 3, [u32_of(vocabulary), Number::F32(if gradient { scale } else { 0.0 })]);
         if gradient {
-            head_grad = head_grad.map(|grad| gemm::product(grad, &logits, &x, Product::TN.added()));
-            gemm::product(x, &logits, head, Product::NN);
+            head_grad = head_grad.map(|grad| gemm::product(grad, None, &logits, &x, Product::TN.added()));
+            gemm::product(x, None, &logits, head, Product::NN);
         }
     }
     let loss = unfilled(x, [1], DType::F32);
     let sum = Kernel::new(Source::Loss, "sum_losses", 1, 1024);
     sum.run([&loss, &losses], 1, [u32_of(tokens), Number::F32(scale)]);
     (loss, head_grad)
-}
-
-/// The numbers of an AdamW step as its kernel takes them.
-fn adamw_numbers(n: usize, how: AdamW) -> [Number; 9] {
-    let (beta1, beta2) = how.betas;
-    let f = Number::F32;
-    [
-        u64_of(n),
-        f(how.learning_rate),
-        f(beta1),
-        f(beta2),
-        f(how.epsilon),
-        f(1.0 - how.learning_rate * how.weight_decay),
-        f(1.0 / (1.0 - beta1.powi(how.step))),
-        f(1.0 / (1.0 - beta2.powi(how.step))),
-        f(how.gradient_scale),
-    ]
 }
 
 impl Kernels for Cube {
@@ -131,7 +115,11 @@ impl Kernels for Cube {
     }
 
     fn product(c: CubeTensor, a: CubeTensor, b: CubeTensor, how: Product) -> CubeTensor {
-        gemm::product(c, &a, &b, how)
+        gemm::product(c, None, &a, &b, how)
+    }
+
+    fn product_onto(c: CubeTensor, onto: CubeTensor, a: CubeTensor, b: CubeTensor, how: Product) -> CubeTensor {
+        gemm::product(c, Some(&onto), &a, &b, how.added())
     }
 
     fn add(x: CubeTensor, y: CubeTensor) -> CubeTensor {
@@ -166,6 +154,19 @@ impl Kernels for Cube {
         let (rows, columns) = matrix_shape(&x);
         let kernel = Kernel::new(Source::Norm, both!(x.dtype, "rms_norm_backward"), rows, ROW_THREADS);
         kernel.run_without([&g, &x, &weight], 1, 1, [u32_of(columns), Number::F32(epsilon)]);
+        g
+    }
+
+    fn rms_norm_backward_past(
+        g: CubeTensor,
+        x: CubeTensor,
+        weight: CubeTensor,
+        past: CubeTensor,
+        epsilon: f32,
+    ) -> CubeTensor {
+        let (rows, columns) = matrix_shape(&x);
+        let kernel = Kernel::new(Source::Norm, both!(x.dtype, "rms_norm_backward"), rows, ROW_THREADS);
+        kernel.run([&g, &x, &weight, &past], 1, [u32_of(columns), Number::F32(epsilon)]);
         g
     }
 
@@ -309,9 +310,8 @@ impl Kernels for Cube {
         second: CubeTensor,
         step: AdamW,
     ) -> (CubeTensor, CubeTensor, CubeTensor, CubeTensor) {
-        let n = elements(&value);
-        let kernel = Kernel::flat(Source::Optimizer, "adamw", n);
-        kernel.run([&value, &grad, &first, &second], 4, adamw_numbers(n, step));
+        let (v, g, m, s) = (value.clone(), grad.clone(), first.clone(), second.clone());
+        optimizer::one(optimizer::Trained { value: v, grad: g, first: m, second: s, copy: None }, step);
         (value, grad, first, second)
     }
 

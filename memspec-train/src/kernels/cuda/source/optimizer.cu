@@ -1,13 +1,54 @@
 // Optimizer steps in place, in f32.
 
-extern "C" __global__ void adamw(float *value, float *grad, float *first, float *second, u64 n, float rate,
-                                 float beta1, float beta2, float epsilon, float decay, float correction1,
-                                 float correction2, float scale) {
-    for (u64 i = FLAT_START; i < n; i += FLAT_STRIDE) {
-        float g = grad[i] * scale;
-        float m = beta1 * first[i] + (1.0f - beta1) * g, v = beta2 * second[i] + (1.0f - beta2) * g * g;
-        value[i] = value[i] * decay - rate * (m * correction1) / (sqrtf(v * correction2) + epsilon);
-        grad[i] = 0.0f, first[i] = m, second[i] = v;
+// A trained tensor. `copy`, where it is given, is the same weight in bf16, which products read.
+struct Trained {
+    float *value, *grad, *first, *second;
+    bf16 *copy;
+    u64 elements, first_block;
+};
+
+// Elements of one block, which all belong to one tensor.
+#define CHUNK 8192
+
+// What of which tensor this block works on.
+struct Part {
+    Trained of;
+    u64 begin, end;
+    __device__ Part(const Trained *all, u32 count) {
+        u32 low = 0, high = count;
+        while (high - low > 1) {
+            u32 middle = (low + high) / 2;
+            if (all[middle].first_block <= blockIdx.x) low = middle;
+            else high = middle;
+        }
+        of = all[low];
+        begin = (blockIdx.x - of.first_block) * CHUNK;
+        end = begin + CHUNK < of.elements ? begin + CHUNK : of.elements;
+    }
+};
+
+// The sum of squares of each block's gradients: added up by another kernel, always in the same order.
+extern "C" __global__ void squares(float *sums, const Trained *all, u32 count) {
+    Part part(all, count);
+    float sum = 0.0f;
+    for (u64 i = part.begin + threadIdx.x; i < part.end; i += blockDim.x) sum += part.of.grad[i] * part.of.grad[i];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) sums[blockIdx.x] = sum;
+}
+
+// AdamW (Loshchilov and Hutter, 2019). Where `square` is given it is the squared norm of all gradients, which is clipped to `clip`
+// as torch.nn.utils.clip_grad_norm_ does.
+extern "C" __global__ void adamw(const Trained *all, const float *square, u32 count, float rate, float beta1, float beta2,
+                                 float epsilon, float decay, float correction1, float correction2, float scale, float clip) {
+    Part part(all, count);
+    const Trained &of = part.of;
+    if (clip > 0.0f) scale *= fminf(1.0f, clip / (sqrtf(*square) + 1e-6f));
+    for (u64 i = part.begin + threadIdx.x; i < part.end; i += blockDim.x) {
+        float g = of.grad[i] * scale;
+        float m = beta1 * of.first[i] + (1.0f - beta1) * g, v = beta2 * of.second[i] + (1.0f - beta2) * g * g;
+        float x = of.value[i] * decay - rate * (m * correction1) / (sqrtf(v * correction2) + epsilon);
+        of.grad[i] = 0.0f, of.first[i] = m, of.second[i] = v, of.value[i] = x;
+        if (of.copy) of.copy[i] = from_float<bf16>(x);
     }
 }
 

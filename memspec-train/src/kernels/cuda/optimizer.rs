@@ -1,0 +1,98 @@
+//! AdamW over all trained tensors in one launch, and their gradients' norm in two: the host has nothing to wait for in between.
+
+use burn::tensor::DType;
+use burn_cubecl::tensor::CubeTensor;
+use cudarc::driver::sys;
+
+use super::compile::Source;
+use super::launch::{Kernel, Number, checked, submit_all};
+use super::tensor::{elements, unfilled};
+use super::u32_of;
+use crate::kernels::AdamW;
+
+/// Elements of one block (`CHUNK` in `source/optimizer.cu`).
+const CHUNK: usize = 8192;
+/// Words of one tensor's line in the table (`Trained` in `source/optimizer.cu`).
+const LINE: usize = 7;
+
+/// The tensors of one trained parameter.
+#[derive(Clone, Debug)]
+pub(crate) struct Trained {
+    pub(crate) value: CubeTensor,
+    pub(crate) grad: CubeTensor,
+    pub(crate) first: CubeTensor,
+    pub(crate) second: CubeTensor,
+    /// The value in bf16, where products read it so.
+    pub(crate) copy: Option<CubeTensor>,
+}
+
+/// One AdamW step of all, with their gradients clipped to the norm `clip` (0: not). The squared norm before that, as `[1]`.
+pub(crate) fn step(all: &[Trained], how: AdamW, clip: f32) -> Option<CubeTensor> {
+    let like = &all.first()?.value;
+    let (table, blocks) = table(like, all);
+    let count = u32_of(all.len());
+    let sums = unfilled(like, [blocks], DType::F32);
+    let square = unfilled(like, [1], DType::F32);
+    Kernel::new(Source::Optimizer, "squares", blocks, 256).run([&sums, &table], 1, [count]);
+    let sum = Kernel::new(Source::Loss, "sum_losses", 1, 1024);
+    sum.run([&square, &sums], 1, [u32_of(blocks), Number::F32(1.0)]);
+    adamw(all, &table, &square, blocks, how, clip);
+    Some(square)
+}
+
+/// One AdamW step of one parameter.
+pub(super) fn one(tensors: Trained, how: AdamW) {
+    let all = [tensors];
+    let like = &all[0].value;
+    let (table, blocks) = table(like, &all);
+    let square = unfilled(like, [1], DType::F32);
+    adamw(&all, &table, &square, blocks, how, 0.0);
+}
+
+fn adamw(all: &[Trained], table: &CubeTensor, square: &CubeTensor, blocks: usize, how: AdamW, clip: f32) {
+    let (beta1, beta2) = how.betas;
+    let f = Number::F32;
+    let numbers = [
+        u32_of(all.len()),
+        f(how.learning_rate),
+        f(beta1),
+        f(beta2),
+        f(how.epsilon),
+        f(1.0 - how.learning_rate * how.weight_decay),
+        f(1.0 / (1.0 - beta1.powi(how.step))),
+        f(1.0 / (1.0 - beta2.powi(how.step))),
+        f(how.gradient_scale),
+        f(clip),
+    ];
+    // The tensors of the table are kept by whoever holds the parameters, and are written in the order of the stream.
+    let operands = if clip > 0.0 { [table, square] } else { [table, table] };
+    Kernel::new(Source::Optimizer, "adamw", blocks, 256).run(operands, 0, numbers);
+}
+
+/// The table that the kernels read, and how many blocks they take. It is written where the addresses are known.
+fn table(like: &CubeTensor, all: &[Trained]) -> (CubeTensor, usize) {
+    let table = unfilled(like, [all.len() * LINE * 8], DType::U8);
+    let mut operands = vec![&table];
+    let mut lines = Vec::with_capacity(all.len());
+    let mut blocks = 0;
+    for Trained { value, grad, first, second, copy } in all {
+        operands.extend([value, grad, first, second]);
+        operands.extend(copy);
+        lines.push((copy.is_some(), elements(value) as u64, blocks as u64));
+        blocks += elements(value).div_ceil(CHUNK);
+    }
+    submit_all(&operands, 1, move |_, stream, addresses| {
+        let mut words = Vec::with_capacity(lines.len() * LINE);
+        let mut rest = addresses[1..].iter().copied();
+        for (has_copy, elements, first_block) in lines {
+            words.extend(rest.by_ref().take(4));
+            words.push(if has_copy { rest.next().unwrap_or(0) } else { 0 });
+            words.extend([elements, first_block]);
+        }
+        let bytes = size_of_val(words.as_slice());
+        // SAFETY: the table has so many bytes; the driver has copied the words when the call returns, as they are in pageable memory.
+        let status = unsafe { sys::cuMemcpyHtoDAsync_v2(addresses[0], words.as_ptr().cast(), bytes, stream) };
+        checked(status, "the table of trained tensors")
+    });
+    (table, blocks)
+}
