@@ -9,8 +9,10 @@ use super::launch::{Kernel, Number};
 use super::tensor::{matrix_shape, unfilled};
 use crate::kernels::Heads;
 
-/// Queries, or keys, of one block of the flash kernels.
-const ROWS: usize = 64;
+/// Queries of one block of the flash kernels, where it owns queries.
+const QUERIES: usize = 128;
+/// Keys of one block, where it owns keys, and keys at a time in forward.
+const KEYS: usize = 64;
 
 /// The flash kernels for these heads.
 struct Flash {
@@ -34,8 +36,16 @@ impl Flash {
         rows * self.head_dim * 2
     }
 
-    fn kernel(&self, name: &'static str, heads: usize, tokens: usize, context: usize, shared: u32) -> Kernel {
-        let grid = ((heads * (tokens / context)) as u32, context.div_ceil(ROWS) as u32);
+    /// A kernel whose blocks own `rows` tokens of one head.
+    fn kernel(
+        &self,
+        name: &'static str,
+        rows: usize,
+        heads: usize,
+        (tokens, context): (usize, usize),
+        shared: u32,
+    ) -> Kernel {
+        let grid = ((heads * (tokens / context)) as u32, context.div_ceil(rows) as u32);
         Kernel { source: self.source, name, grid, threads: 128, shared }
     }
 }
@@ -71,8 +81,9 @@ pub(super) fn forward(q: &CubeTensor, k: &CubeTensor, v: &CubeTensor, heads: Hea
     let operands = [&out, &lse, q, k, v];
     match flash(q.dtype, &heads) {
         Some(flash) => {
-            let shared = 3 * flash.tile(ROWS as u32);
-            flash.kernel("flash_forward", heads.heads, tokens, heads.context, shared).run(operands, 2, numbers(&heads));
+            let shared = flash.tile(QUERIES as u32) + 4 * flash.tile(KEYS as u32);
+            let kernel = flash.kernel("flash_forward", QUERIES, heads.heads, (tokens, heads.context), shared);
+            kernel.run(operands, 2, numbers(&heads));
         }
         None => plain(both!(q.dtype, "attention"), tokens, heads.heads).run(operands, 2, plain_numbers(&heads)),
     }
@@ -103,15 +114,16 @@ pub(super) fn backward(
                 1,
                 [Number::U64(rows as u64)],
             );
-            let (own, other) = (2 * flash.tile(ROWS as u32), 4 * flash.tile(flash.step));
+            let other = 4 * flash.tile(flash.step);
             // Log-sum-exps and deltas of two steps lie behind the tiles.
-            let shared = own + other + 4 * flash.step * 4;
-            flash.kernel("flash_key", heads.kv_heads, tokens, heads.context, shared).run(
+            let shared = 2 * flash.tile(KEYS as u32) + other + 4 * flash.step * 4;
+            flash.kernel("flash_key", KEYS, heads.kv_heads, (tokens, heads.context), shared).run(
                 [&gk, &gv, &q, k, v, lse, &delta, g],
                 2,
                 numbers(&heads),
             );
-            flash.kernel("flash_query", heads.heads, tokens, heads.context, own + other).run(
+            let shared = 2 * flash.tile(QUERIES as u32) + other;
+            flash.kernel("flash_query", QUERIES, heads.heads, (tokens, heads.context), shared).run(
                 [&q, k, v, lse, &delta, g],
                 1,
                 numbers(&heads),

@@ -1,13 +1,14 @@
 // Causal attention with grouped queries for bf16 and heads of HEAD_DIM (64 or 128) elements, after FlashAttention 2 (Dao, 2023):
 // scores exist in registers only, products run on tensor cores (mma.m16n8k16), the sums are float.
 //
-// A block of four warps owns 64 queries, or 64 keys; a warp 16 of them. Tiles in shared memory have rows of HEAD_DIM elements in
+// A block of four warps owns 128 queries, 32 to a warp, or 64 keys, 16 to a warp. Tiles in shared memory have rows of HEAD_DIM elements in
 // chunks of eight, and chunk c of row r lies at place c ^ (r % 8): so eight rows of one column never meet in one bank.
 // The backward has no atomic additions: one kernel per side of the scores, and every sum has one order.
 
 #define D HEAD_DIM
 #define CHUNKS (D / 8)
-#define ROWS 64
+#define QUERIES 128
+#define KEYS 64
 #define THREADS 128
 // Rows of the other side that are worked on at a time in backward, where registers are short.
 #define STEP (D == 128 ? 32 : 64)
@@ -56,33 +57,46 @@ template <int COUNT> __device__ __forceinline__ void fetch_floats(u32 to, const 
                      "l"(from + (u64)(row < valid ? row : 0) * stride), "r"(row < valid ? 4 : 0));
 }
 
-// c += A Bᵀ: A is 16 rows of a tile from `row`, B the first 8 N rows of another; both run along the head.
-template <int N> __device__ __forceinline__ void along_head(float (&c)[N][4], u32 a_tile, int row, u32 b_tile) {
+// c += A Bᵀ: A is 16 M rows of a tile from `row`, B the first 8 N rows of another; both run along the head.
+template <int M, int N>
+__device__ __forceinline__ void along_head(float (&c)[M][N][4], u32 a_tile, int row, u32 b_tile) {
     int lane = threadIdx.x % 32;
 #pragma unroll
     for (int k = 0; k < D / 16; k++) {
-        u32 a[4], b[4];
-        read4(a, place(a_tile, row + (lane & 15), 2 * k + (lane >> 4)));
+        u32 a[M][4], b[4];
+#pragma unroll
+        for (int m = 0; m < M; m++) read4(a[m], place(a_tile, row + 16 * m + (lane & 15), 2 * k + (lane >> 4)));
 #pragma unroll
         for (int n = 0; n < N / 2; n++) {
             read4(b, place(b_tile, 16 * n + (lane & 7) + (lane >> 4 << 3), 2 * k + (lane >> 3 & 1)));
-            multiply(c[2 * n], a, b[0], b[1]), multiply(c[2 * n + 1], a, b[2], b[3]);
+#pragma unroll
+            for (int m = 0; m < M; m++)
+                multiply(c[m][2 * n], a[m], b[0], b[1]), multiply(c[m][2 * n + 1], a[m], b[2], b[3]);
         }
     }
 }
 
-// c += P B: P is 16 x 8 N in registers, as a product left it; B the first 8 N rows of a tile.
-template <int N> __device__ __forceinline__ void along_rows(float (&c)[D / 8][4], const float (&p)[N][4], u32 tile) {
+// c += P B: P is 16 M x 8 N in registers, as a product left it; B the first 8 N rows of a tile.
+template <int M, int N>
+__device__ __forceinline__ void along_rows(float (&c)[M][D / 8][4], const float (&p)[M][N][4], u32 tile) {
     int lane = threadIdx.x % 32;
 #pragma unroll
     for (int k = 0; k < N / 2; k++) {
-        u32 a[4] = {pack(p[2 * k][0], p[2 * k][1]), pack(p[2 * k][2], p[2 * k][3]),
-                    pack(p[2 * k + 1][0], p[2 * k + 1][1]), pack(p[2 * k + 1][2], p[2 * k + 1][3])};
+        u32 a[M][4];
+#pragma unroll
+        for (int m = 0; m < M; m++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const float *from = p[m][2 * k + i / 2] + i % 2 * 2;
+                a[m][i] = pack(from[0], from[1]);
+            }
 #pragma unroll
         for (int n = 0; n < D / 16; n++) {
             u32 b[4];
             read4_transposed(b, place(tile, 16 * k + (lane & 15), 2 * n + (lane >> 4)));
-            multiply(c[2 * n], a, b[0], b[1]), multiply(c[2 * n + 1], a, b[2], b[3]);
+#pragma unroll
+            for (int m = 0; m < M; m++)
+                multiply(c[m][2 * n], a[m], b[0], b[1]), multiply(c[m][2 * n + 1], a[m], b[2], b[3]);
         }
     }
 }
@@ -114,75 +128,88 @@ struct Work {
     }
 };
 
-extern "C" __global__ __launch_bounds__(THREADS, 3) void flash_forward(bf16 *out, float *lse, const bf16 *q, const bf16 *k,
+extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_forward(bf16 *out, float *lse, const bf16 *q, const bf16 *k,
                                                                        const bf16 *v, u32 context, u32 heads, u32 kv_heads,
                                                                        u32 window, float scale) {
     extern __shared__ __align__(128) u8 memory[];
-    const u32 q_tile = shared_address(memory), k_tile = q_tile + ROWS * D * 2, v_tile = k_tile + ROWS * D * 2;
+    const u32 q_tile = shared_address(memory), kv_tiles = q_tile + QUERIES * D * 2, one = KEYS * D * 2;
     const Work at(heads, heads, kv_heads, context, blockIdx.x);
-    const int first = (gridDim.y - 1 - blockIdx.y) * ROWS, warp = threadIdx.x / 32;
-    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, row = first + warp * 16 + g;
+    const int first = (gridDim.y - 1 - blockIdx.y) * QUERIES, warp = threadIdx.x / 32;
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, own = first + warp * 32, row = own + g;
     q += (at.token + first) * at.q_stride + at.head * D;
     k += at.token * at.kv_stride + at.kv_head * D, v += at.token * at.kv_stride + at.kv_head * D;
     const float to_power = scale * LOG2E;
 
-    const int begin = window && first + 1 > (int)window ? (first + 1 - (int)window) / ROWS : 0;
-    const int end = first / ROWS + 1;
-    fetch<ROWS>(q_tile, q, at.q_stride, context - first);
-    fetch<ROWS>(k_tile, k + (u64)begin * ROWS * at.kv_stride, at.kv_stride, context - begin * ROWS);
+    const int begin = window && first + 1 > (int)window ? (first + 1 - (int)window) / KEYS : 0;
+    const int last = first + QUERIES < (int)context ? first + QUERIES : context, end = (last + KEYS - 1) / KEYS;
+    auto fetch_keys = [&](int tile) {
+        u32 to = kv_tiles + (tile & 1) * 2 * one;
+        fetch<KEYS>(to, k + (u64)tile * KEYS * at.kv_stride, at.kv_stride, context - tile * KEYS);
+        fetch<KEYS>(to + one, v + (u64)tile * KEYS * at.kv_stride, at.kv_stride, context - tile * KEYS);
+    };
+    fetch<QUERIES>(q_tile, q, at.q_stride, context - first);
+    fetch_keys(begin);
     commit();
 
-    float sum[D / 8][4] = {}, largest[2] = {-INFINITY, -INFINITY}, total[2] = {};
+    float sum[2][D / 8][4] = {}, largest[4], total[4] = {};
+#pragma unroll
+    for (int i = 0; i < 4; i++) largest[i] = -INFINITY;
     for (int tile = begin; tile < end; tile++) {
-        wait<0>();
-        __syncthreads();
-        fetch<ROWS>(v_tile, v + (u64)tile * ROWS * at.kv_stride, at.kv_stride, context - tile * ROWS);
+        if (tile + 1 < end) fetch_keys(tile + 1);
         commit();
-        float s[ROWS / 8][4] = {};
-        along_head(s, q_tile, warp * 16, k_tile);
-        // The keys are read: the next ones may come while these are weighed.
-        wait<0>();
+        wait<1>();
         __syncthreads();
-        if (tile + 1 < end) {
-            fetch<ROWS>(k_tile, k + (u64)(tile + 1) * ROWS * at.kv_stride, at.kv_stride, context - (tile + 1) * ROWS);
-            commit();
+        u32 k_tile = kv_tiles + (tile & 1) * 2 * one, v_tile = k_tile + one;
+        // A warp whose queries all come before these keys has nothing to do.
+        if (tile * KEYS < own + 32) {
+            float s[2][KEYS / 8][4] = {};
+            along_head(s, q_tile, warp * 32, k_tile);
+            if (tile * KEYS + KEYS > own + 1 || (window && own + 32 > (int)window + tile * KEYS)) {
+#pragma unroll
+                for (int m = 0; m < 2; m++)
+#pragma unroll
+                    for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+                        for (int i = 0; i < 4; i++)
+                            if (!sees(row + 16 * m + i / 2 * 8, tile * KEYS + 8 * n + 2 * t + i % 2, window))
+                                s[m][n][i] = -INFINITY;
+            }
+#pragma unroll
+            for (int r = 0; r < 4; r++) {
+                const int m = r / 2, half = r % 2;
+                float most = largest[r];
+#pragma unroll
+                for (int n = 0; n < KEYS / 8; n++) most = fmaxf(most, fmaxf(s[m][n][2 * half], s[m][n][2 * half + 1]));
+                most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
+                most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
+                // Nothing seen yet: any finite number will do.
+                float base = most == -INFINITY ? 0.0f : most * to_power, shrink = power2(largest[r] * to_power - base);
+                largest[r] = most, total[r] *= shrink;
+#pragma unroll
+                for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+                    for (int i = 2 * half; i < 2 * half + 2; i++)
+                        total[r] += s[m][n][i] = power2(s[m][n][i] * to_power - base);
+#pragma unroll
+                for (int n = 0; n < D / 8; n++) sum[m][n][2 * half] *= shrink, sum[m][n][2 * half + 1] *= shrink;
+            }
+            along_rows(sum, s, v_tile);
         }
-        if (tile + 1 == end || (window && row + ROWS >= (int)window + tile * ROWS)) {
-#pragma unroll
-            for (int n = 0; n < ROWS / 8; n++)
-#pragma unroll
-                for (int i = 0; i < 4; i++)
-                    if (!sees(row + i / 2 * 8, tile * ROWS + 8 * n + 2 * t + i % 2, window)) s[n][i] = -INFINITY;
-        }
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            float most = largest[half];
-#pragma unroll
-            for (int n = 0; n < ROWS / 8; n++) most = fmaxf(most, fmaxf(s[n][2 * half], s[n][2 * half + 1]));
-            most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
-            most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
-            // Nothing seen yet: any finite number will do.
-            float base = most == -INFINITY ? 0.0f : most * to_power, shrink = power2(largest[half] * to_power - base);
-            largest[half] = most, total[half] *= shrink;
-#pragma unroll
-            for (int n = 0; n < ROWS / 8; n++)
-#pragma unroll
-                for (int i = 2 * half; i < 2 * half + 2; i++) total[half] += s[n][i] = power2(s[n][i] * to_power - base);
-#pragma unroll
-            for (int n = 0; n < D / 8; n++) sum[n][2 * half] *= shrink, sum[n][2 * half + 1] *= shrink;
-        }
-        along_rows(sum, s, v_tile);
+        __syncthreads();
     }
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-        total[half] += __shfl_xor_sync(~0u, total[half], 1);
-        total[half] += __shfl_xor_sync(~0u, total[half], 2);
-        if (t == 0 && row + 8 * half < (int)context)
-            lse[(at.token + row + 8 * half) * heads + at.head] = largest[half] * scale + logf(total[half]);
+    for (int r = 0; r < 4; r++) {
+        total[r] += __shfl_xor_sync(~0u, total[r], 1);
+        total[r] += __shfl_xor_sync(~0u, total[r], 2);
+        if (t == 0 && row + 8 * r < (int)context)
+            lse[(at.token + row + 8 * r) * heads + at.head] = largest[r] * scale + logf(total[r]);
     }
-    const int mine = first + warp * 16;
-    write(out + (at.token + mine) * at.q_stride + at.head * D, at.q_stride, sum, (int)context - mine, 1.0f / total[0],
-          1.0f / total[1]);
+#pragma unroll
+    for (int m = 0; m < 2; m++) {
+        const int mine = own + 16 * m;
+        write(out + (at.token + mine) * at.q_stride + at.head * D, at.q_stride, sum[m], (int)context - mine,
+              1.0f / total[2 * m], 1.0f / total[2 * m + 1]);
+    }
 }
 
 // delta[token, head] = the sum of out * g: what the softmax takes off every gradient of its row. Eight heads' parts a warp.
@@ -201,61 +228,69 @@ extern "C" __global__ void flash_delta(float *delta, const bf16 *out, const bf16
 }
 
 // The gradient of q, written over it: a block reads no queries but its own.
-extern "C" __global__ __launch_bounds__(THREADS, 3) void flash_query(bf16 *q, const bf16 *k, const bf16 *v, const float *lse,
+extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_query(bf16 *q, const bf16 *k, const bf16 *v, const float *lse,
                                                                      const float *delta, const bf16 *g, u32 context, u32 heads,
                                                                      u32 kv_heads, u32 window, float scale) {
     extern __shared__ __align__(128) u8 memory[];
-    const u32 q_tile = shared_address(memory), g_tile = q_tile + ROWS * D * 2, kv_tiles = g_tile + ROWS * D * 2;
+    const u32 q_tile = shared_address(memory), g_tile = q_tile + QUERIES * D * 2, kv_tiles = g_tile + QUERIES * D * 2;
     const u32 one = STEP * D * 2;
     const Work at(heads, heads, kv_heads, context, blockIdx.x);
-    const int first = (gridDim.y - 1 - blockIdx.y) * ROWS, warp = threadIdx.x / 32;
-    const int t = threadIdx.x % 4, row = first + warp * 16 + threadIdx.x % 32 / 4;
+    const int first = (gridDim.y - 1 - blockIdx.y) * QUERIES, warp = threadIdx.x / 32, own = first + warp * 32;
+    const int t = threadIdx.x % 4, row = own + threadIdx.x % 32 / 4;
     q += (at.token + first) * at.q_stride + at.head * D, g += (at.token + first) * at.q_stride + at.head * D;
     k += at.token * at.kv_stride + at.kv_head * D, v += at.token * at.kv_stride + at.kv_head * D;
     const float to_power = scale * LOG2E;
 
     const int begin = window && first + 1 > (int)window ? (first + 1 - (int)window) / STEP : 0;
-    const int last = first + ROWS < (int)context ? first + ROWS : context, end = (last + STEP - 1) / STEP;
+    const int last = first + QUERIES < (int)context ? first + QUERIES : context, end = (last + STEP - 1) / STEP;
     auto fetch_keys = [&](int tile) {
         u32 to = kv_tiles + (tile & 1) * 2 * one;
         fetch<STEP>(to, k + (u64)tile * STEP * at.kv_stride, at.kv_stride, context - tile * STEP);
         fetch<STEP>(to + one, v + (u64)tile * STEP * at.kv_stride, at.kv_stride, context - tile * STEP);
     };
-    fetch<ROWS>(q_tile, q, at.q_stride, context - first);
-    fetch<ROWS>(g_tile, g, at.q_stride, context - first);
+    fetch<QUERIES>(q_tile, q, at.q_stride, context - first);
+    fetch<QUERIES>(g_tile, g, at.q_stride, context - first);
     fetch_keys(begin);
     commit();
-    float row_lse[2], row_delta[2];
+    float row_lse[4], row_delta[4];
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-        bool valid = row + 8 * half < (int)context;
-        u64 index = (at.token + row + 8 * half) * heads + at.head;
-        row_lse[half] = valid ? lse[index] * LOG2E : 0.0f, row_delta[half] = valid ? delta[index] : 0.0f;
+    for (int r = 0; r < 4; r++) {
+        bool valid = row + 8 * r < (int)context;
+        u64 index = (at.token + row + 8 * r) * heads + at.head;
+        row_lse[r] = valid ? lse[index] * LOG2E : 0.0f, row_delta[r] = valid ? delta[index] : 0.0f;
     }
 
-    float sum[D / 8][4] = {};
+    float sum[2][D / 8][4] = {};
     for (int tile = begin; tile < end; tile++) {
         if (tile + 1 < end) fetch_keys(tile + 1);
         commit();
         wait<1>();
         __syncthreads();
         u32 k_tile = kv_tiles + (tile & 1) * 2 * one, v_tile = k_tile + one;
-        float s[STEP / 8][4] = {}, d[STEP / 8][4] = {};
-        along_head(s, q_tile, warp * 16, k_tile);
-        along_head(d, g_tile, warp * 16, v_tile);
+        if (tile * STEP < own + 32) {
+            float s[2][STEP / 8][4] = {}, d[2][STEP / 8][4] = {};
+            along_head(s, q_tile, warp * 32, k_tile);
+            along_head(d, g_tile, warp * 32, v_tile);
 #pragma unroll
-        for (int n = 0; n < STEP / 8; n++)
+            for (int m = 0; m < 2; m++)
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                float p = power2(s[n][i] * to_power - row_lse[i / 2]);
-                bool seen = sees(row + i / 2 * 8, tile * STEP + 8 * n + 2 * t + i % 2, window);
-                d[n][i] = seen ? p * (d[n][i] - row_delta[i / 2]) : 0.0f;
-            }
-        along_rows(sum, d, k_tile);
+                for (int n = 0; n < STEP / 8; n++)
+#pragma unroll
+                    for (int i = 0; i < 4; i++) {
+                        const int r = 2 * m + i / 2;
+                        float p = power2(s[m][n][i] * to_power - row_lse[r]);
+                        bool seen = sees(row + 8 * r, tile * STEP + 8 * n + 2 * t + i % 2, window);
+                        d[m][n][i] = seen ? p * (d[m][n][i] - row_delta[r]) : 0.0f;
+                    }
+            along_rows(sum, d, k_tile);
+        }
         __syncthreads();
     }
-    const int mine = warp * 16;
-    write(q + (u64)mine * at.q_stride, at.q_stride, sum, (int)context - first - mine, scale, scale);
+#pragma unroll
+    for (int m = 0; m < 2; m++) {
+        const int mine = warp * 32 + 16 * m;
+        write(q + (u64)mine * at.q_stride, at.q_stride, sum[m], (int)context - first - mine, scale, scale);
+    }
 }
 
 // The gradients of 64 keys and values of one head, over all queries of its group that see them.
@@ -264,16 +299,16 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_key(bf16 *gk, bf1
                                                                    const bf16 *g, u32 context, u32 heads, u32 kv_heads,
                                                                    u32 window, float scale) {
     extern __shared__ __align__(128) u8 memory[];
-    const u32 k_tile = shared_address(memory), v_tile = k_tile + ROWS * D * 2, q_tiles = v_tile + ROWS * D * 2;
+    const u32 k_tile = shared_address(memory), v_tile = k_tile + KEYS * D * 2, q_tiles = v_tile + KEYS * D * 2;
     const u32 one = STEP * D * 2, rows_at = q_tiles + 4 * one;
     const float *rows = (const float *)(memory + (rows_at - k_tile));
     const Work at(kv_heads, heads, kv_heads, context, blockIdx.x);
-    const int first = blockIdx.y * ROWS, warp = threadIdx.x / 32, group = heads / kv_heads;
+    const int first = blockIdx.y * KEYS, warp = threadIdx.x / 32, group = heads / kv_heads;
     const int t = threadIdx.x % 4, key = first + warp * 16 + threadIdx.x % 32 / 4;
     const float to_power = scale * LOG2E;
 
     const int begin = first / STEP;
-    int last = window ? first + ROWS + (int)window - 1 : (int)context;
+    int last = window ? first + KEYS + (int)window - 1 : (int)context;
     if (last > (int)context) last = context;
     const int tiles = (last + STEP - 1) / STEP - begin;
     // The n-th step: a head of the group, and a tile of its queries.
@@ -287,12 +322,12 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_key(bf16 *gk, bf1
         fetch_floats<STEP>(floats + STEP * 4, delta + token * heads + head, heads, valid);
     };
     const u64 own = (at.token + first) * at.kv_stride + at.kv_head * D;
-    fetch<ROWS>(k_tile, k + own, at.kv_stride, context - first);
-    fetch<ROWS>(v_tile, v + own, at.kv_stride, context - first);
+    fetch<KEYS>(k_tile, k + own, at.kv_stride, context - first);
+    fetch<KEYS>(v_tile, v + own, at.kv_stride, context - first);
     fetch_queries(0);
     commit();
 
-    float sum_k[D / 8][4] = {}, sum_v[D / 8][4] = {};
+    float sum_k[1][D / 8][4] = {}, sum_v[1][D / 8][4] = {};
     for (int n = 0; n < group * tiles; n++) {
         if (n + 1 < group * tiles) fetch_queries(n + 1);
         commit();
@@ -301,7 +336,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_key(bf16 *gk, bf1
         u32 q_tile = q_tiles + (n & 1) * 2 * one, g_tile = q_tile + one;
         const float *row_lse = rows + (n & 1) * 2 * STEP, *row_delta = row_lse + STEP;
         const int from = (begin + n % tiles) * STEP;
-        float p[STEP / 8][4] = {}, d[STEP / 8][4] = {};
+        float p[1][STEP / 8][4] = {}, d[1][STEP / 8][4] = {};
         along_head(p, k_tile, warp * 16, q_tile);
 #pragma unroll
         for (int m = 0; m < STEP / 8; m++)
@@ -309,19 +344,19 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_key(bf16 *gk, bf1
             for (int i = 0; i < 4; i++) {
                 int column = 8 * m + 2 * t + i % 2;
                 bool seen = sees(from + column, key + i / 2 * 8, window);
-                p[m][i] = seen ? power2(p[m][i] * to_power - row_lse[column] * LOG2E) : 0.0f;
+                p[0][m][i] = seen ? power2(p[0][m][i] * to_power - row_lse[column] * LOG2E) : 0.0f;
             }
         along_rows(sum_v, p, g_tile);
         along_head(d, v_tile, warp * 16, g_tile);
 #pragma unroll
         for (int m = 0; m < STEP / 8; m++)
 #pragma unroll
-            for (int i = 0; i < 4; i++) d[m][i] = p[m][i] * (d[m][i] - row_delta[8 * m + 2 * t + i % 2]);
+            for (int i = 0; i < 4; i++) d[0][m][i] = p[0][m][i] * (d[0][m][i] - row_delta[8 * m + 2 * t + i % 2]);
         along_rows(sum_k, d, q_tile);
         __syncthreads();
     }
     const int mine = first + warp * 16;
     const u64 to = (at.token + mine) * at.kv_stride + at.kv_head * D;
-    write(gk + to, at.kv_stride, sum_k, (int)context - mine, scale, scale);
-    write(gv + to, at.kv_stride, sum_v, (int)context - mine, 1.0f, 1.0f);
+    write(gk + to, at.kv_stride, sum_k[0], (int)context - mine, scale, scale);
+    write(gv + to, at.kv_stride, sum_v[0], (int)context - mine, 1.0f, 1.0f);
 }

@@ -18,9 +18,12 @@ struct Double {
 
 // Elements `first .. first + n`, both multiples of 8 but for the end. High nibbles come first.
 template <typename T, typename S> __device__ void nf4(T *out, const u8 *codes, S scale, u64 first, u64 n) {
-    __shared__ float table[16];
-    if (threadIdx.x < 16) table[threadIdx.x] = NF4[threadIdx.x];
+    // A copy for each lane, in its own bank: whatever the codes are, no lane waits for another.
+    __shared__ float tables[16][32];
+    for (u32 i = threadIdx.x; i < 16 * 32; i += blockDim.x) tables[i / 32][i % 32] = NF4[i / 32];
     __syncthreads();
+    const u32 lane = threadIdx.x % 32;
+    auto value = [&](u32 code) { return tables[code][lane]; };
     for (u64 i = FLAT_START; i < n / 8; i += FLAT_STRIDE) {
         u64 element = first + 8 * i;
         u32 word = *(const u32 *)(codes + element / 2);
@@ -28,15 +31,15 @@ template <typename T, typename S> __device__ void nf4(T *out, const u8 *codes, S
 #pragma unroll
         for (int k = 0; k < 4; k++) {
             u32 byte = word >> (8 * k) & 255;
-            x[2 * k] = table[byte >> 4] * s;
-            x[2 * k + 1] = table[byte & 15] * s;
+            x[2 * k] = value(byte >> 4) * s;
+            x[2 * k + 1] = value(byte & 15) * s;
         }
         store8(out + 8 * i, x);
     }
     for (u64 i = n / 8 * 8 + FLAT_START; i < n; i += FLAT_STRIDE) {
         u64 element = first + i;
         u32 byte = codes[element / 2];
-        out[i] = from_float<T>(table[element % 2 ? byte & 15 : byte >> 4] * scale(element / 64));
+        out[i] = from_float<T>(value(element % 2 ? byte & 15 : byte >> 4) * scale(element / 64));
     }
 }
 
