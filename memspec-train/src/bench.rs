@@ -10,13 +10,13 @@ use serde::Serialize;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::devices::{NoDevice, place};
 use crate::kernels::DeviceFailed;
-use crate::kernels::place::{Place, fetch};
+use crate::kernels::place::fetch;
 use crate::monitor;
 use crate::network::Model;
 use crate::network::load::{LoadError, Weights, load};
 use crate::prepare::{PrepareError, weights};
 use crate::random::Random;
-use crate::report::Line;
+use crate::report::{Line, Phases};
 use crate::run::optimizer_numbers;
 use crate::step::{Batch, StepConfig, micro_batch, optimizer_step};
 
@@ -41,6 +41,8 @@ pub struct Measured {
     pub loss: f32,
     /// Seconds of each timed step.
     pub step_s: Vec<f64>,
+    /// Seconds of the step after those, whose phases were watched.
+    pub watched_step_s: f64,
 }
 
 /// Why nothing was measured.
@@ -74,12 +76,12 @@ pub fn measure(verified: &Verified, steps: u32, random_weights: bool, began: Ins
         true => Weights::Random { seed: setup.seed },
         false => Weights::Checkpoint(Box::new(Checkpoint::open(weights(setup)?)?)),
     };
-    let mut peaks = Peaks { place, current: None, most: [None; PhaseName::ALL.len()] };
-    peaks.watch(true);
-    peaks.enter(PhaseName::Load);
+    let mut phases = Phases::new(place);
+    phases.watch();
+    phases.enter(PhaseName::Load);
     let model = load(setup, &weights, place, &mut |_| {})?;
-    peaks.close();
-    peaks.watch(false);
+    phases.close();
+    phases.rest();
     let mut bench = Bench {
         verified,
         model,
@@ -100,16 +102,14 @@ pub fn measure(verified: &Verified, steps: u32, random_weights: bool, began: Ins
         step_s.push(began.elapsed().as_secs_f64());
     }
     let tokens = bench.tokens() * u64::from(steps);
-    let reserved_bytes = reserved(place);
-    let process_bytes = process(place);
-    peaks.watch(true);
-    bench.step(&mut |phase| peaks.enter(phase))?;
-    peaks.close();
-    peaks.watch(false);
-    let phases = PhaseName::ALL.into_iter().filter_map(|phase| {
-        let promised_bytes = verified.estimate().phase(phase)?;
-        Some(Line { name: phase.to_string(), promised_bytes, measured_bytes: peaks.most[phase as usize]? })
-    });
+    let reserved_bytes = monitor::reserved(place);
+    let process_bytes = monitor::process(place);
+    phases.watch();
+    let began = Instant::now();
+    bench.step(&mut |phase| phases.enter(phase))?;
+    let watched_step_s = began.elapsed().as_secs_f64();
+    phases.close();
+    phases.rest();
     Ok(Measured {
         plan: setup.name.clone(),
         device: setup.device.name.clone(),
@@ -117,9 +117,10 @@ pub fn measure(verified: &Verified, steps: u32, random_weights: bool, began: Ins
         first_step_s,
         reserved_bytes,
         process_bytes,
-        phases: phases.collect(),
+        phases: phases.lines(verified.estimate()),
         loss,
         step_s,
+        watched_step_s,
     })
 }
 
@@ -162,58 +163,5 @@ impl Bench<'_> {
         self.done += 1;
         optimizer_step(&mut self.model, optimizer_numbers(train, train.learning_rate, self.done), train.clip as f32)?;
         losses.iter().map(|loss| Ok(fetch(loss)?[0])).sum()
-    }
-}
-
-/// The most tensor bytes of each phase.
-struct Peaks {
-    place: Place,
-    current: Option<PhaseName>,
-    most: [Option<u64>; PhaseName::ALL.len()],
-}
-
-impl Peaks {
-    fn enter(&mut self, phase: PhaseName) {
-        self.close();
-        self.current = Some(phase);
-        if self.place == Place::Cpu {
-            monitor::TENSORS.reset_peak();
-        }
-    }
-
-    fn close(&mut self) {
-        let Some(phase) = self.current.take() else { return };
-        let peak = match self.place {
-            Place::Cpu => monitor::TENSORS.peak(),
-            #[cfg(feature = "cuda")]
-            Place::Cuda { card, .. } => crate::kernels::cuda::peak(card),
-        };
-        let most = self.most[phase as usize].get_or_insert(0);
-        *most = peak.max(*most);
-    }
-
-    /// On a card whoever wants peaks has to say so, for it takes time.
-    fn watch(&self, _on: bool) {
-        #[cfg(feature = "cuda")]
-        if let Place::Cuda { card, .. } = self.place {
-            crate::kernels::cuda::peak(card);
-            crate::kernels::cuda::launch::watch(_on);
-        }
-    }
-}
-
-fn reserved(place: Place) -> u64 {
-    match place {
-        Place::Cpu => monitor::TENSORS.live() + monitor::WORKSPACE.peak(),
-        #[cfg(feature = "cuda")]
-        Place::Cuda { card, .. } => crate::kernels::cuda::reserved(card),
-    }
-}
-
-fn process(place: Place) -> Option<u64> {
-    match place {
-        Place::Cpu => Some(monitor::resident()?.peak),
-        #[cfg(feature = "cuda")]
-        Place::Cuda { card, .. } => crate::devices::used_by_this_process(card),
     }
 }

@@ -40,6 +40,16 @@ pub enum NoDevice {
         /// Which, where it was looked for, and how to get it.
         why: String,
     },
+    /// A number format that the kernels do not have, or the card not.
+    #[error(
+        "on a card memspec-train computes in bf16 (from compute capability 8.0 on) or f32; this plan has `precision = {precision}` on `{device}`"
+    )]
+    Precision {
+        /// As the plan names it.
+        device: String,
+        /// The plan's.
+        precision: String,
+    },
     /// Another card than the plan's.
     #[error(
         "the plan's device is `{device}`, and this machine's card is `{here}`; write `device = cuda:0` to run on it"
@@ -89,7 +99,13 @@ fn cuda(setup: &Setup) -> Result<Place, NoDevice> {
     if here.name != device {
         return Err(NoDevice::OtherCard { device, here: here.name });
     }
-    Ok(Place::Cuda { card: 0, bf16: setup.train.precision == Precision::Bf16 })
+    let precision = setup.train.precision;
+    let modern = here.compute_capability.is_some_and(|level| level >= (8, 0));
+    match precision {
+        Precision::F32 if modern => Ok(Place::Cuda { card: 0, bf16: false }),
+        Precision::Bf16 if modern => Ok(Place::Cuda { card: 0, bf16: true }),
+        _ => Err(NoDevice::Precision { device, precision: precision.to_string() }),
+    }
 }
 
 /// The loader finds a library by its name.

@@ -6,6 +6,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::kernels::place::Place;
 use crate::kernels::storage::TENSOR_ALIGN;
 
 /// Alignment of the `gemm` crate's packing buffers (its `CACHELINE_ALIGN`).
@@ -130,4 +131,31 @@ pub struct Resident {
     pub now: u64,
     /// The high-water mark.
     pub peak: u64,
+}
+
+/// What the backend holds at a place, used or not: tensors or pools, and the workspace of products.
+pub fn reserved(place: Place) -> u64 {
+    match place {
+        Place::Cpu => TENSORS.live() + WORKSPACE.peak(),
+        #[cfg(feature = "cuda")]
+        Place::Cuda { card, .. } => crate::kernels::cuda::reserved(card),
+    }
+}
+
+/// The workspace of matrix products at a place.
+pub fn workspace(place: Place) -> u64 {
+    match place {
+        Place::Cpu => WORKSPACE.peak(),
+        #[cfg(feature = "cuda")]
+        Place::Cuda { .. } => crate::kernels::cuda::WORKSPACE,
+    }
+}
+
+/// What the process holds: resident memory at its highest, or on a card what its driver says now. `None`: nobody says.
+pub fn process(place: Place) -> Option<u64> {
+    match place {
+        Place::Cpu => Some(resident()?.peak),
+        #[cfg(feature = "cuda")]
+        Place::Cuda { card, .. } => crate::devices::used_by_this_process(card),
+    }
 }

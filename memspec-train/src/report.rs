@@ -4,6 +4,9 @@ use memspec::cost::{Estimate, PhaseName};
 use memspec::setup::Setup;
 use serde::Serialize;
 
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda;
+use crate::kernels::place::Place;
 use crate::monitor;
 
 /// Promise and measurement of one phase, or of another line of memory.
@@ -59,26 +62,58 @@ pub struct Steps {
     pub planned: u64,
 }
 
-/// The tensors' high-water mark of each phase, read from the allocator.
-#[derive(Debug, Default)]
+/// The tensors' high-water mark of each phase, read from the allocator: this process's, or the card's pools.
+#[derive(Debug)]
 pub struct Phases {
+    place: Place,
     current: Option<PhaseName>,
     peaks: [Option<u64>; PhaseName::ALL.len()],
 }
 
 impl Phases {
+    /// Watches the tensors at a place.
+    pub fn new(place: Place) -> Self {
+        Self { place, current: None, peaks: [None; PhaseName::ALL.len()] }
+    }
+
+    /// Begins to look, where looking takes time: on a card, at each operation.
+    pub fn watch(&self) {
+        #[cfg(feature = "cuda")]
+        if let Place::Cuda { card, .. } = self.place {
+            cuda::peak(card);
+            cuda::launch::watch(true);
+        }
+    }
+
+    /// Looks no more.
+    pub fn rest(&self) {
+        #[cfg(feature = "cuda")]
+        if self.place != Place::Cpu {
+            cuda::launch::watch(false);
+        }
+    }
+
     /// Ends the phase that runs and begins `name`.
     pub fn enter(&mut self, name: PhaseName) {
         self.close();
-        monitor::TENSORS.reset_peak();
+        if self.place == Place::Cpu {
+            monitor::TENSORS.reset_peak();
+        }
         self.current = Some(name);
     }
 
     /// Ends the phase that runs.
     pub fn close(&mut self) {
         if let Some(phase) = self.current.take() {
+            let now = match self.place {
+                Place::Cpu => monitor::TENSORS.peak(),
+                #[cfg(feature = "cuda")]
+                Place::Cuda { card, .. } if cuda::launch::is_watched() => cuda::peak(card),
+                #[cfg(feature = "cuda")]
+                Place::Cuda { .. } => return,
+            };
             let peak = self.peaks[phase as usize].get_or_insert(0);
-            *peak = (*peak).max(monitor::TENSORS.peak());
+            *peak = (*peak).max(now);
         }
     }
 

@@ -178,11 +178,12 @@ pub fn run(
     let checkpoint = Checkpoint::open(weights(setup)?)?;
 
     let started = Instant::now();
-    let mut phases = Phases::default();
+    let place = place(setup)?;
+    let mut phases = Phases::new(place);
+    phases.watch();
     phases.enter(PhaseName::Load);
     let blocks = setup.model.layers;
     let weights = Weights::Checkpoint(Box::new(checkpoint));
-    let place = place(setup)?;
     let model = load(setup, &weights, place, &mut |done| watch(Event::Loading { done, blocks }))?;
     phases.close();
     let mut trainer = Trainer {
@@ -398,13 +399,9 @@ impl Trainer<'_> {
             device: self.setup.device.name.clone(),
             threads: rayon::current_num_threads(),
             phases: self.phases.lines(estimate),
-            workspace: line("workspace", workspace(self.setup), monitor::WORKSPACE.peak()),
+            workspace: line("workspace", workspace(self.setup), monitor::workspace(self.model.place)),
             host: line("host", estimate.host.bytes(), monitor::HOST.peak()),
-            process: line(
-                "process",
-                estimate.peak.process.bytes,
-                monitor::resident().map_or(0, |resident| resident.peak),
-            ),
+            process: line("process", estimate.peak.process.bytes, monitor::process(self.model.place).unwrap_or(0)),
             steps: Steps { done: self.state.step, planned: self.prepared.steps },
             losses: self.state.losses.clone(),
             eval_losses: self.eval_losses.clone(),

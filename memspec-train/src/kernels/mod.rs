@@ -212,6 +212,7 @@ pub trait Kernels: Backend {
         columns: usize,
     ) -> FloatTensor<Self>;
     /// The same with maxima that are quantized too: `scales` are f32, one for 256 maxima.
+    #[allow(clippy::too_many_arguments, reason = "a packed weight has this many parts")]
     fn nf4_double_rows(
         like: FloatTensor<Self>,
         scales: FloatTensor<Self>,

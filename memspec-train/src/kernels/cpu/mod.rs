@@ -142,6 +142,7 @@ impl Kernels for Flex {
         quantized::nf4_rows(&absmax, &codes, first, rows, columns)
     }
 
+    #[allow(clippy::too_many_arguments, reason = "a packed weight has this many parts")]
     fn nf4_double_rows(
         _like: F32,
         scales: F32,

@@ -1,6 +1,7 @@
 //! Matrix products by cuBLASLt, with the algorithm of each shape asked for once.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 use std::sync::OnceLock;
@@ -148,10 +149,10 @@ impl Products {
     }
 
     fn plan(&mut self, lt: &CublasLt, handle: *mut c_void, key: Key) -> Result<&Plan, String> {
-        if !self.plans.contains_key(&key) {
-            self.plans.insert(key, Plan::new(lt, handle, key)?);
-        }
-        Ok(&self.plans[&key])
+        Ok(match self.plans.entry(key) {
+            Entry::Occupied(plan) => plan.into_mut(),
+            Entry::Vacant(place) => place.insert(Plan::new(lt, handle, key)?),
+        })
     }
 
     fn run(

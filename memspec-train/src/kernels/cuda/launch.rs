@@ -109,6 +109,11 @@ fn resolve(
 static WATCH: AtomicBool = AtomicBool::new(false);
 static PEAK: AtomicU64 = AtomicU64::new(0);
 
+/// Calls look at the memory that is in use.
+pub(crate) fn is_watched() -> bool {
+    WATCH.load(Relaxed)
+}
+
 /// Begins or ends to look at the memory in use whenever something is queued.
 pub(crate) fn watch(on: bool) {
     WATCH.store(on, Relaxed);

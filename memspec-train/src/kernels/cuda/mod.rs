@@ -35,10 +35,13 @@ pub(crate) fn peak(card: usize) -> u64 {
     launch::seen().max(usage.bytes_in_use)
 }
 
+/// Bytes that matrix products may use beside their operands.
+pub(crate) const WORKSPACE: u64 = gemm::WORKSPACE as u64;
+
 /// What the pools of a card hold, used or not, and the workspace of products.
 pub(crate) fn reserved(card: usize) -> u64 {
     let usage = tensor::device(card).client().memory_report(MemoryScope::Device).usage();
-    usage.bytes_reserved + gemm::WORKSPACE as u64
+    usage.bytes_reserved + WORKSPACE
 }
 
 fn u32_of(number: usize) -> Number {
@@ -265,6 +268,7 @@ impl Kernels for Cube {
         out
     }
 
+    #[allow(clippy::too_many_arguments, reason = "a packed weight has this many parts")]
     fn nf4_double_rows(
         like: CubeTensor,
         scales: CubeTensor,

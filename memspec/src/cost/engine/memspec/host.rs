@@ -1,6 +1,7 @@
 //! Memory of `memspec-train` that holds no tensors.
 
 use crate::cost::Host;
+use crate::device::DeviceKind;
 use crate::setup::Setup;
 
 /// Bytes of a tokenizer for each word of its vocabulary, while its file is read: the word, its merges, and the maps over both.
@@ -15,6 +16,8 @@ const PROGRAM_BYTES: u64 = 2_800_000;
 const CODE_BYTES: u64 = 7_900_000;
 /// The matrix library's slab for each thread (its `L2_SLAB`, a level-2 cache's worth), here 1 MiB.
 const SLAB_BYTES: u64 = 1 << 20;
+/// cuBLASLt's workspace (the executor's `kernels/cuda/gemm.rs`).
+const CARD_WORKSPACE_BYTES: u64 = 32 << 20;
 /// Packed operands of the product that packs most.
 const PACKED_BYTES: u64 = 5 << 18;
 
@@ -38,5 +41,8 @@ pub fn beside_tensors(setup: &Setup) -> u64 {
 
 /// What the matrix products' packing buffers take.
 pub fn workspace(setup: &Setup) -> u64 {
+    if setup.device.kind != DeviceKind::Cpu {
+        return CARD_WORKSPACE_BYTES;
+    }
     PACKED_BYTES + SLAB_BYTES * u64::from(setup.device.cores.unwrap_or(1))
 }
