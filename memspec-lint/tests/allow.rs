@@ -100,7 +100,7 @@ fn a_mistake_of_the_text_cannot_be_allowed() {
 fn every_plan_of_a_file_is_repaired() {
     let plan = |name: &str, batch: &str| {
         common::with(&format!(
-            "data {{ context = 2048tok }}\ntrain {{ micro_batch = {batch} }}\nbudget {{ device_memory <= 700MiB }}"
+            "data {{ context = 2048tok }}\ntrain {{ micro_batch = {batch} }}\nbudget {{ device_memory <= 800MiB }}"
         ))
         .replace("example", name)
     };

@@ -225,7 +225,8 @@ fn the_command_serves_over_standard_input_and_output() {
         assert!(resident(server.id()) < 60 << 20, "{} bytes", resident(server.id()));
     }
     send(request(2, "shutdown", Value::Null));
-    assert!(matches!(Message::read(&mut from), Ok(Some(Message::Response(_)))));
+    // on a busy machine the diagnostics come once more before it, complete
+    while !matches!(Message::read(&mut from), Ok(Some(Message::Response(_)))) {}
     send(tell("exit", Value::Null));
     assert!(server.wait().unwrap().success());
 }
