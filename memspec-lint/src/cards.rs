@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use memspec::cost::{Estimate, estimate, least_demand};
+use memspec::cost::Estimate;
 use memspec::device;
 use memspec::model::Environment;
 use memspec::plan::Plan;
@@ -13,6 +13,8 @@ use memspec::solve::setups;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::Serialize;
+
+use crate::costed::Takes;
 
 /// Cards that people have or rent, the smaller before the larger.
 const KNOWN: &[&str] =
@@ -46,9 +48,7 @@ impl Cards {
 /// Every run of the plan fits the card.
 fn fits(plan: &Plan, card: &str, base: &Path, environment: &Environment) -> bool {
     let plan = Plan { device: Some(card.into()), ..plan.clone() };
-    let fits = |setup: &Setup| {
-        least_demand(setup).is_ok_and(|least| !least.is_too_much()) && estimate(setup).is_ok_and(|takes| takes.fits)
-    };
+    let fits = |setup: &Setup| Takes::of(setup).fits(setup);
     setups(&plan, base, environment).is_ok_and(|runs| runs.iter().all(|run| fits(&run.setup)))
 }
 

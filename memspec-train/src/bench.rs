@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use memspec::cost::PhaseName;
-use memspec::cost::engine::memspec::loss_rows;
 use memspec::setup::Verified;
 use serde::Serialize;
 
@@ -82,16 +81,8 @@ pub fn measure(verified: &Verified, steps: u32, random_weights: bool, began: Ins
     let model = load(setup, &weights, place, &mut |_| {})?;
     phases.close();
     phases.rest();
-    let mut bench = Bench {
-        verified,
-        model,
-        random: Random::new(setup.seed, "bench"),
-        config: StepConfig {
-            recomputed_blocks: setup.recomputed_blocks() as usize,
-            loss_rows: loss_rows(setup) as usize,
-        },
-        done: 0,
-    };
+    let mut bench =
+        Bench { verified, model, random: Random::new(setup.seed, "bench"), config: StepConfig::of(setup), done: 0 };
     bench.step(&mut |_| {})?;
     let first_step_s = began.elapsed().as_secs_f64();
     let mut step_s = Vec::new();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use memspec::cost::PhaseName;
-use memspec::cost::engine::memspec::{loss_rows, workspace};
+use memspec::cost::engine::memspec::workspace;
 use memspec::setup::{Setup, Train, Verified};
 use serde::Serialize;
 
@@ -191,10 +191,7 @@ pub fn run(
         prepared,
         model,
         phases,
-        config: StepConfig {
-            recomputed_blocks: setup.recomputed_blocks() as usize,
-            loss_rows: loss_rows(setup) as usize,
-        },
+        config: StepConfig::of(setup),
         sampler: sampler(setup, &prepared.train),
         state: State { step: 0, position: Position::default(), losses: Vec::new(), plan: course },
         eval_losses: Vec::new(),

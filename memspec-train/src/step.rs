@@ -2,6 +2,8 @@
 
 use burn::tensor::{Int, Tensor};
 use memspec::cost::PhaseName;
+use memspec::cost::engine::memspec::loss_rows;
+use memspec::setup::Setup;
 
 use crate::kernels::place::fetch;
 use crate::kernels::{self, AdamW, DeviceFailed};
@@ -33,6 +35,13 @@ pub struct StepConfig {
     pub recomputed_blocks: usize,
     /// Tokens whose logits exist at a time.
     pub loss_rows: usize,
+}
+
+impl StepConfig {
+    /// As a setup says, and as its promise counts.
+    pub fn of(setup: &Setup) -> Self {
+        Self { recomputed_blocks: setup.recomputed_blocks() as usize, loss_rows: loss_rows(setup) as usize }
+    }
 }
 
 /// What one block keeps until its backward.

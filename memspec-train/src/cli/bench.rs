@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use memspec::quantity::Bytes;
-use memspec::setup::VerifyError;
 
 use super::BenchArguments;
 use super::failure::Failure;
@@ -20,10 +19,7 @@ pub(super) fn bench(arguments: &BenchArguments) -> Result<ExitCode, Failure> {
     for resolved in &opened.resolved {
         let mut setup = resolved.setup.clone();
         setup.device.cores = Some(rayon::current_num_threads() as u32);
-        let verified = setup.verify().map_err(|error| match error {
-            VerifyError::Cost(error) => opened.unsupported(&resolved.plan.name, &error),
-            VerifyError::TooBig(too_big) => opened.too_big(resolved, &too_big.setup, &too_big.estimate),
-        })?;
+        let verified = opened.verify(resolved, setup)?;
         let measured = measure(&verified, arguments.steps, arguments.random_weights, began)?;
         match arguments.json {
             true => out(&format!("{}\n", serde_json::to_string(&measured).unwrap_or_default()))?,

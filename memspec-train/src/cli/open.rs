@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use memspec::cost::{CostError, Estimate};
 use memspec::model::{Environment, ThisCard};
 use memspec::plan::{self, Document, Written};
-use memspec::setup::{Setup, Unresolved};
+use memspec::setup::{Setup, Unresolved, Verified, VerifyError};
 use memspec::solve::{Resolved, changes, setups};
 use memspec_lint::diagnostic::{from_problems, from_too_big, from_unresolved};
 
@@ -66,6 +66,14 @@ impl Opened {
         self.document.plan(plan).cloned().unwrap_or_default()
     }
 
+    /// The setup of a run, proven to fit.
+    pub(super) fn verify(&self, resolved: &Resolved, setup: Setup) -> Result<Verified, Failure> {
+        setup.verify().map_err(|error| match error {
+            VerifyError::Cost(error) => self.unsupported(&resolved.plan.name, &error),
+            VerifyError::TooBig(too_big) => self.too_big(resolved, &too_big.setup, &too_big.estimate),
+        })
+    }
+
     /// A setting that the plan's engine does not run.
     pub(super) fn unsupported(&self, plan: &str, error: &CostError) -> Failure {
         let CostError::Unsupported { setting, what } = error;
@@ -81,7 +89,7 @@ impl Opened {
     }
 
     /// A setup that does not fit, with the changes that make it fit.
-    pub(super) fn too_big(&self, resolved: &Resolved, setup: &Setup, estimate: &Estimate) -> Failure {
+    fn too_big(&self, resolved: &Resolved, setup: &Setup, estimate: &Estimate) -> Failure {
         let mut finding = from_too_big(&self.written(&resolved.plan.name), setup, estimate);
         let all = changes(resolved, &self.base, &self.environment);
         let fitting: Vec<String> = all

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use memspec::quantity::Bytes;
-use memspec::setup::VerifyError;
 use memspec::solve::Resolved;
 
 use super::RunArguments;
@@ -57,10 +56,7 @@ fn one(arguments: &RunArguments, opened: &Opened, resolved: &Resolved) -> Result
     }
     setup.device.cores = Some(rayon::current_num_threads() as u32);
     let (setup, prepared) = prepare(setup)?;
-    let verified = setup.verify().map_err(|error| match error {
-        VerifyError::Cost(error) => opened.unsupported(&resolved.plan.name, &error),
-        VerifyError::TooBig(too_big) => opened.too_big(resolved, &too_big.setup, &too_big.estimate),
-    })?;
+    let verified = opened.verify(resolved, setup)?;
 
     let quiet = arguments.quiet || arguments.json;
     let mut progress = Progress::new(quiet);

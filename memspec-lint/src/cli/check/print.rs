@@ -40,10 +40,7 @@ pub(super) fn print(
         let counts = statistics::count(findings);
         return match format {
             Format::Json | Format::Sarif => print_json(&counts),
-            _ => print_text(
-                &(statistics::table(&counts, style)
-                    + &report::summary(files.len(), findings, arguments.repairs() == Repairs::All)),
-            ),
+            _ => print_text(&(statistics::table(&counts, style) + &summary(files, findings, arguments))),
         };
     }
     match format {
@@ -56,6 +53,10 @@ pub(super) fn print(
         }
         _ => print_text(&as_text(files, findings, arguments, format, style)),
     }
+}
+
+fn summary(files: &[Checked], findings: &[&Finding], arguments: &Arguments) -> String {
+    report::summary(files.len(), findings, arguments.repairs() == Repairs::All)
 }
 
 fn as_json(files: &[Checked]) -> json::Checked {
@@ -73,7 +74,7 @@ fn as_text(files: &[Checked], findings: &[&Finding], arguments: &Arguments, form
         for file in files {
             text += &file::diff(&file.shown.source.name, &file.before, &file.after, style);
         }
-        return text + &report::summary(files.len(), findings, arguments.repairs() == Repairs::All);
+        return text + &summary(files, findings, arguments);
     }
     for file in files {
         for (rule, title) in &file.applied {
@@ -93,5 +94,5 @@ fn as_text(files: &[Checked], findings: &[&Finding], arguments: &Arguments, form
             text += &format!("{}: plan `{plan}` names no device: {cards}\n", file.shown.source.name);
         }
     }
-    text + &report::summary(files.len(), findings, arguments.repairs() == Repairs::All)
+    text + &summary(files, findings, arguments)
 }
