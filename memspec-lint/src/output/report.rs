@@ -135,7 +135,7 @@ pub fn concise(source: &Source, finding: &Finding) -> String {
     format!("{}:{line}:{column}: {}[{}] {}\n", source.name, finding.severity, finding.title(), finding.message)
 }
 
-/// `3 files, 1 error, 2 warnings; 1 fixable with --fix`. Where repairs were not `priced`, it is not known which plans can be made to fit.
+/// `3 files, 1 error, 2 warnings; 1 fixable with --fix`. Where not all repairs were `priced`, it is not known which plans can be made to fit.
 pub fn summary(files: usize, findings: &[&Finding], priced: bool) -> String {
     let count = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
     let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
@@ -158,7 +158,7 @@ pub fn summary(files: usize, findings: &[&Finding], priced: bool) -> String {
     let fixable = |allowed| findings.iter().filter(|finding| crate::fix::chosen(finding, allowed).is_some()).count();
     let (safe, all) = (fixable(Applicability::Safe), fixable(Applicability::Unsafe));
     if safe > 0 {
-        text += &format!("; {safe} fixable with --fix");
+        text += &format!("; {}{safe} fixable with --fix", if priced { "" } else { "at least " });
     }
     if all > safe {
         text += &format!(
@@ -166,8 +166,7 @@ pub fn summary(files: usize, findings: &[&Finding], priced: bool) -> String {
             if safe > 0 { format!("{} more", all - safe) } else { format!("{all} fixable") }
         );
     }
-    let too_big = |finding: &&&Finding| matches!(finding.code, Some("MEM001" | "MEM023"));
-    if !priced && findings.iter().any(|finding| too_big(&finding)) {
+    if !priced {
         text += "; --diff shows what makes plans fit";
     }
     text + "\n"

@@ -9,6 +9,7 @@ use memspec::quantity::Bytes;
 use memspec::solve::{Price, Resolved};
 
 use crate::context::{Context, Seen};
+use crate::diagnostic::Finding;
 use crate::fix::{Applicability, Fix, edit_settings};
 use search::{Margin, Search, Step};
 
@@ -22,6 +23,16 @@ struct Repair {
     price: Price,
     margin: Margin,
     saves: Bytes,
+}
+
+/// A plan that does not fit was found: [`fixes`] are what it wants.
+pub fn wants_fixes(finding: &Finding) -> bool {
+    matches!(finding.code, Some("MEM001" | "MEM023"))
+}
+
+/// The finding has [`suggestions`]: of a plan that fits with little to spare.
+pub fn wants_suggestions(finding: &Finding) -> bool {
+    finding.code == Some("MEM002")
 }
 
 /// The fixes of a plan that does not fit: those that keep the training the same before those that do not, each proven by

@@ -11,6 +11,7 @@ use super::open::open;
 use super::print::out;
 use crate::bench::{Measured, measure};
 use crate::kernels::check;
+use crate::kernels::compile::{Source, cubin};
 use crate::kernels::place::Place;
 
 pub(super) fn bench(arguments: &BenchArguments) -> Result<ExitCode, Failure> {
@@ -56,7 +57,11 @@ fn places() -> Vec<(&'static str, Place, bool)> {
     vec![("cpu", Place::Cpu, false)]
 }
 
-pub(super) fn check_kernels() -> Result<ExitCode, Failure> {
+/// Compiles every kernel for cards of these compute capabilities; without any, compares operations where they can be.
+pub(super) fn check_kernels(capabilities: &[i32]) -> Result<ExitCode, Failure> {
+    if !capabilities.is_empty() {
+        return compile(capabilities);
+    }
     let mut code = ExitCode::SUCCESS;
     for (name, place, bf16) in places() {
         for compared in check::all(place, bf16) {
@@ -74,6 +79,20 @@ pub(super) fn check_kernels() -> Result<ExitCode, Failure> {
                 code = ExitCode::from(2);
             }
             out(&line)?;
+        }
+    }
+    Ok(code)
+}
+
+fn compile(capabilities: &[i32]) -> Result<ExitCode, Failure> {
+    let mut code = ExitCode::SUCCESS;
+    for (capability, source) in capabilities.iter().flat_map(|&one| Source::ALL.map(|source| (one, source))) {
+        match cubin(source, capability) {
+            Ok(cubin) => out(&format!("ok  sm_{capability} {source:?}: {}\n", Bytes(cubin.len() as u64)))?,
+            Err(error) => {
+                code = ExitCode::from(2);
+                out(&format!("BAD sm_{capability} {source:?}: {error}\n"))?;
+            }
         }
     }
     Ok(code)

@@ -44,7 +44,7 @@ enum Command {
     Bench(BenchArguments),
     /// Compares every operation on a card with the CPU's.
     #[command(hide = true)]
-    CheckKernels,
+    CheckKernels(CheckKernelsArguments),
     /// Loss and perplexity on a file, of the base model or with an adapter.
     Eval(EvalArguments),
     /// Adds an adapter to its base model's weights: a folder that loads without PEFT.
@@ -125,6 +125,14 @@ struct BenchArguments {
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// Arguments of `check-kernels`.
+#[derive(Debug, clap::Args)]
+struct CheckKernelsArguments {
+    /// Only compile them, for cards of these compute capabilities (90 for 9.0): needs NVRTC, and no card.
+    #[arg(long, value_delimiter = ',', value_name = "CAPABILITIES")]
+    compile: Vec<i32>,
 }
 
 /// Arguments of `eval`.
@@ -291,7 +299,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Devices(arguments) => devices::devices(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
-        Command::CheckKernels => bench::check_kernels(),
+        Command::CheckKernels(arguments) => bench::check_kernels(&arguments.compile),
         Command::Eval(arguments) => eval::eval(&arguments),
         Command::Merge(arguments) => merge::merge(&arguments),
         Command::ExportGgufLora(arguments) => export::export(&arguments),

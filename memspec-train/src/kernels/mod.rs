@@ -5,6 +5,7 @@
 //! Tensors are row-major; `T` is the number of tokens in the micro batch (samples x context), activations are `[T, features]`.
 
 pub mod check;
+pub(crate) mod compile;
 mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;

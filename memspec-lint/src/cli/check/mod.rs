@@ -20,6 +20,7 @@ use crate::context::{Context, Repairs};
 use crate::diagnostic::Finding;
 use crate::fix::{self, Applicability};
 use crate::output::Style;
+use crate::repair;
 use print::Format;
 
 pub(super) const EXAMPLES: &str = "\
@@ -100,11 +101,16 @@ impl Arguments {
         if self.json { Format::Json } else { self.output_format }
     }
 
-    /// Repairs are priced where they are shown.
-    fn repairs(&self) -> Repairs {
-        let shown =
-            self.statistics || self.fix || self.diff || !matches!(self.format(), Format::Concise | Format::Github);
-        if shown { Repairs::All } else { Repairs::None }
+    /// Repairs are priced where they are shown: for programs all, for readers as many as are read.
+    fn most_priced(&self) -> usize {
+        if self.statistics || self.fix || self.diff {
+            return usize::MAX;
+        }
+        match self.format() {
+            Format::Concise | Format::Github => 0,
+            Format::Full | Format::Narrated => READ,
+            Format::Json | Format::Sarif => usize::MAX,
+        }
     }
 
     fn wanted(&self) -> find::Wanted {
@@ -115,6 +121,9 @@ impl Arguments {
 fn selector(written: &str) -> Result<Selector, String> {
     written.parse().map_err(|unknown: crate::config::UnknownSelector| format!("{unknown}; {}", unknown.help()))
 }
+
+/// Files whose repairs are priced in a report for readers. What makes a plan fit takes as long to find out as checking fifty plans.
+const READ: usize = 20;
 
 /// A file after checking.
 struct Checked {
@@ -129,6 +138,20 @@ struct Checked {
     allowed: Vec<&'static str>,
     /// Of each run whose device nobody named, the cards that it fits.
     cards: Vec<(String, Cards)>,
+    /// Whether it was asked what makes its plans fit.
+    priced: bool,
+}
+
+impl Checked {
+    /// Changes of its plans would be shown, and are not priced yet.
+    fn is_to_be_priced(&self) -> bool {
+        self.wants_fixes() || !self.priced && self.findings.iter().any(repair::wants_suggestions)
+    }
+
+    /// A plan of it does not fit, and nobody asked yet what makes it fit.
+    fn wants_fixes(&self) -> bool {
+        !self.priced && self.findings.iter().any(repair::wants_fixes)
+    }
 }
 
 pub(super) fn run(arguments: &Arguments, style: Style) -> Result<Outcome, Failure> {
@@ -147,7 +170,7 @@ fn once(arguments: &Arguments, style: Style) -> Result<Outcome, Failure> {
     opener.ignore.clone_from(&arguments.ignore);
     let files = if arguments.is_stdin() {
         let (linter, document) = opener.stdin(&arguments.stdin_filename)?;
-        vec![check(&linter, document, arguments)]
+        vec![check(&linter, document, arguments, arguments.most_priced() > 0)]
     } else {
         check_files(&opener, arguments)?
     };
@@ -161,16 +184,27 @@ fn check_files(opener: &Opener, arguments: &Arguments) -> Result<Vec<Checked>, F
     let paths = find::plans(&arguments.paths, arguments.wanted())?;
     let linters: Vec<(PathBuf, Linter)> =
         paths.into_iter().map(|path| opener.linter(&path).map(|linter| (path, linter))).collect::<Result<_, _>>()?;
-    linters.par_iter().map(|(path, linter)| check_file(path, linter, arguments)).collect()
+    let most = arguments.most_priced();
+    // Which files are the first is known once all are checked.
+    let at_once = linters.len() <= most;
+    let checked = linters.par_iter().map(|(path, linter)| check_file(path, linter, arguments, at_once));
+    let mut files: Vec<Checked> = checked.collect::<Result<_, _>>()?;
+    let to_be_priced = files.iter_mut().zip(&linters).filter(|(file, _)| file.is_to_be_priced());
+    let first: Vec<_> = to_be_priced.take(most).collect();
+    first.into_par_iter().for_each(|(file, (_, linter))| {
+        let priced = check(linter, file.shown.clone(), arguments, true);
+        *file = Checked { allowed: std::mem::take(&mut file.allowed), ..priced };
+    });
+    Ok(files)
 }
 
-fn check_file(path: &Path, linter: &Linter, arguments: &Arguments) -> Result<Checked, Failure> {
-    let mut checked = check(linter, find::read(linter, path)?, arguments);
+fn check_file(path: &Path, linter: &Linter, arguments: &Arguments, priced: bool) -> Result<Checked, Failure> {
+    let mut checked = check(linter, find::read(linter, path)?, arguments, priced);
     if let Some(reason) = &arguments.add_allow
         && let Some((text, names)) = allow::add(&checked.shown, &checked.findings, reason)
     {
         file::write(path, &text)?;
-        checked = check(linter, find::read(linter, path)?, arguments);
+        checked = check(linter, find::read(linter, path)?, arguments, priced);
         checked.allowed = names;
     }
     if arguments.fix && checked.before != checked.after {
@@ -179,13 +213,14 @@ fn check_file(path: &Path, linter: &Linter, arguments: &Arguments) -> Result<Che
     Ok(checked)
 }
 
-fn check(linter: &Linter, document: Document, arguments: &Arguments) -> Checked {
+fn check(linter: &Linter, document: Document, arguments: &Arguments, priced: bool) -> Checked {
     let before = document.source.text.clone();
     let as_it_is = |document: Document, after: String| {
-        let context = Context { repairs: arguments.repairs(), ..linter.context(&document) };
+        let repairs = if priced { Repairs::All } else { Repairs::None };
+        let context = Context { repairs, ..linter.context(&document) };
         let (findings, cards) = (linter.findings(&context), cards(&context));
         let before = before.clone();
-        Checked { shown: document, before, after, findings, applied: Vec::new(), allowed: Vec::new(), cards }
+        Checked { shown: document, before, after, findings, applied: Vec::new(), allowed: Vec::new(), cards, priced }
     };
     if !arguments.fix && !arguments.diff {
         return as_it_is(document, before.clone());
@@ -198,7 +233,7 @@ fn check(linter: &Linter, document: Document, arguments: &Arguments) -> Checked 
         return as_it_is(document, after);
     }
     let fix::Fixed { document: shown, findings, applied } = fixed;
-    Checked { shown, before, after, findings, applied, allowed: Vec::new(), cards: Vec::new() }
+    Checked { shown, before, after, findings, applied, allowed: Vec::new(), cards: Vec::new(), priced }
 }
 
 fn cards(context: &Context<'_>) -> Vec<(String, Cards)> {

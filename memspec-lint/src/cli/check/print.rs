@@ -2,7 +2,6 @@
 
 use super::{Arguments, Checked};
 use crate::cli::{Failure, eprint, file, print as print_text, print_json};
-use crate::context::Repairs;
 use crate::diagnostic::Finding;
 use crate::output::{Style, github, json, report, sarif, statistics};
 
@@ -40,7 +39,7 @@ pub(super) fn print(
         let counts = statistics::count(findings);
         return match format {
             Format::Json | Format::Sarif => print_json(&counts),
-            _ => print_text(&(statistics::table(&counts, style) + &summary(files, findings, arguments))),
+            _ => print_text(&(statistics::table(&counts, style) + &summary(files, findings))),
         };
     }
     match format {
@@ -55,8 +54,8 @@ pub(super) fn print(
     }
 }
 
-fn summary(files: &[Checked], findings: &[&Finding], arguments: &Arguments) -> String {
-    report::summary(files.len(), findings, arguments.repairs() == Repairs::All)
+fn summary(files: &[Checked], findings: &[&Finding]) -> String {
+    report::summary(files.len(), findings, !files.iter().any(Checked::wants_fixes))
 }
 
 fn as_json(files: &[Checked]) -> json::Checked {
@@ -74,7 +73,7 @@ fn as_text(files: &[Checked], findings: &[&Finding], arguments: &Arguments, form
         for file in files {
             text += &file::diff(&file.shown.source.name, &file.before, &file.after, style);
         }
-        return text + &summary(files, findings, arguments);
+        return text + &summary(files, findings);
     }
     for file in files {
         for (rule, title) in &file.applied {
@@ -94,5 +93,5 @@ fn as_text(files: &[Checked], findings: &[&Finding], arguments: &Arguments, form
             text += &format!("{}: plan `{plan}` names no device: {cards}\n", file.shown.source.name);
         }
     }
-    text + &summary(files, findings, arguments)
+    text + &summary(files, findings)
 }

@@ -4,10 +4,10 @@ use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::both;
-use super::compile::Source;
 use super::launch::{Kernel, Number};
 use super::tensor::{matrix_shape, unfilled};
 use crate::kernels::Heads;
+use crate::kernels::compile::Source;
 
 /// Queries of one block of the flash kernels, where it owns queries.
 const QUERIES: usize = 128;

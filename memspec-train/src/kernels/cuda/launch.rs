@@ -18,8 +18,8 @@ use cubecl_server::runtime::Runtime;
 use cubecl_server::stream::WriteScoped;
 use cudarc::driver::sys::{self, CUfunction, CUstream};
 
-use super::compile::{Source, cubin};
 use super::gemm::Products;
+use crate::kernels::compile::{Source, cubin};
 
 pub(super) type Server = <cubecl::cuda::CudaRuntime as Runtime>::Server;
 

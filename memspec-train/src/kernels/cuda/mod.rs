@@ -3,7 +3,6 @@
 //! Activations and frozen weights are bf16 or f32, as the plan's precision says; what is trained, its gradient, its moments and every sum are f32.
 
 mod attention;
-mod compile;
 mod gemm;
 pub(crate) mod launch;
 pub(crate) mod optimizer;
@@ -15,8 +14,8 @@ use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::MemoryScope;
 
+use super::compile::Source;
 use super::{AdamW, DoubleQuantized, Heads, Kernels, Product};
-use compile::Source;
 use launch::{Kernel, Number};
 use tensor::{elements, matrix_shape, rows, unfilled};
 

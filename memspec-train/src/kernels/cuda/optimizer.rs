@@ -4,11 +4,11 @@ use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cudarc::driver::sys;
 
-use super::compile::Source;
 use super::launch::{Kernel, Number, checked, submit_all};
 use super::tensor::{elements, unfilled};
 use super::u32_of;
 use crate::kernels::AdamW;
+use crate::kernels::compile::Source;
 
 /// Elements of one block (`CHUNK` in `source/optimizer.cu`).
 const CHUNK: usize = 8192;

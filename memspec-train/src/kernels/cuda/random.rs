@@ -4,9 +4,9 @@ use burn::tensor::{DType, Shape};
 use burn_cubecl::tensor::CubeTensor;
 
 use super::both;
-use super::compile::Source;
 use super::launch::{Kernel, Number};
 use super::tensor::{elements, uninitialized};
+use crate::kernels::compile::Source;
 
 /// Numbers within `spread` of `mean`, on the card with this number.
 pub(crate) fn numbers(

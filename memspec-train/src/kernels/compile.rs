@@ -1,4 +1,4 @@
-//! CUDA C++ to machine code by NVRTC, kept on disk between runs.
+//! CUDA C++ to machine code by NVRTC, kept on disk between runs. It needs no card, so the kernels are compiled where nothing runs them, too.
 
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -14,7 +14,7 @@ use crate::quantize::{dynamic_map, nf4};
 
 /// A text of kernels. Each begins with `common.cuh`, and becomes one module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Source {
+pub(crate) enum Source {
     Elementwise,
     Norm,
     Loss,
@@ -28,15 +28,27 @@ pub(super) enum Source {
 }
 
 impl Source {
+    /// All of them.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Elementwise,
+        Self::Norm,
+        Self::Loss,
+        Self::Quantized,
+        Self::Optimizer,
+        Self::AttentionPlain,
+        Self::Flash64,
+        Self::Flash128,
+    ];
+
     fn text(self) -> &'static str {
         match self {
-            Self::Elementwise => include_str!("source/elementwise.cu"),
-            Self::Norm => include_str!("source/norm.cu"),
-            Self::Loss => include_str!("source/loss.cu"),
-            Self::Quantized => include_str!("source/quantized.cu"),
-            Self::Optimizer => include_str!("source/optimizer.cu"),
-            Self::AttentionPlain => include_str!("source/attention_plain.cu"),
-            Self::Flash64 | Self::Flash128 => include_str!("source/attention_flash.cu"),
+            Self::Elementwise => include_str!("cuda/source/elementwise.cu"),
+            Self::Norm => include_str!("cuda/source/norm.cu"),
+            Self::Loss => include_str!("cuda/source/loss.cu"),
+            Self::Quantized => include_str!("cuda/source/quantized.cu"),
+            Self::Optimizer => include_str!("cuda/source/optimizer.cu"),
+            Self::AttentionPlain => include_str!("cuda/source/attention_plain.cu"),
+            Self::Flash64 | Self::Flash128 => include_str!("cuda/source/attention_flash.cu"),
         }
     }
 
@@ -61,13 +73,13 @@ impl Source {
     }
 }
 
-const COMMON: &str = include_str!("source/common.cuh");
+const COMMON: &str = include_str!("cuda/source/common.cuh");
 
 /// The machine code of `source` for a card of this compute capability (90 for 9.0).
 ///
 /// # Errors
 /// NVRTC is missing, or does not take the text: the error has its log.
-pub(super) fn cubin(source: Source, capability: i32) -> Result<Vec<u8>, String> {
+pub(crate) fn cubin(source: Source, capability: i32) -> Result<Vec<u8>, String> {
     let nvrtc = nvrtc()?;
     let text = format!("{COMMON}{}{}", source.tables(), source.text());
     let mut options = vec![format!("--gpu-architecture=sm_{capability}"), "--std=c++17".to_owned()];
