@@ -122,8 +122,8 @@ fn selector(written: &str) -> Result<Selector, String> {
     written.parse().map_err(|unknown: crate::config::UnknownSelector| format!("{unknown}; {}", unknown.help()))
 }
 
-/// Files whose repairs are priced in a report for readers. What makes a plan fit takes as long to find out as checking fifty plans.
-const READ: usize = 20;
+/// Files whose repairs are priced in a report for readers. What makes a plan fit takes as long to find out as checking thirty plans.
+const READ: usize = 10;
 
 /// A file after checking.
 struct Checked {
