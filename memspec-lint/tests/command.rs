@@ -141,7 +141,10 @@ fn of_many_plans_that_do_not_fit_the_first_are_repaired_in_the_report() {
     }
     let ran = run(folder.path(), &["check"]);
     assert_eq!((ran.code, ran.out.matches("MEM001 peak-over-budget").count()), (1, 12));
-    assert_eq!(ran.out.matches(", fits").count(), 10 * run(folder.path(), &["check", "00.mem"]).out.matches(", fits").count());
+    assert_eq!(
+        ran.out.matches(", fits").count(),
+        10 * run(folder.path(), &["check", "00.mem"]).out.matches(", fits").count()
+    );
     let summary = ran.out.lines().last().unwrap();
     assert_eq!(summary, "12 files, 12 errors; at least 10 fixable with --fix; --diff shows what makes plans fit");
     let all = run(folder.path(), &["check", "--json"]).out;

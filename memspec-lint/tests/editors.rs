@@ -22,7 +22,8 @@ fn starts(command: &Value, arguments: &Value) {
 
 #[test]
 fn helix_starts_the_server_for_plans_and_beside_yamls_own() {
-    let settings: Value = serde_json::to_value(toml::from_str::<toml::Table>(&file("helix/languages.toml")).unwrap()).unwrap();
+    let settings: Value =
+        serde_json::to_value(toml::from_str::<toml::Table>(&file("helix/languages.toml")).unwrap()).unwrap();
     let server = &settings["language-server"]["memspec"];
     starts(&server["command"], &server["args"]);
     let languages = settings["language"].as_array().unwrap();
