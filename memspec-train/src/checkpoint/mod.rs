@@ -13,12 +13,14 @@ mod rewrite;
 mod safetensors;
 mod write;
 mod write_gguf;
+mod write_tensors;
 
 pub use encoding::Encoding;
 pub use error::CheckpointError;
 pub use rewrite::{Change, RewriteError};
-pub use write::{TensorSpec, WriteError, write_atomically, write_safetensors};
+pub use write::{WriteError, write_atomically};
 pub use write_gguf::{GgufValue, write_gguf};
+pub use write_tensors::{Stored, TensorSpec, Values, write_safetensors, write_tensors};
 
 pub(crate) use gguf::GgufVocabulary;
 
@@ -93,6 +95,11 @@ impl Checkpoint {
             }
         }
         Ok(Self { path: path.to_owned(), files, tensors, by_name, scratch: Mutex::default() })
+    }
+
+    /// What the header of a safetensors file says under `key` beside its tensors.
+    pub(crate) fn metadata(file: &Path, key: &str) -> Option<String> {
+        safetensors::metadata(file, key)
     }
 
     /// The folder or file that was opened.

@@ -119,7 +119,14 @@ impl<const D: usize> Parameter<D> {
             first: here(first.get())?,
             second: here(second.get())?,
             copy,
+            decays: Self::DECAYS,
         })
+    }
+
+    /// The optimizer's states with their names: nothing when frozen, or for SGD.
+    pub(super) fn states(&mut self) -> Vec<(&'static str, &mut Slot<D>)> {
+        let moments = self.training.as_mut().and_then(|training| training.moments.as_mut());
+        moments.map_or_else(Vec::new, |(first, second)| vec![("first", first), ("second", second)])
     }
 
     /// Writes the sum of squares of the gradient over `sums[index]`; nothing when frozen.
@@ -130,9 +137,16 @@ impl<const D: usize> Parameter<D> {
         }
     }
 
+    /// Whether weight decay holds for it. Norms and biases do not decay, as in transformers' `Trainer` (its
+    /// `get_decay_parameter_names`); of the architectures that run they are the vectors.
+    const DECAYS: bool = D > 1;
+
     /// One optimizer step; zeroes the gradient. Nothing when frozen.
-    pub fn step(&mut self, how: AdamW) {
+    pub fn step(&mut self, mut how: AdamW) {
         let Some(training) = &mut self.training else { return };
+        if !Self::DECAYS {
+            how.weight_decay = 0.0;
+        }
         let (value, grad) = (self.value.take(), training.grad.take());
         match &mut training.moments {
             Some((first, second)) => {

@@ -1,13 +1,12 @@
-//! A run's tensors in its folder: the adapter as PEFT reads it, and the optimizer's moments beside it.
+//! A run's tensors in its folder: the adapter as PEFT reads it, and the optimizer's states beside what is trained.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use super::OutputError;
-use crate::checkpoint::{Checkpoint, TensorSpec, write_safetensors};
+use crate::checkpoint::{Checkpoint, Encoding, Stored, write_tensors};
 use crate::kernels::storage;
-use crate::network::parameter::Slot;
-use crate::network::{Model, ParameterMut, linear_module};
+use crate::network::{Model, ParameterMut, StateMut, linear_module};
 use crate::peft::{self, AdaptedModule, AdapterConfig, AdapterError, Part};
 
 /// The adapted modules of a model in order.
@@ -70,36 +69,32 @@ pub fn read_adapter(folder: &Path, model: &mut Model) -> Result<(), OutputError>
     Ok(())
 }
 
-/// Names and tensors of the optimizer's moments.
-fn moments(model: &mut Model) -> Vec<(String, &mut Slot<2>)> {
-    let mut all = Vec::new();
-    for (name, parameter) in model.trained_mut() {
-        if let ParameterMut::Matrix(parameter) = parameter
-            && let Some((first, second)) = parameter.training.as_mut().and_then(|training| training.moments.as_mut())
-        {
-            all.push((format!("{name}.first"), first));
-            all.push((format!("{name}.second"), second));
-        }
-    }
-    all
+/// The optimizer's states of a model, by their names in a checkpoint's file.
+fn states(model: &mut Model) -> Vec<(String, StateMut<'_>)> {
+    let parameters = model.trained_mut().into_iter();
+    let named = parameters.flat_map(|(name, parameter)| {
+        parameter.states().into_iter().map(move |(state, tensor)| (format!("{name}.{state}"), tensor))
+    });
+    named.collect()
 }
 
-pub(super) fn write_moments(path: &Path, model: &mut Model) -> Result<(), OutputError> {
-    let moments = moments(model);
-    let specs: Vec<TensorSpec> = moments
+/// Writes the optimizer's states, in f32.
+pub(super) fn write_states(path: &Path, model: &mut Model) -> Result<(), OutputError> {
+    let states = states(model);
+    let specs: Vec<Stored> = states
         .iter()
-        .map(|(name, slot)| TensorSpec { name: name.clone(), shape: slot.get().dims().to_vec() })
+        .map(|(name, state)| Stored { name: name.clone(), shape: state.shape(), encoding: Encoding::F32 })
         .collect();
-    write_safetensors(path, &specs, |index| storage::read(moments[index].1.get(), <[f32]>::to_vec))?;
+    write_tensors(path, &[], &specs, |index, out| states[index].1.read(|values| out.numbers(values)))?;
     Ok(())
 }
 
-pub(super) fn read_moments(path: &Path, model: &mut Model) -> Result<(), OutputError> {
+/// Reads what [`write_states`] wrote.
+pub(super) fn read_states(path: &Path, model: &mut Model) -> Result<(), OutputError> {
     let file = Checkpoint::open(path)?;
-    for (name, slot) in moments(model) {
-        file.expect_shape(&name, &slot.get().dims())?;
-        let values = file.read_all(&name)?;
-        slot.change(|tensor| storage::write(tensor, &values));
+    for (name, mut state) in states(model) {
+        file.expect_shape(&name, &state.shape())?;
+        state.write(&file.read_all(&name)?);
     }
     Ok(())
 }

@@ -315,7 +315,7 @@ impl Kernels for Cube {
         step: AdamW,
     ) -> (CubeTensor, CubeTensor, CubeTensor, CubeTensor) {
         let (v, g, m, s) = (value.clone(), grad.clone(), first.clone(), second.clone());
-        optimizer::one(optimizer::Trained { value: v, grad: g, first: m, second: s, copy: None }, step);
+        optimizer::one(optimizer::Trained { value: v, grad: g, first: m, second: s, copy: None, decays: true }, step);
         (value, grad, first, second)
     }
 

@@ -13,7 +13,7 @@ use crate::kernels::AdamW;
 /// Elements of one block (`CHUNK` in `source/optimizer.cu`).
 const CHUNK: usize = 8192;
 /// Words of one tensor's line in the table (`Trained` in `source/optimizer.cu`).
-const LINE: usize = 7;
+const LINE: usize = 8;
 
 /// The tensors of one trained parameter.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct Trained {
     pub(crate) second: CubeTensor,
     /// The value in bf16, where products read it so.
     pub(crate) copy: Option<CubeTensor>,
+    /// Weight decay holds for it.
+    pub(crate) decays: bool,
 }
 
 /// One AdamW step of all, with their gradients clipped to the norm `clip` (0: not). The squared norm before that, as `[1]`.
@@ -75,19 +77,19 @@ fn table(like: &CubeTensor, all: &[Trained]) -> (CubeTensor, usize) {
     let mut operands = vec![&table];
     let mut lines = Vec::with_capacity(all.len());
     let mut blocks = 0;
-    for Trained { value, grad, first, second, copy } in all {
+    for Trained { value, grad, first, second, copy, decays } in all {
         operands.extend([value, grad, first, second]);
         operands.extend(copy);
-        lines.push((copy.is_some(), elements(value) as u64, blocks as u64));
+        lines.push((copy.is_some(), elements(value) as u64, blocks as u64, u64::from(*decays)));
         blocks += elements(value).div_ceil(CHUNK);
     }
     submit_all(&operands, 1, move |_, stream, addresses| {
         let mut words = Vec::with_capacity(lines.len() * LINE);
         let mut rest = addresses[1..].iter().copied();
-        for (has_copy, elements, first_block) in lines {
+        for (has_copy, elements, first_block, decays) in lines {
             words.extend(rest.by_ref().take(4));
             words.push(if has_copy { rest.next().unwrap_or(0) } else { 0 });
-            words.extend([elements, first_block]);
+            words.extend([elements, first_block, decays]);
         }
         let bytes = size_of_val(words.as_slice());
         // SAFETY: the table has so many bytes; the driver has copied the words when the call returns, as they are in pageable memory.

@@ -24,6 +24,11 @@ pub const LOGITS: u64 = 8 * 1024 * 1024;
 /// The same on a card (256 MiB in bf16), whose products want more rows.
 pub const CARD_LOGITS: u64 = 128 * 1024 * 1024;
 
+/// Elements that a block of a card's optimizer takes (`memspec_train`'s `kernels/cuda/optimizer.rs`).
+const OPTIMIZER_CHUNK: u64 = 8192;
+/// Bytes of a trained tensor's line in that optimizer's table.
+const OPTIMIZER_LINE: u64 = 64;
+
 const WEIGHTS: Part = Part { what: "base weights", setting: "quantize" };
 const EMBEDDING: Part = Part { what: "embedding and head", setting: "model" };
 const ROTARY: Part = Part { what: "rotary tables", setting: "data.context" };
@@ -55,10 +60,7 @@ pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
     let mut program = Program::new(setup);
     program.load();
     program.step();
-    program.trace.enter(PhaseName::Optimizer);
-    // A sum of squares for each trained tensor, here for the adapters'.
-    let adapted = program.linears.iter().filter(|linear| linear.adapted).count() as u64;
-    program.trace.scratch(GRADIENTS, 2 * adapted * setup.model.layers * 4);
+    program.optimizer();
     program.trace.enter(PhaseName::Save);
     Ok(program.trace)
 }
@@ -113,6 +115,9 @@ struct Program<'a> {
     threads: u64,
     /// Not the CPU: other kernels with other buffers.
     card: bool,
+    /// Trained tensors, and the blocks of a card's optimizer that they make.
+    trained: u64,
+    optimizer_blocks: u64,
 }
 
 impl<'a> Program<'a> {
@@ -150,6 +155,8 @@ impl<'a> Program<'a> {
             element: if cpu || setup.train.precision == Precision::F32 { 4 } else { 2 },
             threads: u64::from(setup.device.cores.unwrap_or(1)),
             card: !cpu,
+            trained: 0,
+            optimizer_blocks: 0,
         }
     }
 
@@ -198,14 +205,22 @@ impl<'a> Program<'a> {
 
     /// A dense weight; in f32 with gradient and states when it is trained.
     fn parameter(&mut self, part: Part, elements: u64, trained: bool) {
-        let element = if trained { 4 } else { self.element };
-        self.trace.allocate(part, elements * element).keep();
         if trained {
-            self.training(FULL_GRADIENTS, elements);
+            self.trained(part, FULL_GRADIENTS, elements);
+        } else {
+            self.trace.allocate(part, elements * self.element).keep();
         }
     }
 
-    fn training(&mut self, gradients: Part, elements: u64) {
+    /// `Parameter::trained`.
+    fn trained(&mut self, part: Part, gradients: Part, elements: u64) {
+        self.trained += 1;
+        self.optimizer_blocks += elements.div_ceil(OPTIMIZER_CHUNK);
+        self.trace.allocate(part, elements * 4).keep();
+        if self.element < 4 {
+            // What products read: the same weight in the type of activations.
+            self.trace.allocate(part, elements * self.element).keep();
+        }
         self.trace.allocate(gradients, elements * 4).keep();
         if self.setup.train.optimizer == OptimizerKind::Adamw {
             for _ in 0..2 {
@@ -230,12 +245,7 @@ impl<'a> Program<'a> {
         }
         if adapted {
             for elements in [self.rank * columns, out * self.rank] {
-                self.trace.allocate(ADAPTER, elements * 4).keep();
-                self.training(GRADIENTS, elements);
-                if self.element < 4 {
-                    // What products read: the same weight in the type of activations.
-                    self.trace.allocate(ADAPTER, elements * self.element).keep();
-                }
+                self.trained(ADAPTER, GRADIENTS, elements);
             }
         }
     }
@@ -297,6 +307,17 @@ impl<'a> Program<'a> {
         }
         self.trace.free(g);
         self.trace.free_all(batch);
+    }
+
+    /// `optimizer_step`: a sum of squares for each trained tensor; on a card one for each block, and the table of the tensors.
+    fn optimizer(&mut self) {
+        self.trace.enter(PhaseName::Optimizer);
+        let scratch = match self.card && self.setup.train.optimizer != OptimizerKind::Sgd {
+            true => self.optimizer_blocks * 4 + self.trained * OPTIMIZER_LINE + 4,
+            false => self.trained * 4,
+        };
+        let part = if self.setup.adapter.is_none() { FULL_GRADIENTS } else { GRADIENTS };
+        self.trace.scratch(part, scratch);
     }
 
     /// `Block::forward`: the output; the input stays with the caller.

@@ -5,6 +5,8 @@ struct Trained {
     float *value, *grad, *first, *second;
     bf16 *copy;
     u64 elements, first_block;
+    // 1 where weight decay holds, 0 for norms and biases.
+    u64 decays;
 };
 
 // Elements of one block, which all belong to one tensor.
@@ -42,6 +44,7 @@ extern "C" __global__ void adamw(const Trained *all, const float *square, u32 co
                                  float epsilon, float decay, float correction1, float correction2, float scale, float clip) {
     Part part(all, count);
     const Trained &of = part.of;
+    if (!of.decays) decay = 1.0f;
     if (clip > 0.0f) scale *= fminf(1.0f, clip / (sqrtf(*square) + 1e-6f));
     for (u64 i = part.begin + threadIdx.x; i < part.end; i += blockDim.x) {
         float g = of.grad[i] * scale;

@@ -115,6 +115,15 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
             format!("on the CPU the engine `memspec` computes in f32, not {}", setup.train.precision),
         );
     }
+    if matches!(setup.train.precision, Precision::Bf16Pure | Precision::Fp16Pure) {
+        return refuse(
+            "train.precision",
+            format!(
+                "the engine `memspec` trains f32 weights, with copies in bf16 for its products, and has no {}: `bf16` or `f32`",
+                setup.train.precision
+            ),
+        );
+    }
     if setup.data.packing {
         return refuse("data.packing", "the engine `memspec` does not pack samples in this version".to_owned());
     }
