@@ -25,6 +25,8 @@ const GRID: &[Row] = &[
     ("", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = 2"),
     ("", "rank = 64", "context = 64tok; padding = max", "micro_batch = 4; checkpointing = block"),
     ("", "rank = 64", "context = 64tok; padding = max", "micro_batch = 4; optimizer = sgd"),
+    ("", "rank = 64", "context = 64tok; padding = max", "micro_batch = 4; optimizer = adamw_8bit"),
+    ("quantize nf4 { }", "rank = 24", "context = 64tok; padding = max", "micro_batch = 1; optimizer = adamw_8bit"),
     ("", "rank = 1", "context = 48tok; padding = max", "micro_batch = 5; checkpointing = 3"),
     ("", "rank = 16; targets = attention", "context = 64tok; padding = max", "micro_batch = 8"),
     ("", "rank = 16; targets = mlp", "context = 64tok; padding = max", "micro_batch = 8"),
@@ -61,6 +63,7 @@ const FULL: &[Row] = &[
     ("", NO_ADAPTER, "context = 64tok; padding = max", "micro_batch = 8; checkpointing = block"),
     ("", NO_ADAPTER, "context = 200tok; padding = max", "micro_batch = 16; checkpointing = 2; accumulate = 2"),
     ("", NO_ADAPTER, "context = 64tok", "micro_batch = 4; optimizer = sgd"),
+    ("", NO_ADAPTER, "context = 64tok; padding = max", "micro_batch = 2; optimizer = adamw_8bit; checkpointing = block"),
 ];
 /// In place of an adapter's settings: all weights are trained.
 const NO_ADAPTER: &str = "-";

@@ -151,6 +151,38 @@ fn newest_checkpoint(place: &Place) -> u64 {
 }
 
 #[test]
+fn moments_of_8_bits_go_on_to_the_bit() {
+    for adapter in [ADAPTER, ""] {
+        let place = Place::new();
+        // matrices of an adapter of rank 32 are large enough for 8 bits
+        let adapter = adapter.replace("4\n", "32\n");
+        place.plan(&[
+            (ADAPTER, &adapter),
+            ("adamw", "adamw_8bit"),
+            ("steps         = 4", "steps = 8"),
+            ("every = 2", "every = 3"),
+        ]);
+        let expected = undisturbed(&place);
+        place.plan(&[(ADAPTER, &adapter), ("steps         = 4", "steps = 8")]).run(&["--quiet"]);
+        assert_ne!(place.losses("out"), expected, "f32 moments are others");
+        std::fs::remove_dir_all(place.path("out")).unwrap();
+        place.plan(&[
+            (ADAPTER, &adapter),
+            ("adamw", "adamw_8bit"),
+            ("steps         = 4", "steps = 8"),
+            ("every = 2", "every = 3"),
+        ]);
+        stop_after(&place, 4, "-KILL", &[]);
+        assert!(newest_checkpoint(&place) >= 3, "{:?}", place.names("out"));
+        place.run(&["--resume", "--quiet"]);
+        assert_eq!(place.losses("out"), expected);
+        let bytes = std::fs::read(place.path("out/checkpoint-6/optimizer.safetensors")).unwrap();
+        let states = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        assert!(states.names().iter().any(|name| name.ends_with(".codes")), "{:?}", states.names());
+    }
+}
+
+#[test]
 fn another_plan_does_not_resume() {
     let place = Place::new();
     place.run(&["--quiet"]);

@@ -264,6 +264,30 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// The bytes of a tensor of so many U8 elements, as they are stored.
+    pub fn read_bytes(&self, name: &str, count: usize) -> Result<Vec<u8>, CheckpointError> {
+        let tensor = self.find(name)?;
+        let file = &self.files[tensor.file];
+        if tensor.encoding != Encoding::Other("U8") {
+            return Err(CheckpointError::Tensor {
+                path: file.path.clone(),
+                tensor: name.to_owned(),
+                reason: format!("it is stored as {}, and bytes (U8) are expected", tensor.encoding),
+            });
+        }
+        if tensor.elements() != count {
+            return Err(CheckpointError::Shape {
+                path: file.path.clone(),
+                tensor: name.to_owned(),
+                found: tensor.shape.clone(),
+                expected: vec![count],
+            });
+        }
+        let mut bytes = vec![0; count];
+        file.read_at(tensor.offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
     fn find(&self, name: &str) -> Result<&Tensor, CheckpointError> {
         match self.by_name.get(name) {
             Some(&index) => Ok(&self.tensors[index]),

@@ -20,6 +20,9 @@ use crate::random::Random;
 /// Elements that are read at a time while a weight is quantized.
 const PIECE: usize = 64 * 1024;
 
+/// The name of the table of embeddings.
+const EMBEDDING: &str = "model.embed_tokens.weight";
+
 /// Where weights come from.
 #[derive(Debug)]
 pub enum Weights {
@@ -116,15 +119,12 @@ pub fn load(setup: &Setup, weights: &Weights, place: Place, progress: &mut dyn F
         weights,
         quantize: setup.quantize.as_ref(),
         adapter: setup.adapter.as_ref(),
-        states: match setup.train.optimizer {
-            OptimizerKind::Sgd => OptimizerStates::None,
-            _ => OptimizerStates::Moments,
-        },
+        optimizer: setup.train.optimizer,
         seed: setup.seed,
         place,
     };
     let (hidden, vocabulary) = (architecture.hidden as usize, architecture.vocab as usize);
-    let embedding = plan.matrix("model.embed_tokens.weight", [vocabulary, hidden])?;
+    let embedding = plan.matrix(EMBEDDING, [vocabulary, hidden])?;
     let mut blocks = Vec::new();
     for index in 0..architecture.layers {
         blocks.push(plan.block(index)?);
@@ -153,7 +153,7 @@ struct Builder<'a> {
     weights: &'a Weights,
     quantize: Option<&'a Quantize>,
     adapter: Option<&'a Adapter>,
-    states: OptimizerStates,
+    optimizer: OptimizerKind,
     seed: u64,
     place: Place,
 }
@@ -161,19 +161,24 @@ struct Builder<'a> {
 impl Builder<'_> {
     /// Without an adapter everything is trained, with one only the adapter.
     fn parameter<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Parameter<D>, LoadError> {
+        let states = self.states(shape.iter().product(), name == EMBEDDING);
         #[cfg(feature = "cuda")]
         if let (Weights::Random { seed }, Place::Cuda { card, bf16 }) = (self.weights, self.place) {
             let random = super::random::Random { card, seed: *seed };
             return Ok(match self.adapter {
                 Some(_) => Parameter::frozen(random.weight(name, shape, bf16)),
-                None => Parameter::trained(random.weight(name, shape, false), self.states, self.place),
+                None => Parameter::trained(random.weight(name, shape, false), states, self.place),
             });
         }
         let value = self.weights.tensor(name, shape)?;
         Ok(match self.adapter {
             Some(_) => Parameter::frozen(self.place.frozen(value)),
-            None => Parameter::trained(self.place.full(value), self.states, self.place),
+            None => Parameter::trained(self.place.full(value), states, self.place),
         })
+    }
+
+    fn states(&self, elements: usize, embedding: bool) -> OptimizerStates {
+        OptimizerStates::of(self.optimizer, elements, embedding)
     }
 
     fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Parameter<2>, LoadError> {
@@ -273,6 +278,12 @@ impl Builder<'_> {
         self.place.full(filled([values.len()], values))
     }
 
+    /// One of an adapter's matrices.
+    fn trained(&self, value: Tensor<2>) -> Parameter<2> {
+        let [rows, columns] = value.dims();
+        Parameter::trained(value, self.states(rows * columns, false), self.place)
+    }
+
     /// A fresh adapter: A uniform within 1/sqrt(in) (Kaiming, as PEFT makes it), B zero, so that training starts at the base model.
     fn low_rank(&self, adapter: &Adapter, module: &str, [out, columns]: [usize; 2]) -> LowRank {
         let rank = adapter.rank as usize;
@@ -280,8 +291,8 @@ impl Builder<'_> {
         let mut random = Random::new(self.seed, module);
         let a: Vec<f32> = (0..rank * columns).map(|_| random.uniform(bound)).collect();
         LowRank {
-            a: Parameter::trained(self.place.full(filled([rank, columns], &a)), self.states, self.place),
-            b: Parameter::trained(self.place.zeros([out, rank]), self.states, self.place),
+            a: self.trained(self.place.full(filled([rank, columns], &a))),
+            b: self.trained(self.place.zeros([out, rank])),
             scale: adapter.scale() as f32,
         }
     }

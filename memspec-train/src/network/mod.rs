@@ -14,7 +14,7 @@ use burn::tensor::{Int, Tensor};
 use crate::kernels::place::Place;
 use crate::kernels::{self, AdamW, Heads, storage};
 use block::{Block, Norm, Positions};
-use parameter::{Parameter, Slot};
+use parameter::{Moment8, Moments, Parameter, Slot};
 
 /// A decoder with its weights on the device.
 #[derive(Debug)]
@@ -51,32 +51,8 @@ pub enum StateMut<'a> {
     Vector(&'a mut Slot<1>),
     /// Of a matrix.
     Matrix(&'a mut Slot<2>),
-}
-
-impl StateMut<'_> {
-    /// Its shape, outermost dimension first.
-    pub fn shape(&self) -> Vec<usize> {
-        match self {
-            Self::Vector(slot) => slot.get().dims().to_vec(),
-            Self::Matrix(slot) => slot.get().dims().to_vec(),
-        }
-    }
-
-    /// Reads it: in place on the CPU.
-    pub fn read<T>(&self, read: impl FnOnce(&[f32]) -> T) -> T {
-        match self {
-            Self::Vector(slot) => storage::read(slot.get(), read),
-            Self::Matrix(slot) => storage::read(slot.get(), read),
-        }
-    }
-
-    /// Writes `values` over it.
-    pub fn write(&mut self, values: &[f32]) {
-        match self {
-            Self::Vector(slot) => slot.change(|tensor| storage::write(tensor, values)),
-            Self::Matrix(slot) => slot.change(|tensor| storage::write(tensor, values)),
-        }
-    }
+    /// Of any, in 8 bits.
+    EightBit(&'a mut Moment8),
 }
 
 impl<'m> ParameterMut<'m> {
@@ -123,13 +99,21 @@ impl<'m> ParameterMut<'m> {
 
     /// The optimizer's states, each with its name: nothing for SGD.
     pub fn states(self) -> Vec<(&'static str, StateMut<'m>)> {
+        fn named<'a, const D: usize>(
+            moments: Option<&'a mut Moments<D>>,
+            full: fn(&'a mut Slot<D>) -> StateMut<'a>,
+        ) -> Vec<(&'static str, StateMut<'a>)> {
+            match moments {
+                None | Some(Moments::None) => Vec::new(),
+                Some(Moments::Full(first, second)) => vec![("first", full(first)), ("second", full(second))],
+                Some(Moments::EightBit(first, second)) => {
+                    vec![("first", StateMut::EightBit(first)), ("second", StateMut::EightBit(second))]
+                }
+            }
+        }
         match self {
-            Self::Vector(parameter) => {
-                parameter.states().into_iter().map(|(name, slot)| (name, StateMut::Vector(slot))).collect()
-            }
-            Self::Matrix(parameter) => {
-                parameter.states().into_iter().map(|(name, slot)| (name, StateMut::Matrix(slot))).collect()
-            }
+            Self::Vector(parameter) => named(parameter.moments_mut(), StateMut::Vector),
+            Self::Matrix(parameter) => named(parameter.moments_mut(), StateMut::Matrix),
         }
     }
 

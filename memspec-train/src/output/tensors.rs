@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use burn::tensor::{Int, Tensor};
+
 use super::OutputError;
 use crate::checkpoint::{Checkpoint, Encoding, Stored, write_tensors};
+use crate::kernels::place::read_bytes;
 use crate::kernels::storage;
 use crate::network::{Model, ParameterMut, StateMut, linear_module};
 use crate::peft::{self, AdaptedModule, AdapterConfig, AdapterError, Part};
@@ -78,23 +81,77 @@ fn states(model: &mut Model) -> Vec<(String, StateMut<'_>)> {
     named.collect()
 }
 
-/// Writes the optimizer's states, in f32.
+/// Writes the optimizer's states: moments in f32, or codes and the largest magnitudes of their blocks.
 pub(super) fn write_states(path: &Path, model: &mut Model) -> Result<(), OutputError> {
-    let states = states(model);
-    let specs: Vec<Stored> = states
-        .iter()
-        .map(|(name, state)| Stored { name: name.clone(), shape: state.shape(), encoding: Encoding::F32 })
-        .collect();
-    write_tensors(path, &[], &specs, |index, out| states[index].1.read(|values| out.numbers(values)))?;
+    let mut tensors = Vec::new();
+    let mut specs = Vec::new();
+    for (name, state) in &states(model) {
+        let numbers = |name: String, shape: &[usize]| Stored { name, shape: shape.to_vec(), encoding: Encoding::F32 };
+        match state {
+            StateMut::Vector(slot) => {
+                specs.push(numbers(name.clone(), &slot.get().dims()));
+                tensors.push(Written::Vector(slot.get().clone()));
+            }
+            StateMut::Matrix(slot) => {
+                specs.push(numbers(name.clone(), &slot.get().dims()));
+                tensors.push(Written::Matrix(slot.get().clone()));
+            }
+            StateMut::EightBit(moment) => {
+                let (codes, largest) = moment.get().clone();
+                let [codes_name, largest_name] = parts(name);
+                specs.push(Stored::bytes(codes_name, codes.dims()[0]));
+                specs.push(numbers(largest_name, &largest.dims()));
+                tensors.extend([Written::Bytes(codes), Written::Vector(largest)]);
+            }
+        }
+    }
+    write_tensors(path, &[], &specs, |index, out| match &tensors[index] {
+        Written::Vector(tensor) => storage::read(tensor, |values| out.numbers(values)),
+        Written::Matrix(tensor) => storage::read(tensor, |values| out.numbers(values)),
+        Written::Bytes(tensor) => read_bytes(tensor, |bytes| out.bytes(bytes)).map_err(std::io::Error::other)?,
+    })?;
     Ok(())
+}
+
+/// A tensor of the states' file.
+enum Written {
+    Vector(Tensor<1>),
+    Matrix(Tensor<2>),
+    Bytes(Tensor<1, Int>),
+}
+
+/// The names of an 8-bit moment's codes and largest magnitudes.
+fn parts(state: &str) -> [String; 2] {
+    ["codes", "largest"].map(|part| format!("{state}.{part}"))
 }
 
 /// Reads what [`write_states`] wrote.
 pub(super) fn read_states(path: &Path, model: &mut Model) -> Result<(), OutputError> {
     let file = Checkpoint::open(path)?;
-    for (name, mut state) in states(model) {
-        file.expect_shape(&name, &state.shape())?;
-        state.write(&file.read_all(&name)?);
+    let place = model.place;
+    let read = |name: &str, shape: &[usize]| {
+        file.expect_shape(name, shape)?;
+        file.read_all(name)
+    };
+    for (name, state) in states(model) {
+        match state {
+            StateMut::Vector(slot) => {
+                let values = read(&name, &slot.get().dims())?;
+                slot.change(|tensor| storage::write(tensor, &values));
+            }
+            StateMut::Matrix(slot) => {
+                let values = read(&name, &slot.get().dims())?;
+                slot.change(|tensor| storage::write(tensor, &values));
+            }
+            StateMut::EightBit(moment) => {
+                let [codes_name, largest_name] = parts(&name);
+                let (codes, largest) = moment.get();
+                let bytes = file.read_bytes(&codes_name, codes.dims()[0])?;
+                let values = read(&largest_name, &largest.dims())?;
+                // The only reference to what is written over.
+                moment.change(|(_, largest)| (place.bytes(&bytes), storage::write(largest, &values)));
+            }
+        }
     }
     Ok(())
 }
