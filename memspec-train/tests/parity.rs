@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use memspec::model::Environment;
-use memspec::plan::{self, AdapterKind, Checkpointing, Choice, Plan};
+use memspec::plan::{self, AdapterKind, Checkpointing, Choice, Plan, QuantizeKind};
 use memspec::quantity::Tokens;
 use memspec::setup::{Setup, resolve};
 use memspec_train::checkpoint::Checkpoint;
@@ -35,6 +35,8 @@ const FOLDERS: [&str; 8] = [
 
 struct Fixture {
     folder: PathBuf,
+    /// How the base is packed.
+    quantize: Option<plan::Quantize>,
     expected: HashMap<String, Vec<f32>>,
     ids: HashMap<String, Vec<i64>>,
 }
@@ -42,7 +44,7 @@ struct Fixture {
 impl Fixture {
     fn open(name: &str) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parity").join(name);
-        let mut fixture = Self { folder, expected: HashMap::new(), ids: HashMap::new() };
+        let mut fixture = Self { folder, quantize: None, expected: HashMap::new(), ids: HashMap::new() };
         fixture.read("expected.safetensors", "");
         fixture
     }
@@ -72,6 +74,7 @@ impl Fixture {
             name: "parity".to_owned(),
             model: Some(self.folder.to_str().unwrap().into()),
             device: Some("cpu".into()),
+            quantize: self.quantize.clone(),
             adapter: adapter.map(|folder| plan::Adapter {
                 kind: AdapterKind::Lora,
                 rank: Some(4.into()),
@@ -230,6 +233,27 @@ fn steps_of_all_weights_agree() {
                     let values = parameter.read(<[f32]>::to_vec);
                     fixture.check(&format!("full.steps.weight.{name}"), &values, AFTER_STEPS);
                 }
+            }
+        }
+    }
+}
+
+/// Of bitsandbytes' own files: `fixtures/packed/make.py`.
+#[test]
+fn bases_that_bitsandbytes_packed_agree() {
+    for (folder, double) in [("double", true), ("plain", false)] {
+        let mut fixture = Fixture::open(&format!("../packed/{folder}"));
+        fixture.quantize =
+            Some(plan::Quantize { kind: QuantizeKind::Nf4, double: Some(Choice::One(double)), ..Default::default() });
+        for (adapter, name) in [(None, "base"), (Some("../../parity/llama-untied/adapter"), "lora")] {
+            let (setup, mut model) = fixture.model(adapter, Checkpointing::Block);
+            let batch = fixture.batch("", 0);
+            let logits = logits(&model, &hidden(&model, &batch));
+            fixture.check(&format!("{name}.logits"), &storage::read(&logits, <[f32]>::to_vec), TOLERANCE);
+            let loss = micro_batch(&mut model, &batch, batch.scored(), &config(&setup), &mut |_| {});
+            fixture.check(&format!("{name}.loss"), &[fetch(&loss).unwrap()[0]], TOLERANCE);
+            for (name, grad) in gradients(&mut model).into_iter().filter(|_| adapter.is_some()) {
+                fixture.check(&format!("lora.grad.{}", peft_name(&name)), &grad, TOLERANCE);
             }
         }
     }

@@ -9,6 +9,7 @@ mod file;
 mod folder;
 mod gguf;
 mod names;
+mod packed;
 mod rewrite;
 mod safetensors;
 mod write;
@@ -17,6 +18,7 @@ mod write_tensors;
 
 pub use encoding::Encoding;
 pub use error::CheckpointError;
+pub use packed::PackedWeight;
 pub use rewrite::{Change, RewriteError};
 pub use write::{WriteError, write_atomically};
 pub use write_gguf::{GgufValue, write_gguf};
@@ -125,6 +127,11 @@ impl Checkpoint {
     /// How the tensor's numbers are stored.
     pub fn dtype(&self, name: &str) -> Result<Encoding, CheckpointError> {
         self.find(name).map(|tensor| tensor.encoding)
+    }
+
+    /// The file that a tensor is in; the checkpoint's own path where there is none of that name.
+    fn path_of(&self, name: &str) -> PathBuf {
+        self.by_name.get(name).map_or(&self.path, |&index| &self.files[self.tensors[index].file].path).clone()
     }
 
     /// Bytes that all tensors take on disk.

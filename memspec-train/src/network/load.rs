@@ -9,12 +9,12 @@ use super::block::{Block, Linears, Norm};
 use super::linear::{AbsMax, Linear, LowRank, Weight};
 use super::parameter::{OptimizerStates, Parameter};
 use super::{Model, linear_module, rotary};
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::{Checkpoint, CheckpointError, PackedWeight};
 use crate::kernels::place::Place;
 use crate::kernels::{DoubleQuantized, Heads, storage};
 use crate::quantize::NotFinite;
 use crate::quantize::int8::Int8Encoder;
-use crate::quantize::nf4::{Nf4Encoder, Scales};
+use crate::quantize::nf4::{Nf4, Nf4Encoder, Scales};
 use crate::random::Random;
 
 /// Elements that are read at a time while a weight is quantized.
@@ -48,6 +48,20 @@ pub enum LoadError {
         tensor: String,
         /// Where and what.
         source: NotFinite,
+    },
+    /// A weight that is packed in the checkpoint, otherwise than the plan says.
+    #[error(
+        "tensor `{tensor}` is packed already, as `{stored}` packs it, and the plan {plan}; write `{stored}` in the plan{skip}: what is packed is taken as it is"
+    )]
+    Packed {
+        /// Its name.
+        tensor: String,
+        /// The plan's block that packs so.
+        stored: &'static str,
+        /// What the plan says instead.
+        plan: String,
+        /// What else to change.
+        skip: &'static str,
     },
     /// A rotary scaling that the executor does not know.
     #[error(
@@ -244,6 +258,11 @@ impl Builder<'_> {
     }
 
     fn weight(&self, name: &str, leaf: &str, shape: [usize; 2]) -> Result<Weight, LoadError> {
+        if let Weights::Checkpoint(checkpoint) = self.weights
+            && let Some(packed) = checkpoint.packed(name)?
+        {
+            return self.packed(checkpoint, name, leaf, shape, &packed);
+        }
         let Some(quantize) = self.quantize.filter(|quantize| !quantize.skip.iter().any(|skip| skip == leaf)) else {
             return Ok(Weight::Dense(self.matrix(name, shape)?));
         };
@@ -262,16 +281,59 @@ impl Builder<'_> {
         let mut encoder = Nf4Encoder::new(shape[0] * shape[1]);
         self.weights.pieces(name, shape, |piece| encoder.push(piece))?;
         let packed = encoder.finish(quantize.double).map_err(failed)?;
+        Ok(self.nf4(&packed, shape))
+    }
+
+    /// A weight that is packed in the checkpoint, as it is.
+    fn packed(
+        &self,
+        checkpoint: &Checkpoint,
+        name: &str,
+        leaf: &str,
+        shape: [usize; 2],
+        packed: &PackedWeight,
+    ) -> Result<Weight, LoadError> {
+        let stored = match packed.double {
+            Some(_) => "quantize nf4 { }",
+            None => "quantize nf4 { double = false }",
+        };
+        let skips = self.quantize.is_some_and(|quantize| quantize.skip.iter().any(|skip| skip == leaf));
+        let plan = match self.quantize {
+            None => Some("does not quantize".to_owned()),
+            Some(_) if skips => Some(format!("skips `{leaf}`")),
+            Some(Quantize { kind: QuantizeKind::Nf4, double, .. }) if *double != packed.double.is_some() => {
+                Some(format!("says `double = {double}`"))
+            }
+            Some(Quantize { kind: QuantizeKind::Nf4, .. }) => None,
+            Some(Quantize { kind, .. }) => Some(format!("quantizes to {kind}")),
+        };
+        if let Some(plan) = plan {
+            let skip = if skips { ", without this name in `skip`" } else { "" };
+            return Err(LoadError::Packed { tensor: name.to_owned(), stored, plan, skip });
+        }
+        if packed.shape != shape {
+            return Err(CheckpointError::Shape {
+                path: checkpoint.path().to_owned(),
+                tensor: name.to_owned(),
+                found: packed.shape.to_vec(),
+                expected: shape.to_vec(),
+            }
+            .into());
+        }
+        Ok(self.nf4(&checkpoint.read_packed(name, packed)?, shape))
+    }
+
+    fn nf4(&self, packed: &Nf4, shape: [usize; 2]) -> Weight {
         let codes = self.place.bytes(&packed.codes);
-        let absmax = match packed.scales {
-            Scales::Plain(absmax) => AbsMax::Plain(self.vector(&absmax)),
+        let absmax = match &packed.scales {
+            Scales::Plain(absmax) => AbsMax::Plain(self.vector(absmax)),
             Scales::Double { codes, scales, offset } => AbsMax::Double {
-                codes: self.place.bytes(&codes),
-                scales: self.vector(&scales),
-                double: DoubleQuantized { offset },
+                codes: self.place.bytes(codes),
+                scales: self.vector(scales),
+                double: DoubleQuantized { offset: *offset },
             },
         };
-        Ok(Weight::Nf4 { codes, absmax, shape })
+        Weight::Nf4 { codes, absmax, shape }
     }
 
     fn vector(&self, values: &[f32]) -> Tensor<1> {
