@@ -1,7 +1,9 @@
 //! An adapter added to its base model's weights: a folder that every program loads without knowing of adapters.
 //!
 //! `W + s B A` is computed in f32 a few rows at a time and rounded once, to the type that the base is stored in, as PEFT's
-//! `merge_and_unload` does. Files stay as they are cut, everything but the adapted weights is copied byte for byte.
+//! `merge_and_unload` does. A base that bitsandbytes packed becomes dense: [`packed`]. Files stay as they are cut, everything but the adapted weights is copied byte for byte.
+
+mod packed;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -59,14 +61,17 @@ pub enum MergeError {
 /// `progress` is called with the bytes that are written.
 ///
 /// # Errors
-/// An adapter of another model, a base that is quantized or a GGUF file, a folder that cannot be written.
+/// An adapter of another model, a base that is quantized otherwise than in bitsandbytes' NF4 or a GGUF file, a folder that cannot be written.
 pub fn merge(base: &Path, adapter: &Path, output: &Path, progress: &mut dyn FnMut(u64)) -> Result<Merged, MergeError> {
     let source = Checkpoint::open(base)?;
     if let Some(path) = source.files().find(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"))) {
         return Err(MergeError::NotSafetensors { path: path.to_owned() });
     }
     let mut update = Update::open(&source, adapter, progress)?;
-    source.expect_changeable(&update)?;
+    let is_packed = packed::is_packed(&source);
+    if !is_packed {
+        source.expect_changeable(&update)?;
+    }
 
     let io = |path: &Path| {
         let path = path.to_owned();
@@ -90,12 +95,22 @@ pub fn merge(base: &Path, adapter: &Path, output: &Path, progress: &mut dyn FnMu
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
     let unfinished = builder.prefix(&format!(".{name}.")).suffix(".part").tempdir_in(parent).map_err(io(parent))?;
-    for (index, file) in source.files().enumerate() {
-        let name = file_name(base, &source, file);
-        source.rewrite(index, &unfinished.path().join(name), &mut update)?;
+    let (mut tensors, mut bytes) = (source.names().count(), source.stored_bytes());
+    if is_packed {
+        (tensors, bytes) = packed::write(&source, &unfinished.path().join("model.safetensors"), &mut update)?;
+    } else {
+        for (index, file) in source.files().enumerate() {
+            let name = file_name(base, &source, file);
+            source.rewrite(index, &unfinished.path().join(name), &mut update)?;
+        }
     }
     if base.is_dir() {
         copy_others(base, unfinished.path())?;
+    }
+    if is_packed {
+        packed::write_config(base, unfinished.path())?;
+        // There is one file now.
+        let _ = std::fs::remove_file(unfinished.path().join("model.safetensors.index.json"));
     }
     // Renaming over an empty folder is not possible everywhere.
     if output.exists() {
@@ -104,12 +119,7 @@ pub fn merge(base: &Path, adapter: &Path, output: &Path, progress: &mut dyn FnMu
     std::fs::rename(unfinished.path(), output).map_err(io(output))?;
     // It is elsewhere now: nothing is left to remove.
     let _ = unfinished.keep();
-    Ok(Merged {
-        folder: output.to_owned(),
-        changed: update.modules.len(),
-        tensors: source.names().count(),
-        bytes: source.stored_bytes(),
-    })
+    Ok(Merged { folder: output.to_owned(), changed: update.modules.len(), tensors, bytes })
 }
 
 /// A weights' file's name in the new folder: its own, which in Hugging Face's cache is that of the link and not of the blob.
@@ -177,7 +187,11 @@ impl<'a> Update<'a> {
     }
 
     fn sizes(&self, module: &str) -> Result<AdaptedModule, CheckpointError> {
-        let shape = self.source.shape(&weight(module))?;
+        let packed = self.source.packed(&weight(module))?;
+        let shape = match &packed {
+            Some(packed) => &packed.shape[..],
+            None => self.source.shape(&weight(module))?,
+        };
         let (out_features, in_features) = (shape.first().copied(), shape.get(1).copied());
         Ok(AdaptedModule {
             module: module.to_owned(),

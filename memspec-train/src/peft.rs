@@ -25,6 +25,15 @@ pub enum AdapterError {
         /// The missing file.
         missing: &'static str,
     },
+    /// A model in the folder, and no adapter.
+    #[error(
+        "{}: no adapter here: the folder holds a whole model; to use it, set the plan's `model` to this folder and name no adapter",
+        folder.display()
+    )]
+    WholeModel {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The settings' file cannot be read.
     #[error("{}: {source}; check that the file may be read", path.display())]
     Io {
@@ -161,6 +170,9 @@ impl AdapterConfig {
         let path = folder.join(CONFIG);
         let text = match std::fs::read(&path) {
             Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && folder.join("config.json").exists() => {
+                return Err(AdapterError::WholeModel { folder: folder.to_owned() });
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(AdapterError::NotFound { folder: folder.to_owned(), missing: CONFIG });
             }

@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::monitor;
 use crate::network::Model;
 use crate::network::load::{LoadError, Weights, load};
-use crate::output::{Existing, Output, OutputError, Planned, Saved, State, course};
+use crate::output::{Existing, Leaves, Output, OutputError, Planned, Saved, State, WholeModel, course};
 use crate::peft::AdapterConfig;
 use crate::prepare::{PrepareError, Prepared, batch, sampler, weights};
 use crate::report::{Line, Phases, Report, Steps};
@@ -135,12 +135,6 @@ pub enum RunError {
         /// Where to go on from.
         checkpoint: String,
     },
-    /// Full fine-tuning.
-    #[error("plan `{plan}` has no adapter, and this version trains adapters only; add `adapter lora {{ }}`")]
-    NoAdapter {
-        /// The plan.
-        plan: String,
-    },
 }
 
 impl From<CheckpointError> for RunError {
@@ -166,16 +160,18 @@ pub fn run(
     watch: &mut dyn FnMut(Event),
 ) -> Result<Finished, RunError> {
     let setup = verified.setup();
-    if setup.adapter.is_none() {
-        return Err(RunError::NoAdapter { plan: setup.name.clone() });
-    }
     let course = course(setup, prepared);
     let planned = Planned::find(setup, options.base, options.existing)?;
     let saved = match (options.existing, planned.newest_checkpoint()) {
         (Existing::Resume, Some(path)) => Some(Saved::open(path, &course)?),
         _ => None,
     };
-    let checkpoint = Checkpoint::open(weights(setup)?)?;
+    let base = weights(setup)?;
+    let checkpoint = Checkpoint::open(base)?;
+    let leaves = match setup.adapter {
+        Some(_) => Leaves::Adapter(adapter_config(setup)),
+        None => Leaves::Model(WholeModel::of(base, &checkpoint)?),
+    };
 
     let started = Instant::now();
     let place = place(setup)?;
@@ -189,6 +185,7 @@ pub fn run(
     let mut trainer = Trainer {
         setup,
         prepared,
+        leaves,
         model,
         phases,
         config: StepConfig::of(setup),
@@ -210,7 +207,7 @@ pub fn run(
     if stopped {
         trainer.checkpoint(&output, watch)?;
     } else {
-        output.save_adapter(&mut trainer.model, &adapter_config(setup), &prepared.tokenizer)?;
+        output.save(&mut trainer.model, &trainer.leaves, &prepared.tokenizer)?;
     }
     trainer.phases.close();
     let report = trainer.report(verified, tokens_per_second, first_step_seconds);
@@ -247,6 +244,7 @@ pub fn adapter_config(setup: &Setup) -> AdapterConfig {
 struct Trainer<'a> {
     setup: &'a Setup,
     prepared: &'a Prepared,
+    leaves: Leaves,
     model: Model,
     phases: Phases,
     config: StepConfig,
@@ -265,7 +263,7 @@ struct Course {
 
 impl Trainer<'_> {
     fn restore(&mut self, saved: Saved) -> Result<(), RunError> {
-        self.state = saved.restore(&mut self.model)?;
+        self.state = saved.restore(&mut self.model, &self.leaves)?;
         let micro_batch = self.setup.train.micro_batch as usize;
         self.sampler = Sampler::resume(self.prepared.train.len(), micro_batch, self.setup.seed, self.state.position);
         Ok(())
@@ -380,8 +378,7 @@ impl Trainer<'_> {
     }
 
     fn checkpoint(&mut self, output: &Output, watch: &mut dyn FnMut(Event)) -> Result<(), RunError> {
-        let config = adapter_config(self.setup);
-        output.save_checkpoint(&mut self.model, &config, &self.state, self.setup.save.keep)?;
+        output.save_checkpoint(&mut self.model, &self.leaves, &self.state, self.setup.save.keep)?;
         watch(Event::Saved { step: self.state.step });
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::Place;
 use common::files::safetensors;
+use common::{ADAPTER, Place};
 
 const MODEL: &str = "model/model.safetensors";
 
@@ -36,11 +36,10 @@ fn settings_that_this_version_does_not_run() {
     check(2, "= f32", "= bf16", &["computes in f32, not bf16", "plan.mem:21"]);
     check(2, "48tok", "48tok\n packing = true", &["does not pack", "plan.mem:18"]);
     check(2, "adapter lora", "adapter dora", &["lora adapters in this version, not dora", "plan.mem:8"]);
-    check(2, "adamw", "adamw_8bit", &["adamw_8bit", "plan.mem:23"]);
+    check(2, "adamw", "paged_adamw_8bit", &["adamw, adamw_8bit and sgd", "not paged_adamw_8bit", "plan.mem:23"]);
     check(2, "alpha = 8", "dropout = 5%", &["dropout", "plan.mem:10"]);
     check(2, "save {", "save {\n merge = true", &["does not merge adapters", "plan.mem:29"]);
-    let full = "adapter lora {\n    rank  = 4\n    alpha = 8\n  }";
-    check(2, full, "", &["has no adapter", "add `adapter lora { }`"]);
+    check(2, ADAPTER, "quantize nf4 { }", &["quantized weights cannot be trained", "add `adapter lora { }`"]);
 }
 
 #[test]

@@ -2,13 +2,19 @@
 
 mod common;
 
-use common::Place;
+use common::{ADAPTER, Place};
 use serde_json::Value;
 
 #[test]
 fn a_plan_is_measured_without_data_or_weights() {
     let place = Place::new();
     place.remove("model/model.safetensors").remove("train.jsonl");
+    measured(&place);
+    place.plan(&[(ADAPTER, "")]);
+    measured(&place);
+}
+
+fn measured(place: &Place) {
     let done = place.call(&["bench", "plan.mem", "--steps", "2", "--random-weights", "--json"]);
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     let measured: Value = serde_json::from_str(&done.stdout).unwrap();

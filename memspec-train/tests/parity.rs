@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use memspec::model::Environment;
-use memspec::plan::{self, AdapterKind, Checkpointing, Choice, Plan};
+use memspec::plan::{self, AdapterKind, Checkpointing, Choice, Plan, QuantizeKind};
 use memspec::quantity::Tokens;
 use memspec::setup::{Setup, resolve};
 use memspec_train::checkpoint::Checkpoint;
@@ -20,6 +20,8 @@ use memspec_train::step::{Batch, StepConfig, hidden, micro_batch, optimizer_step
 
 /// Relative to the largest magnitude of the expected tensor.
 const TOLERANCE: f32 = 1e-4;
+/// Of weights after a few steps: Adam divides a gradient by its own size, so where it is nearly zero, rounding decides its sign.
+const AFTER_STEPS: f32 = 2e-2;
 const FOLDERS: [&str; 8] = [
     "llama-untied",
     "llama-tied-llama3",
@@ -33,6 +35,8 @@ const FOLDERS: [&str; 8] = [
 
 struct Fixture {
     folder: PathBuf,
+    /// How the base is packed.
+    quantize: Option<plan::Quantize>,
     expected: HashMap<String, Vec<f32>>,
     ids: HashMap<String, Vec<i64>>,
 }
@@ -40,22 +44,28 @@ struct Fixture {
 impl Fixture {
     fn open(name: &str) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parity").join(name);
-        let bytes = std::fs::read(folder.join("expected.safetensors")).unwrap();
+        let mut fixture = Self { folder, quantize: None, expected: HashMap::new(), ids: HashMap::new() };
+        fixture.read("expected.safetensors", "");
+        fixture
+    }
+
+    /// Adds what a file holds, its names behind `prefix`.
+    fn read(&mut self, file: &str, prefix: &str) {
+        let bytes = std::fs::read(self.folder.join(file)).unwrap();
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        let (mut expected, mut ids) = (HashMap::new(), HashMap::new());
         for (name, tensor) in file.tensors() {
+            let name = format!("{prefix}{name}");
             match tensor.dtype() {
                 safetensors::Dtype::F32 => {
                     let values = tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-                    expected.insert(name, values);
+                    self.expected.insert(name, values);
                 }
                 _ => {
                     let values = tensor.data().as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
-                    ids.insert(name, values);
+                    self.ids.insert(name, values);
                 }
             }
         }
-        Self { folder, expected, ids }
     }
 
     /// The model, with the adapter of `adapter` where that is given; without one, all weights are trained.
@@ -64,6 +74,7 @@ impl Fixture {
             name: "parity".to_owned(),
             model: Some(self.folder.to_str().unwrap().into()),
             device: Some("cpu".into()),
+            quantize: self.quantize.clone(),
             adapter: adapter.map(|folder| plan::Adapter {
                 kind: AdapterKind::Lora,
                 rank: Some(4.into()),
@@ -92,6 +103,36 @@ impl Fixture {
         let targets =
             (0..rows).map(|at| if at % 12 == 11 || labels[at + 1] < 0 { -1 } else { labels[at + 1] as i32 }).collect();
         Batch { ids: ids.iter().map(|&id| id as i32).collect(), targets, context: 12 }
+    }
+
+    /// Three optimizer steps over the batches under `prefix`: their losses, and the gradients' norms before clipping.
+    fn train(
+        &self,
+        setup: &Setup,
+        model: &mut Model,
+        prefix: &str,
+        micro_batches: usize,
+        weight_decay: f32,
+    ) -> (Vec<f32>, Vec<f32>) {
+        let (mut losses, mut norms) = (Vec::new(), Vec::new());
+        for step in 0..3 {
+            let batches: Vec<Batch> = (0..micro_batches)
+                .map(|index| self.batch(&format!("{prefix}."), (step * micro_batches + index) * 2))
+                .collect();
+            let scored = batches.iter().map(Batch::scored).sum();
+            let loss = |batch| fetch(&micro_batch(model, batch, scored, &config(setup), &mut |_| {})).unwrap()[0];
+            losses.push(batches.iter().map(loss).sum());
+            let how = AdamW {
+                learning_rate: 1e-2,
+                betas: (0.9, 0.999),
+                epsilon: 1e-8,
+                weight_decay,
+                step: step as i32 + 1,
+                gradient_scale: 1.0,
+            };
+            norms.push(optimizer_step(model, how, 1.0).unwrap());
+        }
+        (losses, norms)
     }
 
     #[track_caller]
@@ -154,10 +195,14 @@ fn losses_and_adapter_gradients_agree_with_and_without_checkpointing() {
     }
 }
 
+/// Tied and untied heads, with and without biases and norms of heads.
+const FULL: [&str; 4] = ["llama-tied-llama3", "llama-multihead-linear", "qwen2", "qwen3"];
+
 #[test]
 fn gradients_of_all_weights_agree() {
-    for folder in ["llama-multihead-linear", "qwen2-window", "qwen3"] {
-        let fixture = Fixture::open(folder);
+    for folder in FULL {
+        let mut fixture = Fixture::open(folder);
+        fixture.read("full.safetensors", "full.");
         for checkpointing in [Checkpointing::None, Checkpointing::Block] {
             let (setup, mut model) = fixture.model(None, checkpointing);
             let batch = fixture.batch("", 0);
@@ -165,9 +210,50 @@ fn gradients_of_all_weights_agree() {
             let loss = fetch(&loss).unwrap()[0];
             fixture.check("base.loss", &[loss], TOLERANCE);
             let gradients = gradients(&mut model);
-            assert_eq!(gradients.len(), fixture.expected.keys().filter(|name| name.starts_with("base.grad.")).count());
+            assert_eq!(gradients.len(), fixture.expected.keys().filter(|name| name.starts_with("full.grad.")).count());
             for (name, grad) in gradients {
-                fixture.check(&format!("base.grad.{name}"), &grad, TOLERANCE);
+                fixture.check(&format!("full.grad.{name}"), &grad, TOLERANCE);
+            }
+        }
+    }
+}
+
+#[test]
+fn steps_of_all_weights_agree() {
+    for folder in FULL {
+        let mut fixture = Fixture::open(folder);
+        fixture.read("full.safetensors", "full.");
+        for (prefix, micro_batches) in [("steps", 1), ("accumulated", 2)] {
+            let (setup, mut model) = fixture.model(None, Checkpointing::Block);
+            let (losses, norms) = fixture.train(&setup, &mut model, prefix, micro_batches, 0.1);
+            fixture.check(&format!("full.{prefix}.losses"), &losses, TOLERANCE);
+            fixture.check(&format!("full.{prefix}.gradient_norms"), &norms, TOLERANCE);
+            if prefix == "steps" {
+                for (name, parameter) in model.trained_mut() {
+                    let values = parameter.read(<[f32]>::to_vec);
+                    fixture.check(&format!("full.steps.weight.{name}"), &values, AFTER_STEPS);
+                }
+            }
+        }
+    }
+}
+
+/// Of bitsandbytes' own files: `fixtures/packed/make.py`.
+#[test]
+fn bases_that_bitsandbytes_packed_agree() {
+    for (folder, double) in [("double", true), ("plain", false)] {
+        let mut fixture = Fixture::open(&format!("../packed/{folder}"));
+        fixture.quantize =
+            Some(plan::Quantize { kind: QuantizeKind::Nf4, double: Some(Choice::One(double)), ..Default::default() });
+        for (adapter, name) in [(None, "base"), (Some("../../parity/llama-untied/adapter"), "lora")] {
+            let (setup, mut model) = fixture.model(adapter, Checkpointing::Block);
+            let batch = fixture.batch("", 0);
+            let logits = logits(&model, &hidden(&model, &batch));
+            fixture.check(&format!("{name}.logits"), &storage::read(&logits, <[f32]>::to_vec), TOLERANCE);
+            let loss = micro_batch(&mut model, &batch, batch.scored(), &config(&setup), &mut |_| {});
+            fixture.check(&format!("{name}.loss"), &[fetch(&loss).unwrap()[0]], TOLERANCE);
+            for (name, grad) in gradients(&mut model).into_iter().filter(|_| adapter.is_some()) {
+                fixture.check(&format!("lora.grad.{}", peft_name(&name)), &grad, TOLERANCE);
             }
         }
     }
@@ -202,37 +288,13 @@ fn three_adamw_steps_agree() {
         let fixture = Fixture::open(folder);
         for (prefix, micro_batches) in [("steps", 1), ("accumulated", 2)] {
             let (setup, mut model) = fixture.model(Some("adapter"), Checkpointing::Block);
-            let (mut losses, mut norms) = (Vec::new(), Vec::new());
-            for step in 0..3 {
-                let batches: Vec<Batch> = (0..micro_batches)
-                    .map(|index| fixture.batch(&format!("{prefix}."), (step * micro_batches + index) * 2))
-                    .collect();
-                let scored = batches.iter().map(Batch::scored).sum();
-                losses.push(
-                    batches
-                        .iter()
-                        .map(|batch| {
-                            fetch(&micro_batch(&mut model, batch, scored, &config(&setup), &mut |_| {})).unwrap()[0]
-                        })
-                        .sum(),
-                );
-                let how = AdamW {
-                    learning_rate: 1e-2,
-                    betas: (0.9, 0.999),
-                    epsilon: 1e-8,
-                    weight_decay: 0.01,
-                    step: step as i32 + 1,
-                    gradient_scale: 1.0,
-                };
-                norms.push(optimizer_step(&mut model, how, 1.0).unwrap());
-            }
+            let (losses, norms) = fixture.train(&setup, &mut model, prefix, micro_batches, 0.01);
             fixture.check(&format!("{prefix}.losses"), &losses, TOLERANCE);
             fixture.check(&format!("{prefix}.gradient_norms"), &norms, TOLERANCE);
             for (name, parameter) in model.trained_mut() {
                 let ParameterMut::Matrix(parameter) = parameter else { continue };
                 let values = storage::read(parameter.value.get(), <[f32]>::to_vec);
-                // Adam divides a gradient by its own size: where it is nearly zero, rounding decides its sign.
-                fixture.check(&format!("{prefix}.adapter.{}", peft_name(&name)), &values, 2e-2);
+                fixture.check(&format!("{prefix}.adapter.{}", peft_name(&name)), &values, AFTER_STEPS);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use common::{Place, wait_until};
+use common::{ADAPTER, Place, wait_until};
 
 fn send(signal: &str, run: &Child) {
     assert!(Command::new("kill").args([signal, &run.id().to_string()]).status().unwrap().success());
@@ -22,7 +22,11 @@ fn assert_whole(folder: &Path) {
             continue;
         }
         if path.is_dir() {
-            for name in ["adapter_model.safetensors", "adapter_config.json", "optimizer.safetensors", "state.json"] {
+            let trained: &[&str] = match path.join("model.safetensors").exists() {
+                true => &["model.safetensors"],
+                false => &["adapter_model.safetensors", "adapter_config.json"],
+            };
+            for name in [trained, &["optimizer.safetensors", "state.json"]].concat() {
                 assert!(path.join(name).exists(), "{}: no {name}", path.display());
             }
             assert_whole(&path);
@@ -99,10 +103,22 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
 fn kills_at_any_moment_cost_no_checkpoint() {
     let place = Place::new();
     place.plan(&[("steps         = 4", "steps = 30"), ("every = 2", "every = 1")]);
-    let expected = undisturbed(&place);
+    killed_at_any_moment(&place);
+}
+
+#[test]
+fn kills_cost_no_checkpoint_of_all_weights() {
+    let place = Place::new();
+    place.plan(&[(ADAPTER, ""), ("2e-3", "1e-4"), ("steps         = 4", "steps = 30"), ("every = 2", "every = 1")]);
+    killed_at_any_moment(&place);
+    assert!(place.names("out").contains(&"config.json".to_owned()), "a model is left");
+}
+
+fn killed_at_any_moment(place: &Place) {
+    let expected = undisturbed(place);
     let (mut resume, mut killed) = (Vec::new(), 0);
     for kill in 0..14_u64 {
-        let newest = newest_checkpoint(&place);
+        let newest = newest_checkpoint(place);
         let mut run = place.start(&[&["run", "plan.mem", "--quiet"][..], &resume].concat());
         if kill % 2 == 0 {
             // anywhere: while it loads, trains or saves
@@ -117,8 +133,8 @@ fn kills_at_any_moment_cost_no_checkpoint() {
         let _ = run.kill();
         killed += u32::from(run.wait().unwrap().signal().is_some());
         assert_whole(&place.path("out"));
-        assert!(newest_checkpoint(&place) >= newest, "a kill costs no checkpoint");
-        resume = match newest_checkpoint(&place) {
+        assert!(newest_checkpoint(place) >= newest, "a kill costs no checkpoint");
+        resume = match newest_checkpoint(place) {
             0 => vec!["--overwrite"],
             _ => vec!["--resume"],
         };
@@ -132,6 +148,38 @@ fn kills_at_any_moment_cost_no_checkpoint() {
 fn newest_checkpoint(place: &Place) -> u64 {
     let names = place.names("out");
     names.iter().filter_map(|name| name.strip_prefix("checkpoint-")?.parse().ok()).max().unwrap_or(0)
+}
+
+#[test]
+fn moments_of_8_bits_go_on_to_the_bit() {
+    for adapter in [ADAPTER, ""] {
+        let place = Place::new();
+        // matrices of an adapter of rank 32 are large enough for 8 bits
+        let adapter = adapter.replace("4\n", "32\n");
+        place.plan(&[
+            (ADAPTER, &adapter),
+            ("adamw", "adamw_8bit"),
+            ("steps         = 4", "steps = 8"),
+            ("every = 2", "every = 3"),
+        ]);
+        let expected = undisturbed(&place);
+        place.plan(&[(ADAPTER, &adapter), ("steps         = 4", "steps = 8")]).run(&["--quiet"]);
+        assert_ne!(place.losses("out"), expected, "f32 moments are others");
+        std::fs::remove_dir_all(place.path("out")).unwrap();
+        place.plan(&[
+            (ADAPTER, &adapter),
+            ("adamw", "adamw_8bit"),
+            ("steps         = 4", "steps = 8"),
+            ("every = 2", "every = 3"),
+        ]);
+        stop_after(&place, 4, "-KILL", &[]);
+        assert!(newest_checkpoint(&place) >= 3, "{:?}", place.names("out"));
+        place.run(&["--resume", "--quiet"]);
+        assert_eq!(place.losses("out"), expected);
+        let bytes = std::fs::read(place.path("out/checkpoint-6/optimizer.safetensors")).unwrap();
+        let states = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        assert!(states.names().iter().any(|name| name.ends_with(".codes")), "{:?}", states.names());
+    }
 }
 
 #[test]
@@ -154,6 +202,7 @@ fn another_plan_does_not_resume() {
     check("context = 48tok", "context = 40tok", &["`data.context` was 48 and is 40"]);
     check("adapter lora", "quantize nf4 { }\n adapter lora", &["`quantize` was not there"]);
     check("device = cpu", "device = cpu\n seed = 7", &["`seed` was 42 and is 7"]);
+    check(ADAPTER, "", &["`adapter`", "is not there"]);
 
     let text = std::fs::read_to_string(place.path("train.jsonl")).unwrap();
     place.plan(&[]).write("train.jsonl", text.replace("otter", "badger"));
@@ -206,6 +255,11 @@ fn a_damaged_checkpoint_is_named() {
     check("optimizer.safetensors", &[0; 100]);
     check("adapter_model.safetensors", b"short");
     check("adapter_config.json", b"{}");
+    place.run(&["--resume", "--quiet"]);
+
+    place.plan(&[(ADAPTER, "")]).run(&["--overwrite", "--quiet"]);
+    check("model.safetensors", b"short");
+    check("optimizer.safetensors", &[0; 100]);
     place.run(&["--resume", "--quiet"]);
 }
 

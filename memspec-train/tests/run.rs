@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::Place;
+use common::{ADAPTER, Place};
+use memspec_train::checkpoint::Checkpoint;
 use serde_json::Value;
 
 /// The numbers under `key` in each of a list's objects.
@@ -247,4 +248,118 @@ fn evaluation_accumulation_quantization_and_checkpointing_run() {
     assert!(int8 != plain && (int8 - plain).abs() < 0.1 * plain, "{int8} {plain}");
     let sgd = check(&[("adamw", "sgd")]);
     assert!(sgd.is_finite() && sgd != plain);
+}
+
+/// The changes of the tests' plan that make it train all weights.
+const ALL_WEIGHTS: [(&str, &str); 2] = [(ADAPTER, ""), ("2e-3", "3e-4")];
+
+#[test]
+fn without_an_adapter_a_run_leaves_a_model() {
+    let place = Place::new();
+    place.plan(
+        &[&ALL_WEIGHTS[..], &[("steps         = 4", "steps = 20"), ("micro_batch   = 2", "micro_batch = 8")]].concat(),
+    );
+    place.run(&["--quiet"]);
+    assert_eq!(
+        place.names("out"),
+        [
+            "checkpoint-16",
+            "checkpoint-18",
+            "config.json",
+            "generation_config.json",
+            "metrics.jsonl",
+            "model.safetensors",
+            "report.json",
+            "special_tokens_map.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+        ]
+    );
+    // the base's names, shapes and types, every weight another
+    let [base, new] = ["model", "out"].map(|folder| Checkpoint::open(place.path(folder)).unwrap());
+    let sorted = |checkpoint: &Checkpoint| {
+        let mut names: Vec<String> = checkpoint.names().map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(sorted(&base), sorted(&new));
+    for name in base.names() {
+        assert_eq!(base.dtype(name).unwrap(), new.dtype(name).unwrap(), "{name}");
+        assert_eq!(base.shape(name).unwrap(), new.shape(name).unwrap(), "{name}");
+        let moved = base.read_all(name).unwrap() != new.read_all(name).unwrap();
+        // a norm near one moves by less than its type can tell
+        assert!(moved || name.ends_with("norm.weight"), "{name} is as it was");
+    }
+    for name in ["config.json", "generation_config.json"] {
+        let [from, to] = ["model", "out"].map(|folder| std::fs::read(place.path(&format!("{folder}/{name}"))).unwrap());
+        assert_eq!(from, to, "{name}");
+    }
+    let losses: Vec<f64> = place.losses("out").iter().map(|loss| loss.parse().unwrap()).collect();
+    assert!(losses[19] < 0.7 * losses[0], "{losses:?}");
+
+    // it is a model as any other, and no adapter
+    let ask = |more: &[&str]| {
+        place.call(&[&["generate", "plan.mem", "--prompt", "What does the smith sell?"], more].concat())
+    };
+    ask(&["--adapter", "out"])
+        .refused(2, &["no adapter here", "a whole model", "set the plan's `model` to this folder"]);
+    let merge = ["merge", "plan.mem", "--adapter", "out", "--output", "merged"];
+    place.call(&merge).refused(2, &["no adapter here", "a whole model"]);
+    let before = ask(&[]).stdout;
+    place.plan(&[("\"model\"", "\"out\""), ("\"out\"\n\n", "\"other\"\n\n")]);
+    let after = ask(&[]);
+    assert!(after.code == Some(0) && after.stdout.starts_with("Arr!"), "{} {}", after.stdout, after.stderr);
+    assert_ne!(after.stdout, before);
+    // and can be trained on, with an adapter or without
+    place.run(&["--quiet"]);
+    assert!(place.names("other").contains(&"adapter_config.json".to_owned()));
+}
+
+#[test]
+fn all_weights_evaluated_by_the_run_and_by_eval_are_the_same_model() {
+    let place = Place::new();
+    let eval = ("context = 48tok", "context = 48tok\n    eval_path = \"train.jsonl\"");
+    place.plan(&[&ALL_WEIGHTS[..], &[eval]].concat());
+    place.run(&["--quiet"]);
+    let report = place.json("out/report.json");
+    let last = report["eval_losses"].as_array().unwrap().last().unwrap()[1].as_f64().unwrap();
+    place.plan(&[ALL_WEIGHTS[0], eval, ("\"model\"", "\"out\"")]);
+    let done = place.call(&["eval", "plan.mem", "--json"]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let loss = serde_json::from_str::<Value>(&done.stdout).unwrap()["loss"].as_f64().unwrap();
+    // weights are rounded to the base's bfloat16
+    assert!((loss - last).abs() < 2e-2, "{loss} {last}");
+}
+
+#[test]
+fn a_model_that_no_run_made_is_not_replaced() {
+    let place = Place::new();
+    let base = std::fs::read(place.path("model/model.safetensors")).unwrap();
+    let is_base = || assert!(std::fs::read(place.path("model/model.safetensors")).unwrap() == base);
+    place.plan(&[ALL_WEIGHTS[0], ("\"out\"", "\"model\"")]);
+    place.refuses(&["--overwrite"], 2, &["the output folder model holds a model already", "another folder"]);
+    is_base();
+    // an adapter beside its base is nothing unusual, and an earlier run's goes without its base
+    place.plan(&[("\"out\"", "\"model\"")]).run(&["--overwrite", "--quiet"]);
+    place.run(&["--overwrite", "--quiet"]);
+    is_base();
+
+    // what a run made is replaced, by all weights or by an adapter
+    place.plan(&ALL_WEIGHTS).run(&["--quiet"]);
+    place.run(&["--overwrite", "--quiet"]);
+    place.plan(&[]).run(&["--overwrite", "--quiet"]);
+    let names = place.names("out");
+    assert!(names.contains(&"adapter_config.json".to_owned()), "{names:?}");
+    assert!(!names.iter().any(|name| name == "model.safetensors" || name == "config.json"), "{names:?}");
+}
+
+#[test]
+fn a_base_without_its_configuration_is_not_trained_whole() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("weights")).unwrap();
+    for name in ["model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(place.path(&format!("model/{name}")), place.path(&format!("weights/{name}"))).unwrap();
+    }
+    place.plan(&[ALL_WEIGHTS[0], ("\"model\"", "\"model\"\n  weights = \"weights\"")]);
+    place.refuses_to_start(2, &["weights has no config.json", "adapter lora { }"]);
 }

@@ -9,16 +9,20 @@ mod file;
 mod folder;
 mod gguf;
 mod names;
+mod packed;
 mod rewrite;
 mod safetensors;
 mod write;
 mod write_gguf;
+mod write_tensors;
 
 pub use encoding::Encoding;
 pub use error::CheckpointError;
+pub use packed::PackedWeight;
 pub use rewrite::{Change, RewriteError};
-pub use write::{TensorSpec, WriteError, write_atomically, write_safetensors};
+pub use write::{WriteError, write_atomically};
 pub use write_gguf::{GgufValue, write_gguf};
+pub use write_tensors::{Stored, TensorSpec, Values, write_safetensors, write_tensors};
 
 pub(crate) use gguf::GgufVocabulary;
 
@@ -95,6 +99,11 @@ impl Checkpoint {
         Ok(Self { path: path.to_owned(), files, tensors, by_name, scratch: Mutex::default() })
     }
 
+    /// What the header of a safetensors file says under `key` beside its tensors.
+    pub(crate) fn metadata(file: &Path, key: &str) -> Option<String> {
+        safetensors::metadata(file, key)
+    }
+
     /// The folder or file that was opened.
     pub fn path(&self) -> &Path {
         &self.path
@@ -118,6 +127,11 @@ impl Checkpoint {
     /// How the tensor's numbers are stored.
     pub fn dtype(&self, name: &str) -> Result<Encoding, CheckpointError> {
         self.find(name).map(|tensor| tensor.encoding)
+    }
+
+    /// The file that a tensor is in; the checkpoint's own path where there is none of that name.
+    fn path_of(&self, name: &str) -> PathBuf {
+        self.by_name.get(name).map_or(&self.path, |&index| &self.files[self.tensors[index].file].path).clone()
     }
 
     /// Bytes that all tensors take on disk.
@@ -255,6 +269,30 @@ impl Checkpoint {
             out = &mut out[piece..];
         }
         Ok(())
+    }
+
+    /// The bytes of a tensor of so many U8 elements, as they are stored.
+    pub fn read_bytes(&self, name: &str, count: usize) -> Result<Vec<u8>, CheckpointError> {
+        let tensor = self.find(name)?;
+        let file = &self.files[tensor.file];
+        if tensor.encoding != Encoding::Other("U8") {
+            return Err(CheckpointError::Tensor {
+                path: file.path.clone(),
+                tensor: name.to_owned(),
+                reason: format!("it is stored as {}, and bytes (U8) are expected", tensor.encoding),
+            });
+        }
+        if tensor.elements() != count {
+            return Err(CheckpointError::Shape {
+                path: file.path.clone(),
+                tensor: name.to_owned(),
+                found: tensor.shape.clone(),
+                expected: vec![count],
+            });
+        }
+        let mut bytes = vec![0; count];
+        file.read_at(tensor.offset, &mut bytes)?;
+        Ok(bytes)
     }
 
     fn find(&self, name: &str) -> Result<&Tensor, CheckpointError> {

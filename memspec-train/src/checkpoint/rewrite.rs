@@ -168,7 +168,7 @@ impl<E: Into<RewriteError>> From<E> for Stopped {
 }
 
 /// How a value is stored in a type of plain numbers: appends its bytes, and says whether what they mean is finite.
-fn plain(encoding: Encoding) -> Option<fn(f32, &mut Vec<u8>) -> bool> {
+pub(super) fn plain(encoding: Encoding) -> Option<fn(f32, &mut Vec<u8>) -> bool> {
     Some(match encoding {
         Encoding::F32 => |value, bytes| {
             bytes.extend(value.to_le_bytes());

@@ -3,14 +3,43 @@
 use super::{CheckpointError, DataFile, Encoding, Layout, Tensor};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 
 /// Longer headers are refused, as by the reference implementation.
 const MOST_HEADER_BYTES: u64 = 100_000_000;
 
+/// The text under `key` in the header's metadata; `None` where there is none, or no sound header.
+pub(super) fn metadata(path: &Path, key: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Header {
+        #[serde(rename = "__metadata__")]
+        metadata: HashMap<String, String>,
+    }
+    let (_, json) = read_header(&DataFile::open(path).ok()?).ok()?;
+    let mut header: Header = serde_json::from_slice(&json).ok()?;
+    header.metadata.remove(key)
+}
+
 /// The tensors of one file, in the order of their bytes.
 pub(super) fn tensors(file: &DataFile, index: usize) -> Result<Vec<Tensor>, CheckpointError> {
+    let (data_start, json) = read_header(file)?;
+    let header = |reason: String| CheckpointError::Header { path: file.path.clone(), reason };
+    let Entries(entries) =
+        serde_json::from_slice(&json).map_err(|error| header(format!("not the JSON expected: {error}")))?;
+
+    let mut tensors = Vec::with_capacity(entries.len());
+    for (name, entry) in entries {
+        tensors.push(checked(&file.path, name, entry, data_start, file.length, index)?);
+    }
+    tensors.sort_by_key(|tensor| (tensor.offset, tensor.bytes));
+    check_overlap(&file.path, &tensors)?;
+    Ok(tensors)
+}
+
+/// Where the tensors' bytes begin, and the header's JSON.
+fn read_header(file: &DataFile) -> Result<(u64, Vec<u8>), CheckpointError> {
     let header = |reason: String| CheckpointError::Header { path: file.path.clone(), reason };
     if file.length < 8 {
         return Err(CheckpointError::Truncated { path: file.path.clone(), needed: 8, found: file.length });
@@ -30,16 +59,7 @@ pub(super) fn tensors(file: &DataFile, index: usize) -> Result<Vec<Tensor>, Chec
     }
     let mut json = vec![0; length as usize];
     file.read_at(8, &mut json)?;
-    let Entries(entries) =
-        serde_json::from_slice(&json).map_err(|error| header(format!("not the JSON expected: {error}")))?;
-
-    let mut tensors = Vec::with_capacity(entries.len());
-    for (name, entry) in entries {
-        tensors.push(checked(&file.path, name, entry, data_start, file.length, index)?);
-    }
-    tensors.sort_by_key(|tensor| (tensor.offset, tensor.bytes));
-    check_overlap(&file.path, &tensors)?;
-    Ok(tensors)
+    Ok((data_start, json))
 }
 
 fn checked(

@@ -36,7 +36,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Trains what a plan says and leaves an adapter that PEFT loads.
+    /// Trains what a plan says and leaves an adapter that PEFT loads, or without `adapter` a model.
     Run(RunArguments),
     /// Says what this machine has to run on: cards, driver and libraries.
     Devices(DevicesArguments),

@@ -216,6 +216,25 @@ const CHECKS: &[Check] = &[
             fetch(&zero)?,
         ])
     }),
+    ("adamw_8bit", 3e-6, 3e-6, |at| {
+        // Blocks of 256 and one that is not full. Where two codes are equally near, another rounding may take the other: what is compared
+        // is what two steps make of the weight, and the blocks' largest moments.
+        let step = |step| AdamW {
+            learning_rate: 0.01,
+            betas: (0.9, 0.999),
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+            step,
+            gradient_scale: 0.5,
+        };
+        let moment = || (at.place.zero_bytes(660), at.place.zeros([3]));
+        let (weight, grad) = (at.full("value", [33, 20]), at.full("grad", [33, 20]));
+        let ((weight, grad), first, second) = super::adamw_8bit((weight, grad), moment(), moment(), step(1));
+        let mut outputs = vec![fetch(&weight)?, fetch(&grad)?, fetch(&first.1)?, fetch(&second.1)?];
+        let ((weight, _), ..) = super::adamw_8bit((weight, at.full("more", [33, 20])), first, second, step(2));
+        outputs.push(fetch(&weight)?);
+        Ok(outputs)
+    }),
     ("working_copy", 1e-6, 5e-3, |at| {
         let value = at.full("value", [33, 7]);
         // Where activations are f32 there is no copy.

@@ -52,7 +52,7 @@ impl Source {
         }
     }
 
-    /// What codes of packed weights stand for; nothing for other texts.
+    /// What codes of packed weights and moments stand for; nothing for other texts.
     fn tables(self) -> String {
         let table = |name: &str, values: &[f32]| {
             let values: Vec<String> = values.iter().map(|value| format!("{value:e}f")).collect();
@@ -60,6 +60,7 @@ impl Source {
         };
         match self {
             Self::Quantized => table("NF4", &nf4::CODE) + &table("DYNAMIC", &*dynamic_map::SIGNED),
+            Self::Optimizer => table("SIGNED", &*dynamic_map::SIGNED) + &table("UNSIGNED", &*dynamic_map::UNSIGNED),
             _ => String::new(),
         }
     }

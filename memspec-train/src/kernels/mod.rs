@@ -92,6 +92,9 @@ pub struct AdamW {
     pub gradient_scale: f32,
 }
 
+/// Elements of an 8-bit moment that share one largest magnitude, as in bitsandbytes.
+pub const STATE_BLOCK: usize = 256;
+
 /// What a device must be able to do for a training step.
 #[backend_extension(Cube: cfg(feature = "cuda"), Flex)]
 pub trait Kernels: Backend {
@@ -243,6 +246,18 @@ pub trait Kernels: Backend {
         second: FloatTensor<Self>,
         step: AdamW,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    /// The same with moments of 8 bits: codes of [`dynamic_map`](crate::quantize::dynamic_map), signed for the first and unsigned for the
+    /// second, and the largest magnitude of each [`STATE_BLOCK`] elements (Dettmers et al., 2022). They are f32 while they are stepped.
+    #[allow(clippy::too_many_arguments, clippy::type_complexity, reason = "two moments have this many parts")]
+    fn adamw_8bit(
+        value: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        first: IntTensor<Self>,
+        first_largest: FloatTensor<Self>,
+        second: IntTensor<Self>,
+        second_largest: FloatTensor<Self>,
+        step: AdamW,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, IntTensor<Self>, FloatTensor<Self>, IntTensor<Self>, FloatTensor<Self>);
     /// One step of plain gradient descent in place; the gradient is zeroed.
     fn sgd(value: FloatTensor<Self>, grad: FloatTensor<Self>, step: AdamW) -> (FloatTensor<Self>, FloatTensor<Self>);
     /// `value`, an f32 weight that is trained, in the type that activations have, written over `copy`.
@@ -469,6 +484,29 @@ pub fn adamw<const D: usize>((value, grad, first, second): AdamWTensors<D>, step
         step,
     );
     (t(value), t(grad), t(first), t(second))
+}
+
+/// A moment of 8 bits: codes, and the largest magnitude of each [`STATE_BLOCK`] elements.
+pub type Moment8 = (Tensor<1, Int>, Tensor<1>);
+
+/// See [`Kernels::adamw_8bit`].
+pub fn adamw_8bit<const D: usize>(
+    (value, grad): (Tensor<D>, Tensor<D>),
+    (first, first_largest): Moment8,
+    (second, second_largest): Moment8,
+    step: AdamW,
+) -> ((Tensor<D>, Tensor<D>), Moment8, Moment8) {
+    let (value, grad, first, first_largest, second, second_largest) = Dispatch::adamw_8bit(
+        value.into_dispatch(),
+        grad.into_dispatch(),
+        first.into_dispatch(),
+        first_largest.into_dispatch(),
+        second.into_dispatch(),
+        second_largest.into_dispatch(),
+        step,
+    );
+    let codes = Tensor::from_dispatch;
+    ((t(value), t(grad)), (codes(first), t(first_largest)), (codes(second), t(second_largest)))
 }
 
 /// See [`Kernels::sgd`].

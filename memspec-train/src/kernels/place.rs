@@ -71,6 +71,15 @@ impl Place {
         }
     }
 
+    /// Zero bytes here: codes of a moment.
+    pub fn zero_bytes(self, count: usize) -> Tensor<1, Int> {
+        match self {
+            Self::Cpu => storage::zero_bytes(count),
+            #[cfg(feature = "cuda")]
+            Self::Cuda { card, .. } => storage::zero_bytes_on_card(card, count),
+        }
+    }
+
     /// Token ids or targets here.
     pub fn integers(self, data: &[i32]) -> Tensor<1, Int> {
         match self {
@@ -93,4 +102,17 @@ pub fn fetch<const D: usize>(tensor: &Tensor<D>) -> Result<Vec<f32>, DeviceFaile
         return super::cuda::tensor::read(&tensor);
     }
     Ok(storage::read(tensor, <[f32]>::to_vec))
+}
+
+/// Reads a tensor of bytes, once everything that writes them is done: in place on the CPU.
+///
+/// # Errors
+/// An operation that was queued before failed.
+pub fn read_bytes<T>(tensor: &Tensor<1, Int>, read: impl FnOnce(&[u8]) -> T) -> Result<T, DeviceFailed> {
+    #[cfg(feature = "cuda")]
+    if let Some(tensor) = super::cuda::tensor::here_bytes(tensor) {
+        return Ok(read(&super::cuda::tensor::read_bytes(&tensor)?));
+    }
+    storage::read_bytes(tensor, read)
+        .ok_or_else(|| DeviceFailed("its tensors are on a backend that is none of this program's".to_owned()))
 }

@@ -119,6 +119,19 @@ fn int_tensor(data: &[u8], dtype: DType) -> Tensor<1, Int> {
     Tensor::from_primitive::<Flex>(tensor)
 }
 
+/// A tensor of zero bytes on the CPU.
+pub fn zero_bytes(count: usize) -> Tensor<1, Int> {
+    let mut bytes = bytes(count);
+    bytes.fill(0);
+    Tensor::from_primitive::<Flex>(F32::from_data(TensorData::from_bytes(bytes, Shape::from([count]), DType::U8)))
+}
+
+/// Reads a byte tensor of the CPU in place; `None` where it is elsewhere.
+pub(super) fn read_bytes<T>(tensor: &Tensor<1, Int>, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    let tensor = tensor.clone().try_into_primitive::<Flex>().ok()?;
+    Some(read(&tensor.bytes()[..tensor.layout().num_elements()]))
+}
+
 /// The tensor is in host memory.
 pub fn is_host<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.clone().try_into_primitive::<Flex>().is_ok()
@@ -166,6 +179,12 @@ pub(super) fn on_card<const D: usize>(card: usize, shape: [usize; D], dtype: DTy
 #[cfg(feature = "cuda")]
 pub(super) fn zeros_on_card<const D: usize>(card: usize, shape: [usize; D], dtype: DType) -> Tensor<D> {
     Tensor::from_primitive::<burn::backend::Cube>(super::cuda::tensor::zeros(card, shape, dtype))
+}
+
+/// A tensor of zero bytes on a card.
+#[cfg(feature = "cuda")]
+pub(super) fn zero_bytes_on_card(card: usize, count: usize) -> Tensor<1, Int> {
+    Tensor::from_primitive::<burn::backend::Cube>(super::cuda::tensor::zeros(card, [count], DType::U8))
 }
 
 /// An integer tensor on a card with these bytes.

@@ -9,16 +9,19 @@ use super::block::{Block, Linears, Norm};
 use super::linear::{AbsMax, Linear, LowRank, Weight};
 use super::parameter::{OptimizerStates, Parameter};
 use super::{Model, linear_module, rotary};
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::{Checkpoint, CheckpointError, PackedWeight};
 use crate::kernels::place::Place;
 use crate::kernels::{DoubleQuantized, Heads, storage};
 use crate::quantize::NotFinite;
 use crate::quantize::int8::Int8Encoder;
-use crate::quantize::nf4::{Nf4Encoder, Scales};
+use crate::quantize::nf4::{Nf4, Nf4Encoder, Scales};
 use crate::random::Random;
 
 /// Elements that are read at a time while a weight is quantized.
 const PIECE: usize = 64 * 1024;
+
+/// The name of the table of embeddings.
+const EMBEDDING: &str = "model.embed_tokens.weight";
 
 /// Where weights come from.
 #[derive(Debug)]
@@ -45,6 +48,20 @@ pub enum LoadError {
         tensor: String,
         /// Where and what.
         source: NotFinite,
+    },
+    /// A weight that is packed in the checkpoint, otherwise than the plan says.
+    #[error(
+        "tensor `{tensor}` is packed already, as `{stored}` packs it, and the plan {plan}; write `{stored}` in the plan{skip}: what is packed is taken as it is"
+    )]
+    Packed {
+        /// Its name.
+        tensor: String,
+        /// The plan's block that packs so.
+        stored: &'static str,
+        /// What the plan says instead.
+        plan: String,
+        /// What else to change.
+        skip: &'static str,
     },
     /// A rotary scaling that the executor does not know.
     #[error(
@@ -116,15 +133,12 @@ pub fn load(setup: &Setup, weights: &Weights, place: Place, progress: &mut dyn F
         weights,
         quantize: setup.quantize.as_ref(),
         adapter: setup.adapter.as_ref(),
-        states: match setup.train.optimizer {
-            OptimizerKind::Sgd => OptimizerStates::None,
-            _ => OptimizerStates::Moments,
-        },
+        optimizer: setup.train.optimizer,
         seed: setup.seed,
         place,
     };
     let (hidden, vocabulary) = (architecture.hidden as usize, architecture.vocab as usize);
-    let embedding = plan.matrix("model.embed_tokens.weight", [vocabulary, hidden])?;
+    let embedding = plan.matrix(EMBEDDING, [vocabulary, hidden])?;
     let mut blocks = Vec::new();
     for index in 0..architecture.layers {
         blocks.push(plan.block(index)?);
@@ -153,7 +167,7 @@ struct Builder<'a> {
     weights: &'a Weights,
     quantize: Option<&'a Quantize>,
     adapter: Option<&'a Adapter>,
-    states: OptimizerStates,
+    optimizer: OptimizerKind,
     seed: u64,
     place: Place,
 }
@@ -161,19 +175,24 @@ struct Builder<'a> {
 impl Builder<'_> {
     /// Without an adapter everything is trained, with one only the adapter.
     fn parameter<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Parameter<D>, LoadError> {
+        let states = self.states(shape.iter().product(), name == EMBEDDING);
         #[cfg(feature = "cuda")]
         if let (Weights::Random { seed }, Place::Cuda { card, bf16 }) = (self.weights, self.place) {
             let random = super::random::Random { card, seed: *seed };
             return Ok(match self.adapter {
                 Some(_) => Parameter::frozen(random.weight(name, shape, bf16)),
-                None => Parameter::trained(random.weight(name, shape, false), self.states, self.place),
+                None => Parameter::trained(random.weight(name, shape, false), states, self.place),
             });
         }
         let value = self.weights.tensor(name, shape)?;
         Ok(match self.adapter {
             Some(_) => Parameter::frozen(self.place.frozen(value)),
-            None => Parameter::trained(self.place.full(value), self.states, self.place),
+            None => Parameter::trained(self.place.full(value), states, self.place),
         })
+    }
+
+    fn states(&self, elements: usize, embedding: bool) -> OptimizerStates {
+        OptimizerStates::of(self.optimizer, elements, embedding)
     }
 
     fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Parameter<2>, LoadError> {
@@ -239,6 +258,11 @@ impl Builder<'_> {
     }
 
     fn weight(&self, name: &str, leaf: &str, shape: [usize; 2]) -> Result<Weight, LoadError> {
+        if let Weights::Checkpoint(checkpoint) = self.weights
+            && let Some(packed) = checkpoint.packed(name)?
+        {
+            return self.packed(checkpoint, name, leaf, shape, &packed);
+        }
         let Some(quantize) = self.quantize.filter(|quantize| !quantize.skip.iter().any(|skip| skip == leaf)) else {
             return Ok(Weight::Dense(self.matrix(name, shape)?));
         };
@@ -257,20 +281,69 @@ impl Builder<'_> {
         let mut encoder = Nf4Encoder::new(shape[0] * shape[1]);
         self.weights.pieces(name, shape, |piece| encoder.push(piece))?;
         let packed = encoder.finish(quantize.double).map_err(failed)?;
+        Ok(self.nf4(&packed, shape))
+    }
+
+    /// A weight that is packed in the checkpoint, as it is.
+    fn packed(
+        &self,
+        checkpoint: &Checkpoint,
+        name: &str,
+        leaf: &str,
+        shape: [usize; 2],
+        packed: &PackedWeight,
+    ) -> Result<Weight, LoadError> {
+        let stored = match packed.double {
+            Some(_) => "quantize nf4 { }",
+            None => "quantize nf4 { double = false }",
+        };
+        let skips = self.quantize.is_some_and(|quantize| quantize.skip.iter().any(|skip| skip == leaf));
+        let plan = match self.quantize {
+            None => Some("does not quantize".to_owned()),
+            Some(_) if skips => Some(format!("skips `{leaf}`")),
+            Some(Quantize { kind: QuantizeKind::Nf4, double, .. }) if *double != packed.double.is_some() => {
+                Some(format!("says `double = {double}`"))
+            }
+            Some(Quantize { kind: QuantizeKind::Nf4, .. }) => None,
+            Some(Quantize { kind, .. }) => Some(format!("quantizes to {kind}")),
+        };
+        if let Some(plan) = plan {
+            let skip = if skips { ", without this name in `skip`" } else { "" };
+            return Err(LoadError::Packed { tensor: name.to_owned(), stored, plan, skip });
+        }
+        if packed.shape != shape {
+            return Err(CheckpointError::Shape {
+                path: checkpoint.path().to_owned(),
+                tensor: name.to_owned(),
+                found: packed.shape.to_vec(),
+                expected: shape.to_vec(),
+            }
+            .into());
+        }
+        Ok(self.nf4(&checkpoint.read_packed(name, packed)?, shape))
+    }
+
+    fn nf4(&self, packed: &Nf4, shape: [usize; 2]) -> Weight {
         let codes = self.place.bytes(&packed.codes);
-        let absmax = match packed.scales {
-            Scales::Plain(absmax) => AbsMax::Plain(self.vector(&absmax)),
+        let absmax = match &packed.scales {
+            Scales::Plain(absmax) => AbsMax::Plain(self.vector(absmax)),
             Scales::Double { codes, scales, offset } => AbsMax::Double {
-                codes: self.place.bytes(&codes),
-                scales: self.vector(&scales),
-                double: DoubleQuantized { offset },
+                codes: self.place.bytes(codes),
+                scales: self.vector(scales),
+                double: DoubleQuantized { offset: *offset },
             },
         };
-        Ok(Weight::Nf4 { codes, absmax, shape })
+        Weight::Nf4 { codes, absmax, shape }
     }
 
     fn vector(&self, values: &[f32]) -> Tensor<1> {
         self.place.full(filled([values.len()], values))
+    }
+
+    /// One of an adapter's matrices.
+    fn trained(&self, value: Tensor<2>) -> Parameter<2> {
+        let [rows, columns] = value.dims();
+        Parameter::trained(value, self.states(rows * columns, false), self.place)
     }
 
     /// A fresh adapter: A uniform within 1/sqrt(in) (Kaiming, as PEFT makes it), B zero, so that training starts at the base model.
@@ -280,8 +353,8 @@ impl Builder<'_> {
         let mut random = Random::new(self.seed, module);
         let a: Vec<f32> = (0..rank * columns).map(|_| random.uniform(bound)).collect();
         LowRank {
-            a: Parameter::trained(self.place.full(filled([rank, columns], &a)), self.states, self.place),
-            b: Parameter::trained(self.place.zeros([out, rank]), self.states, self.place),
+            a: self.trained(self.place.full(filled([rank, columns], &a))),
+            b: self.trained(self.place.zeros([out, rank])),
             scale: adapter.scale() as f32,
         }
     }

@@ -12,9 +12,9 @@ mod rotary;
 use burn::tensor::{Int, Tensor};
 
 use crate::kernels::place::Place;
-use crate::kernels::{self, AdamW, Heads};
+use crate::kernels::{self, AdamW, Heads, storage};
 use block::{Block, Norm, Positions};
-use parameter::Parameter;
+use parameter::{Moment8, Moments, Parameter, Slot};
 
 /// A decoder with its weights on the device.
 #[derive(Debug)]
@@ -44,7 +44,18 @@ pub enum ParameterMut<'a> {
     Matrix(&'a mut Parameter<2>),
 }
 
-impl ParameterMut<'_> {
+/// One of the optimizer's states of a parameter, to read or write.
+#[derive(Debug)]
+pub enum StateMut<'a> {
+    /// Of a norm's weight or a bias.
+    Vector(&'a mut Slot<1>),
+    /// Of a matrix.
+    Matrix(&'a mut Slot<2>),
+    /// Of any, in 8 bits.
+    EightBit(&'a mut Moment8),
+}
+
+impl<'m> ParameterMut<'m> {
     /// See [`Parameter::grad_square`].
     pub fn grad_square(&self, sums: Tensor<1>, index: usize) -> Tensor<1> {
         match self {
@@ -59,6 +70,50 @@ impl ParameterMut<'_> {
         match self {
             Self::Vector(parameter) => parameter.on_card(),
             Self::Matrix(parameter) => parameter.on_card(),
+        }
+    }
+
+    /// Its shape, outermost dimension first.
+    pub fn shape(&self) -> Vec<usize> {
+        match self {
+            Self::Vector(parameter) => parameter.value.get().dims().to_vec(),
+            Self::Matrix(parameter) => parameter.value.get().dims().to_vec(),
+        }
+    }
+
+    /// Reads its value in f32: in place on the CPU.
+    pub fn read<T>(&self, read: impl FnOnce(&[f32]) -> T) -> T {
+        match self {
+            Self::Vector(parameter) => storage::read(parameter.value.get(), read),
+            Self::Matrix(parameter) => storage::read(parameter.value.get(), read),
+        }
+    }
+
+    /// Writes `values` over its value, and over what products read of it.
+    pub fn write(&mut self, values: &[f32]) {
+        match self {
+            Self::Vector(parameter) => parameter.set(|tensor| storage::write(tensor, values)),
+            Self::Matrix(parameter) => parameter.set(|tensor| storage::write(tensor, values)),
+        }
+    }
+
+    /// The optimizer's states, each with its name: nothing for SGD.
+    pub fn states(self) -> Vec<(&'static str, StateMut<'m>)> {
+        fn named<'a, const D: usize>(
+            moments: Option<&'a mut Moments<D>>,
+            full: fn(&'a mut Slot<D>) -> StateMut<'a>,
+        ) -> Vec<(&'static str, StateMut<'a>)> {
+            match moments {
+                None | Some(Moments::None) => Vec::new(),
+                Some(Moments::Full(first, second)) => vec![("first", full(first)), ("second", full(second))],
+                Some(Moments::EightBit(first, second)) => {
+                    vec![("first", StateMut::EightBit(first)), ("second", StateMut::EightBit(second))]
+                }
+            }
+        }
+        match self {
+            Self::Vector(parameter) => named(parameter.moments_mut(), StateMut::Vector),
+            Self::Matrix(parameter) => named(parameter.moments_mut(), StateMut::Matrix),
         }
     }
 
@@ -107,7 +162,7 @@ impl Model {
         let grad = head.training.as_mut().map(|training| training.grad.take());
         let (loss, x, grad) = kernels::cross_entropy(x, head.used(), grad, targets, rows, scale);
         if let (Some(training), Some(grad)) = (&mut head.training, grad) {
-            training.grad = parameter::Slot::new(grad);
+            training.grad = Slot::new(grad);
         }
         (loss, x)
     }

@@ -1,9 +1,14 @@
 //! Parameters: a value, and what training it needs.
 
 use burn::tensor::Tensor;
+use memspec::cost::engine::memspec::has_eight_bit_states;
+use memspec::plan::OptimizerKind;
 
 #[cfg(feature = "cuda")]
-use crate::kernels::cuda::{optimizer::Trained, tensor::here};
+use crate::kernels::cuda::{
+    optimizer::Trained,
+    tensor::{here, here_bytes},
+};
 use crate::kernels::place::Place;
 use crate::kernels::{self, AdamW};
 
@@ -39,13 +44,55 @@ impl<const D: usize> Slot<D> {
     }
 }
 
-/// Gradient and optimizer states of a trained parameter, in f32.
+/// Gradient, in f32, and optimizer states of a trained parameter.
 #[derive(Debug)]
 pub struct Training<const D: usize> {
     /// Gradient, summed over the micro batches of a step.
     pub grad: Slot<D>,
-    /// The optimizer's moments: two for AdamW, none for SGD.
-    pub moments: Option<(Slot<D>, Slot<D>)>,
+    /// What the optimizer remembers.
+    pub moments: Moments<D>,
+}
+
+/// What an optimizer remembers of a parameter from step to step.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "handles to tensors that are a thousand times larger")]
+pub enum Moments<const D: usize> {
+    /// Nothing (SGD).
+    None,
+    /// First and second moment in f32 (AdamW).
+    Full(Slot<D>, Slot<D>),
+    /// The same in 8 bits.
+    EightBit(Moment8, Moment8),
+}
+
+/// A moment in 8 bits: see [`kernels::Moment8`].
+#[derive(Debug)]
+pub struct Moment8(Option<kernels::Moment8>);
+
+impl Moment8 {
+    fn zeros(elements: usize, place: Place) -> Self {
+        Self(Some((place.zero_bytes(elements), place.zeros([elements.div_ceil(kernels::STATE_BLOCK)]))))
+    }
+
+    /// Codes and largest magnitudes.
+    pub fn get(&self) -> &kernels::Moment8 {
+        match &self.0 {
+            Some(moment) => moment,
+            None => unreachable!("it is only gone inside a step"),
+        }
+    }
+
+    /// Replaces it by what `change` makes of it.
+    pub fn change(&mut self, change: impl FnOnce(kernels::Moment8) -> kernels::Moment8) {
+        self.0 = self.0.take().map(change);
+    }
+
+    fn take(&mut self) -> kernels::Moment8 {
+        match self.0.take() {
+            Some(moment) => moment,
+            None => unreachable!("it is only gone inside a step"),
+        }
+    }
 }
 
 /// A weight of the network; frozen unless it has [`Training`].
@@ -62,10 +109,23 @@ pub struct Parameter<const D: usize> {
 /// What a trained parameter keeps beside its gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OptimizerStates {
-    /// First and second moment (AdamW).
+    /// First and second moment in f32 (AdamW).
     Moments,
+    /// First and second moment in 8 bits.
+    EightBit,
     /// Nothing (SGD).
     None,
+}
+
+impl OptimizerStates {
+    /// What an optimizer keeps of a parameter with so many elements; `embedding` says that it is the table of embeddings.
+    pub fn of(optimizer: OptimizerKind, elements: usize, embedding: bool) -> Self {
+        match optimizer {
+            OptimizerKind::Sgd => Self::None,
+            OptimizerKind::Adamw8bit if has_eight_bit_states(elements as u64, embedding) => Self::EightBit,
+            _ => Self::Moments,
+        }
+    }
 }
 
 impl<const D: usize> Parameter<D> {
@@ -80,7 +140,14 @@ impl<const D: usize> Parameter<D> {
         let zeros = || Slot::new(place.zeros(shape));
         let copy = place.working_zeros(shape).map(|copy| Slot::new(kernels::working_copy(copy, &value)));
         let grad = zeros();
-        let moments = (states == OptimizerStates::Moments).then(|| (zeros(), zeros()));
+        let moments = match states {
+            OptimizerStates::None => Moments::None,
+            OptimizerStates::Moments => Moments::Full(zeros(), zeros()),
+            OptimizerStates::EightBit => {
+                let moment = || Moment8::zeros(shape.iter().product(), place);
+                Moments::EightBit(moment(), moment())
+            }
+        };
         Self { value: Slot::new(value), copy, training: Some(Training { grad, moments }) }
     }
 
@@ -108,7 +175,15 @@ impl<const D: usize> Parameter<D> {
     #[cfg(feature = "cuda")]
     pub(crate) fn on_card(&self) -> Option<Trained> {
         let training = self.training.as_ref()?;
-        let (first, second) = training.moments.as_ref()?;
+        let (first, second, largest) = match &training.moments {
+            Moments::None => return None,
+            Moments::Full(first, second) => (here(first.get())?, here(second.get())?, None),
+            Moments::EightBit(first, second) => {
+                let ((first, first_largest), (second, second_largest)) = (first.get(), second.get());
+                let largest = [here(first_largest)?, here(second_largest)?];
+                (here_bytes(first)?, here_bytes(second)?, Some(largest))
+            }
+        };
         let copy = match &self.copy {
             Some(copy) => Some(here(copy.get())?),
             None => None,
@@ -116,10 +191,17 @@ impl<const D: usize> Parameter<D> {
         Some(Trained {
             value: here(self.value.get())?,
             grad: here(training.grad.get())?,
-            first: here(first.get())?,
-            second: here(second.get())?,
+            first,
+            second,
+            largest,
             copy,
+            decays: Self::DECAYS,
         })
+    }
+
+    /// What the optimizer remembers; `None` when frozen.
+    pub(super) fn moments_mut(&mut self) -> Option<&mut Moments<D>> {
+        self.training.as_mut().map(|training| &mut training.moments)
     }
 
     /// Writes the sum of squares of the gradient over `sums[index]`; nothing when frozen.
@@ -130,23 +212,32 @@ impl<const D: usize> Parameter<D> {
         }
     }
 
+    /// Whether weight decay holds for it. Norms and biases do not decay, as in transformers' `Trainer` (its
+    /// `get_decay_parameter_names`); of the architectures that run they are the vectors.
+    const DECAYS: bool = D > 1;
+
     /// One optimizer step; zeroes the gradient. Nothing when frozen.
-    pub fn step(&mut self, how: AdamW) {
+    pub fn step(&mut self, mut how: AdamW) {
         let Some(training) = &mut self.training else { return };
-        let (value, grad) = (self.value.take(), training.grad.take());
-        match &mut training.moments {
-            Some((first, second)) => {
-                let (value, grad, m, v) = kernels::adamw((value, grad, first.take(), second.take()), how);
-                self.value = Slot::new(value);
-                training.grad = Slot::new(grad);
-                (*first, *second) = (Slot::new(m), Slot::new(v));
-            }
-            None => {
-                let (value, grad) = kernels::sgd(value, grad, how);
-                self.value = Slot::new(value);
-                training.grad = Slot::new(grad);
-            }
+        if !Self::DECAYS {
+            how.weight_decay = 0.0;
         }
+        let (value, grad) = (self.value.take(), training.grad.take());
+        let (value, grad) = match &mut training.moments {
+            Moments::Full(first, second) => {
+                let (value, grad, m, v) = kernels::adamw((value, grad, first.take(), second.take()), how);
+                (*first, *second) = (Slot::new(m), Slot::new(v));
+                (value, grad)
+            }
+            Moments::EightBit(first, second) => {
+                let (stepped, m, v) = kernels::adamw_8bit((value, grad), first.take(), second.take(), how);
+                (*first, *second) = (Moment8(Some(m)), Moment8(Some(v)));
+                stepped
+            }
+            Moments::None => kernels::sgd(value, grad, how),
+        };
+        self.value = Slot::new(value);
+        training.grad = Slot::new(grad);
         if let Some(copy) = &mut self.copy {
             copy.change(|copy| kernels::working_copy(copy, self.value.get()));
         }

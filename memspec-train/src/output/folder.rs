@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use memspec::setup::Setup;
 
-use super::{Existing, Output, OutputError};
+use super::{Existing, Output, OutputError, whole};
 use crate::checkpoint::WriteError;
 
-/// What a run leaves beside its checkpoints, without the tokenizer's files, which the next run writes again.
+/// What a run leaves beside its checkpoints, without a whole model's files, and the tokenizer's, which the next run writes again.
 const RESULTS: [&str; 4] = ["adapter_model.safetensors", "adapter_config.json", "report.json", "metrics.jsonl"];
 
 /// The folder that a run will have. Nothing is made or removed before [`Planned::make`], so that a run that fails
@@ -19,23 +19,28 @@ pub struct Planned {
     existing: Existing,
     /// The folder of numbered runs and the plan's name in it, where the plan names no `output`.
     numbered: Option<(PathBuf, String)>,
+    /// The plan's own model lies in the folder.
+    is_base: bool,
 }
 
 impl Planned {
     /// The plan's `output`, or the next free `runs/<plan>-<n>` beside the plan's file (the last one to resume).
     ///
     /// # Errors
-    /// A folder that is not empty when `existing` refuses that, one that is no folder, or none to resume from.
+    /// A folder that is not empty when `existing` refuses that, one that is no folder, or none to resume from. Where all weights are
+    /// trained, one with a model that is not an earlier run's.
     pub fn find(setup: &Setup, base: &Path, existing: Existing) -> Result<Self, OutputError> {
-        let planned = match &setup.output {
-            Some(folder) => Self { folder: folder.clone(), existing, numbered: None },
+        let mut planned = match &setup.output {
+            Some(folder) => Self { folder: folder.clone(), existing, numbered: None, is_base: false },
             None => {
                 let (runs, name) = (base.join("runs"), folder_name(&setup.name));
                 let last = last_run(&runs, &name);
                 let number = if existing == Existing::Resume { last } else { last + 1 };
-                Self { folder: runs.join(format!("{name}-{number}")), existing, numbered: Some((runs, name)) }
+                let folder = runs.join(format!("{name}-{number}"));
+                Self { folder, existing, numbered: Some((runs, name)), is_base: false }
             }
         };
+        planned.is_base = setup.weights.as_deref().is_some_and(|weights| same(&planned.folder, weights));
         let path = planned.folder.clone();
         let used = std::fs::read_dir(&path).map(|mut entries| entries.next().is_some());
         match used {
@@ -46,6 +51,9 @@ impl Planned {
             Err(error) if error.kind() == ErrorKind::NotADirectory => Err(OutputError::NotAFolder { path }),
             _ if existing == Existing::Resume && planned.newest_checkpoint().is_none() => {
                 Err(OutputError::NothingToResume { path })
+            }
+            _ if setup.adapter.is_none() && (planned.is_base || whole::is_of_a_run(&path) == Some(false)) => {
+                Err(OutputError::HoldsAModel { path })
             }
             _ => Ok(planned),
         }
@@ -74,6 +82,9 @@ impl Planned {
         } else {
             if self.existing == Existing::Overwrite {
                 clear(&self.folder)?;
+                if !self.is_base && whole::is_of_a_run(&self.folder) == Some(true) {
+                    remove(&self.folder, &whole::FILES)?;
+                }
             }
             remove_unfinished(&self.folder)?;
             std::fs::create_dir_all(&self.folder).map_err(|source| WriteError::new(&self.folder, source))?;
@@ -87,6 +98,11 @@ pub fn folder_name(name: &str) -> String {
     let name: String =
         name.chars().map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' }).collect();
     if name.is_empty() { "plan".to_owned() } else { name }
+}
+
+/// Two paths lead to the same place.
+fn same(a: &Path, b: &Path) -> bool {
+    a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
 }
 
 /// The highest number of a plan's runs, 0 when there is none.
@@ -116,7 +132,12 @@ fn clear(folder: &Path) -> Result<(), WriteError> {
     for (_, path) in checkpoints(folder) {
         std::fs::remove_dir_all(&path).map_err(|source| WriteError::new(&path, source))?;
     }
-    for path in RESULTS.map(|name| folder.join(name)) {
+    remove(folder, &RESULTS)
+}
+
+/// Removes those of the files that are there.
+fn remove(folder: &Path, names: &[&str]) -> Result<(), WriteError> {
+    for path in names.iter().map(|name| folder.join(name)) {
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != ErrorKind::NotFound => return Err(WriteError::new(&path, source)),
             _ => {}

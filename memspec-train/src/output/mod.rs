@@ -1,17 +1,19 @@
-//! A run's folder: the adapter, checkpoints, metrics and the report.
+//! A run's folder: what was trained, checkpoints, metrics and the report.
 //!
 //! ```text
 //! runs/<plan>-<n>/
-//!   adapter_model.safetensors, adapter_config.json, tokenizer files    the result, as PEFT reads it
+//!   adapter_model.safetensors, adapter_config.json, tokenizer files    the result, as PEFT reads it; or, where all weights are trained,
+//!   model.safetensors, config.json, tokenizer files ..                 a model's folder
 //!   report.json                                                        what was promised and what was measured
 //!   metrics.jsonl                                                      one line a step
-//!   checkpoint-<step>/                                                 adapter, optimizer states, position
+//!   checkpoint-<step>/                                                 adapter or weights in f32, optimizer states, position
 //! ```
 //! A checkpoint is written into a folder beside its place and renamed, so a kill leaves the last good one.
 
 mod course;
 mod folder;
 mod tensors;
+mod whole;
 
 use std::path::{Path, PathBuf};
 
@@ -23,10 +25,11 @@ use crate::tokenizer::{Tokenizer, TokenizerError};
 pub use course::{State, course};
 pub use folder::{Planned, folder_name};
 pub use tensors::{adapted_modules, read_adapter};
+pub use whole::WholeModel;
 
 use course::first_difference;
 use folder::{checkpoints, unfinished};
-use tensors::{read_moments, write_adapter, write_moments};
+use tensors::{read_states, write_adapter, write_states};
 
 /// What a run may do with a folder that is not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,21 @@ pub enum OutputError {
     #[error("the output folder {} is a file, or lies in one; set `output` to a folder", path.display())]
     NotAFolder {
         /// The folder.
+        path: PathBuf,
+    },
+    /// A model that no run made, in a folder that is to hold one.
+    #[error("the output folder {} holds a model already, which this run would replace; set `output` to another folder", path.display())]
+    HoldsAModel {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Weights without the file that says what they are.
+    #[error(
+        "{} has no config.json, and a run that trains all weights leaves a model with one; name the model's own folder, from its hub page, or train an adapter: `adapter lora {{ }}`",
+        path.display()
+    )]
+    NoConfig {
+        /// The base's folder or file.
         path: PathBuf,
     },
     /// There is nothing to resume.
@@ -94,6 +112,40 @@ pub enum OutputError {
     Tokenizer(#[from] TokenizerError),
 }
 
+/// What a run leaves in its folder.
+#[derive(Clone, Debug)]
+pub enum Leaves {
+    /// An adapter beside its base.
+    Adapter(AdapterConfig),
+    /// A model, where all weights are trained.
+    Model(WholeModel),
+}
+
+impl Leaves {
+    /// The result of a run.
+    fn write(&self, folder: &Path, model: &mut Model) -> Result<(), OutputError> {
+        match self {
+            Self::Adapter(config) => write_adapter(folder, model, config),
+            Self::Model(whole) => whole.write(folder, model),
+        }
+    }
+
+    /// The same for a checkpoint: to the bit.
+    fn write_exact(&self, folder: &Path, model: &mut Model) -> Result<(), OutputError> {
+        match self {
+            Self::Adapter(config) => write_adapter(folder, model, config),
+            Self::Model(_) => whole::write_exact(folder, model),
+        }
+    }
+
+    fn read_exact(&self, folder: &Path, model: &mut Model) -> Result<(), OutputError> {
+        match self {
+            Self::Adapter(_) => read_adapter(folder, model),
+            Self::Model(_) => whole::read_exact(folder, model),
+        }
+    }
+}
+
 /// A run's folder.
 #[derive(Clone, Debug)]
 pub struct Output {
@@ -130,9 +182,10 @@ impl Saved {
     ///
     /// # Errors
     /// Damaged files.
-    pub fn restore(self, model: &mut Model) -> Result<State, OutputError> {
-        let read = read_adapter(&self.path, model)
-            .and_then(|()| read_moments(&self.path.join("optimizer.safetensors"), model));
+    pub fn restore(self, model: &mut Model, leaves: &Leaves) -> Result<State, OutputError> {
+        let read = leaves
+            .read_exact(&self.path, model)
+            .and_then(|()| read_states(&self.path.join("optimizer.safetensors"), model));
         read.map_err(|error| OutputError::Damaged { path: self.path, why: error.to_string() })?;
         Ok(self.state)
     }
@@ -151,7 +204,7 @@ impl Output {
     pub fn save_checkpoint(
         &self,
         model: &mut Model,
-        config: &AdapterConfig,
+        leaves: &Leaves,
         state: &State,
         keep: u64,
     ) -> Result<PathBuf, OutputError> {
@@ -161,8 +214,9 @@ impl Output {
         }
         let part = unfinished(&self.folder, state.step);
         let failed = |source| WriteError::new(&place, source);
-        let written = write_adapter(&part, model, config)
-            .and_then(|()| write_moments(&part.join("optimizer.safetensors"), model))
+        let written = leaves
+            .write_exact(&part, model)
+            .and_then(|()| write_states(&part.join("optimizer.safetensors"), model))
             .and_then(|()| {
                 let json = serde_json::to_vec(state).map_err(|error| failed(error.into()))?;
                 Ok(write_atomically(&part.join("state.json"), |out| out.write_all(&json))?)
@@ -185,19 +239,13 @@ impl Output {
         Ok(place)
     }
 
-    /// Writes the adapter and the tokenizer's files, the result of a run.
+    /// Writes the result of a run, and the tokenizer's files beside it.
     ///
     /// # Errors
     /// A full disk, or a folder that may not be written.
-    pub fn save_adapter(
-        &self,
-        model: &mut Model,
-        config: &AdapterConfig,
-        tokenizer: &Tokenizer,
-    ) -> Result<(), OutputError> {
-        write_adapter(&self.folder, model, config)?;
+    pub fn save(&self, model: &mut Model, leaves: &Leaves, tokenizer: &Tokenizer) -> Result<(), OutputError> {
         tokenizer.write_files(&self.folder)?;
-        Ok(())
+        leaves.write(&self.folder, model)
     }
 }
 

@@ -1,13 +1,15 @@
-//! A run's tensors in its folder: the adapter as PEFT reads it, and the optimizer's moments beside it.
+//! A run's tensors in its folder: the adapter as PEFT reads it, and the optimizer's states beside what is trained.
 
 use std::collections::HashMap;
 use std::path::Path;
 
+use burn::tensor::{Int, Tensor};
+
 use super::OutputError;
-use crate::checkpoint::{Checkpoint, TensorSpec, write_safetensors};
+use crate::checkpoint::{Checkpoint, Encoding, Stored, write_tensors};
+use crate::kernels::place::read_bytes;
 use crate::kernels::storage;
-use crate::network::parameter::Slot;
-use crate::network::{Model, ParameterMut, linear_module};
+use crate::network::{Model, ParameterMut, StateMut, linear_module};
 use crate::peft::{self, AdaptedModule, AdapterConfig, AdapterError, Part};
 
 /// The adapted modules of a model in order.
@@ -70,36 +72,86 @@ pub fn read_adapter(folder: &Path, model: &mut Model) -> Result<(), OutputError>
     Ok(())
 }
 
-/// Names and tensors of the optimizer's moments.
-fn moments(model: &mut Model) -> Vec<(String, &mut Slot<2>)> {
-    let mut all = Vec::new();
-    for (name, parameter) in model.trained_mut() {
-        if let ParameterMut::Matrix(parameter) = parameter
-            && let Some((first, second)) = parameter.training.as_mut().and_then(|training| training.moments.as_mut())
-        {
-            all.push((format!("{name}.first"), first));
-            all.push((format!("{name}.second"), second));
-        }
-    }
-    all
+/// The optimizer's states of a model, by their names in a checkpoint's file.
+fn states(model: &mut Model) -> Vec<(String, StateMut<'_>)> {
+    let parameters = model.trained_mut().into_iter();
+    let named = parameters.flat_map(|(name, parameter)| {
+        parameter.states().into_iter().map(move |(state, tensor)| (format!("{name}.{state}"), tensor))
+    });
+    named.collect()
 }
 
-pub(super) fn write_moments(path: &Path, model: &mut Model) -> Result<(), OutputError> {
-    let moments = moments(model);
-    let specs: Vec<TensorSpec> = moments
-        .iter()
-        .map(|(name, slot)| TensorSpec { name: name.clone(), shape: slot.get().dims().to_vec() })
-        .collect();
-    write_safetensors(path, &specs, |index| storage::read(moments[index].1.get(), <[f32]>::to_vec))?;
+/// Writes the optimizer's states: moments in f32, or codes and the largest magnitudes of their blocks.
+pub(super) fn write_states(path: &Path, model: &mut Model) -> Result<(), OutputError> {
+    let mut tensors = Vec::new();
+    let mut specs = Vec::new();
+    for (name, state) in &states(model) {
+        let numbers = |name: String, shape: &[usize]| Stored { name, shape: shape.to_vec(), encoding: Encoding::F32 };
+        match state {
+            StateMut::Vector(slot) => {
+                specs.push(numbers(name.clone(), &slot.get().dims()));
+                tensors.push(Written::Vector(slot.get().clone()));
+            }
+            StateMut::Matrix(slot) => {
+                specs.push(numbers(name.clone(), &slot.get().dims()));
+                tensors.push(Written::Matrix(slot.get().clone()));
+            }
+            StateMut::EightBit(moment) => {
+                let (codes, largest) = moment.get().clone();
+                let [codes_name, largest_name] = parts(name);
+                specs.push(Stored::bytes(codes_name, codes.dims()[0]));
+                specs.push(numbers(largest_name, &largest.dims()));
+                tensors.extend([Written::Bytes(codes), Written::Vector(largest)]);
+            }
+        }
+    }
+    write_tensors(path, &[], &specs, |index, out| match &tensors[index] {
+        Written::Vector(tensor) => storage::read(tensor, |values| out.numbers(values)),
+        Written::Matrix(tensor) => storage::read(tensor, |values| out.numbers(values)),
+        Written::Bytes(tensor) => read_bytes(tensor, |bytes| out.bytes(bytes)).map_err(std::io::Error::other)?,
+    })?;
     Ok(())
 }
 
-pub(super) fn read_moments(path: &Path, model: &mut Model) -> Result<(), OutputError> {
+/// A tensor of the states' file.
+enum Written {
+    Vector(Tensor<1>),
+    Matrix(Tensor<2>),
+    Bytes(Tensor<1, Int>),
+}
+
+/// The names of an 8-bit moment's codes and largest magnitudes.
+fn parts(state: &str) -> [String; 2] {
+    ["codes", "largest"].map(|part| format!("{state}.{part}"))
+}
+
+/// Reads what [`write_states`] wrote.
+pub(super) fn read_states(path: &Path, model: &mut Model) -> Result<(), OutputError> {
     let file = Checkpoint::open(path)?;
-    for (name, slot) in moments(model) {
-        file.expect_shape(&name, &slot.get().dims())?;
-        let values = file.read_all(&name)?;
-        slot.change(|tensor| storage::write(tensor, &values));
+    let place = model.place;
+    let read = |name: &str, shape: &[usize]| {
+        file.expect_shape(name, shape)?;
+        file.read_all(name)
+    };
+    for (name, state) in states(model) {
+        match state {
+            StateMut::Vector(slot) => {
+                let values = read(&name, &slot.get().dims())?;
+                slot.change(|tensor| storage::write(tensor, &values));
+            }
+            StateMut::Matrix(slot) => {
+                let values = read(&name, &slot.get().dims())?;
+                slot.change(|tensor| storage::write(tensor, &values));
+            }
+            StateMut::EightBit(moment) => {
+                let [codes_name, largest_name] = parts(&name);
+                let (codes, largest) = moment.get();
+                let bytes = file.read_bytes(&codes_name, codes.dims()[0])?;
+                let values = read(&largest_name, &largest.dims())?;
+                // The only reference to what is written over.
+                moment.change(|(_, largest)| (place.bytes(&bytes), storage::write(largest, &values)));
+            }
+        }
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! bitsandbytes' dynamic 8-bit map: 256 numbers of -1 to 1, denser towards zero; what its 8-bit optimizers and double quantization use.
+//! bitsandbytes' dynamic 8-bit maps: 256 numbers of -1 to 1 or of 0 to 1, denser towards zero (Dettmers et al., 2022, "8-bit Optimizers via
+//! Block-wise Quantization"); what its 8-bit optimizers and double quantization use.
 
 use std::sync::LazyLock;
 
@@ -16,6 +17,26 @@ pub static SIGNED: LazyLock<[f32; 256]> = LazyLock::new(|| {
             map[at] = power * mean;
             map[at + 1] = -(power * mean);
             at += 2;
+        }
+    }
+    // of 254 values so far; the 255th stays zero
+    map[255] = 1.0;
+    map.sort_by(f32::total_cmp);
+    map
+});
+
+/// The map without signs, ascending: seven decades, the highest with 128 values, each lower one with half of that; 0 and 1.
+///
+/// The same as bitsandbytes' `create_dynamic_map(signed=False, max_exponent_bits=7, total_bits=8)`.
+pub static UNSIGNED: LazyLock<[f32; 256]> = LazyLock::new(|| {
+    let mut map = [0.0; 256];
+    let mut at = 0;
+    for decade in 0..7 {
+        let steps = 2_usize << decade;
+        let power = 10_f64.powi(decade - 6) as f32;
+        for step in 0..steps {
+            map[at] = power * ((boundary(step, steps) + boundary(step + 1, steps)) / 2.0);
+            at += 1;
         }
     }
     // of 254 values so far; the 255th stays zero

@@ -1,6 +1,8 @@
 use super::int8::Int8Encoder;
 use super::nf4::{self, AbsMax, Nf4, Nf4Encoder, Scales};
 use super::*;
+use crate::kernels::place::read_bytes;
+use crate::kernels::{self, AdamW, storage};
 use crate::testing::fixture;
 use proptest::prelude::*;
 use safetensors::SafeTensors;
@@ -56,6 +58,48 @@ fn the_dynamic_map_is_bitsandbytes() {
     for (code, (ours, theirs)) in dynamic_map::SIGNED.iter().zip(&expected).enumerate() {
         assert!((ours - theirs).abs() <= f32::EPSILON * theirs.abs(), "{code}: {ours} {theirs}");
     }
+}
+
+/// As bitsandbytes steps it: `fixtures/adamw_8bit.py`.
+#[test]
+fn moments_of_8_bits_are_those_of_bitsandbytes() {
+    let bytes = fixture("adamw_8bit.safetensors");
+    let expected = SafeTensors::deserialize(&bytes).unwrap();
+    for (code, (ours, theirs)) in dynamic_map::UNSIGNED.iter().zip(floats(&expected, "unsigned")).enumerate() {
+        assert!((ours - theirs).abs() <= f32::EPSILON * theirs.abs(), "{code}: {ours} {theirs}");
+    }
+    let (start, grads) = (floats(&expected, "start"), floats(&expected, "grads"));
+    let tensor = |values: &[f32]| storage::write(storage::zeros_tensor([values.len()]), values);
+    let moment = || (storage::zero_bytes(start.len()), storage::zeros_tensor([start.len().div_ceil(256)]));
+    let (mut value, mut first, mut second) = (tensor(&start), moment(), moment());
+    for (step, grad) in grads.chunks(start.len()).enumerate() {
+        let how = AdamW {
+            learning_rate: 1e-2,
+            betas: (0.9, 0.999),
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+            step: step as i32 + 1,
+            gradient_scale: 1.0,
+        };
+        let stepped = kernels::adamw_8bit((value, tensor(grad)), first, second, how);
+        ((value, _), first, second) = stepped;
+    }
+    for ((codes, largest), name) in [(first, "first"), (second, "second")] {
+        let largest = storage::read(&largest, <[f32]>::to_vec);
+        let theirs = floats(&expected, &format!("{name}_largest"));
+        // 1 - 0.999 in f32 is not torch's
+        assert!(largest.iter().zip(theirs).all(|(a, b)| (a - b).abs() <= 3e-5 * b), "{name}");
+        let codes = read_bytes(&codes, <[u8]>::to_vec).unwrap();
+        let theirs = expected.tensor(name).unwrap().data().to_vec();
+        // another rounding may take the other of two codes that are equally near
+        let differing: Vec<u8> =
+            codes.iter().zip(&theirs).map(|(a, b)| a.abs_diff(*b)).filter(|apart| *apart > 0).collect();
+        assert!(differing.len() <= 5 && differing.iter().all(|apart| *apart == 1), "{name}: {differing:?}");
+    }
+    let value = storage::read(&value, <[f32]>::to_vec);
+    let theirs = floats(&expected, "value");
+    let apart = value.iter().zip(theirs).fold(0.0_f32, |apart, (a, b)| apart.max((a - b).abs()));
+    assert!(apart < 1e-6, "{apart}");
 }
 
 #[test]

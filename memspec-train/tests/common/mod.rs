@@ -51,6 +51,9 @@ plan "tiny" {
 }
 "#;
 
+/// The adapter of [`PLAN`]: without it all weights are trained.
+pub(crate) const ADAPTER: &str = "adapter lora {\n    rank  = 4\n    alpha = 8\n  }";
+
 /// A temporary folder with `model/` and `train.jsonl` of the quickstart example, and `plan.mem`.
 #[derive(Debug)]
 pub(crate) struct Place {

@@ -197,7 +197,7 @@ block! {
         schedule: Schedule = "cosine";
         /// The steps in which the learning rate rises, as a part of all or a count.
         warmup: Warmup = "3%";
-        /// Decoupled weight decay.
+        /// Decoupled weight decay, of matrices: norms and biases do not decay.
         weight_decay: f64 = "0", least 0;
         /// The decay of the optimizer's first and second moments.
         betas: [f64; 2] = "[0.9, 0.999]", least 0;

@@ -47,8 +47,10 @@ pub(crate) fn check(rule: &Rule, context: &Context<'_>) -> Vec<Finding> {
                 Some(PublishedQuantization::Mxfp4Experts) => "mxfp4",
                 Some(PublishedQuantization::Other { method }) => method,
             };
-            // That the plan repeats what is published is no mistake.
-            kind.is_some_and(|kind| kind != published)
+            // That the plan repeats what is published is no mistake; bitsandbytes is the program behind two kinds.
+            kind.is_some_and(|kind| {
+                kind != published && !(published == "bitsandbytes" && ["nf4", "int8"].contains(&kind))
+            })
         })?;
         Some(
             Finding::new(rule, format!("the weights of `{}` are published quantized", setup.model_name))

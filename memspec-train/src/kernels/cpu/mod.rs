@@ -35,6 +35,13 @@ fn elements_mut(x: &mut F32) -> &mut [f32] {
     &mut x.storage_mut::<f32>()[..len]
 }
 
+/// The bytes for writing, with one owner as above.
+fn bytes_mut(x: &mut F32) -> &mut [u8] {
+    let len = x.layout().num_elements();
+    debug_assert!(x.is_unique(), "a tensor that is written in place has one owner");
+    &mut x.storage_mut::<u8>()[..len]
+}
+
 /// Elements of one parallel task of an element-wise loop: large enough to amortize the hand-over.
 const GRAIN: usize = 16 * 1024;
 
@@ -167,6 +174,18 @@ impl Kernels for Flex {
 
     fn adamw(value: F32, grad: F32, first: F32, second: F32, step: AdamW) -> (F32, F32, F32, F32) {
         optimizer::adamw(value, grad, first, second, step)
+    }
+
+    fn adamw_8bit(
+        value: F32,
+        grad: F32,
+        first: F32,
+        first_largest: F32,
+        second: F32,
+        second_largest: F32,
+        step: AdamW,
+    ) -> (F32, F32, F32, F32, F32, F32) {
+        optimizer::adamw_8bit(value, grad, (first, first_largest), (second, second_largest), step)
     }
 
     fn sgd(value: F32, grad: F32, step: AdamW) -> (F32, F32) {

@@ -1,6 +1,6 @@
 //! [`Kernels`] on CUDA: products by cuBLASLt, the rest by kernels of ours in `source/`, all on CubeCL's stream.
 //!
-//! Activations and frozen weights are bf16 or f32, as the plan's precision says; what is trained, its gradient, its moments and every sum are f32.
+//! Activations and frozen weights are bf16 or f32, as the plan's precision says; what is trained, its gradient, its moments (but for those of 8 bits) and every sum are f32.
 
 mod attention;
 mod gemm;
@@ -314,8 +314,26 @@ impl Kernels for Cube {
         step: AdamW,
     ) -> (CubeTensor, CubeTensor, CubeTensor, CubeTensor) {
         let (v, g, m, s) = (value.clone(), grad.clone(), first.clone(), second.clone());
-        optimizer::one(optimizer::Trained { value: v, grad: g, first: m, second: s, copy: None }, step);
+        let trained =
+            optimizer::Trained { value: v, grad: g, first: m, second: s, largest: None, copy: None, decays: true };
+        optimizer::one(trained, step);
         (value, grad, first, second)
+    }
+
+    fn adamw_8bit(
+        value: CubeTensor,
+        grad: CubeTensor,
+        first: CubeTensor,
+        first_largest: CubeTensor,
+        second: CubeTensor,
+        second_largest: CubeTensor,
+        step: AdamW,
+    ) -> (CubeTensor, CubeTensor, CubeTensor, CubeTensor, CubeTensor, CubeTensor) {
+        let largest = Some([first_largest.clone(), second_largest.clone()]);
+        let (v, g, m, s) = (value.clone(), grad.clone(), first.clone(), second.clone());
+        let trained = optimizer::Trained { value: v, grad: g, first: m, second: s, largest, copy: None, decays: true };
+        optimizer::one(trained, step);
+        (value, grad, first, first_largest, second, second_largest)
     }
 
     fn sgd(value: CubeTensor, grad: CubeTensor, step: AdamW) -> (CubeTensor, CubeTensor) {

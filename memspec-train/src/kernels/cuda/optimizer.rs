@@ -13,17 +13,23 @@ use crate::kernels::compile::Source;
 /// Elements of one block (`CHUNK` in `source/optimizer.cu`).
 const CHUNK: usize = 8192;
 /// Words of one tensor's line in the table (`Trained` in `source/optimizer.cu`).
-const LINE: usize = 7;
+const LINE: usize = 10;
 
 /// The tensors of one trained parameter.
 #[derive(Clone, Debug)]
 pub(crate) struct Trained {
     pub(crate) value: CubeTensor,
     pub(crate) grad: CubeTensor,
+    /// The first moment: f32, or codes.
     pub(crate) first: CubeTensor,
+    /// The second moment, likewise.
     pub(crate) second: CubeTensor,
+    /// The largest magnitudes of both moments' blocks, where they are codes.
+    pub(crate) largest: Option<[CubeTensor; 2]>,
     /// The value in bf16, where products read it so.
     pub(crate) copy: Option<CubeTensor>,
+    /// Weight decay holds for it.
+    pub(crate) decays: bool,
 }
 
 /// One AdamW step of all, with their gradients clipped to the norm `clip` (0: not). The squared norm before that, as `[1]`.
@@ -75,19 +81,21 @@ fn table(like: &CubeTensor, all: &[Trained]) -> (CubeTensor, usize) {
     let mut operands = vec![&table];
     let mut lines = Vec::with_capacity(all.len());
     let mut blocks = 0;
-    for Trained { value, grad, first, second, copy } in all {
+    for Trained { value, grad, first, second, largest, copy, decays } in all {
         operands.extend([value, grad, first, second]);
         operands.extend(copy);
-        lines.push((copy.is_some(), elements(value) as u64, blocks as u64));
+        operands.extend(largest.iter().flatten());
+        let has = [copy.is_some(), largest.is_some(), largest.is_some()];
+        lines.push((has, elements(value) as u64, blocks as u64, u64::from(*decays)));
         blocks += elements(value).div_ceil(CHUNK);
     }
     submit_all(&operands, 1, move |_, stream, addresses| {
         let mut words = Vec::with_capacity(lines.len() * LINE);
         let mut rest = addresses[1..].iter().copied();
-        for (has_copy, elements, first_block) in lines {
+        for (has, elements, first_block, decays) in lines {
             words.extend(rest.by_ref().take(4));
-            words.push(if has_copy { rest.next().unwrap_or(0) } else { 0 });
-            words.extend([elements, first_block]);
+            let [copy, first, second] = has.map(|has| if has { rest.next().unwrap_or(0) } else { 0 });
+            words.extend([copy, elements, first_block, decays, first, second]);
         }
         let bytes = size_of_val(words.as_slice());
         // SAFETY: the table has so many bytes; the driver has copied the words when the call returns, as they are in pageable memory.

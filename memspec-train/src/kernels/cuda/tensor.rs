@@ -1,7 +1,7 @@
 //! Tensors on a CUDA device: row by row without gaps, which burn's own constructors do not promise there.
 
 use burn::backend::Cube;
-use burn::tensor::{DType, Shape, Tensor};
+use burn::tensor::{DType, Int, Shape, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use burn_std::Bytes;
 
@@ -65,6 +65,16 @@ pub(crate) fn read(tensor: &CubeTensor) -> Result<Vec<f32>, DeviceFailed> {
     Ok(values[..len].to_vec())
 }
 
+/// The bytes of a tensor of bytes, once everything that writes them is done.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_bytes(tensor: &CubeTensor) -> Result<Vec<u8>, DeviceFailed> {
+    let bytes =
+        tensor.client.read_one(tensor.handle.clone()).map_err(|error| DeviceFailed(first_cause(&error.to_string())))?;
+    Ok(bytes[..elements(tensor)].to_vec())
+}
+
 /// What went wrong first, of a report that has everything that went wrong because of it.
 fn first_cause(report: &str) -> String {
     const AROUND: [&str; 7] = [
@@ -91,6 +101,11 @@ pub(crate) fn card(tensor: &CubeTensor) -> Option<usize> {
 
 /// The tensor as this backend has it, when it is on a CUDA device.
 pub(crate) fn here<const D: usize>(tensor: &Tensor<D>) -> Option<CubeTensor> {
+    tensor.clone().try_into_primitive::<Cube>().ok()
+}
+
+/// The same for a tensor of bytes.
+pub(crate) fn here_bytes(tensor: &Tensor<1, Int>) -> Option<CubeTensor> {
     tensor.clone().try_into_primitive::<Cube>().ok()
 }
 

@@ -24,6 +24,15 @@ pub const LOGITS: u64 = 8 * 1024 * 1024;
 /// The same on a card (256 MiB in bf16), whose products want more rows.
 pub const CARD_LOGITS: u64 = 128 * 1024 * 1024;
 
+/// Tensors with fewer elements have moments in f32 under `adamw_8bit` (bitsandbytes' `optim/optimizer.py`, `min_8bit_size`).
+const MIN_8BIT_ELEMENTS: u64 = 4096;
+/// Elements of an 8-bit moment that share one largest magnitude in f32.
+const STATE_BLOCK: u64 = 256;
+/// Elements that a block of a card's optimizer takes (`memspec_train`'s `kernels/cuda/optimizer.rs`).
+const OPTIMIZER_CHUNK: u64 = 8192;
+/// Bytes of a trained tensor's line in that optimizer's table.
+const OPTIMIZER_LINE: u64 = 80;
+
 const WEIGHTS: Part = Part { what: "base weights", setting: "quantize" };
 const EMBEDDING: Part = Part { what: "embedding and head", setting: "model" };
 const ROTARY: Part = Part { what: "rotary tables", setting: "data.context" };
@@ -38,6 +47,12 @@ const WORK: Part = Part { what: "activations of one block", setting: "train.micr
 const SCORES: Part = Part { what: "attention scores", setting: "data.context" };
 const LOGITS_PART: Part = Part { what: "logits", setting: "train.loss" };
 const DENSE: Part = Part { what: "decoded weights", setting: "quantize" };
+
+/// Whether the moments of a tensor with so many elements have 8 bits under `adamw_8bit`. The table of embeddings keeps f32, as it does in
+/// transformers' Trainer (`trainer.py`, `register_module_override`; Dettmers et al. 2022, "stable embedding layer").
+pub fn has_eight_bit_states(elements: u64, embedding: bool) -> bool {
+    elements >= MIN_8BIT_ELEMENTS && !embedding
+}
 
 /// Tokens whose logits exist at a time: the power of two whose logits are at most [`LOGITS`] or [`CARD_LOGITS`], between 16 and 1024.
 pub fn loss_rows(setup: &Setup) -> u64 {
@@ -55,10 +70,7 @@ pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
     let mut program = Program::new(setup);
     program.load();
     program.step();
-    program.trace.enter(PhaseName::Optimizer);
-    // A sum of squares for each trained tensor, here for the adapters'.
-    let adapted = program.linears.iter().filter(|linear| linear.adapted).count() as u64;
-    program.trace.scratch(GRADIENTS, 2 * adapted * setup.model.layers * 4);
+    program.optimizer();
     program.trace.enter(PhaseName::Save);
     Ok(program.trace)
 }
@@ -113,6 +125,9 @@ struct Program<'a> {
     threads: u64,
     /// Not the CPU: other kernels with other buffers.
     card: bool,
+    /// Trained tensors, and the blocks of a card's optimizer that they make.
+    trained: u64,
+    optimizer_blocks: u64,
 }
 
 impl<'a> Program<'a> {
@@ -150,6 +165,8 @@ impl<'a> Program<'a> {
             element: if cpu || setup.train.precision == Precision::F32 { 4 } else { 2 },
             threads: u64::from(setup.device.cores.unwrap_or(1)),
             card: !cpu,
+            trained: 0,
+            optimizer_blocks: 0,
         }
     }
 
@@ -174,7 +191,10 @@ impl<'a> Program<'a> {
         self.trace.enter(PhaseName::Load);
         let full = self.setup.adapter.is_none();
         let (hidden, vocabulary) = (self.model.hidden, self.model.vocab);
-        self.parameter(EMBEDDING, vocabulary * hidden, full);
+        match full {
+            true => self.trained(EMBEDDING, FULL_GRADIENTS, vocabulary * hidden, true),
+            false => self.parameter(EMBEDDING, vocabulary * hidden, false),
+        }
         for _ in 0..self.model.layers {
             for _ in 0..2 {
                 self.parameter(WEIGHTS, hidden, full);
@@ -198,19 +218,32 @@ impl<'a> Program<'a> {
 
     /// A dense weight; in f32 with gradient and states when it is trained.
     fn parameter(&mut self, part: Part, elements: u64, trained: bool) {
-        let element = if trained { 4 } else { self.element };
-        self.trace.allocate(part, elements * element).keep();
         if trained {
-            self.training(FULL_GRADIENTS, elements);
+            self.trained(part, FULL_GRADIENTS, elements, false);
+        } else {
+            self.trace.allocate(part, elements * self.element).keep();
         }
     }
 
-    fn training(&mut self, gradients: Part, elements: u64) {
+    /// `Parameter::trained`.
+    fn trained(&mut self, part: Part, gradients: Part, elements: u64, embedding: bool) {
+        self.trained += 1;
+        self.optimizer_blocks += elements.div_ceil(OPTIMIZER_CHUNK);
+        self.trace.allocate(part, elements * 4).keep();
+        if self.element < 4 {
+            // What products read: the same weight in the type of activations.
+            self.trace.allocate(part, elements * self.element).keep();
+        }
         self.trace.allocate(gradients, elements * 4).keep();
-        if self.setup.train.optimizer == OptimizerKind::Adamw {
-            for _ in 0..2 {
-                self.trace.allocate(STATES, elements * 4).keep();
+        let moments = match self.setup.train.optimizer {
+            OptimizerKind::Sgd => return,
+            OptimizerKind::Adamw8bit if has_eight_bit_states(elements, embedding) => {
+                vec![elements, elements.div_ceil(STATE_BLOCK) * 4]
             }
+            _ => vec![elements * 4],
+        };
+        for bytes in [&moments[..], &moments].concat() {
+            self.trace.allocate(STATES, bytes).keep();
         }
     }
 
@@ -230,12 +263,7 @@ impl<'a> Program<'a> {
         }
         if adapted {
             for elements in [self.rank * columns, out * self.rank] {
-                self.trace.allocate(ADAPTER, elements * 4).keep();
-                self.training(GRADIENTS, elements);
-                if self.element < 4 {
-                    // What products read: the same weight in the type of activations.
-                    self.trace.allocate(ADAPTER, elements * self.element).keep();
-                }
+                self.trained(ADAPTER, GRADIENTS, elements, false);
             }
         }
     }
@@ -297,6 +325,17 @@ impl<'a> Program<'a> {
         }
         self.trace.free(g);
         self.trace.free_all(batch);
+    }
+
+    /// `optimizer_step`: a sum of squares for each trained tensor; on a card one for each block, and the table of the tensors.
+    fn optimizer(&mut self) {
+        self.trace.enter(PhaseName::Optimizer);
+        let scratch = match self.card && self.setup.train.optimizer != OptimizerKind::Sgd {
+            true => self.optimizer_blocks * 4 + self.trained * OPTIMIZER_LINE + 4,
+            false => self.trained * 4,
+        };
+        let part = if self.setup.adapter.is_none() { FULL_GRADIENTS } else { GRADIENTS };
+        self.trace.scratch(part, scratch);
     }
 
     /// `Block::forward`: the output; the input stays with the caller.

@@ -1,11 +1,20 @@
 // Optimizer steps in place, in f32.
 
+// SIGNED and UNSIGNED, what codes of 8-bit moments stand for, are written before this text from `quantize/`.
+
 // A trained tensor. `copy`, where it is given, is the same weight in bf16, which products read.
 struct Trained {
-    float *value, *grad, *first, *second;
+    float *value, *grad;
+    // The moments: floats, or codes where the largest magnitudes of each STATE_BLOCK elements are given.
+    void *first, *second;
     bf16 *copy;
     u64 elements, first_block;
+    // 1 where weight decay holds, 0 for norms and biases.
+    u64 decays;
+    float *first_largest, *second_largest;
 };
+
+#define STATE_BLOCK 256
 
 // Elements of one block, which all belong to one tensor.
 #define CHUNK 8192
@@ -36,20 +45,85 @@ extern "C" __global__ void squares(float *sums, const Trained *all, u32 count) {
     if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
-// AdamW (Loshchilov and Hutter, 2019). Where `square` is given it is the squared norm of all gradients, which is clipped to `clip`
-// as torch.nn.utils.clip_grad_norm_ does.
-extern "C" __global__ void adamw(const Trained *all, const float *square, u32 count, float rate, float beta1, float beta2,
-                                 float epsilon, float decay, float correction1, float correction2, float scale, float clip) {
-    Part part(all, count);
-    const Trained &of = part.of;
-    if (clip > 0.0f) scale *= fminf(1.0f, clip / (sqrtf(*square) + 1e-6f));
-    for (u64 i = part.begin + threadIdx.x; i < part.end; i += blockDim.x) {
+// What AdamW (Loshchilov and Hutter, 2019) computes with.
+struct Step {
+    float rate, beta1, beta2, epsilon, decay, correction1, correction2, scale;
+
+    __device__ void operator()(const Trained &of, u64 i, float &m, float &v) const {
         float g = of.grad[i] * scale;
-        float m = beta1 * of.first[i] + (1.0f - beta1) * g, v = beta2 * of.second[i] + (1.0f - beta2) * g * g;
+        m = beta1 * m + (1.0f - beta1) * g, v = beta2 * v + (1.0f - beta2) * g * g;
         float x = of.value[i] * decay - rate * (m * correction1) / (sqrtf(v * correction2) + epsilon);
-        of.grad[i] = 0.0f, of.first[i] = m, of.second[i] = v, of.value[i] = x;
+        of.grad[i] = 0.0f, of.value[i] = x;
         if (of.copy) of.copy[i] = from_float<bf16>(x);
     }
+};
+
+// The code of the ascending map's value nearest to `x`; the lower of two that are equally near.
+__device__ u8 nearest(const float *map, float x) {
+    u32 code = 0, above = 255;
+    while (code < above) {
+        u32 middle = (code + above) / 2;
+        if ((map[middle] + map[middle + 1]) / 2.0f < x) code = middle + 1;
+        else above = middle;
+    }
+    return code;
+}
+
+__device__ float largest_of_warp(float x) {
+    for (int apart = 16; apart > 0; apart /= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, apart));
+    return x;
+}
+
+// Moments of 8 bits (Dettmers et al., 2022): a warp takes one block of theirs after the other, each lane eight elements.
+__device__ void step_8bit(const Part &part, const Step &step, const float *map1, const float *map2) {
+    const Trained &of = part.of;
+    u8 *first = (u8 *)of.first, *second = (u8 *)of.second;
+    const u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    for (u64 begin = part.begin + warp * STATE_BLOCK; begin < part.end; begin += warps * STATE_BLOCK) {
+        const u64 block = begin / STATE_BLOCK;
+        const float scale1 = of.first_largest[block], scale2 = of.second_largest[block];
+        float m[8], v[8], largest1 = 0.0f, largest2 = 0.0f;
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            const u64 i = begin + 32 * k + lane;
+            if (i < part.end) {
+                m[k] = map1[first[i]] * scale1, v[k] = map2[second[i]] * scale2;
+                step(of, i, m[k], v[k]);
+                largest1 = fmaxf(largest1, fabsf(m[k])), largest2 = fmaxf(largest2, v[k]);
+            }
+        }
+        largest1 = largest_of_warp(largest1), largest2 = largest_of_warp(largest2);
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            const u64 i = begin + 32 * k + lane;
+            if (i < part.end) {
+                // A block of zeros is one whatever its codes are.
+                first[i] = largest1 > 0.0f ? nearest(map1, m[k] / largest1) : 0;
+                second[i] = largest2 > 0.0f ? nearest(map2, v[k] / largest2) : 0;
+            }
+        }
+        if (lane == 0) of.first_largest[block] = largest1, of.second_largest[block] = largest2;
+    }
+}
+
+// Where `square` is given it is the squared norm of all gradients, which is clipped to `clip` as torch.nn.utils.clip_grad_norm_ does.
+extern "C" __global__ void adamw(const Trained *all, const float *square, u32 count, float rate, float beta1, float beta2,
+                                 float epsilon, float decay, float correction1, float correction2, float scale, float clip) {
+    __shared__ float map1[256], map2[256];
+    Part part(all, count);
+    const Trained &of = part.of;
+    if (!of.decays) decay = 1.0f;
+    if (clip > 0.0f) scale *= fminf(1.0f, clip / (sqrtf(*square) + 1e-6f));
+    const Step step = {rate, beta1, beta2, epsilon, decay, correction1, correction2, scale};
+    // All threads of a block work on one tensor, and go the same way.
+    if (of.first_largest) {
+        for (u32 i = threadIdx.x; i < 256; i += blockDim.x) map1[i] = SIGNED[i], map2[i] = UNSIGNED[i];
+        __syncthreads();
+        step_8bit(part, step, map1, map2);
+        return;
+    }
+    float *first = (float *)of.first, *second = (float *)of.second;
+    for (u64 i = part.begin + threadIdx.x; i < part.end; i += blockDim.x) step(of, i, first[i], second[i]);
 }
 
 extern "C" __global__ void sgd(float *value, float *grad, u64 n, float rate, float decay, float scale) {

@@ -67,11 +67,11 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
     if setup.quantize.is_some() && setup.adapter.is_none() {
         return refuse("quantize", "quantized weights cannot be trained: add `adapter lora { }`".to_owned());
     }
-    if !matches!(setup.train.optimizer, OptimizerKind::Adamw | OptimizerKind::Sgd) {
+    if !matches!(setup.train.optimizer, OptimizerKind::Adamw | OptimizerKind::Adamw8bit | OptimizerKind::Sgd) {
         return refuse(
             "train.optimizer",
             format!(
-                "the engine `memspec` has the optimizers adamw and sgd in this version, not {}",
+                "the engine `memspec` has the optimizers adamw, adamw_8bit and sgd in this version, not {}",
                 setup.train.optimizer
             ),
         );
@@ -113,6 +113,15 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
         return refuse(
             "train.precision",
             format!("on the CPU the engine `memspec` computes in f32, not {}", setup.train.precision),
+        );
+    }
+    if matches!(setup.train.precision, Precision::Bf16Pure | Precision::Fp16Pure) {
+        return refuse(
+            "train.precision",
+            format!(
+                "the engine `memspec` trains f32 weights, with copies in bf16 for its products, and has no {}: `bf16` or `f32`",
+                setup.train.precision
+            ),
         );
     }
     if setup.data.packing {
