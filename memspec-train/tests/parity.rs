@@ -20,7 +20,7 @@ use memspec_train::step::{Batch, StepConfig, hidden, micro_batch, optimizer_step
 
 /// Relative to the largest magnitude of the expected tensor.
 const TOLERANCE: f32 = 1e-4;
-const FOLDERS: [&str; 8] = [
+const FOLDERS: [&str; 10] = [
     "llama-untied",
     "llama-tied-llama3",
     "llama-multihead-linear",
@@ -29,6 +29,8 @@ const FOLDERS: [&str; 8] = [
     "qwen2",
     "qwen2-window",
     "qwen3",
+    "phi3",
+    "phi3-long",
 ];
 
 struct Fixture {
@@ -156,7 +158,7 @@ fn losses_and_adapter_gradients_agree_with_and_without_checkpointing() {
 
 #[test]
 fn gradients_of_all_weights_agree() {
-    for folder in ["llama-multihead-linear", "qwen2-window", "qwen3"] {
+    for folder in ["llama-multihead-linear", "qwen2-window", "qwen3", "phi3-long"] {
         let fixture = Fixture::open(folder);
         for checkpointing in [Checkpointing::None, Checkpointing::Block] {
             let (setup, mut model) = fixture.model(None, checkpointing);
@@ -186,7 +188,12 @@ fn a_token_at_a_time_gives_the_logits_of_all_at_once() {
         // a prompt, a piece of several tokens, single ones, and what was forgotten once more
         for range in [0..4, 4..9, 9..10, 10..11, 11..12, 6..7, 7..12] {
             cache.truncate(&model, range.start);
-            let logits = logits(&model, &cache.extend(&model, &ids[range.clone()]));
+            let known = cache.ids().len();
+            let logits = logits(&model, &cache.extend(&model, &ids[known..range.end]));
+            // The figures are those of the whole sample, whose beginning alone LongRoPE rotates otherwise.
+            if model.rotary.changes(range.end, ids.len()) {
+                continue;
+            }
             let want = &want[(range.end - 1) * vocabulary..range.end * vocabulary];
             let got = storage::read(&logits, <[f32]>::to_vec);
             let apart = got.iter().zip(want).fold(0.0_f32, |apart, (a, b)| apart.max((a - b).abs()));

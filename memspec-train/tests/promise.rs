@@ -52,16 +52,29 @@ const NORMED: &[(&str, &str, &str, &str)] = &[
     ("quantize nf4 { }", "rank = 16; targets = attention", "context = 200tok; padding = max", "micro_batch = 4; checkpointing = 1"),
 ];
 
+/// Of a model as Phi-3 is, whose linears are fused; samples of more than 100 tokens are rotated by longrope's long factors.
+#[rustfmt::skip]
+const FUSED: &[(&str, &str, &str, &str)] = &[
+    ("", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8"),
+    ("", "rank = 8", "context = 200tok; padding = max", "micro_batch = 8; checkpointing = block"),
+    ("", "rank = 64; targets = [qkv_proj, down_proj]", "context = 64tok; padding = max", "micro_batch = 4; checkpointing = 2"),
+    ("quantize nf4 { }", "rank = 32; targets = mlp", "context = 64tok; padding = max", "micro_batch = 4; checkpointing = block"),
+    ("quantize int8 { skip = [gate_up_proj] }", "rank = 8; targets = attention", "context = 200tok; padding = max", "micro_batch = 8; optimizer = sgd"),
+];
+
 #[test]
 fn every_phase_takes_what_was_promised() {
     let folder = tempfile::tempdir().unwrap();
     let quickstart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart").canonicalize().unwrap();
     let normed = folder.path().join("normed");
     make_normed(&quickstart.join("model"), &normed);
+    let fused = folder.path().join("fused");
+    make_fused(&quickstart.join("model"), &fused);
     let mut failures = Vec::new();
-    let rows =
-        GRID.iter().map(|row| (quickstart.join("model"), row)).chain(NORMED.iter().map(|row| (normed.clone(), row)));
-    for (index, (model, row)) in rows.enumerate() {
+    let of = |model: PathBuf, rows: &'static [_]| rows.iter().map(move |row| (model.clone(), row));
+    let rows: Vec<_> = of(quickstart.join("model"), GRID).chain(of(normed, NORMED)).chain(of(fused, FUSED)).collect();
+    let plans = rows.len();
+    for (index, (model, row)) in rows.into_iter().enumerate() {
         let report = run(folder.path(), &quickstart, &model, index, row);
         let mut lines: Vec<(&Value, f64)> =
             report["phases"].as_array().unwrap().iter().map(|line| (line, PHASE_TOLERANCE)).collect();
@@ -75,35 +88,95 @@ fn every_phase_takes_what_was_promised() {
             }
         }
     }
-    assert!(failures.is_empty(), "{} of {} plans:\n{}", failures.len(), GRID.len() + NORMED.len(), failures.join("\n"));
+    assert!(failures.is_empty(), "{} of {} plans:\n{}", failures.len(), plans, failures.join("\n"));
+}
+
+#[test]
+fn an_adapter_of_fused_linears_is_one_of_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let quickstart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart").canonicalize().unwrap();
+    let fused = folder.path().join("fused");
+    make_fused(&quickstart.join("model"), &fused);
+    run(folder.path(), &quickstart, &fused, 0, &("", "rank = 8", "context = 64tok", "micro_batch = 4"));
+    let adapter = Checkpoint::open(folder.path().join("runs/grid-0-1/adapter_model.safetensors")).unwrap();
+    assert_eq!(adapter.names().count(), 4 * 4 * 2, "A and B of four linears in four blocks");
+    let shape = |name: &str| adapter.shape(&format!("base_model.model.model.layers.0.{name}.weight")).unwrap().to_vec();
+    assert_eq!(shape("self_attn.qkv_proj.lora_A"), [8, 128]);
+    assert_eq!(shape("self_attn.qkv_proj.lora_B"), [128 + 2 * 64, 8]);
+    assert_eq!(shape("mlp.gate_up_proj.lora_A"), [8, 128]);
+    assert_eq!(shape("mlp.gate_up_proj.lora_B"), [2 * 352, 8]);
 }
 
 /// The quickstart's model with norms of queries and keys.
 fn make_normed(quickstart: &Path, folder: &Path) {
-    std::fs::create_dir(folder).unwrap();
-    for name in ["tokenizer.json", "tokenizer_config.json"] {
-        std::fs::copy(quickstart.join(name), folder.join(name)).unwrap();
-    }
-    let mut config: Value = serde_json::from_slice(&std::fs::read(quickstart.join("config.json")).unwrap()).unwrap();
+    let mut config = config(quickstart);
     config["model_type"] = "qwen3".into();
     config["architectures"] = serde_json::json!(["Qwen3ForCausalLM"]);
     let head = config["hidden_size"].as_u64().unwrap() / config["num_attention_heads"].as_u64().unwrap();
     config["head_dim"] = head.into();
-    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
     let base = Checkpoint::open(quickstart).unwrap();
-    let spec = |name: &str, shape: &[usize]| TensorSpec { name: name.to_owned(), shape: shape.to_vec() };
-    let mut specs: Vec<TensorSpec> = base.names().map(|name| spec(name, base.shape(name).unwrap())).collect();
-    let known = specs.len();
+    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = base.names().map(|name| tensor(&base, name)).collect();
     for layer in 0..config["num_hidden_layers"].as_u64().unwrap() {
         for norm in ["q_norm", "k_norm"] {
-            specs.push(spec(&format!("model.layers.{layer}.self_attn.{norm}.weight"), &[head as usize]));
+            let name = format!("model.layers.{layer}.self_attn.{norm}.weight");
+            tensors.push((name, vec![head as usize], vec![1.0; head as usize]));
         }
     }
-    write_safetensors(&folder.join("model.safetensors"), &specs, |index| match index < known {
-        true => base.read_all(&specs[index].name).unwrap(),
-        false => vec![1.0; head as usize],
-    })
-    .unwrap();
+    write_model(quickstart, folder, &config, &tensors);
+}
+
+/// The quickstart's model with fused linears.
+fn make_fused(quickstart: &Path, folder: &Path) {
+    let mut config = config(quickstart);
+    config["model_type"] = "phi3".into();
+    config["architectures"] = serde_json::json!(["Phi3ForCausalLM"]);
+    config["original_max_position_embeddings"] = 100.into();
+    let heads = config["num_attention_heads"].as_u64().unwrap();
+    let pairs = config["hidden_size"].as_u64().unwrap() / heads / 2;
+    let factors = |step: f64| (0..pairs).map(|pair| 1.0 + step * pair as f64).collect::<Vec<f64>>();
+    config["rope_scaling"] =
+        serde_json::json!({"type": "longrope", "short_factor": factors(0.01), "long_factor": factors(0.5)});
+    let base = Checkpoint::open(quickstart).unwrap();
+    let mut tensors = Vec::new();
+    for name in base.names() {
+        // Where the first part stands comes the whole.
+        let parts: &[&str] = match name.rsplit('.').nth(1) {
+            Some("q_proj") => &["q_proj", "k_proj", "v_proj"],
+            Some("gate_proj") => &["gate_proj", "up_proj"],
+            Some("k_proj" | "v_proj" | "up_proj") => continue,
+            _ => &[],
+        };
+        let (mut whole, mut shape, mut values) = tensor(&base, name);
+        for part in parts.iter().skip(1) {
+            let (_, more, further) = tensor(&base, &name.replace(parts[0], part));
+            shape[0] += more[0];
+            values.extend(further);
+        }
+        whole = whole.replace("q_proj", "qkv_proj").replace("gate_proj", "gate_up_proj");
+        tensors.push((whole, shape, values));
+    }
+    write_model(quickstart, folder, &config, &tensors);
+}
+
+fn config(model: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(model.join("config.json")).unwrap()).unwrap()
+}
+
+/// A tensor's name, shape and values.
+fn tensor(base: &Checkpoint, name: &str) -> (String, Vec<usize>, Vec<f32>) {
+    (name.to_owned(), base.shape(name).unwrap().to_vec(), base.read_all(name).unwrap())
+}
+
+/// A model's folder with the tokenizer of another.
+fn write_model(other: &Path, folder: &Path, config: &Value, tensors: &[(String, Vec<usize>, Vec<f32>)]) {
+    std::fs::create_dir(folder).unwrap();
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(other.join(name), folder.join(name)).unwrap();
+    }
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let specs: Vec<TensorSpec> =
+        tensors.iter().map(|(name, shape, _)| TensorSpec { name: name.clone(), shape: shape.clone() }).collect();
+    write_safetensors(&folder.join("model.safetensors"), &specs, |index| tensors[index].2.clone()).unwrap();
 }
 
 fn run(

@@ -104,6 +104,15 @@ const CHECKS: &[Check] = &[
         let gx = product(at.active("gx", [24, 96]), &g, &w, how.added());
         Ok(vec![fetch(&y)?, fetch(&gx)?])
     }),
+    ("product of rows", 2e-6, 8e-3, |at| {
+        let (x, w, g) = (at.active("x", [24, 96]), at.active("w", [64, 96]), at.active("g", [24, 16]));
+        let y = product(buffer(&x, 24, 16), &x, &w, Product { b_rows: Some((32, 16)), ..Product::NT });
+        let how = Product { b_rows: Some((48, 16)), ..Product::NN };
+        let gx = product(at.active("gx", [24, 96]), &g, &w, how.added());
+        let how = Product { c_rows: Some((16, 16)), ..Product::TN };
+        let gw = product(at.full("gw", [64, 96]), &g, &x, how.added());
+        Ok(vec![fetch(&y)?, fetch(&gx)?, fetch(&gw)?])
+    }),
     ("add, add_bias, add_rows", 1e-6, 5e-3, |at| {
         let x = super::add(at.active("x", [10, 37]), &at.active("y", [10, 37]));
         let biased = super::add_bias(at.active("x", [10, 37]), &at.active("bias", [37]));
@@ -124,8 +133,10 @@ const CHECKS: &[Check] = &[
     }),
     ("rotary and its transpose", 2e-6, 6e-3, |at| {
         let (cos, sin) = (at.full("cos", [5, 8]), at.full("sin", [5, 8]));
-        let turn = |inverse| super::rotary(at.active("x", [10, 48]), &cos, &sin, 5, inverse);
-        Ok(vec![fetch(&turn(false))?, fetch(&turn(true))?])
+        let heads = |head_dim| Heads { context: 5, heads: 48 / head_dim, kv_heads: 1, head_dim, window: None };
+        let turn = |head_dim, inverse| super::rotary(at.active("x", [10, 48]), &cos, &sin, heads(head_dim), inverse);
+        // The second two heads of 24 elements have 8 that are not rotated.
+        Ok(vec![fetch(&turn(16, false))?, fetch(&turn(16, true))?, fetch(&turn(24, false))?, fetch(&turn(24, true))?])
     }),
     ("attention, heads of 16", 5e-6, 1e-2, |at| {
         at.heads(Heads { context: 37, heads: 6, kv_heads: 2, head_dim: 16, window: None }, 2)

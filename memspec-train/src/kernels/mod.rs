@@ -28,14 +28,26 @@ pub struct Product {
     pub beta: f32,
     /// Use only these columns of `a`: first and count.
     pub a_columns: Option<(usize, usize)>,
+    /// Use only these rows of `b`, as it is stored: first and count.
+    pub b_rows: Option<(usize, usize)>,
     /// Write only these columns of `c`: first and count.
     pub c_columns: Option<(usize, usize)>,
+    /// Write only these rows of `c`: first and count.
+    pub c_rows: Option<(usize, usize)>,
 }
 
 impl Product {
     /// `c = a bᵀ`: activations times a weight stored `[out, in]`.
-    pub const NT: Self =
-        Self { transpose_a: false, transpose_b: true, alpha: 1.0, beta: 0.0, a_columns: None, c_columns: None };
+    pub const NT: Self = Self {
+        transpose_a: false,
+        transpose_b: true,
+        alpha: 1.0,
+        beta: 0.0,
+        a_columns: None,
+        b_rows: None,
+        c_columns: None,
+        c_rows: None,
+    };
     /// `c = a b`.
     pub const NN: Self = Self { transpose_b: false, ..Self::NT };
     /// `c = aᵀ b`.
@@ -140,13 +152,14 @@ pub trait Kernels: Backend {
         x: FloatTensor<Self>,
         epsilon: f32,
     ) -> FloatTensor<Self>;
-    /// Rotary position embedding (Su et al., 2021) in the half-split layout, written over `x` `[T, heads * head_dim]`.
-    /// `cos` and `sin` are `[context, head_dim / 2]`; `inverse` is the transpose, which is also the gradient.
+    /// Rotary position embedding (Su et al., 2021) in the half-split layout, written over `x` `[T, any number * head_dim]`.
+    /// `cos` and `sin` are `[context or more, half]`; what a head has beyond its first `2 * half` elements stays as it is.
+    /// `inverse` is the transpose, which is also the gradient.
     fn rotary(
         x: FloatTensor<Self>,
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
-        context: usize,
+        heads: Heads,
         inverse: bool,
     ) -> FloatTensor<Self>;
     /// Causal attention with grouped queries: output `[T, heads * head_dim]` and the log-sum-exp of each row's scores `[T, heads]`.
@@ -332,8 +345,8 @@ pub fn rms_norm_weight_backward(grad: Tensor<1>, g: &Tensor<2>, x: &Tensor<2>, e
 }
 
 /// See [`Kernels::rotary`].
-pub fn rotary(x: Tensor<2>, cos: &Tensor<2>, sin: &Tensor<2>, context: usize, inverse: bool) -> Tensor<2> {
-    t(Dispatch::rotary(x.into_dispatch(), d(cos), d(sin), context, inverse))
+pub fn rotary(x: Tensor<2>, cos: &Tensor<2>, sin: &Tensor<2>, heads: Heads, inverse: bool) -> Tensor<2> {
+    t(Dispatch::rotary(x.into_dispatch(), d(cos), d(sin), heads, inverse))
 }
 
 /// See [`Kernels::attention`].

@@ -35,8 +35,9 @@ impl Cache {
         &self.ids
     }
 
-    /// Forgets all but the first `tokens`.
+    /// Forgets all but the first `tokens`; all of them, where fewer are rotated otherwise.
     pub fn truncate(&mut self, model: &Model, tokens: usize) {
+        let tokens = if model.rotary.changes(self.ids.len(), tokens) { 0 } else { tokens };
         let width = model.heads.kv_heads * model.heads.head_dim;
         self.ids.truncate(tokens);
         for block in &mut self.blocks {
@@ -46,15 +47,16 @@ impl Cache {
     }
 
     /// Adds tokens and gives the normed output of the last one, `[1, hidden]`. There must be at least one, and positions for all.
+    /// Where that makes the sequence one that is rotated otherwise, all of it is computed again, as transformers does.
     pub fn extend(&mut self, model: &Model, ids: &[u32]) -> Tensor<2> {
         let start = self.ids.len();
-        let half = model.heads.head_dim / 2;
-        let rows = |table: &Tensor<2>| {
-            let rows = storage::read(table, |values| values[start * half..(start + ids.len()) * half].to_vec());
-            storage::write(storage::zeros_tensor([ids.len(), half]), &rows)
-        };
-        let (cos, sin) = (rows(&model.rotary.0), rows(&model.rotary.1));
-        let at = Positions { cos: &cos, sin: &sin, heads: Heads { context: ids.len(), ..model.heads } };
+        if start > 0 && model.rotary.changes(start, start + ids.len()) {
+            let all = [&self.ids, ids].concat();
+            self.truncate(model, 0);
+            return self.extend(model, &all);
+        }
+        let rotary = model.rotary.table(start + ids.len()).rows(start, ids.len());
+        let at = Positions { rotary: &rotary, heads: Heads { context: ids.len(), ..model.heads } };
         let numbers: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
         let mut x = kernels::embed(model.embedding.value.get(), &storage::i32_tensor(&numbers));
         for (block, remembered) in model.blocks.iter().zip(&mut self.blocks) {

@@ -1,13 +1,14 @@
-//! The network of the Llama family and its like (Mistral, Qwen 2 and 3), from an [`Architecture`](memspec::model::Architecture).
+//! The network of the Llama family and its like (Mistral, Qwen 2 and 3, Phi-3), from an [`Architecture`](memspec::model::Architecture).
 
 pub mod block;
 pub mod cache;
 pub mod linear;
 pub mod load;
 pub mod parameter;
+pub mod projection;
 #[cfg(feature = "cuda")]
 mod random;
-mod rotary;
+pub mod rotary;
 
 use burn::tensor::{Int, Tensor};
 
@@ -15,6 +16,7 @@ use crate::kernels::place::Place;
 use crate::kernels::{self, AdamW, Heads};
 use block::{Block, Norm, Positions};
 use parameter::Parameter;
+use rotary::Rotary;
 
 /// A decoder with its weights on the device.
 #[derive(Debug)]
@@ -27,8 +29,8 @@ pub struct Model {
     pub norm: Norm,
     /// `[vocabulary, hidden]`; absent when the embedding serves as head (tied).
     pub untied_head: Option<Parameter<2>>,
-    /// Cosines and sines of the rotary embedding, `[context, head_dim / 2]`.
-    pub rotary: (Tensor<2>, Tensor<2>),
+    /// Tables of the rotary embedding.
+    pub rotary: Rotary,
     /// Attention's heads; `context` is the longest that the rotary tables serve. A sliding window is its block's own.
     pub heads: Heads,
     /// Where all of it is.
@@ -86,12 +88,12 @@ impl Model {
 
     /// What a block needs to know of positions, in a batch of samples of `context` tokens.
     pub fn positions(&self, context: usize) -> Positions<'_> {
-        Positions { cos: &self.rotary.0, sin: &self.rotary.1, heads: Heads { context, ..self.heads } }
+        Positions { rotary: self.rotary.table(context), heads: Heads { context, ..self.heads } }
     }
 
     /// One block to change, and its positions.
     pub fn block_mut(&mut self, index: usize, context: usize) -> (&mut Block, Positions<'_>) {
-        let at = Positions { cos: &self.rotary.0, sin: &self.rotary.1, heads: Heads { context, ..self.heads } };
+        let at = Positions { rotary: self.rotary.table(context), heads: Heads { context, ..self.heads } };
         (&mut self.blocks[index], at)
     }
 
@@ -153,8 +155,8 @@ impl Model {
     }
 }
 
-/// The module path of a block's linear: attention's four live in `self_attn`, the rest in `mlp`.
+/// The module path of a block's linear: attention's live in `self_attn`, the rest in `mlp`.
 pub fn linear_module(block: &str, leaf: &str) -> String {
-    let part = if matches!(leaf, "q_proj" | "k_proj" | "v_proj" | "o_proj") { "self_attn" } else { "mlp" };
+    let part = if matches!(leaf, "q_proj" | "k_proj" | "v_proj" | "qkv_proj" | "o_proj") { "self_attn" } else { "mlp" };
     format!("{block}.{part}.{leaf}")
 }

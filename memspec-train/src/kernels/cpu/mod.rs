@@ -93,8 +93,8 @@ impl Kernels for Flex {
         norm::weight_backward(grad, &g, &x, epsilon)
     }
 
-    fn rotary(x: F32, cos: F32, sin: F32, context: usize, inverse: bool) -> F32 {
-        rotary::rotate(x, &cos, &sin, context, inverse)
+    fn rotary(x: F32, cos: F32, sin: F32, heads: Heads, inverse: bool) -> F32 {
+        rotary::rotate(x, &cos, &sin, heads, inverse)
     }
 
     fn attention(q: F32, k: F32, v: F32, heads: Heads) -> (F32, F32) {

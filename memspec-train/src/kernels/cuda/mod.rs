@@ -183,11 +183,12 @@ impl Kernels for Cube {
         grad
     }
 
-    fn rotary(x: CubeTensor, cos: CubeTensor, sin: CubeTensor, context: usize, inverse: bool) -> CubeTensor {
+    fn rotary(x: CubeTensor, cos: CubeTensor, sin: CubeTensor, heads: Heads, inverse: bool) -> CubeTensor {
         let ((tokens, width), (_, half)) = (matrix_shape(&x), matrix_shape(&cos));
         let kernel = Kernel::new(Source::Norm, both!(x.dtype, "rotary"), tokens, ROW_THREADS);
         let sign = Number::F32(if inverse { -1.0 } else { 1.0 });
-        kernel.run([&x, &cos, &sin], 1, [u32_of(context), u32_of(width), u32_of(half), sign]);
+        let [context, head_dim] = [heads.context, heads.head_dim].map(u32_of);
+        kernel.run([&x, &cos, &sin], 1, [context, u32_of(width), head_dim, u32_of(half), sign]);
         x
     }
 
