@@ -56,7 +56,7 @@ pub fn generate(
 pub fn all_logits(model: &Model, ids: &[u32]) -> Tensor<2> {
     let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
     let (targets, context) = (vec![-1; ids.len()], ids.len());
-    logits(model, &hidden(model, &Batch { ids, targets, context }))
+    logits(model, &hidden(model, &Batch { ids, targets, context, packed: None }))
 }
 
 /// The logits of normed states, `[T, vocabulary]`.

@@ -16,7 +16,7 @@ use memspec_train::network::cache::Cache;
 use memspec_train::network::load::{Weights, load};
 use memspec_train::network::{Model, ParameterMut};
 use memspec_train::output::read_adapter;
-use memspec_train::step::{Batch, StepConfig, hidden, micro_batch, optimizer_step};
+use memspec_train::step::{Batch, Packed, StepConfig, hidden, micro_batch, optimizer_step};
 
 /// Relative to the largest magnitude of the expected tensor.
 const TOLERANCE: f32 = 1e-4;
@@ -93,7 +93,7 @@ impl Fixture {
         let labels = &self.ids[&format!("{prefix}labels")][first * 12..first * 12 + rows];
         let targets =
             (0..rows).map(|at| if at % 12 == 11 || labels[at + 1] < 0 { -1 } else { labels[at + 1] as i32 }).collect();
-        Batch { ids: ids.iter().map(|&id| id as i32).collect(), targets, context: 12 }
+        Batch { ids: ids.iter().map(|&id| id as i32).collect(), targets, context: 12, packed: None }
     }
 
     #[track_caller]
@@ -170,6 +170,50 @@ fn gradients_of_all_weights_agree() {
             assert_eq!(gradients.len(), fixture.expected.keys().filter(|name| name.starts_with("base.grad.")).count());
             for (name, grad) in gradients {
                 fixture.check(&format!("base.grad.{name}"), &grad, TOLERANCE);
+            }
+        }
+    }
+}
+
+/// Samples of these tokens, side by side in rows of `context` tokens or each in a row; all that follows is scored but every third token.
+fn samples(ids: &[i64], lengths: &[&[usize]], context: usize, packed: bool) -> Batch {
+    let (mut tokens, mut targets, mut starts, mut from) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for &row in lengths {
+        let first = tokens.len();
+        for &length in row {
+            let sample = &ids[from..from + length];
+            starts.resize(starts.len() + length, (tokens.len() - first) as i32);
+            tokens.extend(sample.iter().map(|&id| id as i32));
+            let next = (1..length).map(|at| if (from + at) % 3 == 0 { -1 } else { sample[at] as i32 });
+            targets.extend(next.chain([-1]));
+            from += length;
+        }
+        starts.extend(((tokens.len() - first) as i32)..context as i32);
+        tokens.resize(first + context, 0);
+        targets.resize(first + context, -1);
+    }
+    let longest = lengths.iter().copied().flatten().copied().max().unwrap();
+    Batch { ids: tokens, targets, context, packed: packed.then_some(Packed { starts, longest }) }
+}
+
+#[test]
+fn packed_samples_train_as_samples_alone_do() {
+    for folder in FOLDERS {
+        let fixture = Fixture::open(folder);
+        let ids = &fixture.ids["input_ids"];
+        for adapter in [None, Some("adapter")] {
+            let run = |batch: Batch| {
+                let (setup, mut model) = fixture.model(adapter, Checkpointing::Blocks(1));
+                let loss = micro_batch(&mut model, &batch, batch.scored(), &config(&setup), &mut |_| {});
+                (fetch(&loss).unwrap()[0], gradients(&mut model))
+            };
+            let (loss, grads) = run(samples(ids, &[&[5, 7], &[2, 9, 1]], 14, true));
+            let (alone, grads_alone) = run(samples(ids, &[&[5], &[7], &[2], &[9], &[1]], 9, false));
+            assert!((loss - alone).abs() < 1e-6 * alone, "{folder}: {loss} {alone}");
+            for ((name, packed), (_, alone)) in grads.iter().zip(&grads_alone) {
+                let largest = alone.iter().fold(1e-12_f32, |largest, value| largest.max(value.abs()));
+                let apart = packed.iter().zip(alone).fold(0.0_f32, |apart, (a, b)| apart.max((a - b).abs()));
+                assert!(apart <= 1e-5 * largest, "{folder}: {name} is off by {:.2e}", apart / largest);
             }
         }
     }

@@ -42,6 +42,9 @@ const GRID: &[(&str, &str, &str, &str)] = &[
     ("quantize int8 { }", "rank = 8", "context = 64tok; padding = max", "micro_batch = 2; accumulate = 2; checkpointing = block"),
     ("quantize int8 { }", "rank = 16; targets = attention", "context = 64tok", "micro_batch = 8; optimizer = sgd"),
     ("", "rank = 8; rank_stabilized = true", "context = 64tok; loss_on = assistant", "micro_batch = 7; accumulate = 2"),
+    ("", "rank = 8", "context = 200tok; packing = true", "micro_batch = 3; checkpointing = block"),
+    ("", "rank = 16", "context = 96tok; packing = true; padding = max", "micro_batch = 4; checkpointing = 2"),
+    ("quantize nf4 { }", "rank = 8", "context = 500tok; packing = true", "micro_batch = 1; accumulate = 2"),
 ];
 
 /// Of a model as Qwen 3 is, whose queries and keys have norms.
@@ -59,6 +62,7 @@ const FUSED: &[(&str, &str, &str, &str)] = &[
     ("", "rank = 8", "context = 200tok; padding = max", "micro_batch = 8; checkpointing = block"),
     ("", "rank = 64; targets = [qkv_proj, down_proj]", "context = 64tok; padding = max", "micro_batch = 4; checkpointing = 2"),
     ("quantize nf4 { }", "rank = 32; targets = mlp", "context = 64tok; padding = max", "micro_batch = 4; checkpointing = block"),
+    ("", "rank = 8", "context = 256tok; packing = true", "micro_batch = 2; checkpointing = block"),
     ("quantize int8 { skip = [gate_up_proj] }", "rank = 8; targets = attention", "context = 200tok; padding = max", "micro_batch = 8; optimizer = sgd"),
 ];
 

@@ -191,6 +191,22 @@ fn a_chat_answers_line_by_line_and_knows_what_was_said() {
 }
 
 #[test]
+fn packed_samples_take_fewer_steps() {
+    let place = Place::new();
+    let run = |data: &str| {
+        place.plan(&[("context = 48tok", data), ("steps         = 4", "epochs = 1")]).run(&["--overwrite", "--quiet"]);
+        let tokens: u64 = place.metrics("out").iter().map(|line| line["tokens"].as_u64().unwrap()).sum();
+        (place.losses("out").len(), tokens)
+    };
+    let (alone, tokens) = run("context = 200tok");
+    let (packed, packed_tokens) = run("context = 200tok\n packing = true");
+    assert_eq!(tokens, packed_tokens, "an epoch has every token once");
+    // two rows a step, nearly full
+    let rows = tokens.div_ceil(200) as usize;
+    assert!(packed < alone / 2 && packed <= rows.div_ceil(2) + 1, "{packed} steps, {alone} unpacked, {rows} rows");
+}
+
+#[test]
 fn every_command_shows_examples_and_shells_complete() {
     let place = Place::new();
     for command in ["", "run", "eval", "merge", "export-gguf-lora", "generate", "logits", "completions"] {

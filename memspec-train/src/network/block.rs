@@ -3,7 +3,7 @@
 //! Backward is written out, not taped: what a block keeps between its passes is the struct [`Saved`] and nothing else, so the cost
 //! model can name every byte. Norm outputs and the MLP's product are cheap and are computed again.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 use super::linear::Linear;
 use super::parameter::Parameter;
@@ -110,8 +110,10 @@ pub struct Block {
 pub struct Positions<'a> {
     /// Cosines and sines.
     pub rotary: &'a Table,
-    /// Heads, and the context of this micro batch.
+    /// Heads, and the tokens of a row of this micro batch.
     pub heads: Heads,
+    /// For each token, the column in which its sample begins; `None`: in the first.
+    pub starts: Option<&'a Tensor<1, Int>>,
 }
 
 /// What a block keeps from forward to backward.
@@ -149,7 +151,7 @@ impl Block {
     /// The block's output; nothing is kept.
     pub fn forward(&self, x: &Tensor<2>, at: Positions<'_>) -> Tensor<2> {
         self.forward_with(x, at, |q, k, v| {
-            let (attention, _lse) = kernels::attention(&q, &k, &v, self.heads(at));
+            let (attention, _lse) = kernels::attention(&q, &k, &v, at.starts, self.heads(at));
             attention
         })
     }
@@ -201,7 +203,7 @@ impl Block {
         let (q, q_unnormed) = normed(&self.query_norm, q);
         let (k, k_unnormed) = normed(&self.key_norm, k);
         let (q, k) = (at.rotate(q, false), at.rotate(k, false));
-        let (attention, lse) = kernels::attention(&q, &k, &v, self.heads(at));
+        let (attention, lse) = kernels::attention(&q, &k, &v, at.starts, self.heads(at));
         let middle;
         (middle, low.o) = l.o.forward_onto(&attention, &x);
         let [gate, up];
@@ -220,7 +222,7 @@ impl Block {
         let l = &mut self.linears;
         let g_low = l.o.weight_backward(&attention, low.o, &g);
         let g_attention = l.o.input_backward(&g, g_low);
-        let (gq, gk, gv) = kernels::attention_backward(q, &k, &v, &attention, &lse, &g_attention, heads);
+        let (gq, gk, gv) = kernels::attention_backward(q, &k, &v, &attention, &lse, &g_attention, at.starts, heads);
         drop((k, v, attention, lse, g_attention));
         let (gq, gk) = (at.rotate(gq, true), at.rotate(gk, true));
         let [q_unnormed, k_unnormed] = unnormed;
@@ -282,6 +284,6 @@ fn normed_backward(norm: &mut Option<Norm>, g: Tensor<2>, unnormed: Option<Tenso
 impl Positions<'_> {
     fn rotate(&self, x: Tensor<2>, inverse: bool) -> Tensor<2> {
         let Table { cos, sin } = self.rotary;
-        kernels::rotary(x, cos, sin, self.heads, inverse)
+        kernels::rotary(x, cos, sin, self.starts, self.heads, inverse)
     }
 }

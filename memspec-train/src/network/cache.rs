@@ -56,7 +56,7 @@ impl Cache {
             return self.extend(model, &all);
         }
         let rotary = model.rotary.table(start + ids.len()).rows(start, ids.len());
-        let at = Positions { rotary: &rotary, heads: Heads { context: ids.len(), ..model.heads } };
+        let at = Positions { rotary: &rotary, heads: Heads { context: ids.len(), ..model.heads }, starts: None };
         let numbers: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
         let mut x = kernels::embed(model.embedding.value.get(), &storage::i32_tensor(&numbers));
         for (block, remembered) in model.blocks.iter().zip(&mut self.blocks) {
@@ -65,7 +65,7 @@ impl Cache {
                 remembered.keys.extend(storage::read(&k, <[f32]>::to_vec));
                 remembered.values.extend(storage::read(&v, <[f32]>::to_vec));
                 match start {
-                    0 => kernels::attention(&q, &k, &v, heads).0,
+                    0 => kernels::attention(&q, &k, &v, None, heads).0,
                     _ => remembered.attention(q, start, heads),
                 }
             });

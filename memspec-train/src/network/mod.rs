@@ -37,6 +37,17 @@ pub struct Model {
     pub place: Place,
 }
 
+/// How the tokens of a batch lie.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// Tokens of a row.
+    pub context: usize,
+    /// Tokens of the longest sample.
+    pub longest: usize,
+    /// For each token, the column in which its sample begins, where rows hold several.
+    pub starts: Option<Tensor<1, Int>>,
+}
+
 /// A parameter of any rank, to change.
 #[derive(Debug)]
 pub enum ParameterMut<'a> {
@@ -86,15 +97,14 @@ impl Model {
         self.untied_head.as_ref().unwrap_or(&self.embedding).used()
     }
 
-    /// What a block needs to know of positions, in a batch of samples of `context` tokens.
-    pub fn positions(&self, context: usize) -> Positions<'_> {
-        Positions { rotary: self.rotary.table(context), heads: Heads { context, ..self.heads } }
+    /// What a block needs to know of positions in such a batch.
+    pub fn positions<'a>(&'a self, layout: &'a Layout) -> Positions<'a> {
+        positions(&self.rotary, self.heads, layout)
     }
 
     /// One block to change, and its positions.
-    pub fn block_mut(&mut self, index: usize, context: usize) -> (&mut Block, Positions<'_>) {
-        let at = Positions { rotary: self.rotary.table(context), heads: Heads { context, ..self.heads } };
-        (&mut self.blocks[index], at)
+    pub fn block_mut<'a>(&'a mut self, index: usize, layout: &'a Layout) -> (&'a mut Block, Positions<'a>) {
+        (&mut self.blocks[index], positions(&self.rotary, self.heads, layout))
     }
 
     /// Cross entropy over the head, whose gradient is added where it is trained. The gradient of `x` is written over it.
@@ -153,6 +163,11 @@ impl Model {
         all.retain(|(_, parameter)| parameter.is_trained());
         all
     }
+}
+
+fn positions<'a>(rotary: &'a Rotary, heads: Heads, layout: &'a Layout) -> Positions<'a> {
+    let heads = Heads { context: layout.context, ..heads };
+    Positions { rotary: rotary.table(layout.longest), heads, starts: layout.starts.as_ref() }
 }
 
 /// The module path of a block's linear: attention's live in `self_attn`, the rest in `mlp`.

@@ -262,8 +262,9 @@ impl<'a> Program<'a> {
     fn step(&mut self) {
         let model = self.model;
         self.trace.enter(PhaseName::Forward);
-        // i32 ids, i32 targets.
-        let batch = [self.trace.allocate(BATCH, self.tokens * 4), self.trace.allocate(BATCH, self.tokens * 4)];
+        // i32 ids, i32 targets, and where packed samples begin.
+        let integers = if self.setup.data.packing { 3 } else { 2 };
+        let batch: Vec<Tensor> = (0..integers).map(|_| self.trace.allocate(BATCH, self.tokens * 4)).collect();
         let recomputed = self.setup.recomputed_blocks();
         let mut inputs = Vec::new();
         let mut saved = Vec::new();

@@ -122,9 +122,6 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
             format!("on the CPU the engine `memspec` computes in f32, not {}", setup.train.precision),
         );
     }
-    if setup.data.packing {
-        return refuse("data.packing", "the engine `memspec` does not pack samples in this version".to_owned());
-    }
     if setup.data.padding == Padding::None {
         return refuse("data.padding", "the engine `memspec` fills the samples of a batch to one length".to_owned());
     }
