@@ -207,6 +207,18 @@ fn packed_samples_take_fewer_steps() {
 }
 
 #[test]
+fn a_model_of_a_plan_for_another_device_answers_on_the_cpu() {
+    let place = Place::new();
+    let answer = || place.call(&["generate", "plan.mem", "--prompt", "What does the baker sell?", "--max-tokens", "4"]);
+    let here = answer();
+    assert!(here.code == Some(0) && here.stderr.is_empty(), "{}", here.stderr);
+    place.plan(&[("device = cpu", "device = t4"), ("256MiB", "8GiB")]);
+    let there = answer();
+    assert_eq!((there.code, &there.stdout), (Some(0), &here.stdout), "{}", there.stderr);
+    assert!(there.stderr.contains("`t4`") && there.stderr.contains("computing on the CPU"), "{}", there.stderr);
+}
+
+#[test]
 fn every_command_shows_examples_and_shells_complete() {
     let place = Place::new();
     for command in ["", "run", "eval", "merge", "export-gguf-lora", "generate", "logits", "completions"] {

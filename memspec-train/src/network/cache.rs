@@ -55,10 +55,11 @@ impl Cache {
             self.truncate(model, 0);
             return self.extend(model, &all);
         }
-        let rotary = model.rotary.table(start + ids.len()).rows(start, ids.len());
+        let place = model.place;
+        let rotary = model.rotary.table(start + ids.len()).rows(start, ids.len(), place);
         let at = Positions { rotary: &rotary, heads: Heads { context: ids.len(), ..model.heads }, starts: None };
         let numbers: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-        let mut x = kernels::embed(model.embedding.value.get(), &storage::i32_tensor(&numbers));
+        let mut x = kernels::embed(model.embedding.used(), &place.integers(&numbers));
         for (block, remembered) in model.blocks.iter().zip(&mut self.blocks) {
             let heads = block.heads(at);
             x = block.forward_with(&x, at, |q, k, v| {
@@ -66,24 +67,24 @@ impl Cache {
                 remembered.values.extend(storage::read(&v, <[f32]>::to_vec));
                 match start {
                     0 => kernels::attention(&q, &k, &v, None, heads).0,
-                    _ => remembered.attention(q, start, heads),
+                    _ => place.frozen(remembered.attention(&q, start, heads)),
                 }
             });
         }
         self.ids.extend_from_slice(ids);
         let [tokens, width] = x.dims();
         let last = storage::read(&x, |values| values[(tokens - 1) * width..].to_vec());
-        model.norm.forward(&storage::write(storage::zeros_tensor([1, width]), &last))
+        model.norm.forward(&place.frozen(storage::write(storage::zeros_tensor([1, width]), &last)))
     }
 }
 
 impl Remembered {
-    /// Attention of the tokens from `start` on, whose own keys and values are there already; written over their queries.
-    fn attention(&self, q: Tensor<2>, start: usize, heads: Heads) -> Tensor<2> {
+    /// Attention of the tokens from `start` on, whose own keys and values are there already; on the CPU, wherever their queries are.
+    fn attention(&self, q: &Tensor<2>, start: usize, heads: Heads) -> Tensor<2> {
         let Heads { heads: count, kv_heads, head_dim, window, .. } = heads;
         let width = kv_heads * head_dim;
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let mut out = storage::read(&q, <[f32]>::to_vec);
+        let mut out = storage::read(q, <[f32]>::to_vec);
         out.par_chunks_mut(head_dim).enumerate().for_each(|(index, query)| {
             let (position, head) = (start + index / count, index % count);
             let first = window.map_or(0, |window| (position + 1).saturating_sub(window));
@@ -107,6 +108,6 @@ impl Remembered {
                 }
             }
         });
-        storage::write(q, &out)
+        storage::write(storage::zeros_tensor(q.dims()), &out)
     }
 }

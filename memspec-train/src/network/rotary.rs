@@ -83,11 +83,11 @@ impl Table {
     }
 
     /// The rows of `tokens` positions from `first` on, as a table of their own.
-    pub(super) fn rows(&self, first: usize, tokens: usize) -> Self {
+    pub(super) fn rows(&self, first: usize, tokens: usize, place: Place) -> Self {
         let [cos, sin] = [&self.cos, &self.sin].map(|table| {
             let [_, half] = table.dims();
             let rows = storage::read(table, |values| values[first * half..(first + tokens) * half].to_vec());
-            storage::write(storage::zeros_tensor([tokens, half]), &rows)
+            place.full(storage::write(storage::zeros_tensor([tokens, half]), &rows))
         });
         Self { cos, sin }
     }
