@@ -2,6 +2,9 @@
 
 use super::packing::{self, Packing};
 
+/// Epochs that are packed to count their batches before a run.
+const COUNTED_EPOCHS: f64 = 1000.0;
+
 /// How far a run has come through its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Position {
@@ -69,18 +72,19 @@ impl Sampler {
         self.rows().div_ceil(self.micro_batch) as u64
     }
 
-    /// Batches of so many epochs from this one on.
+    /// Batches of so many epochs from this one on. Packed ones are counted epoch by epoch, those beyond the thousandth by the mean.
     pub fn batches(mut self, epochs: f64) -> f64 {
         if matches!(self.rows, Rows::Single) {
             return epochs * self.batches_per_epoch() as f64;
         }
-        let (mut batches, mut left) = (0.0, epochs);
+        let counted = epochs.min(COUNTED_EPOCHS);
+        let (mut batches, mut left) = (0.0, counted);
         while left > 0.0 {
             batches += self.batches_per_epoch() as f64 * left.min(1.0);
             left -= 1.0;
             self.next_epoch();
         }
-        batches
+        if epochs > counted { batches / counted * epochs } else { batches }
     }
 
     /// The samples of each row of the next batch.

@@ -149,7 +149,13 @@ impl<'a> Program<'a> {
             })
             .collect();
         let linears = linears(model, &modules);
-        let (samples, context) = setup.largest_batch();
+        let (samples, context) = match setup.largest_batch() {
+            // So few samples that all of them are one batch: rows of the context, of which not all are there.
+            (_, tokens) if setup.data.packing && tokens > setup.data.context => {
+                (tokens.div_ceil(setup.data.context), setup.data.context)
+            }
+            batch => batch,
+        };
         let cpu = setup.device.kind == DeviceKind::Cpu;
         Self {
             trace: Trace::default(),
