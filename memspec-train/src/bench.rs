@@ -17,7 +17,7 @@ use crate::prepare::{PrepareError, weights};
 use crate::random::Random;
 use crate::report::{Line, Phases};
 use crate::run::optimizer_numbers;
-use crate::step::{Batch, StepConfig, micro_batch, optimizer_step};
+use crate::step::{Batch, Packed, StepConfig, micro_batch, optimizer_step};
 
 /// What was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -138,7 +138,9 @@ impl Bench<'_> {
         let ids: Vec<i32> = (0..count).map(|_| (self.random.unit() * vocabulary) as i32).collect();
         let mut targets = ids[1..].to_vec();
         targets.push(ids[0]);
-        Batch { ids, targets, context }
+        // A sample a row, where they are packed.
+        let packed = setup.data.packing.then(|| Packed { starts: vec![0; count], longest: context });
+        Batch { ids, targets, context, packed }
     }
 
     /// One optimizer step, and its loss.

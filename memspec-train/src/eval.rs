@@ -44,9 +44,9 @@ pub fn score(
     pass: Pass,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Evaluation, DeviceFailed> {
-    let indices: Vec<usize> = (0..dataset.len()).collect();
+    let rows: Vec<Vec<usize>> = (0..dataset.len()).map(|index| vec![index]).collect();
     let (mut sum, mut scored, mut done) = (0.0, 0, 0);
-    for samples in indices.chunks(pass.micro_batch.max(1)) {
+    for samples in rows.chunks(pass.micro_batch.max(1)) {
         let (batch, _) = batch(setup, dataset, samples, pass.pad);
         scored += batch.scored() as u64;
         sum += f64::from(evaluate(model, &batch, pass.loss_rows)?);

@@ -35,7 +35,7 @@ pub fn generate(
     // The last token is always computed: its output says what follows.
     let known = cache.ids().iter().zip(prompt).take_while(|(a, b)| a == b).count().min(prompt.len().saturating_sub(1));
     cache.truncate(model, known);
-    let mut new = prompt[known..].to_vec();
+    let mut new = prompt[cache.ids().len()..].to_vec();
     let mut answer = Vec::new();
     while answer.len() < sampling.max_tokens && cache.ids().len() + new.len() < model.heads.context && !new.is_empty() {
         let logits = storage::read(&logits(model, &cache.extend(model, &new)), <[f32]>::to_vec);
@@ -56,7 +56,7 @@ pub fn generate(
 pub fn all_logits(model: &Model, ids: &[u32]) -> Tensor<2> {
     let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
     let (targets, context) = (vec![-1; ids.len()], ids.len());
-    logits(model, &hidden(model, &Batch { ids, targets, context }))
+    logits(model, &hidden(model, &Batch { ids, targets, context, packed: None }))
 }
 
 /// The logits of normed states, `[T, vocabulary]`.

@@ -8,7 +8,7 @@ use memspec::setup::{Drawn, Setup};
 use crate::data::{DataError, Dataset, Format, LossOn, Options, Padding, Sampler};
 use crate::monitor;
 use crate::schedule;
-use crate::step::Batch;
+use crate::step::{Batch, Packed};
 use crate::template::{ChatTemplate, TemplateError};
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
@@ -101,7 +101,7 @@ pub fn prepare(mut setup: Setup) -> Result<(Setup, Prepared), PrepareError> {
         known_token(&setup, dataset.highest_id())?;
     }
     known_token(&setup, tokenizer.pad())?;
-    let steps = schedule::total_steps(&setup.train, train.len());
+    let steps = schedule::total_steps(&setup.train, |epochs| sampler(&setup, &train).batches(epochs));
     setup.data.drawn = Some(drawn(&setup, &train, eval.as_ref(), steps));
     setup.resident_before = monitor::beside_tensors();
     Ok((setup, Prepared { tokenizer, train, eval, steps }))
@@ -149,7 +149,8 @@ pub fn options<'a>(setup: &Setup, template: Option<&'a ChatTemplate>) -> Options
 
 /// The sampler of a run over its training data, from the start.
 pub fn sampler(setup: &Setup, train: &Dataset) -> Sampler {
-    Sampler::new(train.len(), setup.train.micro_batch as usize, setup.seed)
+    let packing = setup.data.packing.then(|| train.packing(setup.data.context as usize));
+    Sampler::new(train.len(), packing, setup.train.micro_batch as usize, setup.seed)
 }
 
 fn padding(setup: &Setup) -> Padding {
@@ -164,17 +165,18 @@ fn padding(setup: &Setup) -> Padding {
 fn drawn(setup: &Setup, train: &Dataset, eval: Option<&Dataset>, steps: u64) -> Drawn {
     let mut sampler = sampler(setup, train);
     let (mut longest, mut largest) = (0, (0, 0));
-    let most_rows = train.len().min(setup.train.micro_batch as usize) as u64;
+    let micro_batch = u64::from(setup.train.micro_batch);
+    let most_rows = if setup.data.packing { micro_batch } else { micro_batch.min(train.len() as u64) };
     let most_columns = match padding(setup) {
-        Padding::Longest => train.longest() as u64,
-        Padding::Max => setup.data.context,
+        Padding::Longest if !setup.data.packing => train.longest() as u64,
+        _ => setup.data.context,
     };
     // An epoch's batches repeat in another order with other neighbours, so every epoch that will run is looked at,
     // until the largest batch there can be was seen.
     for _ in 0..steps.saturating_mul(setup.train.accumulate.into()) {
         let samples = sampler.next_batch();
         let columns = match padding(setup) {
-            Padding::Longest => samples.iter().map(|&index| train.sample_length(index)).max().unwrap_or(0) as u64,
+            Padding::Longest => samples.iter().map(|row| train.row_length(row)).max().unwrap_or(0) as u64,
             Padding::Max => most_columns,
         };
         let rows = samples.len() as u64;
@@ -186,24 +188,23 @@ fn drawn(setup: &Setup, train: &Dataset, eval: Option<&Dataset>, steps: u64) -> 
             break;
         }
     }
+    // Positions begin anew with each packed sample.
+    let longest = if setup.data.packing { train.longest() as u64 } else { longest };
     // The rotary tables must reach as far as evaluation does.
     let longest = longest.max(eval.map_or(0, |eval| eval.longest() as u64));
     Drawn { samples: train.len() as u64, tokens: train.tokens() as u64, longest, largest }
 }
 
-/// The samples as the network takes them: ids, and for each token the one that follows where it is scored.
-pub fn batch(setup: &Setup, dataset: &Dataset, samples: &[usize], pad: u32) -> (Batch, usize) {
-    let rows = dataset.batch(samples, padding(setup), pad);
+/// Rows of samples as the network takes them: ids, and for each token the one that follows where it is scored. With the tokens in them.
+pub fn batch(setup: &Setup, dataset: &Dataset, rows: &[Vec<usize>], pad: u32) -> (Batch, usize) {
+    let rows = dataset.batch(rows, padding(setup), pad);
     let mut targets = vec![-1; rows.ids.len()];
-    for row in 0..rows.rows {
-        for column in 1..rows.columns {
-            let at = row * rows.columns + column;
-            if rows.scored[at] {
-                targets[at - 1] = rows.ids[at] as i32;
-            }
-        }
+    // No row begins with a token that is scored.
+    for at in (1..rows.ids.len()).filter(|&at| rows.scored[at]) {
+        targets[at - 1] = rows.ids[at] as i32;
     }
     let tokens = rows.lengths.iter().sum();
-    let ids = rows.ids.iter().map(|&id| id as i32).collect();
-    (Batch { ids, targets, context: rows.columns }, tokens)
+    let whole = |numbers: Vec<u32>| numbers.into_iter().map(|number| number as i32).collect();
+    let packed = setup.data.packing.then(|| Packed { starts: whole(rows.starts), longest: rows.longest });
+    (Batch { ids: whole(rows.ids), targets, context: rows.columns, packed }, tokens)
 }

@@ -264,8 +264,7 @@ struct Course {
 impl Trainer<'_> {
     fn restore(&mut self, saved: Saved) -> Result<(), RunError> {
         self.state = saved.restore(&mut self.model, &self.leaves)?;
-        let micro_batch = self.setup.train.micro_batch as usize;
-        self.sampler = Sampler::resume(self.prepared.train.len(), micro_batch, self.setup.seed, self.state.position);
+        self.sampler = sampler(self.setup, &self.prepared.train).resume(self.state.position);
         Ok(())
     }
 
@@ -321,8 +320,8 @@ impl Trainer<'_> {
         let mut tokens = 0;
         let batches: Vec<Batch> = (0..train.accumulate)
             .map(|_| {
-                let samples = self.sampler.next_batch();
-                let (batch, count) = batch(self.setup, &self.prepared.train, &samples, pad);
+                let rows = self.sampler.next_batch();
+                let (batch, count) = batch(self.setup, &self.prepared.train, &rows, pad);
                 tokens += count as u64;
                 batch
             })

@@ -3,13 +3,12 @@
 use memspec::plan::Schedule;
 use memspec::setup::{Length, Train, Warmup};
 
-/// Optimizer steps of a run over `samples` samples.
-pub fn total_steps(train: &Train, samples: usize) -> u64 {
+/// Optimizer steps of a run; `batches` says how many micro batches so many epochs have.
+pub fn total_steps(train: &Train, batches: impl FnOnce(f64) -> f64) -> u64 {
     match train.length {
         Length::Steps(steps) => steps,
         Length::Epochs(epochs) => {
-            let batches = samples.div_ceil(train.micro_batch as usize);
-            let steps = epochs * batches as f64 / f64::from(train.accumulate);
+            let steps = batches(epochs) / f64::from(train.accumulate);
             (steps.ceil() as u64).max(1)
         }
     }
@@ -69,9 +68,11 @@ mod tests {
     #[test]
     fn epochs_become_whole_steps() {
         let epochs = |epochs| train(Schedule::Constant, Warmup::Steps(0), Length::Epochs(epochs));
-        assert_eq!(total_steps(&epochs(1.0), 16), 2);
-        assert_eq!(total_steps(&epochs(1.0), 17), 3);
-        assert_eq!(total_steps(&epochs(0.01), 17), 1);
+        // batches of four, two of them a step
+        let steps = |of, samples: usize| total_steps(&epochs(of), |epochs| epochs * samples.div_ceil(4) as f64);
+        assert_eq!(steps(1.0, 16), 2);
+        assert_eq!(steps(1.0, 17), 3);
+        assert_eq!(steps(0.01, 17), 1);
     }
 
     #[test]

@@ -5,26 +5,48 @@ use memspec::cost::PhaseName;
 use memspec::cost::engine::memspec::loss_rows;
 use memspec::setup::Setup;
 
-use crate::kernels::place::fetch;
+use crate::kernels::place::{Place, fetch};
 use crate::kernels::{self, AdamW, DeviceFailed};
-use crate::network::Model;
 use crate::network::block::Saved;
+use crate::network::{Layout, Model};
 
 /// Token ids and targets of a micro batch, padded to equal length.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// `samples * context` token ids, sample after sample.
+    /// `rows * context` token ids, row after row.
     pub ids: Vec<i32>,
     /// The token that follows each token, or -1 where nothing is scored.
     pub targets: Vec<i32>,
-    /// Tokens of one sample, padding included.
+    /// Tokens of one row, padding included: of one sample, unless they are packed.
     pub context: usize,
+    /// Where samples begin, where a row may hold several.
+    pub packed: Option<Packed>,
+}
+
+/// The samples of packed rows.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    /// For each token, the column of its row in which its sample begins.
+    pub starts: Vec<i32>,
+    /// Tokens of the longest sample.
+    pub longest: usize,
 }
 
 impl Batch {
     /// Tokens whose prediction is scored.
     pub fn scored(&self) -> usize {
         self.targets.iter().filter(|&&target| target >= 0).count()
+    }
+
+    /// Tokens of the longest sample, padding included where they are not packed.
+    fn longest(&self) -> usize {
+        self.packed.as_ref().map_or(self.context, |packed| packed.longest)
+    }
+
+    /// Its shape, and where samples begin, at `place`.
+    fn layout(&self, place: Place) -> Layout {
+        let starts = self.packed.as_ref().map(|packed| place.integers(&packed.starts));
+        Layout { context: self.context, longest: self.longest(), starts }
     }
 }
 
@@ -63,10 +85,11 @@ pub fn micro_batch(
 ) -> Tensor<1> {
     enter(PhaseName::Forward);
     let (ids, targets) = (model.place.integers(&batch.ids), model.place.integers(&batch.targets));
+    let layout = batch.layout(model.place);
     let mut kept = Vec::with_capacity(model.blocks.len());
     let mut x = kernels::embed(model.embedding.used(), &ids);
     for (index, block) in model.blocks.iter().enumerate() {
-        let at = model.positions(batch.context);
+        let at = model.positions(&layout);
         if index < config.recomputed_blocks {
             let y = block.forward(&x, at);
             kept.push(Kept::Input(std::mem::replace(&mut x, y)));
@@ -87,7 +110,7 @@ pub fn micro_batch(
     let embedding_trained = model.embedding.training.is_some();
     for index in (0..model.blocks.len()).rev() {
         let (Some(kept), Some(above)) = (kept.pop(), g.take()) else { break };
-        let (block, at) = model.block_mut(index, batch.context);
+        let (block, at) = model.block_mut(index, &layout);
         let saved = match kept {
             Kept::Input(x) => block.recompute(x, at),
             Kept::All(saved) => *saved,
@@ -119,10 +142,10 @@ pub fn evaluate(model: &Model, batch: &Batch, loss_rows: usize) -> Result<f32, D
 
 /// The normed output of the last block, `[T, hidden]`: what the head turns into logits.
 pub fn hidden(model: &Model, batch: &Batch) -> Tensor<2> {
-    let ids = model.place.integers(&batch.ids);
+    let (ids, layout) = (model.place.integers(&batch.ids), batch.layout(model.place));
     let mut x = kernels::embed(model.embedding.used(), &ids);
     for block in &model.blocks {
-        x = block.forward(&x, model.positions(batch.context));
+        x = block.forward(&x, model.positions(&layout));
     }
     model.norm.forward(&x)
 }

@@ -192,6 +192,25 @@ fn an_exported_adapter_has_what_llama_cpp_looks_for() {
 }
 
 #[test]
+fn an_adapter_of_fused_linears_is_merged_and_exported_whole() {
+    let place = Place::new();
+    let (base, adapter) = (fixture("phi3"), fixture("phi3/adapter"));
+    let merged = json(&place, &["merge", "--base", &base, "--adapter", &adapter, "--output", "merged", "--json"]);
+    assert_eq!(merged["changed"], 8);
+    let arguments = ["export-gguf-lora", "--adapter", &adapter, "--base", &base, "--output", "adapter.gguf", "--json"];
+    assert_eq!(json(&place, &arguments)["architecture"], "phi3");
+    let file = Checkpoint::open(place.path("adapter.gguf")).unwrap();
+    let peft = Checkpoint::open(Path::new(&adapter).join("adapter_model.safetensors")).unwrap();
+    for (ours, theirs) in [("attn_qkv", "self_attn.qkv_proj"), ("ffn_up", "mlp.gate_up_proj")] {
+        for (part, of) in [("lora_a", "lora_A"), ("lora_b", "lora_B")] {
+            let ours = file.read_all(&format!("blk.1.{ours}.weight.{part}")).unwrap();
+            let theirs = peft.read_all(&format!("base_model.model.model.layers.1.{theirs}.{of}.weight")).unwrap();
+            assert_eq!(ours, theirs);
+        }
+    }
+}
+
+#[test]
 fn an_export_that_cannot_be_leaves_nothing() {
     let place = Place::new();
     let adapter = fixture("llama-untied/adapter");

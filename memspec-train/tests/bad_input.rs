@@ -34,7 +34,6 @@ fn plans() {
 #[test]
 fn settings_that_this_version_does_not_run() {
     check(2, "= f32", "= bf16", &["computes in f32, not bf16", "plan.mem:21"]);
-    check(2, "48tok", "48tok\n packing = true", &["does not pack", "plan.mem:18"]);
     check(2, "adapter lora", "adapter dora", &["lora adapters in this version, not dora", "plan.mem:8"]);
     check(2, "adamw", "paged_adamw_8bit", &["adamw, adamw_8bit and sgd", "not paged_adamw_8bit", "plan.mem:23"]);
     check(2, "alpha = 8", "dropout = 5%", &["dropout", "plan.mem:10"]);

@@ -100,6 +100,21 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
 }
 
 #[test]
+fn packed_samples_go_on_where_they_were() {
+    let place = Place::new();
+    // some epochs, whose rows differ
+    place.plan(&[
+        ("context = 48tok", "context = 200tok\n packing = true"),
+        ("steps         = 4", "epochs = 2.5"),
+        ("every = 2", "every = 7"),
+    ]);
+    let expected = undisturbed(&place);
+    assert_eq!(stop_after(&place, 30, "-INT", &[]), Some(130));
+    place.run(&["--resume", "--quiet"]);
+    assert_eq!(place.losses("out"), expected);
+}
+
+#[test]
 fn kills_at_any_moment_cost_no_checkpoint() {
     let place = Place::new();
     place.plan(&[("steps         = 4", "steps = 30"), ("every = 2", "every = 1")]);

@@ -192,6 +192,34 @@ fn a_chat_answers_line_by_line_and_knows_what_was_said() {
 }
 
 #[test]
+fn packed_samples_take_fewer_steps() {
+    let place = Place::new();
+    let run = |data: &str| {
+        place.plan(&[("context = 48tok", data), ("steps         = 4", "epochs = 1")]).run(&["--overwrite", "--quiet"]);
+        let tokens: u64 = place.metrics("out").iter().map(|line| line["tokens"].as_u64().unwrap()).sum();
+        (place.losses("out").len(), tokens)
+    };
+    let (alone, tokens) = run("context = 200tok");
+    let (packed, packed_tokens) = run("context = 200tok\n packing = true");
+    assert_eq!(tokens, packed_tokens, "an epoch has every token once");
+    // two rows a step, nearly full
+    let rows = tokens.div_ceil(200) as usize;
+    assert!(packed < alone / 2 && packed <= rows.div_ceil(2) + 1, "{packed} steps, {alone} unpacked, {rows} rows");
+}
+
+#[test]
+fn a_model_of_a_plan_for_another_device_answers_on_the_cpu() {
+    let place = Place::new();
+    let answer = || place.call(&["generate", "plan.mem", "--prompt", "What does the baker sell?", "--max-tokens", "4"]);
+    let here = answer();
+    assert!(here.code == Some(0) && here.stderr.is_empty(), "{}", here.stderr);
+    place.plan(&[("device = cpu", "device = t4"), ("256MiB", "8GiB")]);
+    let there = answer();
+    assert_eq!((there.code, &there.stdout), (Some(0), &here.stdout), "{}", there.stderr);
+    assert!(there.stderr.contains("`t4`") && there.stderr.contains("computing on the CPU"), "{}", there.stderr);
+}
+
+#[test]
 fn every_command_shows_examples_and_shells_complete() {
     let place = Place::new();
     for command in ["", "run", "eval", "merge", "export-gguf-lora", "generate", "logits", "completions"] {

@@ -7,7 +7,9 @@ use memspec::setup::{self, Setup};
 
 use super::failure::Failure;
 use super::open::open;
+use super::print::note;
 use crate::checkpoint::Checkpoint;
+use crate::devices::place;
 use crate::kernels::place::Place;
 use crate::network::Model;
 use crate::network::load::{Weights, load};
@@ -67,12 +69,16 @@ impl Frozen {
         Ok(ids)
     }
 
-    /// Loads the model with positions for `tokens`, or for as many as it has.
+    /// Loads the model with positions for `tokens`, or for as many as it has: on the plan's device, or on the CPU where that cannot be used.
     pub(super) fn load(&self, tokens: usize) -> Result<Model, Failure> {
         let mut setup = self.setup.clone();
         setup.data.context = self.setup.model.max_positions.min(tokens as u64);
         let checkpoint = Weights::Checkpoint(Box::new(Checkpoint::open(&self.weights)?));
-        let mut model = load(&setup, &checkpoint, Place::Cpu, &mut |_| {})?;
+        let place = place(&setup).unwrap_or_else(|reason| {
+            note(&format!("{reason}; computing on the CPU"));
+            Place::Cpu
+        });
+        let mut model = load(&setup, &checkpoint, place, &mut |_| {})?;
         if let Some(folder) = &self.adapter {
             read_adapter(folder, &mut model)?;
         }

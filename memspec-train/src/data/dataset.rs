@@ -3,7 +3,7 @@
 use super::error::LineProblem;
 use super::record::{self, Format, Record};
 use super::sample::{self, Tokens};
-use super::{DataError, Options, Padding};
+use super::{DataError, Options, Packing, Padding};
 use crate::template::TemplateError;
 use crate::tokenizer::Tokenizer;
 use rayon::prelude::*;
@@ -39,25 +39,29 @@ pub struct Sample<'a> {
     pub scored: Vec<bool>,
 }
 
-/// Samples side by side, filled up to one length.
+/// Rows of samples, filled up to one length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Samples.
+    /// Rows.
     pub rows: usize,
     /// Tokens of a row, padding included.
     pub columns: usize,
     /// Row-major.
     pub ids: Vec<u32>,
-    /// Row-major; false on padding.
+    /// Row-major; false on padding, and on the first token of a sample, which follows another sample if anything.
     pub scored: Vec<bool>,
-    /// Tokens of each sample, without padding.
+    /// Row-major: the column in which the token's sample begins. A token of padding is a sample of its own.
+    pub starts: Vec<u32>,
+    /// Tokens of each row, without padding.
     pub lengths: Vec<usize>,
+    /// Tokens of the longest sample.
+    pub longest: usize,
 }
 
 impl Batch {
-    /// Tokens whose prediction the loss counts: scored ones that follow another.
+    /// Tokens whose prediction the loss counts.
     pub fn scored_tokens(&self) -> usize {
-        self.scored.chunks(self.columns.max(1)).map(|row| row.iter().skip(1).filter(|&&scored| scored).count()).sum()
+        self.scored.iter().filter(|&&scored| scored).count()
     }
 }
 
@@ -152,12 +156,12 @@ impl Dataset {
         Sample { ids: &self.ids[start..end], scored: (start..end).map(bit).collect() }
     }
 
-    /// Samples as one batch; `pad` fills short rows (see [`Tokenizer::pad`]).
+    /// The samples of each row as one batch; `pad` fills short rows (see [`Tokenizer::pad`]).
     ///
     /// # Panics
     /// When an index is not below [`Dataset::len`].
-    pub fn batch(&self, samples: &[usize], padding: Padding, pad: u32) -> Batch {
-        let lengths: Vec<usize> = samples.iter().map(|&index| self.sample_length(index)).collect();
+    pub fn batch(&self, samples: &[Vec<usize>], padding: Padding, pad: u32) -> Batch {
+        let lengths: Vec<usize> = samples.iter().map(|row| self.row_length(row)).collect();
         let longest = lengths.iter().copied().max().unwrap_or(0);
         let columns = match padding {
             Padding::Longest => longest,
@@ -165,14 +169,35 @@ impl Dataset {
         };
         let mut ids = Vec::with_capacity(samples.len() * columns);
         let mut scored = Vec::with_capacity(samples.len() * columns);
-        for (row, &index) in samples.iter().enumerate() {
-            let sample = self.sample(index);
-            ids.extend_from_slice(sample.ids);
+        let mut starts = Vec::with_capacity(samples.len() * columns);
+        for (row, samples) in samples.iter().enumerate() {
+            for &index in samples {
+                let (sample, first) = (self.sample(index), ids.len());
+                ids.extend_from_slice(sample.ids);
+                scored.extend(sample.scored);
+                scored[first] = false;
+                starts.resize(ids.len(), (first - row * columns) as u32);
+            }
+            starts.extend(((ids.len() - row * columns)..columns).map(|column| column as u32));
             ids.resize((row + 1) * columns, pad);
-            scored.extend(sample.scored);
             scored.resize((row + 1) * columns, false);
         }
-        Batch { rows: samples.len(), columns, ids, scored, lengths }
+        let longest = samples.iter().flatten().map(|&index| self.sample_length(index)).max().unwrap_or(0);
+        Batch { rows: samples.len(), columns, ids, scored, starts, lengths, longest }
+    }
+
+    /// Tokens of some samples together.
+    ///
+    /// # Panics
+    /// When an index is not below [`Dataset::len`].
+    pub fn row_length(&self, samples: &[usize]) -> usize {
+        samples.iter().map(|&index| self.sample_length(index)).sum()
+    }
+
+    /// How the samples are packed into rows of `context` tokens.
+    pub fn packing(&self, context: usize) -> Packing {
+        let lengths = (0..self.len()).map(|index| self.sample_length(index) as u32).collect();
+        Packing { lengths, context: context as u32 }
     }
 
     /// Tokens of a sample.

@@ -2,12 +2,14 @@
 
 mod dataset;
 mod error;
+mod packing;
 mod record;
 mod sample;
 mod sampler;
 
 pub use dataset::{Batch, Dataset, Sample};
 pub use error::{DataError, LineProblem};
+pub use packing::Packing;
 pub use record::Format;
 pub use sampler::{Position, Sampler};
 

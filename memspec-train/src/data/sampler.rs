@@ -1,5 +1,10 @@
 //! Which samples make the next batch: shuffled anew each epoch, the same for the same seed, and resumable.
 
+use super::packing::{self, Packing};
+
+/// Epochs that are packed to count their batches before a run.
+const COUNTED_EPOCHS: f64 = 1000.0;
+
 /// How far a run has come through its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Position {
@@ -9,31 +14,52 @@ pub struct Position {
     pub batch: u64,
 }
 
-/// Gives the indices of each micro batch, for ever. The last batch of an epoch may be smaller.
+/// Gives the rows of each micro batch, for ever. The last batch of an epoch may be smaller.
 #[derive(Debug, Clone)]
 pub struct Sampler {
+    /// The samples of this epoch, row after row.
     order: Vec<u32>,
+    rows: Rows,
     micro_batch: usize,
     seed: u64,
     position: Position,
 }
 
-impl Sampler {
-    /// From the beginning. `samples` and `micro_batch` count as 1 at least.
-    pub fn new(samples: usize, micro_batch: usize, seed: u64) -> Self {
-        Self::resume(samples, micro_batch, seed, Position::default())
-    }
+/// How an epoch's samples lie in rows.
+#[derive(Debug, Clone)]
+enum Rows {
+    /// One in each.
+    Single,
+    /// As many in each as fit.
+    Packed {
+        packing: Packing,
+        /// One past each row's last sample in the epoch's order.
+        ends: Vec<u32>,
+    },
+}
 
-    /// From where another sampler with the same arguments was; it goes on exactly as that one would have.
-    pub fn resume(samples: usize, micro_batch: usize, seed: u64, position: Position) -> Self {
-        let micro_batch = micro_batch.max(1);
-        let mut sampler = Self { order: (0..samples.max(1) as u32).collect(), micro_batch, seed, position };
-        // a position at an epoch's end is the next one's beginning
-        if sampler.position.batch >= sampler.batches_per_epoch() {
-            sampler.position = Position { epoch: position.epoch + 1, batch: 0 };
-        }
+impl Sampler {
+    /// From the beginning, a sample a row, or as many as fit. `samples` and `micro_batch` count as 1 at least.
+    pub fn new(samples: usize, packing: Option<Packing>, micro_batch: usize, seed: u64) -> Self {
+        let rows = match packing {
+            Some(packing) => Rows::Packed { packing, ends: Vec::new() },
+            None => Rows::Single,
+        };
+        let order = (0..samples.max(1) as u32).collect();
+        let mut sampler = Self { order, rows, micro_batch: micro_batch.max(1), seed, position: Position::default() };
         sampler.shuffle();
         sampler
+    }
+
+    /// Goes to where another sampler with the same beginning was; it goes on exactly as that one would have.
+    pub fn resume(mut self, position: Position) -> Self {
+        self.position = position;
+        self.shuffle();
+        // a position at an epoch's end is the next one's beginning
+        if self.position.batch >= self.batches_per_epoch() {
+            self.next_epoch();
+        }
+        self
     }
 
     /// Where the next batch comes from.
@@ -41,22 +67,58 @@ impl Sampler {
         self.position
     }
 
-    /// Batches until every sample was seen once.
+    /// Batches until every sample of this epoch was seen once. Packed samples may fill more rows in one epoch than in another.
     pub fn batches_per_epoch(&self) -> u64 {
-        self.order.len().div_ceil(self.micro_batch) as u64
+        self.rows().div_ceil(self.micro_batch) as u64
     }
 
-    /// The samples of the next batch.
-    pub fn next_batch(&mut self) -> Vec<usize> {
+    /// Batches of so many epochs from this one on. Packed ones are counted epoch by epoch, those beyond the thousandth by the mean.
+    pub fn batches(mut self, epochs: f64) -> f64 {
+        if matches!(self.rows, Rows::Single) {
+            return epochs * self.batches_per_epoch() as f64;
+        }
+        let counted = epochs.min(COUNTED_EPOCHS);
+        let (mut batches, mut left) = (0.0, counted);
+        while left > 0.0 {
+            batches += self.batches_per_epoch() as f64 * left.min(1.0);
+            left -= 1.0;
+            self.next_epoch();
+        }
+        if epochs > counted { batches / counted * epochs } else { batches }
+    }
+
+    /// The samples of each row of the next batch.
+    pub fn next_batch(&mut self) -> Vec<Vec<usize>> {
         let start = self.position.batch as usize * self.micro_batch;
-        let end = (start + self.micro_batch).min(self.order.len());
-        let batch = self.order[start..end].iter().map(|&sample| sample as usize).collect();
+        let end = (start + self.micro_batch).min(self.rows());
+        let batch = (start..end).map(|row| self.row(row).iter().map(|&sample| sample as usize).collect()).collect();
         self.position.batch += 1;
-        if end == self.order.len() {
-            self.position = Position { epoch: self.position.epoch + 1, batch: 0 };
-            self.shuffle();
+        if end == self.rows() {
+            self.next_epoch();
         }
         batch
+    }
+
+    fn rows(&self) -> usize {
+        match &self.rows {
+            Rows::Single => self.order.len(),
+            Rows::Packed { ends, .. } => ends.len(),
+        }
+    }
+
+    fn row(&self, row: usize) -> &[u32] {
+        match &self.rows {
+            Rows::Single => &self.order[row..=row],
+            Rows::Packed { ends, .. } => {
+                let first = row.checked_sub(1).map_or(0, |before| ends[before] as usize);
+                &self.order[first..ends[row] as usize]
+            }
+        }
+    }
+
+    fn next_epoch(&mut self) {
+        self.position = Position { epoch: self.position.epoch + 1, batch: 0 };
+        self.shuffle();
     }
 
     /// The order depends on seed and epoch only, not on what came before.
@@ -70,6 +132,9 @@ impl Sampler {
             // 0..=last, by multiplication: the bias is below one in 2^32
             let chosen = ((u128::from(mix(state)) * (last as u128 + 1)) >> 64) as usize;
             self.order.swap(last, chosen);
+        }
+        if let Rows::Packed { packing, ends } = &mut self.rows {
+            *ends = packing::pack(&mut self.order, packing);
         }
     }
 }

@@ -156,37 +156,84 @@ fn broken_data_is_named_with_its_line() {
 #[test]
 fn batches_are_filled_up_without_scoring_the_filling() {
     let (dataset, tokenizer) = load(&Case { context: 12, ..TEXT }, "{\"text\":\"1 2 3\"}\n{\"text\":\"1\"}\n").unwrap();
-    let batch = dataset.batch(&[1, 0], Padding::Longest, tokenizer.pad());
+    let batch = dataset.batch(&[vec![1], vec![0]], Padding::Longest, tokenizer.pad());
     assert_eq!((batch.rows, batch.columns), (2, dataset.longest()));
     assert_eq!(batch.lengths, [2, dataset.longest()]);
     assert!(batch.scored[2..batch.columns].iter().all(|scored| !scored));
     assert!(batch.ids[2..batch.columns].iter().all(|&id| id == tokenizer.pad()));
     assert_eq!(batch.scored_tokens(), 1 + dataset.longest() - 1);
-    assert_eq!(dataset.batch(&[1], Padding::Max, 0).columns, 12);
+    assert_eq!(dataset.batch(&[vec![1]], Padding::Max, 0).columns, 12);
+}
+
+#[test]
+fn packed_samples_stay_apart() {
+    let (dataset, tokenizer) = load(&Case { context: 12, ..TEXT }, "{\"text\":\"1 2 3\"}\n{\"text\":\"1\"}\n").unwrap();
+    let (long, pad) = (dataset.longest(), tokenizer.pad());
+    let batch = dataset.batch(&[vec![1, 0], vec![1]], Padding::Max, pad);
+    assert_eq!((batch.rows, batch.columns, batch.longest), (2, 12, long));
+    assert_eq!(batch.ids[..2], *dataset.sample(1).ids);
+    assert_eq!(batch.ids[2..2 + long], *dataset.sample(0).ids);
+    // a sample's beginning is not foretold by the sample before it
+    assert!(batch.scored[1] && !batch.scored[2] && batch.scored[3]);
+    assert_eq!(batch.scored_tokens(), 1 + (long - 1) + 1);
+    let filling = |from: usize| (from as u32..12).collect::<Vec<_>>();
+    assert_eq!(batch.starts[..12], [vec![0; 2], vec![2; long], filling(2 + long)].concat());
+    assert_eq!(batch.starts[12..], [vec![0; 2], filling(2)].concat());
+}
+
+/// The samplers of the tests: of samples alone or packed.
+fn sampler(lengths: &[u32], context: Option<u32>, micro_batch: usize, seed: u64) -> Sampler {
+    let packing = context.map(|context| Packing { lengths: lengths.into(), context });
+    Sampler::new(lengths.len(), packing, micro_batch, seed)
 }
 
 proptest! {
     /// Each epoch has every sample once, epochs differ, and a sampler goes on where another stopped.
     #[test]
-    fn the_sampler_holds(samples in 1_usize..60, micro_batch in 1_usize..9, seed in any::<u64>(), stop in 0_usize..40) {
-        let mut sampler = Sampler::new(samples, micro_batch, seed);
+    fn the_sampler_holds(
+        lengths in prop::collection::vec(1_u32..30, 1..60),
+        context in prop::option::of(20_u32..64),
+        micro_batch in 1_usize..9,
+        seed in any::<u64>(),
+        stop in 0_usize..40,
+    ) {
+        let mut first = sampler(&lengths, context, micro_batch, seed);
         let mut orders = Vec::new();
+        let mut batches = 0.0;
         for _ in 0..2 {
             let mut order = Vec::new();
-            for _ in 0..sampler.batches_per_epoch() {
-                order.extend(sampler.next_batch());
+            for _ in 0..first.batches_per_epoch() {
+                let rows = first.next_batch();
+                prop_assert!(!rows.is_empty() && rows.len() <= micro_batch);
+                batches += 1.0;
+                for row in &rows {
+                    let tokens: u32 = row.iter().map(|&sample| lengths[sample]).sum();
+                    prop_assert!(row.len() == 1 || context.is_some_and(|context| tokens <= context), "{row:?}");
+                }
+                order.extend(rows.into_iter().flatten());
             }
             let mut sorted = order.clone();
             sorted.sort_unstable();
-            prop_assert_eq!(sorted, (0..samples).collect::<Vec<_>>());
+            prop_assert_eq!(sorted, (0..lengths.len()).collect::<Vec<_>>());
             orders.push(order);
         }
-        prop_assert!(samples < 20 || orders[0] != orders[1]);
-        let mut first = Sampler::new(samples, micro_batch, seed);
+        prop_assert!(lengths.len() < 20 || orders[0] != orders[1]);
+        prop_assert_eq!(sampler(&lengths, context, micro_batch, seed).batches(2.0), batches);
+        let mut first = sampler(&lengths, context, micro_batch, seed);
         (0..stop).for_each(|_| drop(first.next_batch()));
-        let mut second = Sampler::resume(samples, micro_batch, seed, first.position());
+        let mut second = sampler(&lengths, context, micro_batch, seed).resume(first.position());
         for _ in 0..10 {
             prop_assert_eq!(first.next_batch(), second.next_batch());
         }
+    }
+
+    /// A sample begins a row only where no row has room for it, so at most one row is half empty.
+    #[test]
+    fn rows_are_packed_well(lengths in prop::collection::vec(1_u32..40, 1..200), seed in any::<u64>()) {
+        let mut sampler = sampler(&lengths, Some(64), usize::MAX, seed);
+        let rows = sampler.next_batch();
+        let tokens: Vec<u32> = rows.iter().map(|row| row.iter().map(|&sample| lengths[sample]).sum()).collect();
+        let under_half = tokens.iter().filter(|&&tokens| tokens <= 32).count();
+        prop_assert!(under_half <= 1, "{tokens:?}");
     }
 }

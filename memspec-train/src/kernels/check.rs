@@ -40,6 +40,16 @@ fn random(seed: &str, count: usize, bound: f32) -> Vec<f32> {
     (0..count).map(|_| half::bf16::from_f32(random.uniform(bound)).to_f32()).collect()
 }
 
+/// The column in which each token's sample begins, in a row of samples of these lengths that is filled up to `context`.
+fn starts(lengths: &[usize], context: usize) -> Vec<i32> {
+    let mut starts = Vec::new();
+    for &length in lengths {
+        starts.resize(starts.len() + length, starts.len() as i32);
+    }
+    starts.extend((starts.len() as i32)..context as i32);
+    starts
+}
+
 fn on_cpu<const D: usize>(shape: [usize; D], values: &[f32]) -> Tensor<D> {
     super::storage::write(super::storage::zeros_tensor(shape), values)
 }
@@ -55,15 +65,21 @@ impl Inputs {
         self.place.full(on_cpu(shape, &random(seed, shape.iter().product(), 1.0)))
     }
 
-    fn heads(&self, heads: Heads, samples: usize) -> Outputs {
-        let (tokens, width, kv) =
-            (samples * heads.context, heads.heads * heads.head_dim, heads.kv_heads * heads.head_dim);
+    fn heads(&self, heads: Heads, rows: usize) -> Outputs {
+        self.packed_heads(heads, rows, None)
+    }
+
+    /// The same with samples of these lengths in each row, whose rest is filled up.
+    fn packed_heads(&self, heads: Heads, rows: usize, lengths: Option<&[usize]>) -> Outputs {
+        let starts = lengths.map(|lengths| self.place.integers(&starts(lengths, heads.context).repeat(rows)));
+        let starts = starts.as_ref();
+        let (tokens, width, kv) = (rows * heads.context, heads.heads * heads.head_dim, heads.kv_heads * heads.head_dim);
         let (q, k, v) =
             (self.active("q", [tokens, width]), self.active("k", [tokens, kv]), self.active("v", [tokens, kv]));
         let g = self.active("g", [tokens, width]);
-        let (out, lse) = super::attention(&q, &k, &v, heads);
+        let (out, lse) = super::attention(&q, &k, &v, starts, heads);
         let mut outputs = vec![fetch(&out)?, fetch(&lse)?];
-        let (gq, gk, gv) = super::attention_backward(q, &k, &v, &out, &lse, &g, heads);
+        let (gq, gk, gv) = super::attention_backward(q, &k, &v, &out, &lse, &g, starts, heads);
         outputs.extend([fetch(&gq)?, fetch(&gk)?, fetch(&gv)?]);
         Ok(outputs)
     }
@@ -104,6 +120,15 @@ const CHECKS: &[Check] = &[
         let gx = product(at.active("gx", [24, 96]), &g, &w, how.added());
         Ok(vec![fetch(&y)?, fetch(&gx)?])
     }),
+    ("product of rows", 2e-6, 8e-3, |at| {
+        let (x, w, g) = (at.active("x", [24, 96]), at.active("w", [64, 96]), at.active("g", [24, 16]));
+        let y = product(buffer(&x, 24, 16), &x, &w, Product { b_rows: Some((32, 16)), ..Product::NT });
+        let how = Product { b_rows: Some((48, 16)), ..Product::NN };
+        let gx = product(at.active("gx", [24, 96]), &g, &w, how.added());
+        let how = Product { c_rows: Some((16, 16)), ..Product::TN };
+        let gw = product(at.full("gw", [64, 96]), &g, &x, how.added());
+        Ok(vec![fetch(&y)?, fetch(&gx)?, fetch(&gw)?])
+    }),
     ("add, add_bias, add_rows", 1e-6, 5e-3, |at| {
         let x = super::add(at.active("x", [10, 37]), &at.active("y", [10, 37]));
         let biased = super::add_bias(at.active("x", [10, 37]), &at.active("bias", [37]));
@@ -124,8 +149,14 @@ const CHECKS: &[Check] = &[
     }),
     ("rotary and its transpose", 2e-6, 6e-3, |at| {
         let (cos, sin) = (at.full("cos", [5, 8]), at.full("sin", [5, 8]));
-        let turn = |inverse| super::rotary(at.active("x", [10, 48]), &cos, &sin, 5, inverse);
-        Ok(vec![fetch(&turn(false))?, fetch(&turn(true))?])
+        let heads = |head_dim| Heads { context: 5, heads: 48 / head_dim, kv_heads: 1, head_dim, window: None };
+        let turn =
+            |head_dim, inverse| super::rotary(at.active("x", [10, 48]), &cos, &sin, None, heads(head_dim), inverse);
+        // The second two heads of 24 elements have 8 that are not rotated.
+        let starts = at.place.integers(&starts(&[2, 3], 5).repeat(2));
+        let packed = super::rotary(at.active("x", [10, 48]), &cos, &sin, Some(&starts), heads(24), false);
+        let turned = [turn(16, false), turn(16, true), turn(24, false), turn(24, true), packed];
+        turned.iter().map(fetch).collect()
     }),
     ("attention, heads of 16", 5e-6, 1e-2, |at| {
         at.heads(Heads { context: 37, heads: 6, kv_heads: 2, head_dim: 16, window: None }, 2)
@@ -137,6 +168,20 @@ const CHECKS: &[Check] = &[
     ("attention, window", 5e-6, 1e-2, |at| at.heads(Heads { window: Some(70), ..WIDE }, 1)),
     ("attention, small window", 5e-6, 1e-2, |at| {
         at.heads(Heads { context: 260, heads: 2, kv_heads: 2, head_dim: 64, window: Some(5) }, 1)
+    }),
+    ("attention of packed samples, heads of 16", 5e-6, 1e-2, |at| {
+        let heads = Heads { context: 37, heads: 6, kv_heads: 2, head_dim: 16, window: None };
+        at.packed_heads(heads, 2, Some(&[1, 9, 20, 3]))
+    }),
+    ("attention of packed samples, heads of 64", 5e-6, 1e-2, |at| {
+        let heads = Heads { context: 460, heads: 6, kv_heads: 2, head_dim: 64, window: None };
+        at.packed_heads(heads, 2, Some(&[130, 64, 3, 1, 200, 40]))
+    }),
+    ("attention of packed samples, heads of 128", 5e-6, 1e-2, |at| {
+        at.packed_heads(Heads { context: 300, ..WIDE }, 2, Some(&[33, 190, 60]))
+    }),
+    ("attention of packed samples, window", 5e-6, 1e-2, |at| {
+        at.packed_heads(Heads { context: 300, window: Some(40), ..WIDE }, 1, Some(&[33, 190, 60]))
     }),
     ("swiglu and gradients", 3e-6, 6e-3, |at| {
         let (gate, up, g) = (at.active("gate", [11, 45]), at.active("up", [11, 45]), at.active("g", [11, 45]));
@@ -274,6 +319,45 @@ fn apart(a: &[f32], b: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Rows `[tokens, width]` of a matrix, which is read in the middle of a larger one.
+    fn part(whole: &[f32], first: usize, tokens: usize, width: usize) -> Tensor<2> {
+        on_cpu([tokens, width], &whole[first * width..(first + tokens) * width])
+    }
+
+    #[test]
+    fn packed_samples_are_as_samples_alone() {
+        let lengths = [5, 90, 1, 70];
+        for window in [None, Some(7)] {
+            let heads = Heads { context: 170, heads: 4, kv_heads: 2, head_dim: 16, window };
+            let (width, kv) = (64, 32);
+            let [q, g] = ["q", "g"].map(|name| random(name, 170 * width, 1.0));
+            let [k, v] = ["k", "v"].map(|name| random(name, 170 * kv, 1.0));
+            let table = |name| on_cpu([90, 8], &random(name, 90 * 8, 1.0));
+            let (cos, sin) = (table("cos"), table("sin"));
+            let run = |first, tokens, starts: Option<&Tensor<1, Int>>| {
+                let heads = Heads { context: tokens, ..heads };
+                let turn = |x, inverse| super::super::rotary(x, &cos, &sin, starts, heads, inverse);
+                let q = turn(part(&q, first, tokens, width), false);
+                let k = turn(part(&k, first, tokens, kv), false);
+                let (v, g) = (part(&v, first, tokens, kv), part(&g, first, tokens, width));
+                let (out, lse) = super::super::attention(&q, &k, &v, starts, heads);
+                let (gq, gk, gv) = super::super::attention_backward(q, &k, &v, &out, &lse, &g, starts, heads);
+                [out, lse, turn(gq, true), turn(gk, true), gv].map(|tensor| fetch(&tensor).unwrap())
+            };
+            let starts = super::super::storage::i32_tensor(&starts(&lengths, 170));
+            let packed = run(0, 170, Some(&starts));
+            let mut first = 0;
+            for length in lengths {
+                let alone = run(first, length, None);
+                for ((packed, alone), width) in packed.iter().zip(&alone).zip([width, 4, width, kv, kv]) {
+                    let difference = apart(&packed[first * width..(first + length) * width], alone);
+                    assert!(difference < 2e-6, "{length} tokens, window {window:?}: {difference}");
+                }
+                first += length;
+            }
+        }
+    }
 
     #[test]
     fn the_cpu_agrees_with_itself() {

@@ -13,7 +13,7 @@ pub mod place;
 pub mod storage;
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Backend, Dispatch, backend_extension};
+use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::{Int, Tensor};
 
 /// How two matrices are multiplied: `c = beta * c + alpha * op(a) op(b)`.
@@ -29,14 +29,26 @@ pub struct Product {
     pub beta: f32,
     /// Use only these columns of `a`: first and count.
     pub a_columns: Option<(usize, usize)>,
+    /// Use only these rows of `b`, as it is stored: first and count.
+    pub b_rows: Option<(usize, usize)>,
     /// Write only these columns of `c`: first and count.
     pub c_columns: Option<(usize, usize)>,
+    /// Write only these rows of `c`: first and count.
+    pub c_rows: Option<(usize, usize)>,
 }
 
 impl Product {
     /// `c = a bᵀ`: activations times a weight stored `[out, in]`.
-    pub const NT: Self =
-        Self { transpose_a: false, transpose_b: true, alpha: 1.0, beta: 0.0, a_columns: None, c_columns: None };
+    pub const NT: Self = Self {
+        transpose_a: false,
+        transpose_b: true,
+        alpha: 1.0,
+        beta: 0.0,
+        a_columns: None,
+        b_rows: None,
+        c_columns: None,
+        c_rows: None,
+    };
     /// `c = a b`.
     pub const NN: Self = Self { transpose_b: false, ..Self::NT };
     /// `c = aᵀ b`.
@@ -53,10 +65,20 @@ impl Product {
     }
 }
 
-/// The heads of an attention layer over a batch of equally long samples.
+/// Which tokens of a row are of one sample: its positions count from its first token, and it attends to no other.
+#[derive(Debug, ExtensionType)]
+pub enum Samples<B: Backend> {
+    /// All of them.
+    Rows,
+    /// For each token `[T]`, those from this column of its row on; never one after the token itself, and never less than the
+    /// token before it in its row says.
+    Packed(IntTensor<B>),
+}
+
+/// The heads of an attention layer over a batch of equally long rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Heads {
-    /// Tokens of one sample.
+    /// Tokens of one row: a sample, or several that are packed.
     pub context: usize,
     /// Query heads.
     pub heads: usize,
@@ -144,13 +166,15 @@ pub trait Kernels: Backend {
         x: FloatTensor<Self>,
         epsilon: f32,
     ) -> FloatTensor<Self>;
-    /// Rotary position embedding (Su et al., 2021) in the half-split layout, written over `x` `[T, heads * head_dim]`.
-    /// `cos` and `sin` are `[context, head_dim / 2]`; `inverse` is the transpose, which is also the gradient.
+    /// Rotary position embedding (Su et al., 2021) in the half-split layout, written over `x` `[T, any number * head_dim]`.
+    /// `cos` and `sin` are `[longest sample or more, half]`; what a head has beyond its first `2 * half` elements stays as it is.
+    /// `inverse` is the transpose, which is also the gradient.
     fn rotary(
         x: FloatTensor<Self>,
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
-        context: usize,
+        #[extension_type] samples: Samples<Self>,
+        heads: Heads,
         inverse: bool,
     ) -> FloatTensor<Self>;
     /// Causal attention with grouped queries: output `[T, heads * head_dim]` and the log-sum-exp of each row's scores `[T, heads]`.
@@ -158,9 +182,11 @@ pub trait Kernels: Backend {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
+        #[extension_type] samples: Samples<Self>,
         heads: Heads,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
     /// The gradients of [`Kernels::attention`] in q (written over `q`), k and v. Scores are recomputed from the log-sum-exp (Dao, 2022).
+    #[allow(clippy::too_many_arguments, reason = "attention has this many tensors")]
     fn attention_backward(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -168,6 +194,7 @@ pub trait Kernels: Backend {
         out: FloatTensor<Self>,
         lse: FloatTensor<Self>,
         g: FloatTensor<Self>,
+        #[extension_type] samples: Samples<Self>,
         heads: Heads,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
     /// `silu(gate) * up` into a new buffer.
@@ -281,6 +308,10 @@ fn i(tensor: &Tensor<1, Int>) -> IntTensor<Dispatch> {
     tensor.clone().into_dispatch()
 }
 
+fn samples(starts: Option<&Tensor<1, Int>>) -> Samples<Dispatch> {
+    starts.map_or(Samples::Rows, |starts| Samples::Packed(i(starts)))
+}
+
 /// See [`Kernels::buffer`].
 pub fn buffer<const D: usize>(like: &Tensor<D>, rows: usize, columns: usize) -> Tensor<2> {
     t(Dispatch::buffer(d(like), rows, columns))
@@ -348,17 +379,31 @@ pub fn rms_norm_weight_backward(grad: Tensor<1>, g: &Tensor<2>, x: &Tensor<2>, e
 }
 
 /// See [`Kernels::rotary`].
-pub fn rotary(x: Tensor<2>, cos: &Tensor<2>, sin: &Tensor<2>, context: usize, inverse: bool) -> Tensor<2> {
-    t(Dispatch::rotary(x.into_dispatch(), d(cos), d(sin), context, inverse))
+pub fn rotary(
+    x: Tensor<2>,
+    cos: &Tensor<2>,
+    sin: &Tensor<2>,
+    starts: Option<&Tensor<1, Int>>,
+    heads: Heads,
+    inverse: bool,
+) -> Tensor<2> {
+    t(Dispatch::rotary(x.into_dispatch(), d(cos), d(sin), samples(starts), heads, inverse))
 }
 
 /// See [`Kernels::attention`].
-pub fn attention(q: &Tensor<2>, k: &Tensor<2>, v: &Tensor<2>, heads: Heads) -> (Tensor<2>, Tensor<2>) {
-    let (out, lse) = Dispatch::attention(d(q), d(k), d(v), heads);
+pub fn attention(
+    q: &Tensor<2>,
+    k: &Tensor<2>,
+    v: &Tensor<2>,
+    starts: Option<&Tensor<1, Int>>,
+    heads: Heads,
+) -> (Tensor<2>, Tensor<2>) {
+    let (out, lse) = Dispatch::attention(d(q), d(k), d(v), samples(starts), heads);
     (t(out), t(lse))
 }
 
 /// See [`Kernels::attention_backward`].
+#[expect(clippy::too_many_arguments, reason = "attention has this many tensors")]
 pub fn attention_backward(
     q: Tensor<2>,
     k: &Tensor<2>,
@@ -366,9 +411,11 @@ pub fn attention_backward(
     out: &Tensor<2>,
     lse: &Tensor<2>,
     g: &Tensor<2>,
+    starts: Option<&Tensor<1, Int>>,
     heads: Heads,
 ) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
-    let (gq, gk, gv) = Dispatch::attention_backward(q.into_dispatch(), d(k), d(v), d(out), d(lse), d(g), heads);
+    let (q, samples) = (q.into_dispatch(), samples(starts));
+    let (gq, gk, gv) = Dispatch::attention_backward(q, d(k), d(v), d(out), d(lse), d(g), samples, heads);
     (t(gq), t(gk), t(gv))
 }
 

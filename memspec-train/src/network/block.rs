@@ -3,10 +3,12 @@
 //! Backward is written out, not taped: what a block keeps between its passes is the struct [`Saved`] and nothing else, so the cost
 //! model can name every byte. Norm outputs and the MLP's product are cheap and are computed again.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 use super::linear::Linear;
 use super::parameter::Parameter;
+use super::projection::{Lows, Projection};
+use super::rotary::Table;
 use crate::kernels::{self, Heads};
 
 /// A norm's weight.
@@ -62,47 +64,27 @@ impl Norm {
 /// The linears of a block.
 #[derive(Debug)]
 pub struct Linears {
-    /// Query projection.
-    pub q: Linear,
-    /// Key projection.
-    pub k: Linear,
-    /// Value projection.
-    pub v: Linear,
+    /// Projections to queries, keys and values.
+    pub qkv: Projection<3>,
     /// Output projection of attention.
     pub o: Linear,
-    /// Gate of the MLP.
-    pub gate: Linear,
-    /// Up projection of the MLP.
-    pub up: Linear,
+    /// Gate of the MLP, and its up projection.
+    pub gate_up: Projection<2>,
     /// Down projection of the MLP.
     pub down: Linear,
 }
 
 impl Linears {
-    /// All seven, in forward order, with PEFT's leaf names.
-    pub fn named(&self) -> [(&'static str, &Linear); 7] {
-        [
-            ("q_proj", &self.q),
-            ("k_proj", &self.k),
-            ("v_proj", &self.v),
-            ("o_proj", &self.o),
-            ("gate_proj", &self.gate),
-            ("up_proj", &self.up),
-            ("down_proj", &self.down),
-        ]
+    /// All modules, in forward order, with PEFT's leaf names.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, &Linear)> {
+        let attention = self.qkv.named().chain([("o_proj", &self.o)]);
+        attention.chain(self.gate_up.named()).chain([("down_proj", &self.down)])
     }
 
     /// As [`Linears::named`], to change.
-    pub fn named_mut(&mut self) -> [(&'static str, &mut Linear); 7] {
-        [
-            ("q_proj", &mut self.q),
-            ("k_proj", &mut self.k),
-            ("v_proj", &mut self.v),
-            ("o_proj", &mut self.o),
-            ("gate_proj", &mut self.gate),
-            ("up_proj", &mut self.up),
-            ("down_proj", &mut self.down),
-        ]
+    pub fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Linear)> {
+        let attention = self.qkv.named_mut().chain([("o_proj", &mut self.o)]);
+        attention.chain(self.gate_up.named_mut()).chain([("down_proj", &mut self.down)])
     }
 }
 
@@ -126,12 +108,12 @@ pub struct Block {
 /// What the rotary embedding and attention need beside the block's weights.
 #[derive(Clone, Copy, Debug)]
 pub struct Positions<'a> {
-    /// `[context, head_dim / 2]`.
-    pub cos: &'a Tensor<2>,
-    /// `[context, head_dim / 2]`.
-    pub sin: &'a Tensor<2>,
-    /// Heads, and the context of this micro batch.
+    /// Cosines and sines.
+    pub rotary: &'a Table,
+    /// Heads, and the tokens of a row of this micro batch.
     pub heads: Heads,
+    /// For each token, the column in which its sample begins; `None`: in the first.
+    pub starts: Option<&'a Tensor<1, Int>>,
 }
 
 /// What a block keeps from forward to backward.
@@ -154,12 +136,9 @@ pub struct Saved {
 /// `x Aᵀ` of each adapted linear.
 #[derive(Debug, Default)]
 struct Low {
-    q: Option<Tensor<2>>,
-    k: Option<Tensor<2>>,
-    v: Option<Tensor<2>>,
+    qkv: Lows,
     o: Option<Tensor<2>>,
-    gate: Option<Tensor<2>>,
-    up: Option<Tensor<2>>,
+    gate_up: Lows,
     down: Option<Tensor<2>>,
 }
 
@@ -172,7 +151,7 @@ impl Block {
     /// The block's output; nothing is kept.
     pub fn forward(&self, x: &Tensor<2>, at: Positions<'_>) -> Tensor<2> {
         self.forward_with(x, at, |q, k, v| {
-            let (attention, _lse) = kernels::attention(&q, &k, &v, self.heads(at));
+            let (attention, _lse) = kernels::attention(&q, &k, &v, at.starts, self.heads(at));
             attention
         })
     }
@@ -186,19 +165,14 @@ impl Block {
     ) -> Tensor<2> {
         let l = &self.linears;
         let middle = {
-            let (q, k, v) = {
-                let normed = self.attention_norm.forward(x);
-                (l.q.output(&normed), l.k.output(&normed), l.v.output(&normed))
-            };
+            let [q, k, v] = l.qkv.outputs(&self.attention_norm.forward(x));
             let q = at.rotate(normed(&self.query_norm, q).0, false);
             let k = at.rotate(normed(&self.key_norm, k).0, false);
             let attention = attend(q, k, v);
             l.o.output_onto(&attention, x)
         };
         let product = {
-            let normed = self.mlp_norm.forward(&middle);
-            let (gate, up) = (l.gate.output(&normed), l.up.output(&normed));
-            drop(normed);
+            let [gate, up] = l.gate_up.outputs(&self.mlp_norm.forward(&middle));
             kernels::swiglu_over(gate, &up)
         };
         l.down.output_onto(&product, &middle)
@@ -224,25 +198,16 @@ impl Block {
     fn inner(&self, x: Tensor<2>, at: Positions<'_>) -> (Tensor<2>, Saved) {
         let l = &self.linears;
         let mut low = Low::default();
-        let (q, k, v);
-        {
-            let normed = self.attention_norm.forward(&x);
-            (q, low.q) = l.q.forward(&normed);
-            (k, low.k) = l.k.forward(&normed);
-            (v, low.v) = l.v.forward(&normed);
-        }
+        let [q, k, v];
+        ([q, k, v], low.qkv) = l.qkv.forward(&self.attention_norm.forward(&x));
         let (q, q_unnormed) = normed(&self.query_norm, q);
         let (k, k_unnormed) = normed(&self.key_norm, k);
         let (q, k) = (at.rotate(q, false), at.rotate(k, false));
-        let (attention, lse) = kernels::attention(&q, &k, &v, self.heads(at));
+        let (attention, lse) = kernels::attention(&q, &k, &v, at.starts, self.heads(at));
         let middle;
         (middle, low.o) = l.o.forward_onto(&attention, &x);
-        let (gate, up);
-        {
-            let normed = self.mlp_norm.forward(&middle);
-            (gate, low.gate) = l.gate.forward(&normed);
-            (up, low.up) = l.up.forward(&normed);
-        }
+        let [gate, up];
+        ([gate, up], low.gate_up) = l.gate_up.forward(&self.mlp_norm.forward(&middle));
         let product = kernels::swiglu(&gate, &up);
         (product, Saved { x, q, k, v, attention, lse, middle, gate, up, low, unnormed: [q_unnormed, k_unnormed] })
     }
@@ -252,12 +217,12 @@ impl Block {
     pub fn backward(&mut self, saved: Saved, g: Tensor<2>, at: Positions<'_>, input: bool) -> Option<Tensor<2>> {
         let Saved { x, q, k, v, attention, lse, middle, gate, up, low, unnormed } = saved;
         let heads = self.heads(at);
-        let g = self.mlp_backward(middle, gate, up, (low.gate, low.up, low.down), g);
+        let g = self.mlp_backward(middle, gate, up, (low.gate_up, low.down), g);
 
         let l = &mut self.linears;
         let g_low = l.o.weight_backward(&attention, low.o, &g);
-        let g_attention = l.o.input_backward(&g, g_low, None);
-        let (gq, gk, gv) = kernels::attention_backward(q, &k, &v, &attention, &lse, &g_attention, heads);
+        let g_attention = l.o.input_backward(&g, g_low);
+        let (gq, gk, gv) = kernels::attention_backward(q, &k, &v, &attention, &lse, &g_attention, at.starts, heads);
         drop((k, v, attention, lse, g_attention));
         let (gq, gk) = (at.rotate(gq, true), at.rotate(gk, true));
         let [q_unnormed, k_unnormed] = unnormed;
@@ -265,22 +230,12 @@ impl Block {
         let gk = normed_backward(&mut self.key_norm, gk, k_unnormed);
 
         let normed = self.attention_norm.forward(&x);
-        let lows = [
-            l.q.weight_backward(&normed, low.q, &gq),
-            l.k.weight_backward(&normed, low.k, &gk),
-            l.v.weight_backward(&normed, low.v, &gv),
-        ];
+        let lows = l.qkv.weight_backward(&normed, low.qkv, [&gq, &gk, &gv]);
         drop(normed);
         if !input {
             return None;
         }
-        let [q_low, k_low, v_low] = lows;
-        let g_normed = l.q.input_backward(&gq, q_low, None);
-        drop(gq);
-        let g_normed = l.k.input_backward(&gk, k_low, Some(g_normed));
-        drop(gk);
-        let g_normed = l.v.input_backward(&gv, v_low, Some(g_normed));
-        drop(gv);
+        let g_normed = l.qkv.input_backward([gq, gk, gv], lows);
         Some(self.attention_norm.backward_past(g_normed, &x, &g))
     }
 
@@ -290,7 +245,7 @@ impl Block {
         middle: Tensor<2>,
         gate: Tensor<2>,
         up: Tensor<2>,
-        (gate_low, up_low, down_low): (Option<Tensor<2>>, Option<Tensor<2>>, Option<Tensor<2>>),
+        (gate_up_low, down_low): (Lows, Option<Tensor<2>>),
         g: Tensor<2>,
     ) -> Tensor<2> {
         let l = &mut self.linears;
@@ -299,17 +254,13 @@ impl Block {
             l.down.weight_backward(&product, down_low, &g)
         };
         let (g_gate, g_up) = {
-            let g_product = l.down.input_backward(&g, g_low, None);
+            let g_product = l.down.input_backward(&g, g_low);
             kernels::swiglu_backward(gate, up, &g_product)
         };
         let normed = self.mlp_norm.forward(&middle);
-        let gate_low = l.gate.weight_backward(&normed, gate_low, &g_gate);
-        let up_low = l.up.weight_backward(&normed, up_low, &g_up);
+        let lows = l.gate_up.weight_backward(&normed, gate_up_low, [&g_gate, &g_up]);
         drop(normed);
-        let g_normed = l.gate.input_backward(&g_gate, gate_low, None);
-        drop(g_gate);
-        let g_normed = l.up.input_backward(&g_up, up_low, Some(g_normed));
-        drop(g_up);
+        let g_normed = l.gate_up.input_backward([g_gate, g_up], lows);
         self.mlp_norm.backward_past(g_normed, &middle, &g)
     }
 }
@@ -332,6 +283,7 @@ fn normed_backward(norm: &mut Option<Norm>, g: Tensor<2>, unnormed: Option<Tenso
 
 impl Positions<'_> {
     fn rotate(&self, x: Tensor<2>, inverse: bool) -> Tensor<2> {
-        kernels::rotary(x, self.cos, self.sin, self.heads.context, inverse)
+        let Table { cos, sin } = self.rotary;
+        kernels::rotary(x, cos, sin, self.starts, self.heads, inverse)
     }
 }

@@ -35,8 +35,9 @@ impl Cache {
         &self.ids
     }
 
-    /// Forgets all but the first `tokens`.
+    /// Forgets all but the first `tokens`; all of them, where fewer are rotated otherwise.
     pub fn truncate(&mut self, model: &Model, tokens: usize) {
+        let tokens = if model.rotary.changes(self.ids.len(), tokens) { 0 } else { tokens };
         let width = model.heads.kv_heads * model.heads.head_dim;
         self.ids.truncate(tokens);
         for block in &mut self.blocks {
@@ -46,42 +47,44 @@ impl Cache {
     }
 
     /// Adds tokens and gives the normed output of the last one, `[1, hidden]`. There must be at least one, and positions for all.
+    /// Where that makes the sequence one that is rotated otherwise, all of it is computed again, as transformers does.
     pub fn extend(&mut self, model: &Model, ids: &[u32]) -> Tensor<2> {
         let start = self.ids.len();
-        let half = model.heads.head_dim / 2;
-        let rows = |table: &Tensor<2>| {
-            let rows = storage::read(table, |values| values[start * half..(start + ids.len()) * half].to_vec());
-            storage::write(storage::zeros_tensor([ids.len(), half]), &rows)
-        };
-        let (cos, sin) = (rows(&model.rotary.0), rows(&model.rotary.1));
-        let at = Positions { cos: &cos, sin: &sin, heads: Heads { context: ids.len(), ..model.heads } };
+        if start > 0 && model.rotary.changes(start, start + ids.len()) {
+            let all = [&self.ids, ids].concat();
+            self.truncate(model, 0);
+            return self.extend(model, &all);
+        }
+        let place = model.place;
+        let rotary = model.rotary.table(start + ids.len()).rows(start, ids.len(), place);
+        let at = Positions { rotary: &rotary, heads: Heads { context: ids.len(), ..model.heads }, starts: None };
         let numbers: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-        let mut x = kernels::embed(model.embedding.value.get(), &storage::i32_tensor(&numbers));
+        let mut x = kernels::embed(model.embedding.used(), &place.integers(&numbers));
         for (block, remembered) in model.blocks.iter().zip(&mut self.blocks) {
             let heads = block.heads(at);
             x = block.forward_with(&x, at, |q, k, v| {
                 remembered.keys.extend(storage::read(&k, <[f32]>::to_vec));
                 remembered.values.extend(storage::read(&v, <[f32]>::to_vec));
                 match start {
-                    0 => kernels::attention(&q, &k, &v, heads).0,
-                    _ => remembered.attention(q, start, heads),
+                    0 => kernels::attention(&q, &k, &v, None, heads).0,
+                    _ => place.frozen(remembered.attention(&q, start, heads)),
                 }
             });
         }
         self.ids.extend_from_slice(ids);
         let [tokens, width] = x.dims();
         let last = storage::read(&x, |values| values[(tokens - 1) * width..].to_vec());
-        model.norm.forward(&storage::write(storage::zeros_tensor([1, width]), &last))
+        model.norm.forward(&place.frozen(storage::write(storage::zeros_tensor([1, width]), &last)))
     }
 }
 
 impl Remembered {
-    /// Attention of the tokens from `start` on, whose own keys and values are there already; written over their queries.
-    fn attention(&self, q: Tensor<2>, start: usize, heads: Heads) -> Tensor<2> {
+    /// Attention of the tokens from `start` on, whose own keys and values are there already; on the CPU, wherever their queries are.
+    fn attention(&self, q: &Tensor<2>, start: usize, heads: Heads) -> Tensor<2> {
         let Heads { heads: count, kv_heads, head_dim, window, .. } = heads;
         let width = kv_heads * head_dim;
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let mut out = storage::read(&q, <[f32]>::to_vec);
+        let mut out = storage::read(q, <[f32]>::to_vec);
         out.par_chunks_mut(head_dim).enumerate().for_each(|(index, query)| {
             let (position, head) = (start + index / count, index % count);
             let first = window.map_or(0, |window| (position + 1).saturating_sub(window));
@@ -105,6 +108,6 @@ impl Remembered {
                 }
             }
         });
-        storage::write(q, &out)
+        storage::write(storage::zeros_tensor(q.dims()), &out)
     }
 }

@@ -14,6 +14,29 @@ pub const PANEL_ELEMENTS: usize = 512 * 1024;
 /// The same on a card, where a whole weight is one product.
 pub const CARD_PANEL_ELEMENTS: usize = usize::MAX;
 
+/// Some rows of a weight, one after another: outputs of its layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rows {
+    /// The first.
+    pub first: usize,
+    /// How many.
+    pub count: usize,
+}
+
+impl Rows {
+    /// As a product takes them.
+    fn taken(self) -> Option<(usize, usize)> {
+        Some((self.first, self.count))
+    }
+}
+
+/// A piece of a weight that is dense: rows of a matrix, and which outputs these are among those that are computed.
+struct Piece<'a> {
+    matrix: &'a Tensor<2>,
+    rows: Rows,
+    outputs: Rows,
+}
+
 /// A weight `[out, in]` as it is kept.
 #[derive(Debug)]
 #[expect(
@@ -72,16 +95,16 @@ impl Weight {
         }
     }
 
-    /// Calls `with(first row, dense rows)` for the weight in the type of `like`, piece by piece where it is packed.
-    fn panels(&self, like: &Tensor<2>, mut with: impl FnMut(usize, &Tensor<2>)) {
-        let [rows, columns] = self.shape();
+    /// Calls `with` for these rows in the type of `like`, piece by piece where the weight is packed.
+    fn panels(&self, like: &Tensor<2>, rows: Rows, mut with: impl FnMut(Piece<'_>)) {
+        let [_, columns] = self.shape();
         if let Self::Dense(weight) = self {
-            return with(0, weight.used());
+            return with(Piece { matrix: weight.used(), rows, outputs: Rows { first: 0, ..rows } });
         }
         let elements = if storage::is_host(like) { PANEL_ELEMENTS } else { CARD_PANEL_ELEMENTS };
-        let step = (elements / columns).clamp(1, rows);
-        for first in (0..rows).step_by(step) {
-            let count = step.min(rows - first);
+        let step = (elements / columns).clamp(1, rows.count);
+        for done in (0..rows.count).step_by(step) {
+            let (first, count) = (rows.first + done, step.min(rows.count - done));
             let panel = match self {
                 Self::Dense(_) => unreachable!("handled above"),
                 Self::Nf4 { codes, absmax: AbsMax::Plain(absmax), .. } => {
@@ -92,7 +115,7 @@ impl Weight {
                 }
                 Self::Int8 { codes, scales, .. } => kernels::int8_rows(like, scales, codes, first, count, columns),
             };
-            with(first, &panel);
+            with(Piece { matrix: &panel, rows: Rows { first: 0, count }, outputs: Rows { first: done, count } });
         }
     }
 }
@@ -120,9 +143,15 @@ pub struct Linear {
 }
 
 impl Linear {
+    /// All of its outputs.
+    pub fn rows(&self) -> Rows {
+        Rows { first: 0, count: self.weight.shape()[0] }
+    }
+
     /// `y [T, out]`, and `x Aᵀ [T, rank]` which the adapter's gradient needs.
     pub fn forward(&self, x: &Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
-        self.forward_maybe_onto(x, None)
+        let mut low = None;
+        (self.forward_rows(x, self.rows(), &mut low), low)
     }
 
     /// As [`Linear::forward`], plus `onto`. A card adds it in the product, the CPU afterwards.
@@ -131,40 +160,48 @@ impl Linear {
             let (y, low) = self.forward(x);
             return (kernels::add(y, onto), low);
         }
-        self.forward_maybe_onto(x, Some(onto))
+        let mut low = None;
+        (self.forward_maybe_onto(x, self.rows(), &mut low, Some(onto)), low)
     }
 
-    fn forward_maybe_onto(&self, x: &Tensor<2>, onto: Option<&Tensor<2>>) -> (Tensor<2>, Option<Tensor<2>>) {
+    /// Some of the outputs, `[T, rows]`. `x Aᵀ` is made where it is not there yet. A bias is that of all outputs.
+    pub fn forward_rows(&self, x: &Tensor<2>, rows: Rows, low: &mut Option<Tensor<2>>) -> Tensor<2> {
+        self.forward_maybe_onto(x, rows, low, None)
+    }
+
+    fn forward_maybe_onto(
+        &self,
+        x: &Tensor<2>,
+        rows: Rows,
+        low: &mut Option<Tensor<2>>,
+        onto: Option<&Tensor<2>>,
+    ) -> Tensor<2> {
         let [tokens, _] = x.dims();
-        let [out, _] = self.weight.shape();
-        let mut y = Some(kernels::buffer(x, tokens, out));
-        self.weight.panels(x, |first, panel| {
-            let how = Product { c_columns: Some((first, panel.dims()[0])), ..Product::NT };
+        let mut y = Some(kernels::buffer(x, tokens, rows.count));
+        self.weight.panels(x, rows, |piece| {
+            let how = Product { b_rows: piece.rows.taken(), c_columns: piece.outputs.taken(), ..Product::NT };
             y = y.take().map(|y| match onto {
-                Some(onto) => product_onto(y, onto, x, panel, how),
-                None => product(y, x, panel, how),
+                Some(onto) => product_onto(y, onto, x, piece.matrix, how),
+                None => product(y, x, piece.matrix, how),
             });
         });
         let Some(mut y) = y else { unreachable!("the product gives its target back") };
         if let Some(bias) = &self.bias {
             y = kernels::add_bias(y, bias.used());
         }
-        let low = self.low(x);
-        if let (Some(adapter), Some(low)) = (&self.adapter, &low) {
-            y = product(y, low, adapter.b.used(), Product::NT.times(adapter.scale).added());
+        if low.is_none() {
+            *low = self.low(x);
         }
-        (y, low)
+        if let (Some(adapter), Some(low)) = (&self.adapter, &*low) {
+            let how = Product { b_rows: rows.taken(), ..Product::NT };
+            y = product(y, low, adapter.b.used(), how.times(adapter.scale).added());
+        }
+        y
     }
 
     /// The output plus `onto`.
     pub fn output_onto(&self, x: &Tensor<2>, onto: &Tensor<2>) -> Tensor<2> {
         let (y, _low) = self.forward_onto(x, onto);
-        y
-    }
-
-    /// The output alone.
-    pub fn output(&self, x: &Tensor<2>) -> Tensor<2> {
-        let (y, _low) = self.forward(x);
         y
     }
 
@@ -179,30 +216,64 @@ impl Linear {
     /// Adds the gradients of weight and adapter, from the layer's input `x` and the gradient `g` of its output.
     /// Returns the gradient of `x Aᵀ`, which [`Linear::input_backward`] takes.
     pub fn weight_backward(&mut self, x: &Tensor<2>, low: Option<Tensor<2>>, g: &Tensor<2>) -> Option<Tensor<2>> {
-        if let Weight::Dense(weight) = &mut self.weight {
-            weight.add_grad(|grad| product(grad, g, x, Product::TN.added()));
-        }
-        if let Some(bias) = &mut self.bias {
-            bias.add_grad(|grad| kernels::add_rows(grad, g));
-        }
-        let adapter = self.adapter.as_mut()?;
-        let low = low?;
-        adapter.b.add_grad(|grad| product(grad, g, &low, Product::TN.times(adapter.scale).added()));
-        // The gradient of `x Aᵀ` takes the place of `x Aᵀ`.
-        let g_low = product(low, g, adapter.b.used(), Product::NN.times(adapter.scale));
-        adapter.a.add_grad(|grad| product(grad, &g_low, x, Product::TN.added()));
-        Some(g_low)
+        let rows = self.rows();
+        self.weight_backward_rows(x, low, &[(rows, g)])
     }
 
-    /// The gradient of the layer's input, added to `into` or in a new buffer.
-    pub fn input_backward(&self, g: &Tensor<2>, g_low: Option<Tensor<2>>, into: Option<Tensor<2>>) -> Tensor<2> {
+    /// The same, where the gradient of the output comes in parts that together are all of its rows.
+    pub fn weight_backward_rows(
+        &mut self,
+        x: &Tensor<2>,
+        low: Option<Tensor<2>>,
+        parts: &[(Rows, &Tensor<2>)],
+    ) -> Option<Tensor<2>> {
+        for &(rows, g) in parts {
+            let how = Product { c_rows: rows.taken(), ..Product::TN };
+            if let Weight::Dense(weight) = &mut self.weight {
+                weight.add_grad(|grad| product(grad, g, x, how.added()));
+            }
+            if let Some(bias) = &mut self.bias {
+                bias.add_grad(|grad| kernels::add_rows(grad, g));
+            }
+        }
+        let adapter = self.adapter.as_mut()?;
+        let mut low = low?;
+        for &(rows, g) in parts {
+            let how = Product { c_rows: rows.taken(), ..Product::TN };
+            adapter.b.add_grad(|grad| product(grad, g, &low, how.times(adapter.scale).added()));
+        }
+        // The gradient of `x Aᵀ` takes the place of `x Aᵀ`.
+        let mut how = Product::NN.times(adapter.scale);
+        for &(rows, g) in parts {
+            how.b_rows = rows.taken();
+            low = product(low, g, adapter.b.used(), how);
+            how.beta = 1.0;
+        }
+        adapter.a.add_grad(|grad| product(grad, &low, x, Product::TN.added()));
+        Some(low)
+    }
+
+    /// The gradient of the layer's input, in a new buffer.
+    pub fn input_backward(&self, g: &Tensor<2>, g_low: Option<Tensor<2>>) -> Tensor<2> {
+        self.input_backward_rows(g, self.rows(), g_low, None)
+    }
+
+    /// The gradient of the layer's input from that of some of its outputs, added to `into` or in a new buffer. What comes by the adapter
+    /// is added where `g_low` is given, once for all outputs.
+    pub fn input_backward_rows(
+        &self,
+        g: &Tensor<2>,
+        rows: Rows,
+        g_low: Option<Tensor<2>>,
+        into: Option<Tensor<2>>,
+    ) -> Tensor<2> {
         let [tokens, _] = g.dims();
         let [_, columns] = self.weight.shape();
         let mut how = if into.is_some() { Product::NN.added() } else { Product::NN };
         let mut gx = Some(into.unwrap_or_else(|| kernels::buffer(g, tokens, columns)));
-        self.weight.panels(g, |first, panel| {
-            how.a_columns = Some((first, panel.dims()[0]));
-            gx = gx.take().map(|gx| product(gx, g, panel, how));
+        self.weight.panels(g, rows, |piece| {
+            (how.a_columns, how.b_rows) = (piece.outputs.taken(), piece.rows.taken());
+            gx = gx.take().map(|gx| product(gx, g, piece.matrix, how));
             how.beta = 1.0;
         });
         let Some(mut gx) = gx else { unreachable!("the product gives its target back") };

@@ -8,7 +8,9 @@ use memspec::setup::{Adapter, Quantize, Setup};
 use super::block::{Block, Linears, Norm};
 use super::linear::{AbsMax, Linear, LowRank, Weight};
 use super::parameter::{OptimizerStates, Parameter};
-use super::{Model, linear_module, rotary};
+use super::projection::Projection;
+use super::rotary::Rotary;
+use super::{Model, linear_module};
 use crate::checkpoint::{Checkpoint, CheckpointError, PackedWeight};
 use crate::kernels::place::Place;
 use crate::kernels::{DoubleQuantized, Heads, storage};
@@ -65,7 +67,7 @@ pub enum LoadError {
     },
     /// A rotary scaling that the executor does not know.
     #[error(
-        "the rotary scaling of `{model}` is not known to this version; a model without it, or with linear or llama3 scaling, works"
+        "the rotary scaling of `{model}` is not known to this version; a model without it, or with linear, llama3 or longrope scaling, works"
     )]
     Rotary {
         /// The model's name.
@@ -147,18 +149,16 @@ pub fn load(setup: &Setup, weights: &Weights, place: Place, progress: &mut dyn F
     let norm = plan.norm("model.norm.weight")?;
     let untied_head =
         if architecture.tied_embeddings { None } else { Some(plan.matrix("lm_head.weight", [vocabulary, hidden])?) };
-    let head_dim = architecture.head_dim as usize;
-    let context = setup.longest_sample() as usize;
-    let rotary = rotary::tables(&architecture.rope, head_dim, context)
+    let longest = setup.longest_sample();
+    let rotary = Rotary::new(&architecture.rope, architecture.head_dim, longest, place)
         .ok_or_else(|| LoadError::Rotary { model: architecture.name.clone() })?;
     let heads = Heads {
-        context,
+        context: longest as usize,
         heads: architecture.heads as usize,
         kv_heads: architecture.kv_heads as usize,
-        head_dim,
+        head_dim: architecture.head_dim as usize,
         window: None,
     };
-    let rotary = (place.full(rotary.0), place.full(rotary.1));
     Ok(Model { embedding, blocks, norm, untied_head, rotary, heads, place })
 }
 
@@ -220,32 +220,44 @@ impl Builder<'_> {
             }
             None => (None, None),
         };
-        let linear = |leaf: &str| self.linear(&prefix, leaf);
-        let linears = Linears {
-            q: linear("q_proj")?,
-            k: linear("k_proj")?,
-            v: linear("v_proj")?,
-            o: linear("o_proj")?,
-            gate: linear("gate_proj")?,
-            up: linear("up_proj")?,
-            down: linear("down_proj")?,
-        };
+        let linears = self.linears(&prefix)?;
         let window = self.architecture.sliding_window.filter(|_| self.architecture.slides(index));
         let window = window.map(|window| window as usize);
         Ok(Block { attention_norm, mlp_norm, query_norm, key_norm, linears, window })
     }
 
-    fn linear(&self, block: &str, leaf: &str) -> Result<Linear, LoadError> {
+    fn linears(&self, block: &str) -> Result<Linears, LoadError> {
         let a = self.architecture;
-        let (hidden, inner) = (a.hidden as usize, a.intermediate as usize);
-        let (q, kv) = ((a.heads * a.head_dim) as usize, (a.kv_heads * a.head_dim) as usize);
-        let (shape, bias) = match leaf {
-            "q_proj" => ([q, hidden], a.qkv_bias),
-            "k_proj" | "v_proj" => ([kv, hidden], a.qkv_bias),
-            "o_proj" => ([hidden, q], a.o_bias),
-            "gate_proj" | "up_proj" => ([inner, hidden], a.mlp_bias),
-            _ => ([hidden, inner], a.mlp_bias),
+        let [hidden, query, key, inside] =
+            [a.hidden, a.query_width(), a.key_width(), a.intermediate].map(|width| width as usize);
+        type Named = (&'static str, Linear);
+        let linear = |leaf, out, columns, bias| -> Result<Named, LoadError> {
+            Ok((leaf, self.linear(block, leaf, [out, columns], bias)?))
         };
+        let (qkv, o, gate_up);
+        if a.fused_linears {
+            let (name, fused) = linear("qkv_proj", query + 2 * key, hidden, false)?;
+            qkv = Projection::fused(name, fused, [query, key, key]);
+            (_, o) = linear("o_proj", hidden, query, a.o_bias)?;
+            let (name, fused) = linear("gate_up_proj", 2 * inside, hidden, false)?;
+            gate_up = Projection::fused(name, fused, [inside, inside]);
+        } else {
+            qkv = Projection::separate([
+                linear("q_proj", query, hidden, a.qkv_bias)?,
+                linear("k_proj", key, hidden, a.qkv_bias)?,
+                linear("v_proj", key, hidden, a.qkv_bias)?,
+            ]);
+            (_, o) = linear("o_proj", hidden, query, a.o_bias)?;
+            gate_up = Projection::separate([
+                linear("gate_proj", inside, hidden, a.mlp_bias)?,
+                linear("up_proj", inside, hidden, a.mlp_bias)?,
+            ]);
+        }
+        let (_, down) = linear("down_proj", hidden, inside, a.mlp_bias)?;
+        Ok(Linears { qkv, o, gate_up, down })
+    }
+
+    fn linear(&self, block: &str, leaf: &str, shape: [usize; 2], bias: bool) -> Result<Linear, LoadError> {
         let module = linear_module(block, leaf);
         let weight = self.weight(&format!("{module}.weight"), leaf, shape)?;
         let bias = match bias {

@@ -1,13 +1,14 @@
-//! The network of the Llama family and its like (Mistral, Qwen 2 and 3), from an [`Architecture`](memspec::model::Architecture).
+//! The network of the Llama family and its like (Mistral, Qwen 2 and 3, Phi-3), from an [`Architecture`](memspec::model::Architecture).
 
 pub mod block;
 pub mod cache;
 pub mod linear;
 pub mod load;
 pub mod parameter;
+pub mod projection;
 #[cfg(feature = "cuda")]
 mod random;
-mod rotary;
+pub mod rotary;
 
 use burn::tensor::{Int, Tensor};
 
@@ -15,6 +16,7 @@ use crate::kernels::place::Place;
 use crate::kernels::{self, AdamW, Heads, storage};
 use block::{Block, Norm, Positions};
 use parameter::{Moment8, Moments, Parameter, Slot};
+use rotary::Rotary;
 
 /// A decoder with its weights on the device.
 #[derive(Debug)]
@@ -27,12 +29,23 @@ pub struct Model {
     pub norm: Norm,
     /// `[vocabulary, hidden]`; absent when the embedding serves as head (tied).
     pub untied_head: Option<Parameter<2>>,
-    /// Cosines and sines of the rotary embedding, `[context, head_dim / 2]`.
-    pub rotary: (Tensor<2>, Tensor<2>),
+    /// Tables of the rotary embedding.
+    pub rotary: Rotary,
     /// Attention's heads; `context` is the longest that the rotary tables serve. A sliding window is its block's own.
     pub heads: Heads,
     /// Where all of it is.
     pub place: Place,
+}
+
+/// How the tokens of a batch lie.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// Tokens of a row.
+    pub context: usize,
+    /// Tokens of the longest sample.
+    pub longest: usize,
+    /// For each token, the column in which its sample begins, where rows hold several.
+    pub starts: Option<Tensor<1, Int>>,
 }
 
 /// A parameter of any rank, to change.
@@ -139,15 +152,14 @@ impl Model {
         self.untied_head.as_ref().unwrap_or(&self.embedding).used()
     }
 
-    /// What a block needs to know of positions, in a batch of samples of `context` tokens.
-    pub fn positions(&self, context: usize) -> Positions<'_> {
-        Positions { cos: &self.rotary.0, sin: &self.rotary.1, heads: Heads { context, ..self.heads } }
+    /// What a block needs to know of positions in such a batch.
+    pub fn positions<'a>(&'a self, layout: &'a Layout) -> Positions<'a> {
+        positions(&self.rotary, self.heads, layout)
     }
 
     /// One block to change, and its positions.
-    pub fn block_mut(&mut self, index: usize, context: usize) -> (&mut Block, Positions<'_>) {
-        let at = Positions { cos: &self.rotary.0, sin: &self.rotary.1, heads: Heads { context, ..self.heads } };
-        (&mut self.blocks[index], at)
+    pub fn block_mut<'a>(&'a mut self, index: usize, layout: &'a Layout) -> (&'a mut Block, Positions<'a>) {
+        (&mut self.blocks[index], positions(&self.rotary, self.heads, layout))
     }
 
     /// Cross entropy over the head, whose gradient is added where it is trained. The gradient of `x` is written over it.
@@ -208,8 +220,13 @@ impl Model {
     }
 }
 
-/// The module path of a block's linear: attention's four live in `self_attn`, the rest in `mlp`.
+fn positions<'a>(rotary: &'a Rotary, heads: Heads, layout: &'a Layout) -> Positions<'a> {
+    let heads = Heads { context: layout.context, ..heads };
+    Positions { rotary: rotary.table(layout.longest), heads, starts: layout.starts.as_ref() }
+}
+
+/// The module path of a block's linear: attention's live in `self_attn`, the rest in `mlp`.
 pub fn linear_module(block: &str, leaf: &str) -> String {
-    let part = if matches!(leaf, "q_proj" | "k_proj" | "v_proj" | "o_proj") { "self_attn" } else { "mlp" };
+    let part = if matches!(leaf, "q_proj" | "k_proj" | "v_proj" | "qkv_proj" | "o_proj") { "self_attn" } else { "mlp" };
     format!("{block}.{part}.{leaf}")
 }

@@ -247,6 +247,24 @@ pub struct Rope {
     pub scaling: RopeScaling,
 }
 
+impl Rope {
+    /// Elements of a head that are rotated, the first ones; the rest passes by. transformers rounds down, too.
+    pub fn rotated(&self, head_dim: u64) -> u64 {
+        (head_dim as f64 * self.fraction) as u64
+    }
+
+    /// How many positions each table of cosines and sines has, where samples have up to `longest` tokens: one table, or LongRoPE's
+    /// for short samples and then that for long ones.
+    pub fn tables(&self, longest: u64) -> Vec<u64> {
+        match self.scaling {
+            RopeScaling::LongRope { original_max_positions, .. } if longest > original_max_positions => {
+                vec![original_max_positions, longest]
+            }
+            _ => vec![longest],
+        }
+    }
+}
+
 /// How RoPE's frequencies are stretched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -269,7 +287,19 @@ pub enum RopeScaling {
         /// Context before the stretch, in tokens.
         original_max_positions: u64,
     },
-    /// A kind that is known by name only (`yarn`, `longrope`, `dynamic`, `mrope`): enough to cost, not to run.
+    /// Phi-3's (Ding et al., 2024): every frequency divided by a factor of its own. There are two lists of `head_dim * fraction / 2`
+    /// factors, and the longest sample of a batch says which is used for all of it.
+    LongRope {
+        /// The factors of batches whose samples have at most `original_max_positions` tokens.
+        short_factors: Vec<f64>,
+        /// The factors of batches with a longer one.
+        long_factors: Vec<f64>,
+        /// Context before the stretch, in tokens.
+        original_max_positions: u64,
+        /// What cosines and sines are multiplied with, at any length.
+        attention_factor: f64,
+    },
+    /// A kind that is known by name only (`yarn`, `dynamic`, `mrope`, or `longrope` without its factors): enough to cost, not to run.
     Other {
         /// Hugging Face's `rope_type`.
         kind: String,

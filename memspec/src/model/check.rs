@@ -1,6 +1,6 @@
 //! Refuses shapes that no model has, before anything multiplies them.
 
-use super::Architecture;
+use super::{Architecture, RopeScaling};
 
 /// A shape that cannot be: which figure, its value, and why not.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -43,6 +43,20 @@ impl Architecture {
         }
         positive("rms_norm_eps", self.norm_epsilon)?;
         positive("rope_theta", self.rope.theta)?;
+        if let RopeScaling::LongRope { short_factors, long_factors, original_max_positions, attention_factor } =
+            &self.rope.scaling
+        {
+            let pairs = self.rope.rotated(self.head_dim) / 2;
+            for (what, factors) in [("short_factor", short_factors), ("long_factor", long_factors)] {
+                if factors.len() as u64 != pairs {
+                    let why = format!("{pairs} numbers are needed, one for each pair of a head's rotated elements");
+                    return Err(Nonsense::new(what, format!("{} numbers", factors.len()), why));
+                }
+                factors.iter().try_for_each(|factor| positive(what, *factor))?;
+            }
+            within("original_max_position_embeddings", *original_max_positions, 1 << 32)?;
+            positive("attention_factor", *attention_factor)?;
+        }
         if let Some(experts) = &self.experts {
             within("num_experts", experts.count, 1 << 16)?;
             within("num_experts_per_tok", experts.per_token, experts.count)?;

@@ -1,13 +1,17 @@
-//! Causal attention over blocks of query rows: memory is linear in the context, masked columns are never computed.
+//! Causal attention over blocks of query rows: memory is linear in the context. Of the columns that a block's mask hides, those after its
+//! last query and those before what its first query sees are never computed.
 
+use std::ops::Range;
+
+use burn::backend::Flex;
 use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::elementwise::exp;
 use super::matrix::{Target, View, multiply};
-use super::{elements, elements_mut, matrix_shape};
-use crate::kernels::Heads;
+use super::{elements, elements_mut, matrix_shape, starts};
 use crate::kernels::storage::{F32, unfilled, zeros};
+use crate::kernels::{Heads, Samples};
 
 /// Query rows whose scores exist at a time, for each thread.
 const ROWS: usize = 64;
@@ -53,11 +57,32 @@ unsafe fn mine<'a>(scratch: Shared, one: usize) -> &'a mut [f32] {
     unsafe { scratch.slice(thread * one, one) }
 }
 
-pub(super) fn forward(q: &F32, k: &F32, v: &F32, heads: Heads) -> (F32, F32) {
-    let Heads { context, heads: count, kv_heads, head_dim, window } = heads;
+/// What a token sees: keys from here to its own. It never falls from one token of a row to the next.
+#[derive(Clone, Copy)]
+struct Sight<'a> {
+    starts: Option<&'a [i32]>,
+    window: Option<usize>,
+    context: usize,
+}
+
+impl<'a> Sight<'a> {
+    fn new(samples: &'a Samples<Flex>, heads: Heads) -> Self {
+        Self { starts: starts(samples), window: heads.window, context: heads.context }
+    }
+
+    /// The first column that the token in `column` of `row` sees.
+    fn from(self, row: usize, column: usize) -> usize {
+        let window = self.window.map_or(0, |window| (column + 1).saturating_sub(window));
+        window.max(self.starts.map_or(0, |starts| starts[row * self.context + column] as usize))
+    }
+}
+
+pub(super) fn forward(q: &F32, k: &F32, v: &F32, samples: &Samples<Flex>, heads: Heads) -> (F32, F32) {
+    let Heads { context, heads: count, kv_heads, head_dim, .. } = heads;
     let (tokens, width) = matrix_shape(q);
     let kv_width = kv_heads * head_dim;
     let (q, k, v) = (elements(q), elements(k), elements(v));
+    let sight = Sight::new(samples, heads);
     let scale = 1.0 / (head_dim as f32).sqrt();
     let (mut out, mut lse) = (unfilled([tokens, width]), unfilled([tokens, count]));
     let (mut scores, one) = scratch(&heads, 1);
@@ -73,15 +98,17 @@ pub(super) fn forward(q: &F32, k: &F32, v: &F32, heads: Heads) -> (F32, F32) {
         let scores = unsafe { mine(scores_start, one) };
         for row in (0..context).step_by(ROWS) {
             let rows = ROWS.min(context - row);
-            let columns = row + rows;
+            let from = sight.from(sample, row);
+            let columns = row + rows - from;
             let queries = View::new(&q[(first + row) * width + head * head_dim..], rows, head_dim, width);
-            let keys = View::new(&k[first * kv_width + kv..], columns, head_dim, kv_width);
-            let values = View::new(&v[first * kv_width + kv..], columns, head_dim, kv_width);
+            let keys = View::new(&k[(first + from) * kv_width + kv..], columns, head_dim, kv_width);
+            let values = View::new(&v[(first + from) * kv_width + kv..], columns, head_dim, kv_width);
             // SAFETY: `scores` is this task's.
             let target = unsafe { Target::new(scores.as_mut_ptr(), columns) };
             multiply(target, queries, keys.transposed(), scale, 0.0, Parallelism::None);
             for (index, scores) in scores[..rows * columns].chunks_exact_mut(columns).enumerate() {
-                let sum = softmax(scores, row + index, window);
+                let seen = sight.from(sample, row + index) - from..row + index + 1 - from;
+                let sum = softmax(scores, seen);
                 // SAFETY: each task writes its own head's column.
                 let lse = unsafe { lse_start.slice((first + row + index) * count + head, 1) };
                 lse[0] = sum;
@@ -95,13 +122,11 @@ pub(super) fn forward(q: &F32, k: &F32, v: &F32, heads: Heads) -> (F32, F32) {
     (out, lse)
 }
 
-/// Turns the scores of the token at `position` into probabilities; returns their log-sum-exp.
-fn softmax(scores: &mut [f32], position: usize, window: Option<usize>) -> f32 {
-    let start = window.map_or(0, |window| (position + 1).saturating_sub(window));
-    let (seen, masked) = scores.split_at_mut(position + 1);
-    masked.fill(0.0);
-    seen[..start].fill(0.0);
-    let seen = &mut seen[start..];
+/// Turns the scores of a token into probabilities of what is seen; returns their log-sum-exp.
+fn softmax(scores: &mut [f32], seen: Range<usize>) -> f32 {
+    scores[..seen.start].fill(0.0);
+    scores[seen.end..].fill(0.0);
+    let seen = &mut scores[seen];
     let largest = seen.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0;
     super::simd::run(
@@ -120,12 +145,18 @@ fn softmax(scores: &mut [f32], position: usize, window: Option<usize>) -> f32 {
     largest + sum.ln()
 }
 
-pub(super) fn backward(mut q: F32, k: &F32, v: &F32, out: &F32, lse: &F32, g: &F32, heads: Heads) -> (F32, F32, F32) {
-    let Heads { context, heads: count, kv_heads, head_dim, window } = heads;
+pub(super) fn backward(
+    mut q: F32,
+    [k, v, out, lse, g]: [&F32; 5],
+    samples: &Samples<Flex>,
+    heads: Heads,
+) -> (F32, F32, F32) {
+    let Heads { context, heads: count, kv_heads, head_dim, .. } = heads;
     let (tokens, width) = matrix_shape(&q);
     let kv_width = kv_heads * head_dim;
     let group = count / kv_heads;
     let (k, v, out, lse, g) = (elements(k), elements(v), elements(out), elements(lse), elements(g));
+    let sight = Sight::new(samples, heads);
     let scale = 1.0 / (head_dim as f32).sqrt();
     let (mut gk, mut gv) = (zeros([tokens, kv_width]), zeros([tokens, kv_width]));
     let (mut scores, one) = scratch(&heads, 2);
@@ -145,14 +176,15 @@ pub(super) fn backward(mut q: F32, k: &F32, v: &F32, out: &F32, lse: &F32, g: &F
         for head in kv_head * group..(kv_head + 1) * group {
             for row in (0..context).step_by(ROWS) {
                 let rows = ROWS.min(context - row);
-                let columns = row + rows;
+                let from = sight.from(sample, row);
+                let columns = row + rows - from;
                 let at = (first + row) * width + head * head_dim;
                 // SAFETY: this head's columns of this sample's rows are read and written by this task only, and this view of
                 // them is read for the last time before they are overwritten with their gradient below.
                 let queries = unsafe { std::slice::from_raw_parts(q_start.0.add(at), q_len - at) };
                 let queries = View::new(queries, rows, head_dim, width);
-                let keys = View::new(&k[first * kv_width + kv..], columns, head_dim, kv_width);
-                let values = View::new(&v[first * kv_width + kv..], columns, head_dim, kv_width);
+                let keys = View::new(&k[(first + from) * kv_width + kv..], columns, head_dim, kv_width);
+                let values = View::new(&v[(first + from) * kv_width + kv..], columns, head_dim, kv_width);
                 let g_rows = View::new(&g[at..], rows, head_dim, width);
                 // SAFETY: both are this task's.
                 let (p_target, dp_target) =
@@ -164,22 +196,16 @@ pub(super) fn backward(mut q: F32, k: &F32, v: &F32, out: &F32, lse: &F32, g: &F
                     let at = token * width + head * head_dim;
                     let along: f32 = out[at..at + head_dim].iter().zip(&g[at..at + head_dim]).map(|(o, g)| o * g).sum();
                     let line = index * columns..(index + 1) * columns;
-                    softmax_backward(
-                        &mut p[line.clone()],
-                        &mut dp[line],
-                        lse[token * count + head],
-                        along,
-                        scale,
-                        row + index,
-                        window,
-                    );
+                    let seen = sight.from(sample, row + index) - from..row + index + 1 - from;
+                    let (p, dp) = (&mut p[line.clone()], &mut dp[line]);
+                    softmax_backward(p, dp, seen, lse[token * count + head], along, scale);
                 }
                 let probabilities = View::new(p, rows, columns, columns);
                 let to_scores = View::new(dp, rows, columns, columns);
+                let keys_at = (first + from) * kv_width + kv;
                 // SAFETY: this key-value head's columns of this sample's rows belong to this task.
-                let (gk_target, gv_target) = unsafe {
-                    (gk_start.target(first * kv_width + kv, kv_width), gv_start.target(first * kv_width + kv, kv_width))
-                };
+                let (gk_target, gv_target) =
+                    unsafe { (gk_start.target(keys_at, kv_width), gv_start.target(keys_at, kv_width)) };
                 multiply(gv_target, probabilities.transposed(), g_rows, 1.0, 1.0, Parallelism::None);
                 multiply(gk_target, to_scores.transposed(), queries, 1.0, 1.0, Parallelism::None);
                 // SAFETY: as for `queries`, which is not read again.
@@ -191,22 +217,13 @@ pub(super) fn backward(mut q: F32, k: &F32, v: &F32, out: &F32, lse: &F32, g: &F
     (q, gk, gv)
 }
 
-/// One row: scores become probabilities, their gradient `dp` becomes the gradient of the scaled scores.
-fn softmax_backward(
-    p: &mut [f32],
-    dp: &mut [f32],
-    lse: f32,
-    along: f32,
-    scale: f32,
-    position: usize,
-    window: Option<usize>,
-) {
-    let start = window.map_or(0, |window| (position + 1).saturating_sub(window));
-    p[..start].fill(0.0);
-    dp[..start].fill(0.0);
-    p[position + 1..].fill(0.0);
-    dp[position + 1..].fill(0.0);
-    let (p, dp) = (&mut p[start..=position], &mut dp[start..=position]);
+/// One row: scores of what is seen become probabilities, their gradient `dp` becomes the gradient of the scaled scores.
+fn softmax_backward(p: &mut [f32], dp: &mut [f32], seen: Range<usize>, lse: f32, along: f32, scale: f32) {
+    for row in [&mut *p, &mut *dp] {
+        row[..seen.start].fill(0.0);
+        row[seen.end..].fill(0.0);
+    }
+    let (p, dp) = (&mut p[seen.clone()], &mut dp[seen]);
     super::simd::run(
         #[inline(always)]
         || {

@@ -101,19 +101,21 @@ pub(super) fn product(mut c: F32, a: &F32, b: &F32, how: Product) -> F32 {
     let (a_rows, a_width) = matrix_shape(a);
     let (a_first, a_columns) = how.a_columns.unwrap_or((0, a_width));
     assert!(a_first + a_columns <= a_width, "columns of `a`");
-    let (b_rows, b_columns) = matrix_shape(b);
-    let (c_rows, c_width) = matrix_shape(&c);
+    let (b_height, b_columns) = matrix_shape(b);
+    let (b_first, b_rows) = how.b_rows.unwrap_or((0, b_height));
+    let (c_height, c_width) = matrix_shape(&c);
     let (c_first, c_columns) = how.c_columns.unwrap_or((0, c_width));
-    assert!(c_first + c_columns <= c_width, "columns of `c`");
+    let (c_top, c_rows) = how.c_rows.unwrap_or((0, c_height));
+    assert!(c_first + c_columns <= c_width && c_top + c_rows <= c_height, "the part of `c`");
 
     let a = View::new(&elements(a)[a_first..], a_rows, a_columns, a_width);
-    let b = View::new(elements(b), b_rows, b_columns, b_columns);
+    let b = View::new(&elements(b)[b_first * b_columns..], b_rows, b_columns, b_columns);
     let a = if how.transpose_a { a.transposed() } else { a };
     let b = if how.transpose_b { b.transposed() } else { b };
     assert_eq!((a.rows, b.columns), (c_rows, c_columns), "the shape of a matrix product");
     let parallelism = parallelism(a.rows, b.columns, a.columns);
-    // SAFETY: `c` is borrowed for writing, and the columns were checked against its width.
-    let target = unsafe { Target::new(elements_mut(&mut c).as_mut_ptr().add(c_first), c_width) };
+    // SAFETY: `c` is borrowed for writing, and its part was checked against its shape.
+    let target = unsafe { Target::new(elements_mut(&mut c).as_mut_ptr().add(c_top * c_width + c_first), c_width) };
     multiply(target, a, b, how.alpha, how.beta, parallelism);
     c
 }

@@ -14,7 +14,7 @@ mod simd;
 use burn::backend::Flex;
 
 use super::storage::F32;
-use super::{AdamW, DoubleQuantized, Heads, Kernels, Product};
+use super::{AdamW, DoubleQuantized, Heads, Kernels, Product, Samples};
 
 /// Rows and columns of a tensor seen as a matrix: the last dimension is the row.
 fn matrix_shape(x: &F32) -> (usize, usize) {
@@ -40,6 +40,14 @@ fn bytes_mut(x: &mut F32) -> &mut [u8] {
     let len = x.layout().num_elements();
     debug_assert!(x.is_unique(), "a tensor that is written in place has one owner");
     &mut x.storage_mut::<u8>()[..len]
+}
+
+/// The column in which each token's sample begins; `None`: the first.
+fn starts(samples: &Samples<Flex>) -> Option<&[i32]> {
+    match samples {
+        Samples::Rows => None,
+        Samples::Packed(starts) => Some(starts.storage::<i32>()),
+    }
 }
 
 /// Elements of one parallel task of an element-wise loop: large enough to amortize the hand-over.
@@ -100,16 +108,25 @@ impl Kernels for Flex {
         norm::weight_backward(grad, &g, &x, epsilon)
     }
 
-    fn rotary(x: F32, cos: F32, sin: F32, context: usize, inverse: bool) -> F32 {
-        rotary::rotate(x, &cos, &sin, context, inverse)
+    fn rotary(x: F32, cos: F32, sin: F32, samples: Samples<Self>, heads: Heads, inverse: bool) -> F32 {
+        rotary::rotate(x, &cos, &sin, &samples, heads, inverse)
     }
 
-    fn attention(q: F32, k: F32, v: F32, heads: Heads) -> (F32, F32) {
-        attention::forward(&q, &k, &v, heads)
+    fn attention(q: F32, k: F32, v: F32, samples: Samples<Self>, heads: Heads) -> (F32, F32) {
+        attention::forward(&q, &k, &v, &samples, heads)
     }
 
-    fn attention_backward(q: F32, k: F32, v: F32, out: F32, lse: F32, g: F32, heads: Heads) -> (F32, F32, F32) {
-        attention::backward(q, &k, &v, &out, &lse, &g, heads)
+    fn attention_backward(
+        q: F32,
+        k: F32,
+        v: F32,
+        out: F32,
+        lse: F32,
+        g: F32,
+        samples: Samples<Self>,
+        heads: Heads,
+    ) -> (F32, F32, F32) {
+        attention::backward(q, [&k, &v, &out, &lse, &g], &samples, heads)
     }
 
     fn swiglu(gate: F32, up: F32) -> F32 {

@@ -1,13 +1,14 @@
 //! Which kernels compute attention: the flash kernels where they know the head, else the plain ones.
 
+use burn::backend::Cube;
 use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::both;
 use super::launch::{Kernel, Number};
 use super::tensor::{matrix_shape, unfilled};
-use crate::kernels::Heads;
 use crate::kernels::compile::Source;
+use crate::kernels::{Heads, Samples};
 
 /// Queries of one block of the flash kernels, where it owns queries.
 const QUERIES: usize = 128;
@@ -74,7 +75,13 @@ fn plain(name: &'static str, tokens: usize, heads: usize) -> Kernel {
 }
 
 /// See [`crate::kernels::Kernels::attention`].
-pub(super) fn forward(q: &CubeTensor, k: &CubeTensor, v: &CubeTensor, heads: Heads) -> (CubeTensor, CubeTensor) {
+pub(super) fn forward(
+    q: &CubeTensor,
+    k: &CubeTensor,
+    v: &CubeTensor,
+    samples: &Samples<Cube>,
+    heads: Heads,
+) -> (CubeTensor, CubeTensor) {
     let (tokens, width) = matrix_shape(q);
     let out = unfilled(q, [tokens, width], q.dtype);
     let lse = unfilled(q, [tokens, heads.heads], DType::F32);
@@ -83,9 +90,12 @@ pub(super) fn forward(q: &CubeTensor, k: &CubeTensor, v: &CubeTensor, heads: Hea
         Some(flash) => {
             let shared = flash.tile(QUERIES as u32) + 4 * flash.tile(KEYS as u32);
             let kernel = flash.kernel("flash_forward", QUERIES, heads.heads, (tokens, heads.context), shared);
-            kernel.run(operands, 2, numbers(&heads));
+            kernel.run_for(samples, operands, 2, numbers(&heads));
         }
-        None => plain(both!(q.dtype, "attention"), tokens, heads.heads).run(operands, 2, plain_numbers(&heads)),
+        None => {
+            let kernel = plain(both!(q.dtype, "attention"), tokens, heads.heads);
+            kernel.run_for(samples, operands, 2, plain_numbers(&heads));
+        }
     }
     (out, lse)
 }
@@ -93,11 +103,8 @@ pub(super) fn forward(q: &CubeTensor, k: &CubeTensor, v: &CubeTensor, heads: Hea
 /// See [`crate::kernels::Kernels::attention_backward`]. The gradient of q is written last, over q.
 pub(super) fn backward(
     q: CubeTensor,
-    k: &CubeTensor,
-    v: &CubeTensor,
-    out: &CubeTensor,
-    lse: &CubeTensor,
-    g: &CubeTensor,
+    [k, v, out, lse, g]: [&CubeTensor; 5],
+    samples: &Samples<Cube>,
     heads: Heads,
 ) -> (CubeTensor, CubeTensor, CubeTensor) {
     let (tokens, _) = matrix_shape(&q);
@@ -117,13 +124,15 @@ pub(super) fn backward(
             let other = 4 * flash.tile(flash.step);
             // Log-sum-exps and deltas of two steps lie behind the tiles.
             let shared = 2 * flash.tile(KEYS as u32) + other + 4 * flash.step * 4;
-            flash.kernel("flash_key", KEYS, heads.kv_heads, (tokens, heads.context), shared).run(
+            flash.kernel("flash_key", KEYS, heads.kv_heads, (tokens, heads.context), shared).run_for(
+                samples,
                 [&gk, &gv, &q, k, v, lse, &delta, g],
                 2,
                 numbers(&heads),
             );
             let shared = 2 * flash.tile(QUERIES as u32) + other;
-            flash.kernel("flash_query", QUERIES, heads.heads, (tokens, heads.context), shared).run(
+            flash.kernel("flash_query", QUERIES, heads.heads, (tokens, heads.context), shared).run_for(
+                samples,
                 [&q, k, v, lse, &delta, g],
                 1,
                 numbers(&heads),
@@ -132,12 +141,14 @@ pub(super) fn backward(
         None => {
             let of_heads = [Number::U32(heads.heads as u32), Number::U32(heads.head_dim as u32)];
             plain(both!(q.dtype, "attention_delta"), tokens, heads.heads).run([&delta, out, g], 1, of_heads);
-            plain(both!(q.dtype, "attention_key"), tokens, heads.kv_heads).run(
+            plain(both!(q.dtype, "attention_key"), tokens, heads.kv_heads).run_for(
+                samples,
                 [&gk, &gv, &q, k, v, lse, &delta, g],
                 2,
                 plain_numbers(&heads),
             );
-            plain(both!(q.dtype, "attention_query"), tokens, heads.heads).run(
+            plain(both!(q.dtype, "attention_query"), tokens, heads.heads).run_for(
+                samples,
                 [&q, k, v, lse, &delta, g],
                 1,
                 plain_numbers(&heads),

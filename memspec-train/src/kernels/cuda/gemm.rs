@@ -251,10 +251,14 @@ pub(super) fn product(
     how: Product,
 ) -> CubeTensor {
     let (a_rows, a_width) = matrix_shape(a);
-    let (b_rows, b_width) = matrix_shape(b);
-    let (c_rows, c_width) = matrix_shape(&c);
+    let (b_height, b_width) = matrix_shape(b);
+    let (c_height, c_width) = matrix_shape(&c);
     let (a_first, a_columns) = how.a_columns.unwrap_or((0, a_width));
+    let (b_first, b_rows) = how.b_rows.unwrap_or((0, b_height));
     let (c_first, c_columns) = how.c_columns.unwrap_or((0, c_width));
+    let (c_top, c_rows) = how.c_rows.unwrap_or((0, c_height));
+    assert!(a_first + a_columns <= a_width && b_first + b_rows <= b_height, "the parts of a product's operands");
+    assert!(c_first + c_columns <= c_width && c_top + c_rows <= c_height, "the part of a product's result");
     let (m, k) = if how.transpose_a { (a_columns, a_rows) } else { (a_rows, a_columns) };
     let (inner, n) = if how.transpose_b { (b_width, b_rows) } else { (b_rows, b_width) };
     assert!(k == inner && m <= c_rows && n == c_columns && a.dtype == b.dtype, "a product of {m}x{k} and {inner}x{n}");
@@ -268,9 +272,11 @@ pub(super) fn product(
         result: dtype(&c),
         alignment: [0; 4],
     };
-    let (a_offset, c_offset) = ((a_first * a.dtype.size()) as u64, (c_first * c.dtype.size()) as u64);
+    let a_offset = (a_first * a.dtype.size()) as u64;
+    let b_offset = (b_first * b_width * b.dtype.size()) as u64;
+    let c_offset = ((c_top * c_width + c_first) * c.dtype.size()) as u64;
     submit([&c, onto.unwrap_or(&c), a, b], 1, move |kept, stream, [c, onto, a, b]| {
-        let addresses = [b, a + a_offset, onto + c_offset, c + c_offset];
+        let addresses = [b + b_offset, a + a_offset, onto + c_offset, c + c_offset];
         let alignment = addresses.map(|address| 1 << address.trailing_zeros().min(8));
         kept.products.run(Key { alignment, ..key }, how.alpha, how.beta, addresses, stream)
     });

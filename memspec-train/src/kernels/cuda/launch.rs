@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_void};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use burn::backend::Cube;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::device_handle::DeviceHandle;
 use cubecl::server::{BufferBinding, Server as _, ServerError, ServerStorage};
@@ -19,6 +20,7 @@ use cubecl_server::stream::WriteScoped;
 use cudarc::driver::sys::{self, CUfunction, CUstream};
 
 use super::gemm::Products;
+use crate::kernels::Samples;
 use crate::kernels::compile::{Source, cubin};
 
 pub(super) type Server = <cubecl::cuda::CudaRuntime as Runtime>::Server;
@@ -167,6 +169,20 @@ impl Kernel {
         self.run_without(operands, 0, written, numbers);
     }
 
+    /// The same with a pointer to where samples begin after those of the operands; null where each has a row of its own.
+    pub(super) fn run_for<const N: usize, const M: usize>(
+        self,
+        samples: &Samples<Cube>,
+        operands: [&CubeTensor; N],
+        written: usize,
+        numbers: [Number; M],
+    ) {
+        match samples {
+            Samples::Rows => self.queue(&operands, 1, written, numbers),
+            Samples::Packed(starts) => self.queue(&[&operands[..], &[starts]].concat(), 0, written, numbers),
+        }
+    }
+
     /// The same with so many null pointers after those of the operands.
     pub(super) fn run_without<const N: usize, const M: usize>(
         self,
@@ -175,10 +191,14 @@ impl Kernel {
         written: usize,
         numbers: [Number; M],
     ) {
-        submit(operands, written, move |kept, stream, addresses| {
+        self.queue(&operands, nulls, written, numbers);
+    }
+
+    fn queue<const M: usize>(self, operands: &[&CubeTensor], nulls: usize, written: usize, numbers: [Number; M]) {
+        submit_all(operands, written, move |kept, stream, addresses| {
             let mut values = [0_u64; PARAMETERS];
-            values[..N].copy_from_slice(&addresses);
-            for (value, number) in values[N + nulls..].iter_mut().zip(numbers) {
+            values[..addresses.len()].copy_from_slice(addresses);
+            for (value, number) in values[addresses.len() + nulls..].iter_mut().zip(numbers) {
                 *value = match number {
                     Number::U32(number) => number.into(),
                     Number::U64(number) => number,

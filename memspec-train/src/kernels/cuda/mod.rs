@@ -15,7 +15,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::MemoryScope;
 
 use super::compile::Source;
-use super::{AdamW, DoubleQuantized, Heads, Kernels, Product};
+use super::{AdamW, DoubleQuantized, Heads, Kernels, Product, Samples};
 use launch::{Kernel, Number};
 use tensor::{elements, matrix_shape, rows, unfilled};
 
@@ -182,16 +182,30 @@ impl Kernels for Cube {
         grad
     }
 
-    fn rotary(x: CubeTensor, cos: CubeTensor, sin: CubeTensor, context: usize, inverse: bool) -> CubeTensor {
+    fn rotary(
+        x: CubeTensor,
+        cos: CubeTensor,
+        sin: CubeTensor,
+        samples: Samples<Self>,
+        heads: Heads,
+        inverse: bool,
+    ) -> CubeTensor {
         let ((tokens, width), (_, half)) = (matrix_shape(&x), matrix_shape(&cos));
         let kernel = Kernel::new(Source::Norm, both!(x.dtype, "rotary"), tokens, ROW_THREADS);
         let sign = Number::F32(if inverse { -1.0 } else { 1.0 });
-        kernel.run([&x, &cos, &sin], 1, [u32_of(context), u32_of(width), u32_of(half), sign]);
+        let [context, head_dim] = [heads.context, heads.head_dim].map(u32_of);
+        kernel.run_for(&samples, [&x, &cos, &sin], 1, [context, u32_of(width), head_dim, u32_of(half), sign]);
         x
     }
 
-    fn attention(q: CubeTensor, k: CubeTensor, v: CubeTensor, heads: Heads) -> (CubeTensor, CubeTensor) {
-        attention::forward(&q, &k, &v, heads)
+    fn attention(
+        q: CubeTensor,
+        k: CubeTensor,
+        v: CubeTensor,
+        samples: Samples<Self>,
+        heads: Heads,
+    ) -> (CubeTensor, CubeTensor) {
+        attention::forward(&q, &k, &v, &samples, heads)
     }
 
     fn attention_backward(
@@ -201,9 +215,10 @@ impl Kernels for Cube {
         out: CubeTensor,
         lse: CubeTensor,
         g: CubeTensor,
+        samples: Samples<Self>,
         heads: Heads,
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
-        attention::backward(q, &k, &v, &out, &lse, &g, heads)
+        attention::backward(q, [&k, &v, &out, &lse, &g], &samples, heads)
     }
 
     fn swiglu(gate: CubeTensor, up: CubeTensor) -> CubeTensor {

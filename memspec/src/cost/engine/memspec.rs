@@ -75,14 +75,24 @@ pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
     Ok(program.trace)
 }
 
-/// A linear of a block, as the trace needs it.
-struct Linear {
+/// A linear of a block, as it is kept.
+#[derive(Clone, Copy)]
+struct Module {
     /// Kept packed.
     quantized: bool,
     out: u64,
     columns: u64,
     bias: bool,
     adapted: bool,
+}
+
+/// One of the seven products of a block: a module, or some rows of a fused one.
+#[derive(Clone, Copy)]
+struct Linear {
+    /// Of these rows only.
+    module: Module,
+    /// The first of its module's, which makes the adapter's inner activation for all of them.
+    first: bool,
 }
 
 /// What the executor's `Saved` holds, and the block's input.
@@ -115,6 +125,8 @@ struct Program<'a> {
     setup: &'a Setup,
     model: &'a Architecture,
     quantize: Option<&'a Quantize>,
+    modules: Vec<Module>,
+    /// q, k, v, o, gate, up, down.
     linears: Vec<Linear>,
     /// Tokens of a micro batch, and of its longest sample.
     tokens: u64,
@@ -137,10 +149,10 @@ impl<'a> Program<'a> {
             let leaf = module.rsplit('.').next().unwrap_or(module);
             setup.adapter.as_ref().is_some_and(|adapter| adapter.targets.iter().any(|target| target == leaf))
         };
-        let linears = model
+        let modules: Vec<Module> = model
             .block_linears()
             .into_iter()
-            .map(|linear| Linear {
+            .map(|linear| Module {
                 quantized: setup
                     .quantize
                     .as_ref()
@@ -151,13 +163,21 @@ impl<'a> Program<'a> {
                 adapted: adapted(&linear.module),
             })
             .collect();
-        let (samples, context) = setup.largest_batch();
+        let linears = linears(model, &modules);
+        let (samples, context) = match setup.largest_batch() {
+            // So few samples that all of them are one batch: rows of the context, of which not all are there.
+            (_, tokens) if setup.data.packing && tokens > setup.data.context => {
+                (tokens.div_ceil(setup.data.context), setup.data.context)
+            }
+            batch => batch,
+        };
         let cpu = setup.device.kind == DeviceKind::Cpu;
         Self {
             trace: Trace::default(),
             setup,
             model,
             quantize: setup.quantize.as_ref(),
+            modules,
             linears,
             tokens: samples * context,
             context,
@@ -202,8 +222,8 @@ impl<'a> Program<'a> {
             for norm in self.model.query_key_norms().into_iter().flatten() {
                 self.parameter(WEIGHTS, norm.width, full);
             }
-            for index in 0..self.linears.len() {
-                self.linear(index, full);
+            for index in 0..self.modules.len() {
+                self.module(index, full);
             }
         }
         self.parameter(WEIGHTS, hidden, full);
@@ -211,8 +231,11 @@ impl<'a> Program<'a> {
             self.parameter(EMBEDDING, vocabulary * hidden, full);
         }
         // Cosines and sines in f32.
-        for _ in 0..2 {
-            self.trace.allocate(ROTARY, self.setup.longest_sample() * (self.model.head_dim / 2) * 4).keep();
+        let pairs = self.model.rope.rotated(self.model.head_dim) / 2;
+        for positions in self.model.rope.tables(self.setup.longest_sample()) {
+            for _ in 0..2 {
+                self.trace.allocate(ROTARY, positions * pairs * 4).keep();
+            }
         }
     }
 
@@ -247,8 +270,8 @@ impl<'a> Program<'a> {
         }
     }
 
-    fn linear(&mut self, index: usize, full: bool) {
-        let Linear { quantized, out, columns, bias, adapted } = self.linears[index];
+    fn module(&mut self, index: usize, full: bool) {
+        let Module { quantized, out, columns, bias, adapted } = self.modules[index];
         let elements = out * columns;
         match self.quantize.filter(|_| quantized) {
             None => self.parameter(WEIGHTS, elements, full),
@@ -273,8 +296,9 @@ impl<'a> Program<'a> {
     fn step(&mut self) {
         let model = self.model;
         self.trace.enter(PhaseName::Forward);
-        // i32 ids, i32 targets.
-        let batch = [self.trace.allocate(BATCH, self.tokens * 4), self.trace.allocate(BATCH, self.tokens * 4)];
+        // i32 ids, i32 targets, and where packed samples begin.
+        let integers = if self.setup.data.packing { 3 } else { 2 };
+        let batch: Vec<Tensor> = (0..integers).map(|_| self.trace.allocate(BATCH, self.tokens * 4)).collect();
         let recomputed = self.setup.recomputed_blocks();
         let mut inputs = Vec::new();
         let mut saved = Vec::new();
@@ -342,9 +366,8 @@ impl<'a> Program<'a> {
     fn block_forward(&mut self) -> Tensor {
         let model = self.model;
         let normed = self.work(model.hidden);
-        let qkv = [Q, K, V].map(|index| self.linear_output(index, WORK));
+        let [q, k, v] = self.outputs([Q, K, V]);
         self.trace.free(normed);
-        let [q, k, v] = qkv;
         let (q, unnormed) = self.normed(Q, q, WORK);
         self.trace.free_all(unnormed);
         let (k, unnormed) = self.normed(K, k, WORK);
@@ -356,8 +379,7 @@ impl<'a> Program<'a> {
         let middle = self.linear_output(O, WORK);
         self.trace.free(attention);
         let normed = self.work(model.hidden);
-        let gate = self.linear_output(GATE, WORK);
-        let up = self.linear_output(UP, WORK);
+        let [gate, up] = self.outputs([GATE, UP]);
         self.trace.free_all([normed, up]);
         let y = self.linear_output(DOWN, INPUTS);
         self.trace.free_all([gate, middle]);
@@ -443,7 +465,7 @@ impl<'a> Program<'a> {
         if !self.model.qk_norm {
             return (x, None);
         }
-        let bytes = self.activation(self.linears[index].out);
+        let bytes = self.activation(self.linears[index].module.out);
         (self.trace.allocate(part, bytes), Some(x))
     }
 
@@ -469,15 +491,30 @@ impl<'a> Program<'a> {
         self.trace.scratch(SCORES, self.threads * matrices * one);
     }
 
-    /// `Linear::forward`: the output and what the adapter keeps.
+    /// `Projection::outputs`: a module's inner activation goes with its last output.
+    fn outputs<const N: usize>(&mut self, linears: [usize; N]) -> [Tensor; N] {
+        let mut low = None;
+        let outputs = linears.map(|index| {
+            if self.linears[index].first {
+                self.trace.free_all(low.take());
+            }
+            let (y, of_module) = self.linear_forward(index, WORK);
+            low = of_module.or(low.take());
+            y
+        });
+        self.trace.free_all(low);
+        outputs
+    }
+
+    /// `Linear::forward_rows`: the output and what the adapter keeps.
     fn linear_forward(&mut self, index: usize, part: Part) -> (Tensor, Option<Tensor>) {
-        let bytes = self.activation(self.linears[index].out);
+        let bytes = self.activation(self.linears[index].module.out);
         let y = self.trace.allocate(part, bytes);
         self.panel(index);
         (y, self.low(index))
     }
 
-    /// `Linear::output`.
+    /// `Linear::output_onto`.
     fn linear_output(&mut self, index: usize, part: Part) -> Tensor {
         let (y, low) = self.linear_forward(index, part);
         self.trace.free_all(low);
@@ -486,13 +523,13 @@ impl<'a> Program<'a> {
 
     /// `Linear::low`: the adapter's inner activation.
     fn low(&mut self, index: usize) -> Option<Tensor> {
-        let rank = self.rank;
-        self.linears[index].adapted.then(|| self.saved(rank))
+        let (rank, Linear { module, first }) = (self.rank, self.linears[index]);
+        (module.adapted && first).then(|| self.saved(rank))
     }
 
     /// `Linear::input_backward`.
     fn input_backward(&mut self, index: usize, low: Option<Tensor>, into: Option<Tensor>) -> Tensor {
-        let columns = self.linears[index].columns;
+        let columns = self.linears[index].module.columns;
         let g = match into {
             Some(into) => into,
             None => self.work(columns),
@@ -504,14 +541,27 @@ impl<'a> Program<'a> {
 
     /// `Weight::panels`: the rows of a packed weight that are dense at a time.
     fn panel(&mut self, index: usize) {
-        let Linear { quantized, out, columns, .. } = self.linears[index];
+        let Module { quantized, out, columns, .. } = self.linears[index].module;
         if !quantized {
             return;
         }
-        // A card decodes a whole weight for its product.
+        // A card decodes all rows of a product at once.
         let rows = if self.card { out } else { (PANEL_ELEMENTS / columns).clamp(1, out) };
         self.trace.scratch(DENSE, rows * columns * self.element);
     }
+}
+
+/// The products of a block: its modules, the fused ones in the parts that the executor makes of them.
+fn linears(model: &Architecture, modules: &[Module]) -> Vec<Linear> {
+    if !model.fused_linears {
+        return modules.iter().map(|&module| Linear { module, first: true }).collect();
+    }
+    let (query, key, inside) = (model.query_width(), model.key_width(), model.intermediate);
+    let parts: [&[u64]; 4] = [&[query, key, key], &[model.hidden], &[inside, inside], &[model.hidden]];
+    let parts = modules.iter().zip(parts).flat_map(|(&module, widths)| {
+        widths.iter().enumerate().map(move |(at, &out)| Linear { module: Module { out, ..module }, first: at == 0 })
+    });
+    parts.collect()
 }
 
 /// The tensors of a packed weight, in bytes.

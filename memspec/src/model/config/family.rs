@@ -74,6 +74,7 @@ pub(super) fn refusal(model_type: &str) -> Option<&'static str> {
 /// (`transformers/models/*/configuration_*.py`, version 4.57; those added later, 5.23).
 pub(super) struct Defaults {
     pub(super) max_positions: u64,
+    pub(super) original_max_positions: Option<u64>,
     pub(super) kv_heads: Option<u64>,
     pub(super) head_dim: Option<u64>,
     pub(super) tied: bool,
@@ -94,6 +95,7 @@ impl Defaults {
     pub(super) fn of(family: Family) -> Defaults {
         let llama = Defaults {
             max_positions: 2048,
+            original_max_positions: None,
             kv_heads: None,
             head_dim: None,
             tied: false,
@@ -136,7 +138,9 @@ impl Defaults {
                 sliding_window: Some(4096),
                 ..llama
             },
-            Family::Phi3 => Defaults { max_positions: 4096, epsilon: 1e-5, ..llama },
+            Family::Phi3 => {
+                Defaults { max_positions: 4096, original_max_positions: Some(4096), epsilon: 1e-5, ..llama }
+            }
             Family::Gemma2 => gemma2,
             Family::Gemma3 => Defaults {
                 max_positions: 131_072,

@@ -57,6 +57,35 @@ fn both_layouts_of_rope_and_dtype_say_the_same() {
 }
 
 #[test]
+fn longrope_is_read_as_transformers_computes_it() {
+    let lists = r#""short_factor": [1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5], "long_factor": [2, 3, 4, 5, 6, 7, 8, 9]"#;
+    let phi = |more: &str, kind: &str, inside: &str| {
+        read("phi3", &format!(r#"{more}"rope_scaling": {{"type": "{kind}", {lists}{inside}}}"#)).rope.scaling
+    };
+    let long = r#""max_position_embeddings": 131072, "original_max_position_embeddings": 4096, "#;
+    let RopeScaling::LongRope { short_factors, long_factors, original_max_positions, attention_factor } =
+        phi(long, "longrope", "")
+    else {
+        panic!("it is longrope");
+    };
+    assert_eq!((short_factors[1], long_factors[7], original_max_positions), (1.5, 9.0, 4096));
+    // sqrt(1 + ln 32 / ln 4096)
+    assert!((attention_factor - 1.190_238).abs() < 1e-6, "{attention_factor}");
+    assert_eq!(phi(long, "su", ""), phi(long, "longrope", ""), "its older name");
+    let factor = |scaling| match scaling {
+        RopeScaling::LongRope { attention_factor, .. } => attention_factor,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(factor(phi("", "longrope", "")), 1.0, "a context that is not stretched");
+    assert_eq!(factor(phi(long, "longrope", r#", "attention_factor": 1.25"#)), 1.25);
+    // without its lists it is known by name
+    let named = read("phi3", r#""rope_scaling": {"type": "longrope"}"#).rope.scaling;
+    assert_eq!(named, RopeScaling::Other { kind: "longrope".to_owned() });
+    let short = r#""rope_scaling": {"type": "longrope", "short_factor": [1], "long_factor": [1]}"#;
+    refused(&config("phi3", short), "`short_factor` = 1 numbers cannot be: 8 numbers are needed");
+}
+
+#[test]
 fn families_differ_where_they_should() {
     let biases = |model_type: &str, more: &str| {
         let a = read(model_type, more);

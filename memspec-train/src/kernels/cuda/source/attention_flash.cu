@@ -111,9 +111,11 @@ __device__ __forceinline__ void write(bf16 *to, u32 stride, const float (&c)[D /
     }
 }
 
-// `query` sees `key`.
-__device__ __forceinline__ bool sees(int query, int key, int window) {
-    return key <= query && (!window || query - key < window);
+// The first key that `query` sees, by a window (0: none) and the column where its sample begins (null: the first), which `starts` has for
+// each token of its row. It never falls from one query to the next. Queries beyond the row see what its last one does.
+__device__ __forceinline__ int first_seen(int query, int window, const int *starts, int context) {
+    int first = window && query + 1 > window ? query + 1 - window : 0;
+    return starts ? max(first, starts[min(query, context - 1)]) : first;
 }
 
 // What a block works on. Blocks of one tile and all heads run together; the tiles with most work come first.
@@ -129,8 +131,8 @@ struct Work {
 };
 
 extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_forward(bf16 *out, float *lse, const bf16 *q, const bf16 *k,
-                                                                       const bf16 *v, u32 context, u32 heads, u32 kv_heads,
-                                                                       u32 window, float scale) {
+                                                                       const bf16 *v, const int *starts, u32 context,
+                                                                       u32 heads, u32 kv_heads, u32 window, float scale) {
     extern __shared__ __align__(128) u8 memory[];
     const u32 q_tile = shared_address(memory), kv_tiles = q_tile + QUERIES * D * 2, one = KEYS * D * 2;
     const Work at(heads, heads, kv_heads, context, blockIdx.x);
@@ -138,9 +140,10 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_forward(bf16 *out
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, own = first + warp * 32, row = own + g;
     q += (at.token + first) * at.q_stride + at.head * D;
     k += at.token * at.kv_stride + at.kv_head * D, v += at.token * at.kv_stride + at.kv_head * D;
+    if (starts) starts += at.token;
     const float to_power = scale * LOG2E;
 
-    const int begin = window && first + 1 > (int)window ? (first + 1 - (int)window) / KEYS : 0;
+    const int begin = first_seen(first, window, starts, context) / KEYS;
     const int last = first + QUERIES < (int)context ? first + QUERIES : context, end = (last + KEYS - 1) / KEYS;
     auto fetch_keys = [&](int tile) {
         u32 to = kv_tiles + (tile & 1) * 2 * one;
@@ -154,6 +157,8 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_forward(bf16 *out
     float sum[2][D / 8][4] = {}, largest[4], total[4] = {};
 #pragma unroll
     for (int i = 0; i < 4; i++) largest[i] = -INFINITY;
+    // Keys from here on are seen by all queries of this warp that do not come before them.
+    const int clear = first_seen(own + 31, window, starts, context);
     for (int tile = begin; tile < end; tile++) {
         if (tile + 1 < end) fetch_keys(tile + 1);
         commit();
@@ -164,15 +169,18 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_forward(bf16 *out
         if (tile * KEYS < own + 32) {
             float s[2][KEYS / 8][4] = {};
             along_head(s, q_tile, warp * 32, k_tile);
-            if (tile * KEYS + KEYS > own + 1 || (window && own + 32 > (int)window + tile * KEYS)) {
+            if (tile * KEYS + KEYS > own + 1 || tile * KEYS < clear) {
 #pragma unroll
-                for (int m = 0; m < 2; m++)
+                for (int r = 0; r < 4; r++) {
+                    const int query = row + 8 * r, seen = first_seen(query, window, starts, context);
 #pragma unroll
                     for (int n = 0; n < KEYS / 8; n++)
 #pragma unroll
-                        for (int i = 0; i < 4; i++)
-                            if (!sees(row + 16 * m + i / 2 * 8, tile * KEYS + 8 * n + 2 * t + i % 2, window))
-                                s[m][n][i] = -INFINITY;
+                        for (int i = 0; i < 2; i++) {
+                            const int key = tile * KEYS + 8 * n + 2 * t + i;
+                            if (key > query || key < seen) s[r / 2][n][r % 2 * 2 + i] = -INFINITY;
+                        }
+                }
             }
 #pragma unroll
             for (int r = 0; r < 4; r++) {
@@ -229,8 +237,9 @@ extern "C" __global__ void flash_delta(float *delta, const bf16 *out, const bf16
 
 // The gradient of q, written over it: a block reads no queries but its own.
 extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_query(bf16 *q, const bf16 *k, const bf16 *v, const float *lse,
-                                                                     const float *delta, const bf16 *g, u32 context, u32 heads,
-                                                                     u32 kv_heads, u32 window, float scale) {
+                                                                     const float *delta, const bf16 *g, const int *starts,
+                                                                     u32 context, u32 heads, u32 kv_heads, u32 window,
+                                                                     float scale) {
     extern __shared__ __align__(128) u8 memory[];
     const u32 q_tile = shared_address(memory), g_tile = q_tile + QUERIES * D * 2, kv_tiles = g_tile + QUERIES * D * 2;
     const u32 one = STEP * D * 2;
@@ -239,9 +248,10 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_query(bf16 *q, co
     const int t = threadIdx.x % 4, row = own + threadIdx.x % 32 / 4;
     q += (at.token + first) * at.q_stride + at.head * D, g += (at.token + first) * at.q_stride + at.head * D;
     k += at.token * at.kv_stride + at.kv_head * D, v += at.token * at.kv_stride + at.kv_head * D;
+    if (starts) starts += at.token;
     const float to_power = scale * LOG2E;
 
-    const int begin = window && first + 1 > (int)window ? (first + 1 - (int)window) / STEP : 0;
+    const int begin = first_seen(first, window, starts, context) / STEP;
     const int last = first + QUERIES < (int)context ? first + QUERIES : context, end = (last + STEP - 1) / STEP;
     auto fetch_keys = [&](int tile) {
         u32 to = kv_tiles + (tile & 1) * 2 * one;
@@ -272,16 +282,17 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_query(bf16 *q, co
             along_head(s, q_tile, warp * 32, k_tile);
             along_head(d, g_tile, warp * 32, v_tile);
 #pragma unroll
-            for (int m = 0; m < 2; m++)
+            for (int r = 0; r < 4; r++) {
+                const int query = row + 8 * r, seen = first_seen(query, window, starts, context);
 #pragma unroll
                 for (int n = 0; n < STEP / 8; n++)
 #pragma unroll
-                    for (int i = 0; i < 4; i++) {
-                        const int r = 2 * m + i / 2;
-                        float p = power2(s[m][n][i] * to_power - row_lse[r]);
-                        bool seen = sees(row + 8 * r, tile * STEP + 8 * n + 2 * t + i % 2, window);
-                        d[m][n][i] = seen ? p * (d[m][n][i] - row_delta[r]) : 0.0f;
+                    for (int i = 0; i < 2; i++) {
+                        const int key = tile * STEP + 8 * n + 2 * t + i;
+                        float &score = s[r / 2][n][r % 2 * 2 + i], &grad = d[r / 2][n][r % 2 * 2 + i];
+                        grad = key <= query && key >= seen ? power2(score * to_power - row_lse[r]) * (grad - row_delta[r]) : 0.0f;
                     }
+            }
             along_rows(sum, d, k_tile);
         }
         __syncthreads();
@@ -296,8 +307,8 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_query(bf16 *q, co
 // The gradients of 64 keys and values of one head, over all queries of its group that see them.
 extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_key(bf16 *gk, bf16 *gv, const bf16 *q, const bf16 *k,
                                                                    const bf16 *v, const float *lse, const float *delta,
-                                                                   const bf16 *g, u32 context, u32 heads, u32 kv_heads,
-                                                                   u32 window, float scale) {
+                                                                   const bf16 *g, const int *starts, u32 context, u32 heads,
+                                                                   u32 kv_heads, u32 window, float scale) {
     extern __shared__ __align__(128) u8 memory[];
     const u32 k_tile = shared_address(memory), v_tile = k_tile + KEYS * D * 2, q_tiles = v_tile + KEYS * D * 2;
     const u32 one = STEP * D * 2, rows_at = q_tiles + 4 * one;
@@ -305,12 +316,18 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_key(bf16 *gk, bf1
     const Work at(kv_heads, heads, kv_heads, context, blockIdx.x);
     const int first = blockIdx.y * KEYS, warp = threadIdx.x / 32, group = heads / kv_heads;
     const int t = threadIdx.x % 4, key = first + warp * 16 + threadIdx.x % 32 / 4;
+    if (starts) starts += at.token;
     const float to_power = scale * LOG2E;
 
     const int begin = first / STEP;
     int last = window ? first + KEYS + (int)window - 1 : (int)context;
     if (last > (int)context) last = context;
-    const int tiles = (last + STEP - 1) / STEP - begin;
+    int tiles = (last + STEP - 1) / STEP - begin;
+    if (starts) {
+        // A tile whose first query sees only later keys is the end: the samples of these keys are over.
+        int most = tiles;
+        for (tiles = 1; tiles < most && starts[(begin + tiles) * STEP] < first + KEYS;) tiles++;
+    }
     // The n-th step: a head of the group, and a tile of its queries.
     auto fetch_queries = [&](int n) {
         u32 to = q_tiles + (n & 1) * 2 * one, floats = rows_at + (n & 1) * 2 * STEP * 4;
@@ -341,10 +358,15 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_key(bf16 *gk, bf1
 #pragma unroll
         for (int m = 0; m < STEP / 8; m++)
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                int column = 8 * m + 2 * t + i % 2;
-                bool seen = sees(from + column, key + i / 2 * 8, window);
-                p[0][m][i] = seen ? power2(p[0][m][i] * to_power - row_lse[column] * LOG2E) : 0.0f;
+            for (int i = 0; i < 2; i++) {
+                const int column = 8 * m + 2 * t + i, query = from + column;
+                const int seen = first_seen(query, window, starts, context);
+#pragma unroll
+                for (int low = 0; low < 2; low++) {
+                    float &x = p[0][m][2 * low + i];
+                    const int own = key + 8 * low;
+                    x = own <= query && own >= seen ? power2(x * to_power - row_lse[column] * LOG2E) : 0.0f;
+                }
             }
         along_rows(sum_v, p, g_tile);
         along_head(d, v_tile, warp * 16, g_tile);

@@ -25,12 +25,17 @@ __device__ __forceinline__ float dot(const float (&a)[MOST], const float (&b)[MO
     return warp_sum(sum);
 }
 
-// What every kernel here is told: the shape of heads, and a window (0: none).
+// What every kernel here is told: the shape of heads, a window (0: none), and for each token the column of its row where its sample
+// begins (null: the first).
 struct Shape {
+    const int *starts;
     u32 context, heads, kv_heads, head_dim, window;
     float scale;
-    // The first key that the query at `position` sees.
-    __device__ u32 first(u32 position) const { return window && position + 1 > window ? position + 1 - window : 0; }
+    // The first key that the query at `position` of the row from token `row` sees.
+    __device__ u32 first(u32 row, u32 position) const {
+        u32 first = window && position + 1 > window ? position + 1 - window : 0;
+        return starts && (u32)starts[row + position] > first ? (u32)starts[row + position] : first;
+    }
 };
 
 template <typename T> __device__ void forward(T *out, float *lse, const T *q, const T *k, const T *v, Shape s) {
@@ -40,7 +45,7 @@ template <typename T> __device__ void forward(T *out, float *lse, const T *q, co
     float query[MOST], x[MOST], sum[MOST] = {};
     take(q + at, query, s.head_dim);
     float largest = -3.0e38f, total = 0.0f;
-    for (u32 j = s.first(position); j <= position; j++) {
+    for (u32 j = s.first(start, position); j <= position; j++) {
         u64 key = ((u64)(start + j) * s.kv_heads + kv_head) * s.head_dim;
         take(k + key, x, s.head_dim);
         float score = dot(query, x) * s.scale, most = fmaxf(largest, score);
@@ -73,7 +78,7 @@ __device__ void query_backward(T *q, const T *k, const T *v, const float *lse, c
     u32 kv_head = head / (s.heads / s.kv_heads);
     float query[MOST], grad[MOST], x[MOST], sum[MOST] = {};
     take(q + at, query, s.head_dim), take(g + at, grad, s.head_dim);
-    for (u32 j = s.first(position); j <= position; j++) {
+    for (u32 j = s.first(start, position); j <= position; j++) {
         u64 key = ((u64)(start + j) * s.kv_heads + kv_head) * s.head_dim;
         take(v + key, x, s.head_dim);
         float along = dot(grad, x);
@@ -95,6 +100,10 @@ __device__ void key_backward(T *gk, T *gv, const T *q, const T *k, const T *v, c
     float key[MOST], value[MOST], x[MOST], y[MOST], sum_k[MOST] = {}, sum_v[MOST] = {};
     take(k + at, key, s.head_dim), take(v + at, value, s.head_dim);
     u32 end = s.window && position + s.window < s.context ? position + s.window : s.context;
+    // Queries of the samples after this key's do not see it.
+    if (s.starts)
+        for (u32 i = position + 1; i < end; i++)
+            if ((u32)s.starts[start + i] > position) end = i;
     for (u32 head = kv_head * group; head < (kv_head + 1) * group; head++)
         for (u32 i = position; i < end; i++) {
             u64 row = (u64)(start + i) * s.heads + head;
@@ -107,22 +116,24 @@ __device__ void key_backward(T *gk, T *gv, const T *q, const T *k, const T *v, c
 }
 
 #define KERNELS(NAME, T)                                                                                              \
-    extern "C" __global__ void attention_##NAME(T *out, float *lse, const T *q, const T *k, const T *v, u32 context,  \
-                                                u32 heads, u32 kv_heads, u32 head_dim, u32 window, float scale) {     \
-        forward(out, lse, q, k, v, Shape{context, heads, kv_heads, head_dim, window, scale});                         \
+    extern "C" __global__ void attention_##NAME(T *out, float *lse, const T *q, const T *k, const T *v,               \
+                                                const int *starts, u32 context, u32 heads, u32 kv_heads, u32 head_dim,\
+                                                u32 window, float scale) {                                            \
+        forward(out, lse, q, k, v, Shape{starts, context, heads, kv_heads, head_dim, window, scale});                 \
     }                                                                                                                 \
     extern "C" __global__ void attention_delta_##NAME(float *delta, const T *out, const T *g, u32 heads,              \
                                                       u32 head_dim) {                                                 \
         row_delta(delta, out, g, heads, head_dim);                                                                    \
     }                                                                                                                 \
     extern "C" __global__ void attention_query_##NAME(T *q, const T *k, const T *v, const float *lse,                 \
-                                                      const float *delta, const T *g, u32 context, u32 heads,         \
-                                                      u32 kv_heads, u32 head_dim, u32 window, float scale) {          \
-        query_backward(q, k, v, lse, delta, g, Shape{context, heads, kv_heads, head_dim, window, scale});             \
+                                                      const float *delta, const T *g, const int *starts, u32 context, \
+                                                      u32 heads, u32 kv_heads, u32 head_dim, u32 window, float scale) {\
+        query_backward(q, k, v, lse, delta, g, Shape{starts, context, heads, kv_heads, head_dim, window, scale});     \
     }                                                                                                                 \
-    extern "C" __global__ void attention_key_##NAME(T *gk, T *gv, const T *q, const T *k, const T *v,                 \
-                                                    const float *lse, const float *delta, const T *g, u32 context,    \
+    extern "C" __global__ void attention_key_##NAME(T *gk, T *gv, const T *q, const T *k, const T *v, const float *lse,\
+                                                    const float *delta, const T *g, const int *starts, u32 context,   \
                                                     u32 heads, u32 kv_heads, u32 head_dim, u32 window, float scale) { \
-        key_backward(gk, gv, q, k, v, lse, delta, g, Shape{context, heads, kv_heads, head_dim, window, scale});       \
+        key_backward(gk, gv, q, k, v, lse, delta, g,                                                                  \
+                     Shape{starts, context, heads, kv_heads, head_dim, window, scale});                               \
     }
 FOR_BOTH(KERNELS)

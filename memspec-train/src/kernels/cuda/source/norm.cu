@@ -53,13 +53,15 @@ __device__ void norm_backward(T *g, const T *x, const T *weight, const T *past, 
     }
 }
 
-// Half-split layout, one block a token; `sign` is -1 for the transpose.
+// Half-split layout, one block a token; `sign` is -1 for the transpose. The first 2 * half elements of a head are rotated.
+// Positions count from the column where the token's sample begins (0 without `starts`).
 template <typename T>
-__device__ void rotate(T *x, const float *cosines, const float *sines, u32 context, u32 width, u32 half, float sign) {
+__device__ void rotate(T *x, const float *cosines, const float *sines, const int *starts, u32 context, u32 width,
+                       u32 head_dim, u32 half, float sign) {
     x += (u64)blockIdx.x * width;
-    u64 position = (u64)(blockIdx.x % context) * half;
-    for (u32 i = threadIdx.x; i < width / 2; i += blockDim.x) {
-        u32 at = i % half, low = i / half * 2 * half + at;
+    u64 position = (u64)(blockIdx.x % context - (starts ? (u32)starts[blockIdx.x] : 0)) * half;
+    for (u32 i = threadIdx.x; i < width / head_dim * half; i += blockDim.x) {
+        u32 at = i % half, low = i / half * head_dim + at;
         float c = cosines[position + at], s = sign * sines[position + at];
         float a = to_float(x[low]), b = to_float(x[low + half]);
         x[low] = from_float<T>(a * c - b * s);
@@ -94,8 +96,8 @@ __device__ void rotate(T *x, const float *cosines, const float *sines, u32 conte
         }                                                                                                             \
         grad[column] += sum;                                                                                          \
     }                                                                                                                 \
-    extern "C" __global__ void rotary_##NAME(T *x, const float *cosines, const float *sines, u32 context, u32 width,  \
-                                             u32 half, float sign) {                                                  \
-        rotate(x, cosines, sines, context, width, half, sign);                                                        \
+    extern "C" __global__ void rotary_##NAME(T *x, const float *cosines, const float *sines, const int *starts,       \
+                                             u32 context, u32 width, u32 head_dim, u32 half, float sign) {            \
+        rotate(x, cosines, sines, starts, context, width, head_dim, half, sign);                                      \
     }
 FOR_BOTH(KERNELS)

@@ -32,15 +32,18 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
     {
         return refuse("adapter.rank", format!("a rank of {} is beyond the dimensions of any model", adapter.rank));
     }
-    if !matches!(model.family, Family::Llama | Family::Mistral | Family::Qwen2 | Family::Qwen3)
+    let phi3 = model.family == Family::Phi3;
+    if !matches!(model.family, Family::Llama | Family::Mistral | Family::Qwen2 | Family::Qwen3 | Family::Phi3)
         || model.experts.is_some()
         || model.vision.is_some()
         || model.norm != Norm::Rms
         || model.activation != Activation::Silu
-        || model.fused_linears
+        // A fused module's bias would have to be taken in parts.
+        || model.fused_linears && (!phi3 || model.qkv_bias || model.mlp_bias)
         || model.qk_norm_spans_heads
         || model.attention_sinks
-        || model.rope.fraction != 1.0
+        || model.rope.fraction != 1.0 && !phi3
+        || !model.rope.rotated(model.head_dim).is_multiple_of(2)
         || model.rope.local_theta.is_some()
         || model.head_bias
         || !model.gated_mlp
@@ -49,10 +52,14 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
         return refuse(
             "model",
             format!(
-                "the engine `memspec` runs Llama (SmolLM2, TinyLlama, Llama 2 and 3), Mistral, Qwen 2 and 2.5, and dense Qwen 3 in this version; `{}` is `{}`{}",
+                "the engine `memspec` runs Llama (SmolLM2, TinyLlama, Llama 2 and 3), Mistral, Qwen 2 and 2.5, dense Qwen 3, and Phi 3 and 4 in this version; `{}` is `{}`{}",
                 model.name,
                 model.model_type,
                 match &model.rope.scaling {
+                    RopeScaling::Other { kind } if kind == "longrope" => {
+                        ", and the factors of its rotary scaling are in its own config.json only: give the model's folder"
+                            .to_owned()
+                    }
                     RopeScaling::Other { kind } => format!(", with the rotary scaling `{kind}`"),
                     _ => String::new(),
                 }
@@ -123,9 +130,6 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
                 setup.train.precision
             ),
         );
-    }
-    if setup.data.packing {
-        return refuse("data.packing", "the engine `memspec` does not pack samples in this version".to_owned());
     }
     if setup.data.padding == Padding::None {
         return refuse("data.padding", "the engine `memspec` fills the samples of a batch to one length".to_owned());
