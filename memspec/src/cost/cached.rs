@@ -1,11 +1,13 @@
 //! Replaying a trace through PyTorch's caching allocator: allocated and reserved bytes, and where a limit stops it.
 
+mod forked;
 mod recorded;
 
 use super::allocator::caching::{BlockId, Caching};
 use super::estimate::{OutOfMemory, Phase};
-use super::expand::{self, Blocks, Sink};
+use super::expand::Sink;
 use super::trace::{Event, Part, PhaseName, Trace};
+pub(super) use forked::{Forked, Limits};
 pub(super) use recorded::{record, record_repeated};
 
 /// How the allocator is set.
@@ -60,14 +62,8 @@ fn drive(trace: &Trace, sink: &mut impl Sink) {
     }
 }
 
-/// Replays the trace of `to` blocks that `short` stands for, without writing it out; `None` where it has to be.
-pub(super) fn replay_repeated(short: &Trace, to: Blocks, pool: Pool) -> Option<CachedReplay> {
-    let mut run = Run::new(short, short.tensors() * to.times(), pool);
-    expand::write(short, to, &mut run)?;
-    Some(run.end())
-}
-
 /// A replay on its way.
+#[derive(Clone)]
 struct Run<'t> {
     trace: &'t Trace,
     memory: Caching,
@@ -87,6 +83,7 @@ struct Run<'t> {
 }
 
 /// Bytes in blocks by the number of their part.
+#[derive(Clone)]
 struct Parts {
     now: Vec<u64>,
     at_peak: Vec<u64>,

@@ -1,10 +1,10 @@
 //! Estimates of engines on PyTorch: the trace through the caching allocator, and what a process holds beside it.
 
-use super::cached::{record, record_repeated, replay_repeated};
+use super::cached::{Forked, Limits, record, record_repeated};
 use super::estimate::{AtPeak, Estimate, Host, Interval, Peak};
 use super::expand::Blocks;
 use super::known::{Known, is_measured};
-use super::{CachedReplay, CostError, Pool, Timeline, Trace, engine, replay_cached};
+use super::{CachedReplay, CostError, Pool, Timeline, Trace, engine};
 use crate::plan::{EngineName, ParallelKind, QuantizeKind};
 use crate::quantity::Bytes;
 use crate::setup::Setup;
@@ -41,27 +41,25 @@ struct Replays {
 
 impl Replays {
     fn of(setup: &Setup, few: &Trace, blocks: Option<Blocks>, beside: Interval) -> Result<Self, CostError> {
-        let replayed = |limit| {
-            let pool = Pool { limit, expandable: setup.train.expandable_segments };
-            match blocks {
-                None => Ok(replay_cached(few, pool)),
-                Some(blocks) => {
-                    replay_repeated(few, blocks, pool).map_or_else(|| Ok(replay_cached(&in_full(setup)?, pool)), Ok)
-                }
-            }
-        };
-        let free = replayed(u64::MAX)?;
         let budget = setup.budget.device_memory.0;
         // A plan has to fit on every rank, also where NCCL takes most.
         let limit = setup.budget.allocator.map_or_else(|| budget.saturating_sub(beside.high), |limit| limit.0);
         let safe = (limit as f64 * (1.0 - Known::of(setup).edge)) as u64;
+        let limits = Limits { expandable: setup.train.expandable_segments, limit, safe };
+        let all = match blocks {
+            None => Some(Forked::of(few, limits)),
+            Some(blocks) => Forked::repeated(few, blocks, limits),
+        };
+        let Forked { free, limited, safe: with_less } = match all {
+            Some(all) => all,
+            None => Forked::of(&in_full(setup)?, limits),
+        };
         // Under a limit the allocator gives its cache back and goes on, so what it would like to hold does not decide.
         // Near the edge small changes decide: it has to fit with the limit and with a little less.
-        let held = if free.reserved <= safe {
-            None
-        } else {
-            let held = replayed(limit)?;
-            Some(if held.failure.is_some() { held } else { replayed(safe)? })
+        let held = match limited.filter(|limited| limited.failure.is_some()) {
+            _ if free.reserved <= safe => None,
+            Some(failed) => Some(failed),
+            None => with_less,
         };
         Ok(Self { free, held, safe })
     }

@@ -166,6 +166,11 @@ impl Caching {
         }
     }
 
+    /// The same state, which may reserve `limit` bytes from now on.
+    pub fn under(self, limit: u64) -> Self {
+        Self { limit, ..self }
+    }
+
     /// Bytes in blocks that are in use (`torch.cuda.memory_allocated`).
     pub fn allocated(&self) -> u64 {
         self.allocated
