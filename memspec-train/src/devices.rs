@@ -42,7 +42,7 @@ pub enum NoDevice {
     },
     /// A number format that the kernels do not have, or the card not.
     #[error(
-        "on a card memspec-train computes in bf16 (from compute capability 8.0 on) or f32; this plan has `precision = {precision}` on `{device}`"
+        "memspec-train computes in bf16, fp16 or f32 on cards of compute capability 8.0 or newer; this plan has `precision = {precision}` on `{device}`"
     )]
     Precision {
         /// As the plan names it.
@@ -81,6 +81,7 @@ fn cuda(setup: &Setup) -> Result<Place, NoDevice> {
 
 #[cfg(feature = "cuda")]
 fn cuda(setup: &Setup) -> Result<Place, NoDevice> {
+    use crate::kernels::place::Format;
     use memspec::plan::Precision;
 
     let device = setup.device.name.clone();
@@ -101,11 +102,13 @@ fn cuda(setup: &Setup) -> Result<Place, NoDevice> {
     }
     let precision = setup.train.precision;
     let modern = here.compute_capability.is_some_and(|level| level >= (8, 0));
-    match precision {
-        Precision::F32 if modern => Ok(Place::Cuda { card: 0, bf16: false }),
-        Precision::Bf16 if modern => Ok(Place::Cuda { card: 0, bf16: true }),
-        _ => Err(NoDevice::Precision { device, precision: precision.to_string() }),
-    }
+    let active = match precision {
+        Precision::F32 if modern => Format::F32,
+        Precision::Bf16 if modern => Format::Bf16,
+        Precision::Fp16 if modern => Format::F16,
+        _ => return Err(NoDevice::Precision { device, precision: precision.to_string() }),
+    };
+    Ok(Place::Cuda { card: 0, active })
 }
 
 /// The loader finds a library by its name.

@@ -45,16 +45,18 @@ fn text(measured: &Measured) -> String {
     text
 }
 
-/// Where operations can be compared: the card in both precisions, or else the CPU with itself.
-fn places() -> Vec<(&'static str, Place, bool)> {
+/// Where operations can be compared: the card in each precision, or else the CPU with itself.
+fn places() -> Vec<(&'static str, Place)> {
     #[cfg(feature = "cuda")]
     if memspec_lint::card::this_machine().is_some() {
+        use crate::kernels::place::Format;
         return vec![
-            ("cuda:0 f32", Place::Cuda { card: 0, bf16: false }, false),
-            ("cuda:0 bf16", Place::Cuda { card: 0, bf16: true }, true),
+            ("cuda:0 f32", Place::Cuda { card: 0, active: Format::F32 }),
+            ("cuda:0 bf16", Place::Cuda { card: 0, active: Format::Bf16 }),
+            ("cuda:0 fp16", Place::Cuda { card: 0, active: Format::F16 }),
         ];
     }
-    vec![("cpu", Place::Cpu, false)]
+    vec![("cpu", Place::Cpu)]
 }
 
 /// Compiles every kernel for cards of these compute capabilities; without any, compares operations where they can be.
@@ -63,8 +65,8 @@ pub(super) fn check_kernels(capabilities: &[i32]) -> Result<ExitCode, Failure> {
         return compile(capabilities);
     }
     let mut code = ExitCode::SUCCESS;
-    for (name, place, bf16) in places() {
-        for compared in check::all(place, bf16) {
+    for (name, place) in places() {
+        for compared in check::all(place) {
             let line = match compared {
                 Ok(compared) => {
                     let verdict = if compared.holds() { "ok " } else { "BAD" };

@@ -12,6 +12,8 @@ use super::projection::Projection;
 use super::rotary::Rotary;
 use super::{Model, linear_module};
 use crate::checkpoint::{Checkpoint, CheckpointError, PackedWeight};
+#[cfg(feature = "cuda")]
+use crate::kernels::place::Format;
 use crate::kernels::place::Place;
 use crate::kernels::{DoubleQuantized, Heads, storage};
 use crate::quantize::NotFinite;
@@ -177,11 +179,11 @@ impl Builder<'_> {
     fn parameter<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Parameter<D>, LoadError> {
         let states = self.states(shape.iter().product(), name == EMBEDDING);
         #[cfg(feature = "cuda")]
-        if let (Weights::Random { seed }, Place::Cuda { card, bf16 }) = (self.weights, self.place) {
+        if let (Weights::Random { seed }, Place::Cuda { card, active }) = (self.weights, self.place) {
             let random = super::random::Random { card, seed: *seed };
             return Ok(match self.adapter {
-                Some(_) => Parameter::frozen(random.weight(name, shape, bf16)),
-                None => Parameter::trained(random.weight(name, shape, false), states, self.place),
+                Some(_) => Parameter::frozen(random.weight(name, shape, active)),
+                None => Parameter::trained(random.weight(name, shape, Format::F32), states, self.place),
             });
         }
         let value = self.weights.tensor(name, shape)?;

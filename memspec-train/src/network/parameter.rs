@@ -216,6 +216,15 @@ impl<const D: usize> Parameter<D> {
     /// `get_decay_parameter_names`); of the architectures that run they are the vectors.
     const DECAYS: bool = D > 1;
 
+    /// Zeroes the gradient, as a step does. Nothing when frozen.
+    pub fn zero_grad(&mut self, place: Place) {
+        let Some(training) = &mut self.training else { return };
+        let shape = training.grad.get().dims();
+        // Gone before its successor is there.
+        drop(training.grad.take());
+        training.grad = Slot::new(place.zeros(shape));
+    }
+
     /// One optimizer step; zeroes the gradient. Nothing when frozen.
     pub fn step(&mut self, mut how: AdamW) {
         let Some(training) = &mut self.training else { return };

@@ -20,6 +20,7 @@ pub(super) const WORKSPACE: usize = 32 << 20;
 
 // cublasLt.h, library_types.h
 const R_32F: c_int = 0;
+const R_16F: c_int = 2;
 const R_16BF: c_int = 14;
 const COMPUTE_32F: c_int = 68;
 const DESC_TRANSA: c_int = 3;
@@ -239,7 +240,11 @@ impl Plan {
 }
 
 fn dtype(tensor: &CubeTensor) -> c_int {
-    if tensor.dtype == DType::F32 { R_32F } else { R_16BF }
+    match tensor.dtype {
+        DType::F32 => R_32F,
+        DType::F16 => R_16F,
+        _ => R_16BF,
+    }
 }
 
 /// See [`crate::kernels::Kernels::product`], and, where `onto` is what `beta` multiplies in place of `c`, `product_onto`.

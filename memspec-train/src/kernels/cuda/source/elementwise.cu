@@ -46,8 +46,8 @@ template <typename T> struct SwigluBackward {
     }
 };
 
-struct Cast {
-    bf16 *out;
+template <typename T> struct Cast {
+    T *out;
     const float *x;
     template <int V> __device__ void operator()(u64 i) {
         float a[V];
@@ -88,9 +88,10 @@ struct Cast {
         for (u32 token = 0; token < tokens; token++)                                                                  \
             grad[(u64)ids[token] * columns + column] += to_float(g[(u64)token * columns + column]);                   \
     }
-FOR_BOTH(KERNELS)
+FOR_EACH(KERNELS)
 
-extern "C" __global__ void cast_bf16(bf16 *out, const float *x, u64 n) { over<float>(n, Cast{out, x}); }
+extern "C" __global__ void cast_bf16(bf16 *out, const float *x, u64 n) { over<float>(n, Cast<bf16>{out, x}); }
+extern "C" __global__ void cast_f16(f16 *out, const float *x, u64 n) { over<float>(n, Cast<f16>{out, x}); }
 
 // Uniform within +-spread, by a hash of the element's number: random weights that no host has to make.
 __device__ __forceinline__ u32 hashed(u64 x) {
@@ -105,7 +106,7 @@ __device__ __forceinline__ u32 hashed(u64 x) {
             out[i] = from_float<T>(mean + unit * spread);                                                             \
         }                                                                                                             \
     }
-FOR_BOTH(RANDOM)
+FOR_EACH(RANDOM)
 extern "C" __global__ void random_bytes(u32 *out, u64 n, u64 seed) {
     for (u64 i = FLAT_START; i < n; i += FLAT_STRIDE) out[i] = hashed(seed + i * 0x9e3779b97f4a7c15ull);
 }

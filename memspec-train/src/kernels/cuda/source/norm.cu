@@ -100,4 +100,4 @@ __device__ void rotate(T *x, const float *cosines, const float *sines, const int
                                              u32 context, u32 width, u32 head_dim, u32 half, float sign) {            \
         rotate(x, cosines, sines, starts, context, width, head_dim, half, sign);                                      \
     }
-FOR_BOTH(KERNELS)
+FOR_EACH(KERNELS)

@@ -2,12 +2,12 @@
 
 // SIGNED and UNSIGNED, what codes of 8-bit moments stand for, are written before this text from `quantize/`.
 
-// A trained tensor. `copy`, where it is given, is the same weight in bf16, which products read.
+// A trained tensor. `copy`, where it is given, is the same weight in 16 bits, which products read.
 struct Trained {
     float *value, *grad;
     // The moments: floats, or codes where the largest magnitudes of each STATE_BLOCK elements are given.
     void *first, *second;
-    bf16 *copy;
+    void *copy;
     u64 elements, first_block;
     // 1 where weight decay holds, 0 for norms and biases.
     u64 decays;
@@ -45,8 +45,8 @@ extern "C" __global__ void squares(float *sums, const Trained *all, u32 count) {
     if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
-// What AdamW (Loshchilov and Hutter, 2019) computes with.
-struct Step {
+// What AdamW (Loshchilov and Hutter, 2019) computes with; C is the type of copies.
+template <typename C> struct Step {
     float rate, beta1, beta2, epsilon, decay, correction1, correction2, scale;
 
     __device__ void operator()(const Trained &of, u64 i, float &m, float &v) const {
@@ -54,7 +54,7 @@ struct Step {
         m = beta1 * m + (1.0f - beta1) * g, v = beta2 * v + (1.0f - beta2) * g * g;
         float x = of.value[i] * decay - rate * (m * correction1) / (sqrtf(v * correction2) + epsilon);
         of.grad[i] = 0.0f, of.value[i] = x;
-        if (of.copy) of.copy[i] = from_float<bf16>(x);
+        if (of.copy) ((C *)of.copy)[i] = from_float<C>(x);
     }
 };
 
@@ -75,7 +75,7 @@ __device__ float largest_of_warp(float x) {
 }
 
 // Moments of 8 bits (Dettmers et al., 2022): a warp takes one block of theirs after the other, each lane eight elements.
-__device__ void step_8bit(const Part &part, const Step &step, const float *map1, const float *map2) {
+template <typename S> __device__ void step_8bit(const Part &part, const S &step, const float *map1, const float *map2) {
     const Trained &of = part.of;
     u8 *first = (u8 *)of.first, *second = (u8 *)of.second;
     const u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
@@ -106,15 +106,21 @@ __device__ void step_8bit(const Part &part, const Step &step, const float *map1,
     }
 }
 
-// Where `square` is given it is the squared norm of all gradients, which is clipped to `clip` as torch.nn.utils.clip_grad_norm_ does.
-extern "C" __global__ void adamw(const Trained *all, const float *square, u32 count, float rate, float beta1, float beta2,
-                                 float epsilon, float decay, float correction1, float correction2, float scale, float clip) {
+// Where `square` is given it is the squared norm of all gradients before they are multiplied with `scale`. Then the norm is clipped to
+// `clip` (0: not) as torch.nn.utils.clip_grad_norm_ does; where it is no number, the gradients are zeroed and nothing else is changed.
+template <typename C>
+__device__ void adamw(const Trained *all, const float *square, u32 count, Step<C> step, float clip) {
     __shared__ float map1[256], map2[256];
     Part part(all, count);
     const Trained &of = part.of;
-    if (!of.decays) decay = 1.0f;
-    if (clip > 0.0f) scale *= fminf(1.0f, clip / (sqrtf(*square) + 1e-6f));
-    const Step step = {rate, beta1, beta2, epsilon, decay, correction1, correction2, scale};
+    if (!of.decays) step.decay = 1.0f;
+    if (square) {
+        if (!(*square < INFINITY)) {
+            for (u64 i = part.begin + threadIdx.x; i < part.end; i += blockDim.x) of.grad[i] = 0.0f;
+            return;
+        }
+        if (clip > 0.0f) step.scale *= fminf(1.0f, clip / (sqrtf(*square) * step.scale + 1e-6f));
+    }
     // All threads of a block work on one tensor, and go the same way.
     if (of.first_largest) {
         for (u32 i = threadIdx.x; i < 256; i += blockDim.x) map1[i] = SIGNED[i], map2[i] = UNSIGNED[i];
@@ -125,6 +131,17 @@ extern "C" __global__ void adamw(const Trained *all, const float *square, u32 co
     float *first = (float *)of.first, *second = (float *)of.second;
     for (u64 i = part.begin + threadIdx.x; i < part.end; i += blockDim.x) step(of, i, first[i], second[i]);
 }
+
+// By the type of copies.
+#define ADAMW(NAME, C)                                                                                                \
+    extern "C" __global__ void adamw_##NAME(const Trained *all, const float *square, u32 count, float rate,           \
+                                            float beta1, float beta2, float epsilon, float decay, float correction1,  \
+                                            float correction2, float scale, float clip) {                             \
+        adamw(all, square, count,                                                                                     \
+              Step<C>{rate, beta1, beta2, epsilon, decay, correction1, correction2, scale}, clip);                    \
+    }
+ADAMW(bf16, bf16)
+ADAMW(f16, f16)
 
 extern "C" __global__ void sgd(float *value, float *grad, u64 n, float rate, float decay, float scale) {
     for (u64 i = FLAT_START; i < n; i += FLAT_STRIDE) {
