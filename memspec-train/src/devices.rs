@@ -62,7 +62,7 @@ pub enum NoDevice {
     },
 }
 
-/// Where a setup runs.
+/// Where a setup runs, which is made ready for its precision.
 ///
 /// # Errors
 /// A card that is not here, or that this binary cannot use.
@@ -108,6 +108,7 @@ fn cuda(setup: &Setup) -> Result<Place, NoDevice> {
         Precision::Fp16 if modern => Format::F16,
         _ => return Err(NoDevice::Precision { device, precision: precision.to_string() }),
     };
+    crate::kernels::cuda::gemm::round_to_tf32(setup.train.tf32);
     Ok(Place::Cuda { card: 0, active })
 }
 

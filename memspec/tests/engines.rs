@@ -51,6 +51,39 @@ fn settings_of_other_engines_are_refused_by_the_engine_memspec_alone() {
     }
 }
 
+/// What the engine `memspec` allocates at the peak on a device with these settings of `train`, all weights trained.
+fn executed(device: &str, train: &[(&str, &str)]) -> Result<u64, (&'static str, String)> {
+    let setup = setup(EngineName::Memspec, |plan| {
+        plan.device = Some(device.into());
+        plan.adapter = None;
+        for (setting, value) in train {
+            plan.set(&format!("train.{setting}"), value).unwrap();
+        }
+    });
+    match estimate(&setup) {
+        Ok(estimate) => Ok(estimate.peak.allocated.bytes),
+        Err(CostError::Unsupported { setting, what }) => Err((setting, what)),
+    }
+}
+
+#[test]
+fn the_executor_has_fp16_and_tf32_on_cards_and_f32_on_the_cpu() {
+    let [bf16, fp16, f32] = ["bf16", "fp16", "f32"].map(|word| executed("l4", &[("precision", word)]).unwrap());
+    assert!(bf16 == fp16 && fp16 < f32, "{bf16} {fp16} {f32}");
+    // Products round to it; tensors are as they were.
+    assert_eq!(executed("l4", &[("precision", "f32"), ("tf32", "true")]), Ok(f32));
+
+    for word in ["bf16", "fp16", "bf16_pure", "fp16_pure"] {
+        let (setting, what) = executed("cpu", &[("precision", word)]).unwrap_err();
+        assert_eq!((setting, what.contains("computes in f32, not")), ("train.precision", true), "{what}");
+    }
+    let (setting, what) = executed("cpu", &[("tf32", "true")]).unwrap_err();
+    assert_eq!((setting, what.contains("NVIDIA's cards")), ("train.tf32", true), "{what}");
+    // Without a scale its gradients vanish.
+    let (setting, what) = executed("l4", &[("precision", "fp16_pure")]).unwrap_err();
+    assert_eq!((setting, what.contains("`fp16`")), ("train.precision", true), "{what}");
+}
+
 #[test]
 fn defaults_are_those_of_the_engine() {
     let trl = setup(EngineName::Trl, |plan| plan.quantize = Some(plan::Quantize::default()));

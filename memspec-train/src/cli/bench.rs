@@ -45,18 +45,19 @@ fn text(measured: &Measured) -> String {
     text
 }
 
-/// Where operations can be compared: the card in each precision, or else the CPU with itself.
-fn places() -> Vec<(&'static str, Place)> {
+/// Where operations can be compared: the card in each precision, or else the CPU with itself; and whether products round to TF32 there.
+fn places() -> Vec<(&'static str, Place, bool)> {
     #[cfg(feature = "cuda")]
     if memspec_lint::card::this_machine().is_some() {
         use crate::kernels::place::Format;
         return vec![
-            ("cuda:0 f32", Place::Cuda { card: 0, active: Format::F32 }),
-            ("cuda:0 bf16", Place::Cuda { card: 0, active: Format::Bf16 }),
-            ("cuda:0 fp16", Place::Cuda { card: 0, active: Format::F16 }),
+            ("cuda:0 f32", Place::Cuda { card: 0, active: Format::F32 }, false),
+            ("cuda:0 tf32", Place::Cuda { card: 0, active: Format::F32 }, true),
+            ("cuda:0 bf16", Place::Cuda { card: 0, active: Format::Bf16 }, false),
+            ("cuda:0 fp16", Place::Cuda { card: 0, active: Format::F16 }, false),
         ];
     }
-    vec![("cpu", Place::Cpu)]
+    vec![("cpu", Place::Cpu, false)]
 }
 
 /// Compiles every kernel for cards of these compute capabilities; without any, compares operations where they can be.
@@ -65,8 +66,10 @@ pub(super) fn check_kernels(capabilities: &[i32]) -> Result<ExitCode, Failure> {
         return compile(capabilities);
     }
     let mut code = ExitCode::SUCCESS;
-    for (name, place) in places() {
-        for compared in check::all(place) {
+    for (name, place, tf32) in places() {
+        #[cfg(feature = "cuda")]
+        crate::kernels::cuda::gemm::round_to_tf32(tf32);
+        for compared in check::all(place, tf32) {
             let line = match compared {
                 Ok(compared) => {
                     let verdict = if compared.holds() { "ok " } else { "BAD" };

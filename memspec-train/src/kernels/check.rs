@@ -289,26 +289,26 @@ const CHECKS: &[Check] = &[
 ];
 
 /// What a difference may be where activations are as they are at `place`, from what it may be in f32 and in bf16.
-fn tolerance(place: Place, in_f32: f32, in_bf16: f32) -> f32 {
+fn tolerance(place: Place, tf32: bool, in_f32: f32, in_bf16: f32) -> f32 {
     match place.active() {
-        Format::F32 => in_f32,
+        Format::F32 if !tf32 => in_f32,
         Format::Bf16 => in_bf16,
-        // Three bits more of each number; what bf16 rounds off is at least half of its tolerance.
-        Format::F16 => (in_bf16 / 4.0).max(in_f32),
+        // Three bits more of each number, as TF32 has of what goes into a product; what bf16 rounds off is at least half of its tolerance.
+        Format::F32 | Format::F16 => (in_bf16 / 4.0).max(in_f32),
     }
 }
 
-/// Runs all checks.
+/// Runs all checks; `tf32` says that products round to it.
 ///
 /// # Errors
 /// An operation that failed, with its name.
-pub fn all(place: Place) -> Vec<Result<Compared, (&'static str, DeviceFailed)>> {
+pub fn all(place: Place, tf32: bool) -> Vec<Result<Compared, (&'static str, DeviceFailed)>> {
     let one = |&(name, in_f32, in_bf16, run): &Check| {
         let failed = |error| (name, error);
         let here = run(&Inputs { place }).map_err(failed)?;
         let plain = run(&Inputs { place: Place::Cpu }).map_err(failed)?;
         let difference = here.iter().zip(&plain).map(|(a, b)| apart(a, b)).fold(0.0, worse);
-        Ok(Compared { name, difference, tolerance: tolerance(place, in_f32, in_bf16) })
+        Ok(Compared { name, difference, tolerance: tolerance(place, tf32, in_f32, in_bf16) })
     };
     CHECKS.iter().map(one).collect()
 }
@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn the_cpu_agrees_with_itself() {
-        for compared in all(Place::Cpu) {
+        for compared in all(Place::Cpu, false) {
             let compared = compared.unwrap();
             assert!(compared.holds(), "{compared:?}");
         }

@@ -59,6 +59,8 @@ pub fn course(setup: &Setup, prepared: &Prepared) -> Value {
         },
         "train": {
             "precision": setup.train.precision,
+            // Only where it is on: without it the course is that of versions that did not know it.
+            "tf32": setup.train.tf32.then_some(true),
             "micro_batch": setup.train.micro_batch,
             "accumulate": setup.train.accumulate,
             "optimizer": setup.train.optimizer,

@@ -3,7 +3,7 @@
 //! Activations and frozen weights are bf16, f16 or f32, as the plan's precision says; what is trained, its gradient, its moments (but for those of 8 bits) and every sum are f32.
 
 mod attention;
-mod gemm;
+pub(crate) mod gemm;
 pub(crate) mod launch;
 pub(crate) mod optimizer;
 pub(crate) mod random;

@@ -126,7 +126,7 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
         return refuse(
             "train.precision",
             format!(
-                "the engine `memspec` trains f32 weights, with copies in bf16 for its products, and has no {}: `bf16` or `f32`",
+                "the engine `memspec` trains f32 weights, with copies in 16 bits for its products, and has no {}: `bf16`, `fp16` or `f32`",
                 setup.train.precision
             ),
         );
@@ -185,7 +185,11 @@ fn of_other_engines(setup: &Setup) -> Option<(&'static str, &'static str)> {
         ),
         (train.liger, "train.liger", "the engine `memspec` has kernels of its own, not Liger's"),
         (train.expandable_segments, "train.expandable_segments", "the engine `memspec` does not allocate with PyTorch"),
-        (train.tf32, "train.tf32", "the engine `memspec` has no switch for TF32"),
+        (
+            train.tf32 && setup.device.kind == DeviceKind::Cpu,
+            "train.tf32",
+            "TF32 is of NVIDIA's cards; on the CPU the engine `memspec` rounds products to f32",
+        ),
         (train.use_cache, "train.use_cache", "the engine `memspec` caches no keys and values while it trains"),
         (
             setup.save.load_best,
