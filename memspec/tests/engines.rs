@@ -85,6 +85,29 @@ fn the_executor_has_fp16_and_tf32_on_cards_and_f32_on_the_cpu() {
 }
 
 #[test]
+fn pure_bf16_keeps_weights_gradients_and_moments_in_two_bytes() {
+    let weights = 134_515_008; // of SmolLM2 135M
+    let train = |precision, optimizer| {
+        executed("l4", &[("precision", precision), ("optimizer", optimizer), ("checkpointing", "block")]).unwrap()
+    };
+    // Beside the same activations: f32 weights with their copies, f32 gradients and moments; or all of them in bf16.
+    assert_eq!(train("bf16", "adamw") - train("bf16_pure", "adamw"), (4 + 2 + 4 + 8 - 8) * weights);
+    assert_eq!(train("bf16", "sgd") - train("bf16_pure", "sgd"), (4 + 2 + 4 - 4) * weights);
+    // Moments of 8 bits, and the f32 ones of embedding and norms, are the same.
+    assert_eq!(train("bf16", "adamw_8bit") - train("bf16_pure", "adamw_8bit"), (4 + 2 + 4 - 4) * weights);
+
+    for (precision, dtype, taken) in
+        [("bf16_pure", "bf16", true), ("bf16_pure", "f32", false), ("bf16", "f32", true), ("bf16", "bf16", false)]
+    {
+        let setup = setup(EngineName::Memspec, |plan| {
+            plan.set("train.precision", precision).unwrap();
+            plan.set("adapter.dtype", dtype).unwrap();
+        });
+        assert_eq!(estimate(&setup).is_ok(), taken, "{precision}, an adapter in {dtype}");
+    }
+}
+
+#[test]
 fn defaults_are_those_of_the_engine() {
     let trl = setup(EngineName::Trl, |plan| plan.quantize = Some(plan::Quantize::default()));
     assert_eq!(trl.train.attention, Attention::Sdpa);

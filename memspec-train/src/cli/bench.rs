@@ -49,12 +49,14 @@ fn text(measured: &Measured) -> String {
 fn places() -> Vec<(&'static str, Place, bool)> {
     #[cfg(feature = "cuda")]
     if memspec_lint::card::this_machine().is_some() {
-        use crate::kernels::place::Format;
+        use crate::kernels::place::Format::{Bf16, F16, F32};
+        let card = |active, trained| Place::Cuda { card: 0, active, trained };
         return vec![
-            ("cuda:0 f32", Place::Cuda { card: 0, active: Format::F32 }, false),
-            ("cuda:0 tf32", Place::Cuda { card: 0, active: Format::F32 }, true),
-            ("cuda:0 bf16", Place::Cuda { card: 0, active: Format::Bf16 }, false),
-            ("cuda:0 fp16", Place::Cuda { card: 0, active: Format::F16 }, false),
+            ("cuda:0 f32", card(F32, F32), false),
+            ("cuda:0 tf32", card(F32, F32), true),
+            ("cuda:0 bf16", card(Bf16, F32), false),
+            ("cuda:0 fp16", card(F16, F32), false),
+            ("cuda:0 pure", card(Bf16, Bf16), false),
         ];
     }
     vec![("cpu", Place::Cpu, false)]

@@ -24,9 +24,18 @@ impl Format {
             Self::F16 => DType::F16,
         }
     }
+
+    /// The format of numbers that burn calls so.
+    pub fn of(dtype: DType) -> Self {
+        match dtype {
+            DType::BF16 => Self::Bf16,
+            DType::F16 => Self::F16,
+            _ => Self::F32,
+        }
+    }
 }
 
-/// The CPU, or a card and the type that activations and frozen weights have there.
+/// The CPU, or a card and the types that numbers have there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Host memory; everything is f32.
@@ -38,6 +47,8 @@ pub enum Place {
         card: usize,
         /// Of activations and frozen weights.
         active: Format,
+        /// Of weights that are trained, their gradients and their moments: f32, or bf16 where activations are and nothing is f32.
+        trained: Format,
     },
 }
 
@@ -48,6 +59,15 @@ impl Place {
             Self::Cpu => Format::F32,
             #[cfg(feature = "cuda")]
             Self::Cuda { active, .. } => active,
+        }
+    }
+
+    /// The type of weights that are trained, and of their gradients and moments.
+    pub fn trained(self) -> Format {
+        match self {
+            Self::Cpu => Format::F32,
+            #[cfg(feature = "cuda")]
+            Self::Cuda { trained, .. } => trained,
         }
     }
 
@@ -65,24 +85,42 @@ impl Place {
         match self {
             Self::Cpu => tensor,
             #[cfg(feature = "cuda")]
-            Self::Cuda { card, active } => uploaded(card, &tensor, active),
+            Self::Cuda { card, active, .. } => uploaded(card, &tensor, active),
         }
     }
 
-    /// Zeros in f32: a gradient, a moment, a sum.
+    /// A tensor of the CPU here, in the type of weights that are trained.
+    pub fn to_train<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Cpu => tensor,
+            #[cfg(feature = "cuda")]
+            Self::Cuda { card, trained, .. } => uploaded(card, &tensor, trained),
+        }
+    }
+
+    /// Zeros in f32: a sum, a moment.
     pub fn zeros<const D: usize>(self, shape: [usize; D]) -> Tensor<D> {
+        self.zeros_of(shape, Format::F32)
+    }
+
+    /// Zeros in the type of weights that are trained: a gradient, a moment.
+    pub fn zeros_to_train<const D: usize>(self, shape: [usize; D]) -> Tensor<D> {
+        self.zeros_of(shape, self.trained())
+    }
+
+    fn zeros_of<const D: usize>(self, shape: [usize; D], _format: Format) -> Tensor<D> {
         match self {
             Self::Cpu => storage::zeros_tensor(shape),
             #[cfg(feature = "cuda")]
-            Self::Cuda { card, .. } => storage::zeros_on_card(card, shape, DType::F32),
+            Self::Cuda { card, .. } => storage::zeros_on_card(card, shape, _format.dtype()),
         }
     }
 
-    /// Zeros in the type of activations, where that is not f32: what will be the working copy of a trained weight.
+    /// Zeros in the type of activations, where trained weights have another: what will be the working copy of one.
     pub fn working_zeros<const D: usize>(self, _shape: [usize; D]) -> Option<Tensor<D>> {
         match self {
             #[cfg(feature = "cuda")]
-            Self::Cuda { card, active } if active != Format::F32 => {
+            Self::Cuda { card, active, trained } if active != trained => {
                 Some(storage::zeros_on_card(card, _shape, active.dtype()))
             }
             _ => None,

@@ -152,11 +152,11 @@ pub fn read<const D: usize, T>(tensor: &Tensor<D>, read: impl FnOnce(&[f32]) -> 
     }
 }
 
-/// Writes `values` over a tensor.
+/// Writes `values` over a tensor, rounded to its type.
 pub fn write<const D: usize>(tensor: Tensor<D>, values: &[f32]) -> Tensor<D> {
     #[cfg(feature = "cuda")]
     if let Some(card) = super::cuda::tensor::here(&tensor).and_then(|tensor| super::cuda::tensor::card(&tensor)) {
-        return on_card(card, tensor.dims(), values, Format::F32);
+        return on_card(card, tensor.dims(), values, Format::of(tensor.dtype()));
     }
     match tensor.clone().try_into_primitive::<Flex>() {
         Ok(mut primitive) => {

@@ -1,6 +1,7 @@
 //! [`Kernels`] on CUDA: products by cuBLASLt, the rest by kernels of ours in `source/`, all on CubeCL's stream.
 //!
-//! Activations and frozen weights are bf16, f16 or f32, as the plan's precision says; what is trained, its gradient, its moments (but for those of 8 bits) and every sum are f32.
+//! Activations and frozen weights are bf16, f16 or f32, as the plan's precision says; what is trained, its gradient and its moments (but for
+//! those of 8 bits) are f32, or bf16 as all else; every sum is f32.
 
 mod attention;
 pub(crate) mod gemm;
@@ -30,6 +31,13 @@ macro_rules! typed {
     };
 }
 use typed;
+
+/// The name of a kernel for tensors of the first type that adds to a gradient of the second.
+macro_rules! gradient {
+    ($dtype:expr, $grad:expr, $name:literal) => {
+        if $grad == burn::tensor::DType::BF16 { concat!($name, "_bf16_pure") } else { typed!($dtype, $name) }
+    };
+}
 
 /// The most tensor bytes in use on a card since the last call, as far as calls were watched ([`launch::watch`]).
 pub(crate) fn peak(card: usize) -> u64 {
@@ -115,7 +123,11 @@ impl Kernels for Cube {
 
     fn embed_backward(grad: CubeTensor, ids: CubeTensor, g: CubeTensor) -> CubeTensor {
         let (tokens, columns) = matrix_shape(&g);
-        let kernel = Kernel::flat(Source::Elementwise, typed!(g.dtype, "embed_backward"), columns);
+        let name = gradient!(g.dtype, grad.dtype, "embed_backward");
+        let kernel = match grad.dtype {
+            DType::BF16 => Kernel::new(Source::Elementwise, name, tokens, ROW_THREADS),
+            _ => Kernel::flat(Source::Elementwise, name, columns),
+        };
         kernel.run([&grad, &ids, &g], 1, [u32_of(tokens), u32_of(columns)]);
         grad
     }
@@ -143,7 +155,7 @@ impl Kernels for Cube {
 
     fn add_rows(grad: CubeTensor, g: CubeTensor) -> CubeTensor {
         let (rows, columns) = matrix_shape(&g);
-        let kernel = Kernel::flat(Source::Elementwise, typed!(g.dtype, "add_rows"), columns);
+        let kernel = Kernel::flat(Source::Elementwise, gradient!(g.dtype, grad.dtype, "add_rows"), columns);
         kernel.run([&grad, &g], 1, [u32_of(rows), u32_of(columns)]);
         grad
     }
@@ -181,7 +193,8 @@ impl Kernels for Cube {
         let inverse = unfilled(&x, [rows], DType::F32);
         let kernel = Kernel::new(Source::Norm, typed!(x.dtype, "rms_norm_inverse"), rows, ROW_THREADS);
         kernel.run([&inverse, &x], 1, [u32_of(columns), Number::F32(epsilon)]);
-        let kernel = Kernel::flat(Source::Norm, typed!(x.dtype, "rms_norm_weight_backward"), columns);
+        let name = gradient!(x.dtype, grad.dtype, "rms_norm_weight_backward");
+        let kernel = Kernel::flat(Source::Norm, name, columns);
         kernel.run([&grad, &g, &x, &inverse], 1, [u32_of(rows), u32_of(columns)]);
         grad
     }
@@ -320,7 +333,7 @@ impl Kernels for Cube {
 
     fn sum_of_squares(sums: CubeTensor, x: CubeTensor, index: usize) -> CubeTensor {
         let n = elements(&x);
-        let kernel = Kernel::new(Source::Optimizer, "sum_of_squares", 1, 1024);
+        let kernel = Kernel::new(Source::Optimizer, typed!(x.dtype, "sum_of_squares"), 1, 1024);
         kernel.run([&sums, &x], 1, [u64_of(n), u32_of(index)]);
         sums
     }
@@ -360,7 +373,7 @@ impl Kernels for Cube {
         let decay = 1.0 - step.learning_rate * step.weight_decay;
         let numbers =
             [u64_of(n), Number::F32(step.learning_rate), Number::F32(decay), Number::F32(step.gradient_scale)];
-        Kernel::flat(Source::Optimizer, "sgd", n).run([&value, &grad], 2, numbers);
+        Kernel::flat(Source::Optimizer, typed!(value.dtype, "sgd"), n).run([&value, &grad], 2, numbers);
         (value, grad)
     }
 

@@ -6,7 +6,7 @@ use cudarc::driver::sys;
 
 use super::launch::{Kernel, Number, checked, submit_all};
 use super::tensor::{elements, unfilled};
-use super::u32_of;
+use super::{typed, u32_of};
 use crate::kernels::AdamW;
 use crate::kernels::compile::Source;
 
@@ -18,9 +18,11 @@ const LINE: usize = 10;
 /// The tensors of one trained parameter.
 #[derive(Clone, Debug)]
 pub(crate) struct Trained {
+    /// The weight: f32, or bf16 as all that is trained.
     pub(crate) value: CubeTensor,
+    /// Its gradient, in the same type.
     pub(crate) grad: CubeTensor,
-    /// The first moment: f32, or codes.
+    /// The first moment: f32, bf16 as the weight, or codes.
     pub(crate) first: CubeTensor,
     /// The second moment, likewise.
     pub(crate) second: CubeTensor,
@@ -40,7 +42,7 @@ pub(crate) fn step(all: &[Trained], how: AdamW, clip: f32) -> Option<CubeTensor>
     let count = u32_of(all.len());
     let sums = unfilled(like, [blocks], DType::F32);
     let square = unfilled(like, [1], DType::F32);
-    Kernel::new(Source::Optimizer, "squares", blocks, 256).run([&sums, &table], 1, [count]);
+    Kernel::new(Source::Optimizer, typed!(like.dtype, "squares"), blocks, 256).run([&sums, &table], 1, [count]);
     let sum = Kernel::new(Source::Loss, "sum_losses", 1, 1024);
     sum.run([&square, &sums], 1, [u32_of(blocks), Number::F32(1.0)]);
     adamw(all, &table, Some(&square), blocks, how, clip);
@@ -71,12 +73,22 @@ fn adamw(all: &[Trained], table: &CubeTensor, square: Option<&CubeTensor>, block
         f(clip),
     ];
     // The tensors of the table are kept by whoever holds the parameters, and are written in the order of the stream.
-    let copies_are_f16 = all.iter().any(|one| one.copy.as_ref().is_some_and(|copy| copy.dtype == DType::F16));
-    let kernel = Kernel::new(Source::Optimizer, if copies_are_f16 { "adamw_f16" } else { "adamw_bf16" }, blocks, 256);
+    let kernel = Kernel::new(Source::Optimizer, kernel(all), blocks, 256);
     match square {
         Some(square) => kernel.run([table, square], 0, numbers),
         None => kernel.run_without([table], 1, 0, numbers),
     }
+}
+
+/// The kernel for tensors of these types. All weights have one type, and all moments that are no codes.
+fn kernel(all: &[Trained]) -> &'static str {
+    let is = |one: &CubeTensor, dtype| one.dtype == dtype;
+    if all.iter().any(|one| is(&one.value, DType::BF16)) {
+        let moments_are_f32 = all.iter().any(|one| is(&one.first, DType::F32));
+        return if moments_are_f32 { "adamw_pure_f32_moments" } else { "adamw_pure" };
+    }
+    let copies_are_f16 = all.iter().filter_map(|one| one.copy.as_ref()).any(|copy| is(copy, DType::F16));
+    if copies_are_f16 { "adamw_f16" } else { "adamw_bf16" }
 }
 
 /// The table that the kernels read, and how many blocks they take. It is written where the addresses are known.

@@ -127,3 +127,9 @@ __device__ __forceinline__ float block_max(float x) {
 
 // The versions of a kernel: NAME_f32, NAME_bf16 and NAME_f16.
 #define FOR_EACH(KERNEL) KERNEL(f32, float) KERNEL(bf16, bf16) KERNEL(f16, f16)
+// Those of a kernel that adds to the gradient of a weight, whose type comes last: float, or bf16 where all that is trained is bf16.
+#define FOR_EACH_GRADIENT(KERNEL)                                                                                     \
+    KERNEL(f32, float, float) KERNEL(bf16, bf16, float) KERNEL(f16, f16, float) KERNEL(bf16_pure, bf16, bf16)
+
+// to += x, rounded once.
+template <typename G> __device__ __forceinline__ void add_to(G &to, float x) { to = from_float<G>(to_float(to) + x); }
