@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::devices::{NoDevice, place};
-use crate::kernels::DeviceFailed;
 use crate::kernels::place::fetch;
+use crate::kernels::{AdamW, DeviceFailed};
 use crate::monitor;
 use crate::network::Model;
 use crate::network::load::{LoadError, Weights, load};
@@ -17,6 +17,7 @@ use crate::prepare::{PrepareError, weights};
 use crate::random::Random;
 use crate::report::{Line, Phases};
 use crate::run::optimizer_numbers;
+use crate::scaler::LossScaler;
 use crate::step::{Batch, Packed, StepConfig, micro_batch, optimizer_step};
 
 /// What was measured.
@@ -81,8 +82,14 @@ pub fn measure(verified: &Verified, steps: u32, random_weights: bool, began: Ins
     let model = load(setup, &weights, place, &mut |_| {})?;
     phases.close();
     phases.rest();
-    let mut bench =
-        Bench { verified, model, random: Random::new(setup.seed, "bench"), config: StepConfig::of(setup), done: 0 };
+    let mut bench = Bench {
+        verified,
+        model,
+        random: Random::new(setup.seed, "bench"),
+        config: StepConfig::of(setup),
+        scaler: LossScaler::of(&setup.train),
+        done: 0,
+    };
     bench.step(&mut |_| {})?;
     let first_step_s = began.elapsed().as_secs_f64();
     let mut step_s = Vec::new();
@@ -120,6 +127,7 @@ struct Bench<'a> {
     model: Model,
     random: Random,
     config: StepConfig,
+    scaler: Option<LossScaler>,
     done: i32,
 }
 
@@ -147,14 +155,21 @@ impl Bench<'_> {
     fn step(&mut self, enter: &mut dyn FnMut(PhaseName)) -> Result<f32, DeviceFailed> {
         let train = &self.verified.setup().train;
         let scored = self.tokens() as usize;
+        let loss_scale = self.scaler.map_or(1.0, |scaler| scaler.scale);
+        let config = StepConfig { loss_scale, ..self.config };
         let mut losses = Vec::new();
         for _ in 0..train.accumulate {
             let batch = self.batch();
-            losses.push(micro_batch(&mut self.model, &batch, scored, &self.config, enter));
+            losses.push(micro_batch(&mut self.model, &batch, scored, &config, enter));
         }
         enter(PhaseName::Optimizer);
         self.done += 1;
-        optimizer_step(&mut self.model, optimizer_numbers(train, train.learning_rate, self.done), train.clip as f32)?;
-        losses.iter().map(|loss| Ok(fetch(loss)?[0])).sum()
+        let numbers = optimizer_numbers(train, train.learning_rate, self.done);
+        let how = AdamW { gradient_scale: 1.0 / loss_scale, ..numbers };
+        let norm = optimizer_step(&mut self.model, how, train.clip as f32)?;
+        if let Some(scaler) = &mut self.scaler {
+            scaler.update(norm.is_finite());
+        }
+        losses.iter().map(|loss| Ok(fetch(loss)?[0] / loss_scale)).sum()
     }
 }

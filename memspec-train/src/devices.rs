@@ -42,7 +42,7 @@ pub enum NoDevice {
     },
     /// A number format that the kernels do not have, or the card not.
     #[error(
-        "on a card memspec-train computes in bf16 (from compute capability 8.0 on) or f32; this plan has `precision = {precision}` on `{device}`"
+        "memspec-train computes in bf16, fp16, f32 or bf16_pure on cards of compute capability 8.0 or newer; this plan has `precision = {precision}` on `{device}`"
     )]
     Precision {
         /// As the plan names it.
@@ -62,7 +62,7 @@ pub enum NoDevice {
     },
 }
 
-/// Where a setup runs.
+/// Where a setup runs, which is made ready for its precision.
 ///
 /// # Errors
 /// A card that is not here, or that this binary cannot use.
@@ -81,6 +81,7 @@ fn cuda(setup: &Setup) -> Result<Place, NoDevice> {
 
 #[cfg(feature = "cuda")]
 fn cuda(setup: &Setup) -> Result<Place, NoDevice> {
+    use crate::kernels::place::Format;
     use memspec::plan::Precision;
 
     let device = setup.device.name.clone();
@@ -101,11 +102,15 @@ fn cuda(setup: &Setup) -> Result<Place, NoDevice> {
     }
     let precision = setup.train.precision;
     let modern = here.compute_capability.is_some_and(|level| level >= (8, 0));
-    match precision {
-        Precision::F32 if modern => Ok(Place::Cuda { card: 0, bf16: false }),
-        Precision::Bf16 if modern => Ok(Place::Cuda { card: 0, bf16: true }),
-        _ => Err(NoDevice::Precision { device, precision: precision.to_string() }),
-    }
+    let (active, trained) = match precision {
+        Precision::F32 if modern => (Format::F32, Format::F32),
+        Precision::Bf16 if modern => (Format::Bf16, Format::F32),
+        Precision::Fp16 if modern => (Format::F16, Format::F32),
+        Precision::Bf16Pure if modern => (Format::Bf16, Format::Bf16),
+        _ => return Err(NoDevice::Precision { device, precision: precision.to_string() }),
+    };
+    crate::kernels::cuda::gemm::round_to_tf32(setup.train.tf32);
+    Ok(Place::Cuda { card: 0, active, trained })
 }
 
 /// The loader finds a library by its name.

@@ -21,6 +21,7 @@ pub mod quantize;
 mod random;
 pub mod report;
 pub mod run;
+pub mod scaler;
 pub mod schedule;
 pub mod step;
 pub mod template;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::kernels::cuda;
 use crate::kernels::place::Place;
 use crate::monitor;
+use crate::scaler::LossScaler;
 
 /// Promise and measurement of one phase, or of another line of memory.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,10 +40,13 @@ pub struct Report {
     pub host: Line,
     /// The process's resident memory at its highest.
     pub process: Line,
-    /// Optimizer steps done and planned.
+    /// Steps done and planned.
     pub steps: Steps,
     /// The loss of each step.
     pub losses: Vec<f32>,
+    /// The scale of the loss in fp16 at the end, and how many steps were left out for an overflow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_scaler: Option<LossScaler>,
     /// The loss on the evaluation data after so many steps.
     pub eval_losses: Vec<(u64, f32)>,
     /// Trained tokens a second, padding not counted, over all steps of this run but the first.

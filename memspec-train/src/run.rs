@@ -1,5 +1,8 @@
 //! The run: load, train, save, and keep what was promised beside what is measured.
 
+mod error;
+mod event;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
@@ -7,24 +10,27 @@ use std::time::Instant;
 use memspec::cost::PhaseName;
 use memspec::cost::engine::memspec::workspace;
 use memspec::setup::{Setup, Train, Verified};
-use serde::Serialize;
 
-use crate::checkpoint::{Checkpoint, CheckpointError, WriteError, write_atomically};
+use crate::checkpoint::{Checkpoint, write_atomically};
 use crate::data::{Position, Sampler};
-use crate::devices::{NoDevice, place};
+use crate::devices::place;
 use crate::eval::{Pass, score};
+use crate::kernels::AdamW;
 use crate::kernels::place::fetch;
-use crate::kernels::{AdamW, DeviceFailed};
 use crate::metrics::Metrics;
 use crate::monitor;
 use crate::network::Model;
-use crate::network::load::{LoadError, Weights, load};
-use crate::output::{Existing, Leaves, Output, OutputError, Planned, Saved, State, WholeModel, course};
+use crate::network::load::{Weights, load};
+use crate::output::{Existing, Leaves, Output, Planned, Saved, State, WholeModel, course};
 use crate::peft::AdapterConfig;
-use crate::prepare::{PrepareError, Prepared, batch, sampler, weights};
+use crate::prepare::{Prepared, batch, sampler, weights};
 use crate::report::{Line, Phases, Report, Steps};
+use crate::scaler::LossScaler;
 use crate::schedule::learning_rate;
 use crate::step::{Batch, StepConfig, micro_batch, optimizer_step};
+
+pub use error::RunError;
+pub use event::{Event, Scaled, StepMetrics};
 
 /// AdamW's epsilon, as in PyTorch.
 const EPSILON: f32 = 1e-8;
@@ -40,60 +46,6 @@ pub struct RunOptions<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// What a run tells whoever watches it.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// Loading: blocks done, of how many.
-    Loading {
-        /// Blocks that are on the device.
-        done: u64,
-        /// All blocks.
-        blocks: u64,
-    },
-    /// Training begins or goes on at `step`.
-    Started {
-        /// Steps that an earlier run did.
-        step: u64,
-        /// All steps.
-        steps: u64,
-    },
-    /// A step was done.
-    Step(StepMetrics),
-    /// An evaluation was done.
-    Evaluated {
-        /// Steps done.
-        step: u64,
-        /// The mean loss.
-        loss: f32,
-    },
-    /// A checkpoint was written.
-    Saved {
-        /// Steps done.
-        step: u64,
-    },
-}
-
-/// One line of `metrics.jsonl`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct StepMetrics {
-    /// The step, from 1.
-    pub step: u64,
-    /// Mean loss over the step's scored tokens.
-    pub loss: f32,
-    /// The learning rate that was applied.
-    pub learning_rate: f64,
-    /// The gradient's global norm before clipping.
-    pub grad_norm: f32,
-    /// Trained tokens, padding not counted.
-    pub tokens: u64,
-    /// Tokens a second of this step.
-    pub tokens_per_second: f64,
-    /// The most tensor bytes in any phase so far.
-    pub measured_bytes: u64,
-    /// What was promised for that.
-    pub promised_bytes: u64,
-}
-
 /// How a run ended.
 #[derive(Debug)]
 pub struct Finished {
@@ -105,54 +57,10 @@ pub struct Finished {
     pub stopped: bool,
 }
 
-/// Why a run failed. What was saved before stays.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// Before it began.
-    #[error(transparent)]
-    Prepare(#[from] PrepareError),
-    /// The weights.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The output folder.
-    #[error(transparent)]
-    Output(#[from] OutputError),
-    /// The device.
-    #[error(transparent)]
-    Device(#[from] DeviceFailed),
-    /// The device that the plan names cannot be used.
-    #[error(transparent)]
-    NoDevice(#[from] NoDevice),
-    /// The loss is no number any more.
-    #[error("{what} of step {step} is {value}; the last good checkpoint is {checkpoint}")]
-    Diverged {
-        /// The loss, or the gradient's norm.
-        what: &'static str,
-        /// The step, from 1.
-        step: u64,
-        /// The number that is none.
-        value: f32,
-        /// Where to go on from.
-        checkpoint: String,
-    },
-}
-
-impl From<CheckpointError> for RunError {
-    fn from(error: CheckpointError) -> Self {
-        Self::Load(error.into())
-    }
-}
-
-impl From<WriteError> for RunError {
-    fn from(error: WriteError) -> Self {
-        Self::Output(error.into())
-    }
-}
-
 /// Runs a verified setup to its end, or until it is asked to stop.
 ///
 /// # Errors
-/// Weights that cannot be read, an output that cannot be written, a loss that is no number.
+/// Weights that cannot be read, an output that cannot be written, a loss that is no number, gradients that overflow at any scale.
 pub fn run(
     verified: &Verified,
     prepared: &Prepared,
@@ -190,7 +98,13 @@ pub fn run(
         phases,
         config: StepConfig::of(setup),
         sampler: sampler(setup, &prepared.train),
-        state: State { step: 0, position: Position::default(), losses: Vec::new(), plan: course },
+        state: State {
+            step: 0,
+            position: Position::default(),
+            losses: Vec::new(),
+            scaler: LossScaler::of(&setup.train),
+            plan: course,
+        },
         eval_losses: Vec::new(),
         promised: verified.estimate().phases.iter().map(|phase| phase.allocated_bytes).max().unwrap_or(0),
     };
@@ -228,6 +142,13 @@ pub(crate) fn optimizer_numbers(train: &Train, learning_rate: f64, step: i32) ->
     }
 }
 
+/// What the step after a state does. One that was left out counts for neither schedule nor bias correction, as in transformers' `Trainer`.
+pub(crate) fn next_step(state: &State, train: &Train, steps: u64) -> AdamW {
+    let taken = state.taken();
+    let rate = learning_rate(train, taken, steps);
+    AdamW { gradient_scale: 1.0 / state.loss_scale(), ..optimizer_numbers(train, rate, taken as i32 + 1) }
+}
+
 /// The adapter as PEFT describes it.
 pub fn adapter_config(setup: &Setup) -> AdapterConfig {
     let adapter = setup.adapter.as_ref();
@@ -263,7 +184,9 @@ struct Course {
 
 impl Trainer<'_> {
     fn restore(&mut self, saved: Saved) -> Result<(), RunError> {
+        let scaler = self.state.scaler;
         self.state = saved.restore(&mut self.model, &self.leaves)?;
+        self.state.scaler = self.state.scaler.or(scaler);
         self.sampler = sampler(self.setup, &self.prepared.train).resume(self.state.position);
         Ok(())
     }
@@ -284,14 +207,7 @@ impl Trainer<'_> {
             let Some(mut line) = self.step(stop)? else { break };
             let took = begun.elapsed().as_secs_f64();
             line.tokens_per_second = line.tokens as f64 / took;
-            // A gradient that is no number makes weights that are none, and a checkpoint must not hold such.
-            for (what, value) in [("the loss", line.loss), ("the gradient's norm", line.grad_norm)] {
-                if !value.is_finite() {
-                    let newest = output.newest_checkpoint();
-                    let checkpoint = newest.map_or("none yet".to_owned(), |path| path.display().to_string());
-                    return Err(RunError::Diverged { what, step: line.step, value, checkpoint });
-                }
-            }
+            self.sound(&line, output)?;
             if self.state.step == first + 1 {
                 first_step_seconds = started.elapsed().as_secs_f64();
             } else {
@@ -313,6 +229,27 @@ impl Trainer<'_> {
         Ok(Course { stopped: self.state.step < self.prepared.steps, tokens_per_second, first_step_seconds })
     }
 
+    /// A loss or a gradient that is no number ends the run, but for one that a smaller scale of the loss may help.
+    fn sound(&self, line: &StepMetrics, output: &Output) -> Result<(), RunError> {
+        let step = line.step;
+        let checkpoint = || {
+            let newest = output.newest_checkpoint();
+            newest.map_or("none yet".to_owned(), |path| path.display().to_string())
+        };
+        if line.scaled.is_some_and(|scaled| scaled.skipped) {
+            return match self.state.scaler.is_some_and(|scaler| scaler.is_lost()) {
+                true => Err(RunError::ScaleLost { step, checkpoint: checkpoint() }),
+                false => Ok(()),
+            };
+        }
+        for (what, value) in [("the loss", line.loss), ("the gradient's norm", line.grad_norm)] {
+            if !value.is_finite() {
+                return Err(RunError::Diverged { what, step, value, checkpoint: checkpoint() });
+            }
+        }
+        Ok(())
+    }
+
     /// One optimizer step; `None` when it was asked to stop in its midst, which loses the step and nothing else.
     fn step(&mut self, stop: &AtomicBool) -> Result<Option<StepMetrics>, RunError> {
         let train = &self.setup.train;
@@ -327,23 +264,29 @@ impl Trainer<'_> {
             })
             .collect();
         let scored: usize = batches.iter().map(Batch::scored).sum();
+        let loss_scale = self.state.loss_scale();
+        let config = StepConfig { loss_scale, ..self.config };
         let mut losses = Vec::new();
         for batch in &batches {
             if stop.load(Relaxed) {
                 return Ok(None);
             }
             let phases = &mut self.phases;
-            losses.push(micro_batch(&mut self.model, batch, scored, &self.config, &mut |phase| phases.enter(phase)));
+            losses.push(micro_batch(&mut self.model, batch, scored, &config, &mut |phase| phases.enter(phase)));
         }
         self.phases.enter(PhaseName::Optimizer);
-        let rate = learning_rate(train, self.state.step, self.prepared.steps);
-        let how = optimizer_numbers(train, rate, self.state.step as i32 + 1);
+        let rate = learning_rate(train, self.state.taken(), self.prepared.steps);
+        let how = next_step(&self.state, train, self.prepared.steps);
         let grad_norm = optimizer_step(&mut self.model, how, train.clip as f32)?;
         let mut loss = 0.0;
         for of_batch in &losses {
-            loss += fetch(of_batch)?[0];
+            loss += fetch(of_batch)?[0] / loss_scale;
         }
         self.phases.close();
+        let scaled = self.state.scaler.as_mut().map(|scaler| {
+            scaler.update(grad_norm.is_finite());
+            Scaled { loss_scale, skipped: !grad_norm.is_finite() }
+        });
         self.state.step += 1;
         self.state.position = self.sampler.position();
         self.state.losses.push(loss);
@@ -352,6 +295,7 @@ impl Trainer<'_> {
             loss,
             learning_rate: rate,
             grad_norm,
+            scaled,
             tokens,
             tokens_per_second: 0.0,
             measured_bytes: self.phases.highest(),
@@ -398,6 +342,7 @@ impl Trainer<'_> {
             steps: Steps { done: self.state.step, planned: self.prepared.steps },
             losses: self.state.losses.clone(),
             eval_losses: self.eval_losses.clone(),
+            loss_scaler: self.state.scaler,
             tokens_per_second,
             first_step_seconds,
             setup: self.setup.clone(),

@@ -57,12 +57,18 @@ pub struct StepConfig {
     pub recomputed_blocks: usize,
     /// Tokens whose logits exist at a time.
     pub loss_rows: usize,
+    /// What the loss is multiplied with, and by it every gradient: 1 but in fp16 ([`crate::scaler`]).
+    pub loss_scale: f32,
 }
 
 impl StepConfig {
     /// As a setup says, and as its promise counts.
     pub fn of(setup: &Setup) -> Self {
-        Self { recomputed_blocks: setup.recomputed_blocks() as usize, loss_rows: loss_rows(setup) as usize }
+        Self {
+            recomputed_blocks: setup.recomputed_blocks() as usize,
+            loss_rows: loss_rows(setup) as usize,
+            loss_scale: 1.0,
+        }
     }
 }
 
@@ -75,7 +81,7 @@ enum Kept {
 
 /// Forward, loss and backward of one micro batch; gradients are added to the parameters'.
 /// `scored` is the number of scored tokens in the whole step, over which the loss is averaged. `enter` is called at each phase's start.
-/// The loss, as `[1]`, is read when all is queued, so that a device never waits for the host.
+/// The scaled loss, as `[1]`, is read when all is queued, so that a device never waits for the host.
 pub fn micro_batch(
     model: &mut Model,
     batch: &Batch,
@@ -101,7 +107,7 @@ pub fn micro_batch(
     }
 
     enter(PhaseName::Loss);
-    let scale = 1.0 / scored.max(1) as f32;
+    let scale = config.loss_scale / scored.max(1) as f32;
     let (loss, g) = loss(model, &x, &targets, config.loss_rows, scale);
 
     enter(PhaseName::Backward);
@@ -150,7 +156,8 @@ pub fn hidden(model: &Model, batch: &Batch) -> Tensor<2> {
     model.norm.forward(&x)
 }
 
-/// Clips, steps every trained parameter and zeroes its gradient; returns the gradient's global norm before clipping.
+/// Clips, steps every trained parameter and zeroes its gradient; returns the gradient's global norm before clipping, after it was
+/// multiplied with `gradient_scale`. Where that is no number, gradients are zeroed and nothing else is changed.
 ///
 /// # Errors
 /// The device failed, here or in what was queued before.
@@ -162,19 +169,22 @@ pub fn optimizer_step(model: &mut Model, mut how: AdamW, clip: f32) -> Result<f3
     if let Some(all) = parameters.iter().map(|(_, parameter)| parameter.on_card()).collect::<Option<Vec<_>>>()
         && let Some(square) = kernels::cuda::optimizer::step(&all, how, clip)
     {
-        return Ok(kernels::cuda::tensor::read(&square)?[0].sqrt());
+        return Ok(kernels::cuda::tensor::read(&square)?[0].sqrt() * how.gradient_scale);
     }
     let mut sums = place.zeros([parameters.len()]);
     for (index, (_, parameter)) in parameters.iter().enumerate() {
         sums = parameter.grad_square(sums, index);
     }
-    let norm = fetch(&sums)?.into_iter().map(f64::from).sum::<f64>().sqrt() as f32;
+    let norm = fetch(&sums)?.into_iter().map(f64::from).sum::<f64>().sqrt() as f32 * how.gradient_scale;
     if clip > 0.0 {
         // As torch.nn.utils.clip_grad_norm_.
-        how.gradient_scale = (clip / (norm + 1e-6)).min(1.0);
+        how.gradient_scale *= (clip / (norm + 1e-6)).min(1.0);
     }
     for (_, parameter) in parameters {
-        parameter.step(how);
+        match norm.is_finite() {
+            true => parameter.step(how),
+            false => parameter.zero_grad(place),
+        }
     }
     Ok(norm)
 }

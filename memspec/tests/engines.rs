@@ -51,6 +51,62 @@ fn settings_of_other_engines_are_refused_by_the_engine_memspec_alone() {
     }
 }
 
+/// What the engine `memspec` allocates at the peak on a device with these settings of `train`, all weights trained.
+fn executed(device: &str, train: &[(&str, &str)]) -> Result<u64, (&'static str, String)> {
+    let setup = setup(EngineName::Memspec, |plan| {
+        plan.device = Some(device.into());
+        plan.adapter = None;
+        for (setting, value) in train {
+            plan.set(&format!("train.{setting}"), value).unwrap();
+        }
+    });
+    match estimate(&setup) {
+        Ok(estimate) => Ok(estimate.peak.allocated.bytes),
+        Err(CostError::Unsupported { setting, what }) => Err((setting, what)),
+    }
+}
+
+#[test]
+fn the_executor_has_fp16_and_tf32_on_cards_and_f32_on_the_cpu() {
+    let [bf16, fp16, f32] = ["bf16", "fp16", "f32"].map(|word| executed("l4", &[("precision", word)]).unwrap());
+    assert!(bf16 == fp16 && fp16 < f32, "{bf16} {fp16} {f32}");
+    // Products round to it; tensors are as they were.
+    assert_eq!(executed("l4", &[("precision", "f32"), ("tf32", "true")]), Ok(f32));
+
+    for word in ["bf16", "fp16", "bf16_pure", "fp16_pure"] {
+        let (setting, what) = executed("cpu", &[("precision", word)]).unwrap_err();
+        assert_eq!((setting, what.contains("computes in f32, not")), ("train.precision", true), "{what}");
+    }
+    let (setting, what) = executed("cpu", &[("tf32", "true")]).unwrap_err();
+    assert_eq!((setting, what.contains("NVIDIA's cards")), ("train.tf32", true), "{what}");
+    // Without a scale its gradients vanish.
+    let (setting, what) = executed("l4", &[("precision", "fp16_pure")]).unwrap_err();
+    assert_eq!((setting, what.contains("`fp16`")), ("train.precision", true), "{what}");
+}
+
+#[test]
+fn pure_bf16_keeps_weights_gradients_and_moments_in_two_bytes() {
+    let weights = 134_515_008; // of SmolLM2 135M
+    let train = |precision, optimizer| {
+        executed("l4", &[("precision", precision), ("optimizer", optimizer), ("checkpointing", "block")]).unwrap()
+    };
+    // Beside the same activations: f32 weights with their copies, f32 gradients and moments; or all of them in bf16.
+    assert_eq!(train("bf16", "adamw") - train("bf16_pure", "adamw"), (4 + 2 + 4 + 8 - 8) * weights);
+    assert_eq!(train("bf16", "sgd") - train("bf16_pure", "sgd"), (4 + 2 + 4 - 4) * weights);
+    // Moments of 8 bits, and the f32 ones of embedding and norms, are the same.
+    assert_eq!(train("bf16", "adamw_8bit") - train("bf16_pure", "adamw_8bit"), (4 + 2 + 4 - 4) * weights);
+
+    for (precision, dtype, taken) in
+        [("bf16_pure", "bf16", true), ("bf16_pure", "f32", false), ("bf16", "f32", true), ("bf16", "bf16", false)]
+    {
+        let setup = setup(EngineName::Memspec, |plan| {
+            plan.set("train.precision", precision).unwrap();
+            plan.set("adapter.dtype", dtype).unwrap();
+        });
+        assert_eq!(estimate(&setup).is_ok(), taken, "{precision}, an adapter in {dtype}");
+    }
+}
+
 #[test]
 fn defaults_are_those_of_the_engine() {
     let trl = setup(EngineName::Trl, |plan| plan.quantize = Some(plan::Quantize::default()));

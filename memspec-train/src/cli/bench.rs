@@ -45,13 +45,18 @@ fn text(measured: &Measured) -> String {
     text
 }
 
-/// Where operations can be compared: the card in both precisions, or else the CPU with itself.
+/// Where operations can be compared: the card in each precision, or else the CPU with itself; and whether products round to TF32 there.
 fn places() -> Vec<(&'static str, Place, bool)> {
     #[cfg(feature = "cuda")]
     if memspec_lint::card::this_machine().is_some() {
+        use crate::kernels::place::Format::{Bf16, F16, F32};
+        let card = |active, trained| Place::Cuda { card: 0, active, trained };
         return vec![
-            ("cuda:0 f32", Place::Cuda { card: 0, bf16: false }, false),
-            ("cuda:0 bf16", Place::Cuda { card: 0, bf16: true }, true),
+            ("cuda:0 f32", card(F32, F32), false),
+            ("cuda:0 tf32", card(F32, F32), true),
+            ("cuda:0 bf16", card(Bf16, F32), false),
+            ("cuda:0 fp16", card(F16, F32), false),
+            ("cuda:0 pure", card(Bf16, Bf16), false),
         ];
     }
     vec![("cpu", Place::Cpu, false)]
@@ -63,8 +68,10 @@ pub(super) fn check_kernels(capabilities: &[i32]) -> Result<ExitCode, Failure> {
         return compile(capabilities);
     }
     let mut code = ExitCode::SUCCESS;
-    for (name, place, bf16) in places() {
-        for compared in check::all(place, bf16) {
+    for (name, place, tf32) in places() {
+        #[cfg(feature = "cuda")]
+        crate::kernels::cuda::gemm::round_to_tf32(tf32);
+        for compared in check::all(place, tf32) {
             let line = match compared {
                 Ok(compared) => {
                     let verdict = if compared.holds() { "ok " } else { "BAD" };

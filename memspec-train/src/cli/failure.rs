@@ -120,6 +120,10 @@ impl From<RunError> for Failure {
                 "nothing was trained yet: the model's weights hold numbers that are none, or too large; fetch them again",
             ),
             RunError::Diverged { .. } => Self::new(error, "a lower learning rate, or a longer warm-up, usually helps"),
+            RunError::ScaleLost { .. } => Self::new(
+                error,
+                "activations of this model, or its weights, are beyond what f16 holds (65504): `precision = bf16` has the range of f32",
+            ),
             other => Self::Other { message: other.to_string(), help: None },
         }
     }

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use memspec::quantity::Bytes;
 
 use super::print::note;
-use crate::run::Event;
+use crate::run::{Event, Scaled};
 
 /// How often a line is printed where there is no terminal.
 const EVERY: Duration = Duration::from_secs(10);
@@ -48,8 +48,15 @@ impl Progress {
                 }
             }
             (Event::Step(line), bar) => {
+                let scaled = match line.scaled {
+                    Some(Scaled { loss_scale, skipped: true }) => {
+                        format!(" (left out: an overflow at the scale {loss_scale})")
+                    }
+                    Some(Scaled { loss_scale, .. }) => format!(" (scale {loss_scale})"),
+                    None => String::new(),
+                };
                 let message = format!(
-                    "loss {:.3}, {:.0} tokens/s, {} of {} promised",
+                    "loss {:.3}{scaled}, {:.0} tokens/s, {} of {} promised",
                     line.loss,
                     line.tokens_per_second,
                     Bytes(line.measured_bytes),

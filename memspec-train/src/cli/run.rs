@@ -112,9 +112,13 @@ fn summary(report: &Report) -> String {
     let (first, last) = (report.losses.first(), report.losses.last());
     if let (Some(first), Some(last)) = (first, last) {
         text += &format!(
-            "{} steps, loss {first:.3} -> {last:.3}, {:.0} tokens/s\n\n",
+            "{} steps, loss {first:.3} -> {last:.3}, {:.0} tokens/s\n",
             report.steps.done, report.tokens_per_second
         );
+        if let Some(scaler) = report.loss_scaler {
+            text += &format!("{} of them left out for an overflow, loss scale {}\n", scaler.skipped, scaler.scale);
+        }
+        text.push('\n');
     }
     text += &format!("{:<12}{:>12}{:>12}{:>9}\n", "", "promised", "measured", "");
     let lines = report.phases.iter().chain([&report.workspace, &report.host, &report.process]);

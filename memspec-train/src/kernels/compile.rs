@@ -21,15 +21,19 @@ pub(crate) enum Source {
     Quantized,
     Optimizer,
     AttentionPlain,
-    /// For heads of 64 elements.
+    /// For heads of 64 elements in bf16.
     Flash64,
-    /// For heads of 128 elements.
+    /// For heads of 128 elements in bf16.
     Flash128,
+    /// For heads of 64 elements in f16.
+    Flash64F16,
+    /// For heads of 128 elements in f16.
+    Flash128F16,
 }
 
 impl Source {
     /// All of them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Elementwise,
         Self::Norm,
         Self::Loss,
@@ -38,6 +42,8 @@ impl Source {
         Self::AttentionPlain,
         Self::Flash64,
         Self::Flash128,
+        Self::Flash64F16,
+        Self::Flash128F16,
     ];
 
     fn text(self) -> &'static str {
@@ -48,7 +54,9 @@ impl Source {
             Self::Quantized => include_str!("cuda/source/quantized.cu"),
             Self::Optimizer => include_str!("cuda/source/optimizer.cu"),
             Self::AttentionPlain => include_str!("cuda/source/attention_plain.cu"),
-            Self::Flash64 | Self::Flash128 => include_str!("cuda/source/attention_flash.cu"),
+            Self::Flash64 | Self::Flash128 | Self::Flash64F16 | Self::Flash128F16 => {
+                include_str!("cuda/source/attention_flash.cu")
+            }
         }
     }
 
@@ -67,8 +75,10 @@ impl Source {
 
     fn defines(self) -> &'static [&'static str] {
         match self {
-            Self::Flash64 => &["-DHEAD_DIM=64"],
-            Self::Flash128 => &["-DHEAD_DIM=128"],
+            Self::Flash64 => &["-DHEAD_DIM=64", "-DELEMENT=bf16"],
+            Self::Flash128 => &["-DHEAD_DIM=128", "-DELEMENT=bf16"],
+            Self::Flash64F16 => &["-DHEAD_DIM=64", "-DELEMENT=f16"],
+            Self::Flash128F16 => &["-DHEAD_DIM=128", "-DELEMENT=f16"],
             _ => &[],
         }
     }

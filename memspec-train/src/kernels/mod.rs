@@ -110,7 +110,7 @@ pub struct AdamW {
     pub weight_decay: f32,
     /// The step, counted from 1, for bias correction.
     pub step: i32,
-    /// What the gradient is multiplied with first (clipping by the global norm).
+    /// What the gradient is multiplied with first: one over the loss's scale, and less where it is clipped.
     pub gradient_scale: f32,
 }
 

@@ -13,6 +13,9 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, Int, Shape, Tensor, TensorData};
 use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProperty, Bytes};
 
+#[cfg(feature = "cuda")]
+use super::place::Format;
+
 /// Alignment in bytes of tensor storage, and of nothing else.
 pub const TENSOR_ALIGN: usize = 256;
 
@@ -149,11 +152,11 @@ pub fn read<const D: usize, T>(tensor: &Tensor<D>, read: impl FnOnce(&[f32]) -> 
     }
 }
 
-/// Writes `values` over a tensor.
+/// Writes `values` over a tensor, rounded to its type.
 pub fn write<const D: usize>(tensor: Tensor<D>, values: &[f32]) -> Tensor<D> {
     #[cfg(feature = "cuda")]
     if let Some(card) = super::cuda::tensor::here(&tensor).and_then(|tensor| super::cuda::tensor::card(&tensor)) {
-        return on_card(card, tensor.dims(), DType::F32, bytemuck::cast_slice(values));
+        return on_card(card, tensor.dims(), values, Format::of(tensor.dtype()));
     }
     match tensor.clone().try_into_primitive::<Flex>() {
         Ok(mut primitive) => {
@@ -169,10 +172,24 @@ pub fn write<const D: usize>(tensor: Tensor<D>, values: &[f32]) -> Tensor<D> {
     }
 }
 
-/// A float tensor on a card with these bytes.
+/// A float tensor on a card with these values, rounded to its format.
 #[cfg(feature = "cuda")]
-pub(super) fn on_card<const D: usize>(card: usize, shape: [usize; D], dtype: DType, data: &[u8]) -> Tensor<D> {
-    Tensor::from_primitive::<burn::backend::Cube>(super::cuda::tensor::upload(card, shape, dtype, data))
+pub(super) fn on_card<const D: usize>(card: usize, shape: [usize; D], values: &[f32], format: Format) -> Tensor<D> {
+    use half::{bf16, f16};
+    use rayon::prelude::*;
+    let upload = |data: &[u8]| super::cuda::tensor::upload(card, shape, format.dtype(), data);
+    let tensor = match format {
+        Format::F32 => upload(bytemuck::cast_slice(values)),
+        Format::Bf16 => {
+            let rounded: Vec<bf16> = values.par_iter().map(|&value| bf16::from_f32(value)).collect();
+            upload(bytemuck::cast_slice(&rounded))
+        }
+        Format::F16 => {
+            let rounded: Vec<f16> = values.par_iter().map(|&value| f16::from_f32(value)).collect();
+            upload(bytemuck::cast_slice(&rounded))
+        }
+    };
+    Tensor::from_primitive::<burn::backend::Cube>(tensor)
 }
 
 /// A float tensor of zeros on a card.

@@ -177,17 +177,17 @@ impl Builder<'_> {
     fn parameter<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Parameter<D>, LoadError> {
         let states = self.states(shape.iter().product(), name == EMBEDDING);
         #[cfg(feature = "cuda")]
-        if let (Weights::Random { seed }, Place::Cuda { card, bf16 }) = (self.weights, self.place) {
+        if let (Weights::Random { seed }, Place::Cuda { card, active, trained }) = (self.weights, self.place) {
             let random = super::random::Random { card, seed: *seed };
             return Ok(match self.adapter {
-                Some(_) => Parameter::frozen(random.weight(name, shape, bf16)),
-                None => Parameter::trained(random.weight(name, shape, false), states, self.place),
+                Some(_) => Parameter::frozen(random.weight(name, shape, active)),
+                None => Parameter::trained(random.weight(name, shape, trained), states, self.place),
             });
         }
         let value = self.weights.tensor(name, shape)?;
         Ok(match self.adapter {
             Some(_) => Parameter::frozen(self.place.frozen(value)),
-            None => Parameter::trained(self.place.full(value), states, self.place),
+            None => Parameter::trained(self.place.to_train(value), states, self.place),
         })
     }
 
@@ -365,8 +365,8 @@ impl Builder<'_> {
         let mut random = Random::new(self.seed, module);
         let a: Vec<f32> = (0..rank * columns).map(|_| random.uniform(bound)).collect();
         LowRank {
-            a: self.trained(self.place.full(filled([rank, columns], &a))),
-            b: self.trained(self.place.zeros([out, rank])),
+            a: self.trained(self.place.to_train(filled([rank, columns], &a))),
+            b: self.trained(self.place.zeros_to_train([out, rank])),
             scale: adapter.scale() as f32,
         }
     }

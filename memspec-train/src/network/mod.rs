@@ -138,6 +138,14 @@ impl<'m> ParameterMut<'m> {
         }
     }
 
+    /// See [`Parameter::zero_grad`].
+    pub fn zero_grad(self, place: Place) {
+        match self {
+            Self::Vector(parameter) => parameter.zero_grad(place),
+            Self::Matrix(parameter) => parameter.zero_grad(place),
+        }
+    }
+
     fn is_trained(&self) -> bool {
         match self {
             Self::Vector(parameter) => parameter.training.is_some(),

@@ -44,7 +44,7 @@ impl<const D: usize> Slot<D> {
     }
 }
 
-/// Gradient, in f32, and optimizer states of a trained parameter.
+/// Gradient and optimizer states of a trained parameter.
 #[derive(Debug)]
 pub struct Training<const D: usize> {
     /// Gradient, summed over the micro batches of a step.
@@ -59,7 +59,7 @@ pub struct Training<const D: usize> {
 pub enum Moments<const D: usize> {
     /// Nothing (SGD).
     None,
-    /// First and second moment in f32 (AdamW).
+    /// First and second moment as numbers (AdamW).
     Full(Slot<D>, Slot<D>),
     /// The same in 8 bits.
     EightBit(Moment8, Moment8),
@@ -100,7 +100,7 @@ impl Moment8 {
 pub struct Parameter<const D: usize> {
     /// The weight.
     pub value: Slot<D>,
-    /// A trained weight in the type of activations, where that is not f32: what products read.
+    /// A trained weight in the type of activations, where that is another: what products read.
     pub copy: Option<Slot<D>>,
     /// Present when it is trained.
     pub training: Option<Training<D>>,
@@ -109,8 +109,10 @@ pub struct Parameter<const D: usize> {
 /// What a trained parameter keeps beside its gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OptimizerStates {
-    /// First and second moment in f32 (AdamW).
+    /// First and second moment in the weight's type (AdamW).
     Moments,
+    /// First and second moment in f32, whatever the weight's type is.
+    FullMoments,
     /// First and second moment in 8 bits.
     EightBit,
     /// Nothing (SGD).
@@ -123,6 +125,8 @@ impl OptimizerStates {
         match optimizer {
             OptimizerKind::Sgd => Self::None,
             OptimizerKind::Adamw8bit if has_eight_bit_states(elements as u64, embedding) => Self::EightBit,
+            // bitsandbytes' `optim/optimizer.py`, `init_state`.
+            OptimizerKind::Adamw8bit => Self::FullMoments,
             _ => Self::Moments,
         }
     }
@@ -134,15 +138,16 @@ impl<const D: usize> Parameter<D> {
         Self { value: Slot::new(value), copy: None, training: None }
     }
 
-    /// A weight that is trained, in f32 at `place`, with zeroed gradient and states.
+    /// A weight that is trained, in the type that `place` has for it, with zeroed gradient and states.
     pub fn trained(value: Tensor<D>, states: OptimizerStates, place: Place) -> Self {
         let shape = value.dims();
-        let zeros = || Slot::new(place.zeros(shape));
+        let zeros = || Slot::new(place.zeros_to_train(shape));
         let copy = place.working_zeros(shape).map(|copy| Slot::new(kernels::working_copy(copy, &value)));
         let grad = zeros();
         let moments = match states {
             OptimizerStates::None => Moments::None,
             OptimizerStates::Moments => Moments::Full(zeros(), zeros()),
+            OptimizerStates::FullMoments => Moments::Full(Slot::new(place.zeros(shape)), Slot::new(place.zeros(shape))),
             OptimizerStates::EightBit => {
                 let moment = || Moment8::zeros(shape.iter().product(), place);
                 Moments::EightBit(moment(), moment())
@@ -215,6 +220,15 @@ impl<const D: usize> Parameter<D> {
     /// Whether weight decay holds for it. Norms and biases do not decay, as in transformers' `Trainer` (its
     /// `get_decay_parameter_names`); of the architectures that run they are the vectors.
     const DECAYS: bool = D > 1;
+
+    /// Zeroes the gradient, as a step does. Nothing when frozen.
+    pub fn zero_grad(&mut self, place: Place) {
+        let Some(training) = &mut self.training else { return };
+        let shape = training.grad.get().dims();
+        // Gone before its successor is there.
+        drop(training.grad.take());
+        training.grad = Slot::new(place.zeros_to_train(shape));
+    }
 
     /// One optimizer step; zeroes the gradient. Nothing when frozen.
     pub fn step(&mut self, mut how: AdamW) {

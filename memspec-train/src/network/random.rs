@@ -8,6 +8,7 @@ use memspec::setup::Quantize;
 use super::linear::{AbsMax, Weight};
 use crate::kernels::DoubleQuantized;
 use crate::kernels::cuda::random::{bytes, numbers};
+use crate::kernels::place::Format;
 use crate::quantize::nf4;
 
 /// About the spread of a fresh model's weights.
@@ -29,10 +30,9 @@ impl Random {
     }
 
     /// A dense weight; norms start at one.
-    pub(super) fn weight<const D: usize>(&self, name: &str, shape: [usize; D], bf16: bool) -> Tensor<D> {
+    pub(super) fn weight<const D: usize>(&self, name: &str, shape: [usize; D], format: Format) -> Tensor<D> {
         let (spread, mean) = if name.ends_with("norm.weight") { (0.0, 1.0) } else { (SPREAD, 0.0) };
-        let dtype = if bf16 { DType::BF16 } else { DType::F32 };
-        Tensor::from_primitive::<Cube>(numbers(self.card, shape, dtype, self.seed(name), spread, mean))
+        Tensor::from_primitive::<Cube>(numbers(self.card, shape, format.dtype(), self.seed(name), spread, mean))
     }
 
     /// A packed weight: any codes, and scales that make it as large as a dense one.

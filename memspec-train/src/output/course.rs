@@ -6,18 +6,41 @@ use serde_json::Value;
 
 use crate::data::{Dataset, Position};
 use crate::prepare::Prepared;
+use crate::scaler::LossScaler;
 
 /// Where a run stands, beside its tensors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct State {
-    /// Optimizer steps done.
+    /// Steps done, those that were left out for an overflow among them.
     pub step: u64,
     /// How far the data were read.
     pub position: Position,
-    /// The loss of each step so far.
+    /// The loss of each step so far; of a step that overflowed it may be no number.
+    #[serde(deserialize_with = "numbers_or_none")]
     pub losses: Vec<f32>,
+    /// The scale of the loss in fp16, and how it came about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaler: Option<LossScaler>,
     /// What decides the course of training, to compare with the plan that resumes.
     pub plan: Value,
+}
+
+impl State {
+    /// What the loss of the next step is multiplied with.
+    pub fn loss_scale(&self) -> f32 {
+        self.scaler.map_or(1.0, |scaler| scaler.scale)
+    }
+
+    /// Steps that were not left out: those that optimizer and schedule know of, as in transformers' `Trainer`.
+    pub fn taken(&self) -> u64 {
+        self.step - self.scaler.map_or(0, |scaler| scaler.skipped)
+    }
+}
+
+/// JSON writes what is no number as `null`.
+fn numbers_or_none<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<f32>, D::Error> {
+    let numbers = Vec::<Option<f32>>::deserialize(from)?;
+    Ok(numbers.into_iter().map(|number| number.unwrap_or(f32::NAN)).collect())
 }
 
 /// What of a setup decides the course of training: where it runs and where it is written do not.
@@ -36,6 +59,8 @@ pub fn course(setup: &Setup, prepared: &Prepared) -> Value {
         },
         "train": {
             "precision": setup.train.precision,
+            // Only where it is on: without it the course is that of versions that did not know it.
+            "tf32": setup.train.tf32.then_some(true),
             "micro_batch": setup.train.micro_batch,
             "accumulate": setup.train.accumulate,
             "optimizer": setup.train.optimizer,

@@ -4,9 +4,9 @@ use burn::backend::Cube;
 use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::both;
 use super::launch::{Kernel, Number};
 use super::tensor::{matrix_shape, unfilled};
+use super::typed;
 use crate::kernels::compile::Source;
 use crate::kernels::{Heads, Samples};
 
@@ -27,6 +27,8 @@ fn flash(dtype: DType, heads: &Heads) -> Option<Flash> {
     match (dtype, heads.head_dim) {
         (DType::BF16, 64) => Some(Flash { source: Source::Flash64, head_dim: 64, step: 64 }),
         (DType::BF16, 128) => Some(Flash { source: Source::Flash128, head_dim: 128, step: 32 }),
+        (DType::F16, 64) => Some(Flash { source: Source::Flash64F16, head_dim: 64, step: 64 }),
+        (DType::F16, 128) => Some(Flash { source: Source::Flash128F16, head_dim: 128, step: 32 }),
         _ => None,
     }
 }
@@ -93,7 +95,7 @@ pub(super) fn forward(
             kernel.run_for(samples, operands, 2, numbers(&heads));
         }
         None => {
-            let kernel = plain(both!(q.dtype, "attention"), tokens, heads.heads);
+            let kernel = plain(typed!(q.dtype, "attention"), tokens, heads.heads);
             kernel.run_for(samples, operands, 2, plain_numbers(&heads));
         }
     }
@@ -140,14 +142,14 @@ pub(super) fn backward(
         }
         None => {
             let of_heads = [Number::U32(heads.heads as u32), Number::U32(heads.head_dim as u32)];
-            plain(both!(q.dtype, "attention_delta"), tokens, heads.heads).run([&delta, out, g], 1, of_heads);
-            plain(both!(q.dtype, "attention_key"), tokens, heads.kv_heads).run_for(
+            plain(typed!(q.dtype, "attention_delta"), tokens, heads.heads).run([&delta, out, g], 1, of_heads);
+            plain(typed!(q.dtype, "attention_key"), tokens, heads.kv_heads).run_for(
                 samples,
                 [&gk, &gv, &q, k, v, lse, &delta, g],
                 2,
                 plain_numbers(&heads),
             );
-            plain(both!(q.dtype, "attention_query"), tokens, heads.heads).run_for(
+            plain(typed!(q.dtype, "attention_query"), tokens, heads.heads).run_for(
                 samples,
                 [&q, k, v, lse, &delta, g],
                 1,

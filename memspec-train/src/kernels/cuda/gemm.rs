@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
@@ -20,8 +21,10 @@ pub(super) const WORKSPACE: usize = 32 << 20;
 
 // cublasLt.h, library_types.h
 const R_32F: c_int = 0;
+const R_16F: c_int = 2;
 const R_16BF: c_int = 14;
 const COMPUTE_32F: c_int = 68;
+const COMPUTE_32F_FAST_TF32: c_int = 77;
 const DESC_TRANSA: c_int = 3;
 const DESC_TRANSB: c_int = 4;
 const PREFERENCE_WORKSPACE: c_int = 1;
@@ -110,6 +113,7 @@ struct Key {
     leading: [usize; 3],
     operands: c_int,
     result: c_int,
+    compute: c_int,
     /// Powers of two that the addresses are multiples of.
     alignment: [u32; 4],
 }
@@ -199,7 +203,7 @@ impl Plan {
         // SAFETY: all values outlive their calls; what is created lives as long as the plan, which is for ever.
         unsafe {
             let mut description = null_mut();
-            ok((lt.description)(&mut description, COMPUTE_32F, R_32F), &what)?;
+            ok((lt.description)(&mut description, key.compute, R_32F), &what)?;
             for (attribute, transpose) in [DESC_TRANSA, DESC_TRANSB].into_iter().zip(key.transpose) {
                 let transpose = c_int::from(transpose);
                 let (value, size) = pass(&transpose);
@@ -238,8 +242,25 @@ impl Plan {
     }
 }
 
+/// Whether products of f32 round their operands to TF32: a setting of the run, as it is one of the process in PyTorch.
+static TF32: AtomicBool = AtomicBool::new(false);
+
+/// Products of f32 that are queued from now on round their operands to TF32, or do not.
+pub(crate) fn round_to_tf32(on: bool) {
+    TF32.store(on, Relaxed);
+}
+
+/// How the sums of products of this type are computed: in f32.
+fn compute(operands: c_int) -> c_int {
+    if operands == R_32F && TF32.load(Relaxed) { COMPUTE_32F_FAST_TF32 } else { COMPUTE_32F }
+}
+
 fn dtype(tensor: &CubeTensor) -> c_int {
-    if tensor.dtype == DType::F32 { R_32F } else { R_16BF }
+    match tensor.dtype {
+        DType::F32 => R_32F,
+        DType::F16 => R_16F,
+        _ => R_16BF,
+    }
 }
 
 /// See [`crate::kernels::Kernels::product`], and, where `onto` is what `beta` multiplies in place of `c`, `product_onto`.
@@ -270,6 +291,7 @@ pub(super) fn product(
         leading: [b_width, a_width, c_width],
         operands: dtype(a),
         result: dtype(&c),
+        compute: compute(dtype(a)),
         alignment: [0; 4],
     };
     let a_offset = (a_first * a.dtype.size()) as u64;

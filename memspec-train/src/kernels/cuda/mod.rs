@@ -1,9 +1,10 @@
 //! [`Kernels`] on CUDA: products by cuBLASLt, the rest by kernels of ours in `source/`, all on CubeCL's stream.
 //!
-//! Activations and frozen weights are bf16 or f32, as the plan's precision says; what is trained, its gradient, its moments (but for those of 8 bits) and every sum are f32.
+//! Activations and frozen weights are bf16, f16 or f32, as the plan's precision says; what is trained, its gradient and its moments (but for
+//! those of 8 bits) are f32, or bf16 as all else; every sum is f32.
 
 mod attention;
-mod gemm;
+pub(crate) mod gemm;
 pub(crate) mod launch;
 pub(crate) mod optimizer;
 pub(crate) mod random;
@@ -20,12 +21,23 @@ use launch::{Kernel, Number};
 use tensor::{elements, matrix_shape, rows, unfilled};
 
 /// The name of a kernel for tensors of this type.
-macro_rules! both {
+macro_rules! typed {
     ($dtype:expr, $name:literal) => {
-        if $dtype == burn::tensor::DType::F32 { concat!($name, "_f32") } else { concat!($name, "_bf16") }
+        match $dtype {
+            burn::tensor::DType::F32 => concat!($name, "_f32"),
+            burn::tensor::DType::F16 => concat!($name, "_f16"),
+            _ => concat!($name, "_bf16"),
+        }
     };
 }
-use both;
+use typed;
+
+/// The name of a kernel for tensors of the first type that adds to a gradient of the second.
+macro_rules! gradient {
+    ($dtype:expr, $grad:expr, $name:literal) => {
+        if $grad == burn::tensor::DType::BF16 { concat!($name, "_bf16_pure") } else { typed!($dtype, $name) }
+    };
+}
 
 /// The most tensor bytes in use on a card since the last call, as far as calls were watched ([`launch::watch`]).
 pub(crate) fn peak(card: usize) -> u64 {
@@ -81,7 +93,7 @@ fn cross_entropy(
         let logits = rows(&logits, 0, count);
         let x = rows(x, first, count);
         let logits = gemm::product(logits, None, &x, head, Product::NT);
-        let kernel = Kernel::new(Source::Loss, both!(x.dtype, "cross_entropy"), count, 1024);
+        let kernel = Kernel::new(Source::Loss, typed!(x.dtype, "cross_entropy"), count, 1024);
         let operands = [&logits, &rows(&targets, first, count), &rows(&losses, first, count)];
         // Written: logits and losses. The targets between them are only read; to count them too does no harm.
         kernel.run(operands, 3, [u32_of(vocabulary), Number::F32(if gradient { scale } else { 0.0 })]);
@@ -104,14 +116,18 @@ impl Kernels for Cube {
     fn embed(table: CubeTensor, ids: CubeTensor) -> CubeTensor {
         let ((_, columns), tokens) = (matrix_shape(&table), elements(&ids));
         let out = unfilled(&table, [tokens, columns], table.dtype);
-        let kernel = Kernel::new(Source::Elementwise, both!(table.dtype, "embed"), tokens, ROW_THREADS);
+        let kernel = Kernel::new(Source::Elementwise, typed!(table.dtype, "embed"), tokens, ROW_THREADS);
         kernel.run([&out, &table, &ids], 1, [u32_of(columns)]);
         out
     }
 
     fn embed_backward(grad: CubeTensor, ids: CubeTensor, g: CubeTensor) -> CubeTensor {
         let (tokens, columns) = matrix_shape(&g);
-        let kernel = Kernel::flat(Source::Elementwise, both!(g.dtype, "embed_backward"), columns);
+        let name = gradient!(g.dtype, grad.dtype, "embed_backward");
+        let kernel = match grad.dtype {
+            DType::BF16 => Kernel::new(Source::Elementwise, name, tokens, ROW_THREADS),
+            _ => Kernel::flat(Source::Elementwise, name, columns),
+        };
         kernel.run([&grad, &ids, &g], 1, [u32_of(tokens), u32_of(columns)]);
         grad
     }
@@ -126,20 +142,20 @@ impl Kernels for Cube {
 
     fn add(x: CubeTensor, y: CubeTensor) -> CubeTensor {
         let n = elements(&x);
-        Kernel::flat(Source::Elementwise, both!(x.dtype, "add"), n / 8).run([&x, &y], 1, [u64_of(n)]);
+        Kernel::flat(Source::Elementwise, typed!(x.dtype, "add"), n / 8).run([&x, &y], 1, [u64_of(n)]);
         x
     }
 
     fn add_bias(x: CubeTensor, bias: CubeTensor) -> CubeTensor {
         let n = elements(&x);
-        let kernel = Kernel::flat(Source::Elementwise, both!(x.dtype, "add_bias"), n);
+        let kernel = Kernel::flat(Source::Elementwise, typed!(x.dtype, "add_bias"), n);
         kernel.run([&x, &bias], 1, [u64_of(n), u32_of(elements(&bias))]);
         x
     }
 
     fn add_rows(grad: CubeTensor, g: CubeTensor) -> CubeTensor {
         let (rows, columns) = matrix_shape(&g);
-        let kernel = Kernel::flat(Source::Elementwise, both!(g.dtype, "add_rows"), columns);
+        let kernel = Kernel::flat(Source::Elementwise, gradient!(g.dtype, grad.dtype, "add_rows"), columns);
         kernel.run([&grad, &g], 1, [u32_of(rows), u32_of(columns)]);
         grad
     }
@@ -147,14 +163,14 @@ impl Kernels for Cube {
     fn rms_norm(x: CubeTensor, weight: CubeTensor, epsilon: f32) -> CubeTensor {
         let (rows, columns) = matrix_shape(&x);
         let out = unfilled(&x, [rows, columns], x.dtype);
-        let kernel = Kernel::new(Source::Norm, both!(x.dtype, "rms_norm"), rows, ROW_THREADS);
+        let kernel = Kernel::new(Source::Norm, typed!(x.dtype, "rms_norm"), rows, ROW_THREADS);
         kernel.run([&out, &x, &weight], 1, [u32_of(columns), Number::F32(epsilon)]);
         out
     }
 
     fn rms_norm_backward(g: CubeTensor, x: CubeTensor, weight: CubeTensor, epsilon: f32) -> CubeTensor {
         let (rows, columns) = matrix_shape(&x);
-        let kernel = Kernel::new(Source::Norm, both!(x.dtype, "rms_norm_backward"), rows, ROW_THREADS);
+        let kernel = Kernel::new(Source::Norm, typed!(x.dtype, "rms_norm_backward"), rows, ROW_THREADS);
         kernel.run_without([&g, &x, &weight], 1, 1, [u32_of(columns), Number::F32(epsilon)]);
         g
     }
@@ -167,7 +183,7 @@ impl Kernels for Cube {
         epsilon: f32,
     ) -> CubeTensor {
         let (rows, columns) = matrix_shape(&x);
-        let kernel = Kernel::new(Source::Norm, both!(x.dtype, "rms_norm_backward"), rows, ROW_THREADS);
+        let kernel = Kernel::new(Source::Norm, typed!(x.dtype, "rms_norm_backward"), rows, ROW_THREADS);
         kernel.run([&g, &x, &weight, &past], 1, [u32_of(columns), Number::F32(epsilon)]);
         g
     }
@@ -175,9 +191,10 @@ impl Kernels for Cube {
     fn rms_norm_weight_backward(grad: CubeTensor, g: CubeTensor, x: CubeTensor, epsilon: f32) -> CubeTensor {
         let (rows, columns) = matrix_shape(&x);
         let inverse = unfilled(&x, [rows], DType::F32);
-        let kernel = Kernel::new(Source::Norm, both!(x.dtype, "rms_norm_inverse"), rows, ROW_THREADS);
+        let kernel = Kernel::new(Source::Norm, typed!(x.dtype, "rms_norm_inverse"), rows, ROW_THREADS);
         kernel.run([&inverse, &x], 1, [u32_of(columns), Number::F32(epsilon)]);
-        let kernel = Kernel::flat(Source::Norm, both!(x.dtype, "rms_norm_weight_backward"), columns);
+        let name = gradient!(x.dtype, grad.dtype, "rms_norm_weight_backward");
+        let kernel = Kernel::flat(Source::Norm, name, columns);
         kernel.run([&grad, &g, &x, &inverse], 1, [u32_of(rows), u32_of(columns)]);
         grad
     }
@@ -191,7 +208,7 @@ impl Kernels for Cube {
         inverse: bool,
     ) -> CubeTensor {
         let ((tokens, width), (_, half)) = (matrix_shape(&x), matrix_shape(&cos));
-        let kernel = Kernel::new(Source::Norm, both!(x.dtype, "rotary"), tokens, ROW_THREADS);
+        let kernel = Kernel::new(Source::Norm, typed!(x.dtype, "rotary"), tokens, ROW_THREADS);
         let sign = Number::F32(if inverse { -1.0 } else { 1.0 });
         let [context, head_dim] = [heads.context, heads.head_dim].map(u32_of);
         kernel.run_for(&samples, [&x, &cos, &sin], 1, [context, u32_of(width), head_dim, u32_of(half), sign]);
@@ -224,19 +241,19 @@ impl Kernels for Cube {
     fn swiglu(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
         let n = elements(&gate);
         let out = unfilled(&gate, gate.meta.shape().clone(), gate.dtype);
-        Kernel::flat(Source::Elementwise, both!(gate.dtype, "swiglu"), n / 8).run([&out, &gate, &up], 1, [u64_of(n)]);
+        Kernel::flat(Source::Elementwise, typed!(gate.dtype, "swiglu"), n / 8).run([&out, &gate, &up], 1, [u64_of(n)]);
         out
     }
 
     fn swiglu_over(gate: CubeTensor, up: CubeTensor) -> CubeTensor {
         let n = elements(&gate);
-        Kernel::flat(Source::Elementwise, both!(gate.dtype, "swiglu"), n / 8).run([&gate, &gate, &up], 1, [u64_of(n)]);
+        Kernel::flat(Source::Elementwise, typed!(gate.dtype, "swiglu"), n / 8).run([&gate, &gate, &up], 1, [u64_of(n)]);
         gate
     }
 
     fn swiglu_backward(gate: CubeTensor, up: CubeTensor, g: CubeTensor) -> (CubeTensor, CubeTensor) {
         let n = elements(&gate);
-        let kernel = Kernel::flat(Source::Elementwise, both!(gate.dtype, "swiglu_backward"), n / 8);
+        let kernel = Kernel::flat(Source::Elementwise, typed!(gate.dtype, "swiglu_backward"), n / 8);
         kernel.run([&gate, &up, &g], 2, [u64_of(n)]);
         (gate, up)
     }
@@ -277,7 +294,7 @@ impl Kernels for Cube {
         columns: usize,
     ) -> CubeTensor {
         let out = unfilled(&like, [rows, columns], like.dtype);
-        let kernel = Kernel::flat(Source::Quantized, both!(like.dtype, "nf4"), rows * columns / 8);
+        let kernel = Kernel::flat(Source::Quantized, typed!(like.dtype, "nf4"), rows * columns / 8);
         kernel.run([&out, &codes, &absmax], 1, [u64_of(first * columns), u64_of(rows * columns)]);
         out
     }
@@ -294,7 +311,7 @@ impl Kernels for Cube {
         columns: usize,
     ) -> CubeTensor {
         let out = unfilled(&like, [rows, columns], like.dtype);
-        let kernel = Kernel::flat(Source::Quantized, both!(like.dtype, "nf4_double"), rows * columns / 8);
+        let kernel = Kernel::flat(Source::Quantized, typed!(like.dtype, "nf4_double"), rows * columns / 8);
         let numbers = [Number::F32(double.offset), u64_of(first * columns), u64_of(rows * columns)];
         kernel.run([&out, &codes, &absmax, &scales], 1, numbers);
         out
@@ -309,14 +326,14 @@ impl Kernels for Cube {
         columns: usize,
     ) -> CubeTensor {
         let out = unfilled(&like, [rows, columns], like.dtype);
-        let kernel = Kernel::flat(Source::Quantized, both!(like.dtype, "int8"), rows * columns);
+        let kernel = Kernel::flat(Source::Quantized, typed!(like.dtype, "int8"), rows * columns);
         kernel.run([&out, &codes, &scales], 1, [u64_of(first * columns), u64_of(rows * columns), u32_of(columns)]);
         out
     }
 
     fn sum_of_squares(sums: CubeTensor, x: CubeTensor, index: usize) -> CubeTensor {
         let n = elements(&x);
-        let kernel = Kernel::new(Source::Optimizer, "sum_of_squares", 1, 1024);
+        let kernel = Kernel::new(Source::Optimizer, typed!(x.dtype, "sum_of_squares"), 1, 1024);
         kernel.run([&sums, &x], 1, [u64_of(n), u32_of(index)]);
         sums
     }
@@ -356,13 +373,14 @@ impl Kernels for Cube {
         let decay = 1.0 - step.learning_rate * step.weight_decay;
         let numbers =
             [u64_of(n), Number::F32(step.learning_rate), Number::F32(decay), Number::F32(step.gradient_scale)];
-        Kernel::flat(Source::Optimizer, "sgd", n).run([&value, &grad], 2, numbers);
+        Kernel::flat(Source::Optimizer, typed!(value.dtype, "sgd"), n).run([&value, &grad], 2, numbers);
         (value, grad)
     }
 
     fn working_copy(copy: CubeTensor, value: CubeTensor) -> CubeTensor {
         let n = elements(&value);
-        Kernel::flat(Source::Elementwise, "cast_bf16", n / 8).run([&copy, &value], 1, [u64_of(n)]);
+        let name = if copy.dtype == DType::F16 { "cast_f16" } else { "cast_bf16" };
+        Kernel::flat(Source::Elementwise, name, n / 8).run([&copy, &value], 1, [u64_of(n)]);
         copy
     }
 }

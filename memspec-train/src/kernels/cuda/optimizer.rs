@@ -6,7 +6,7 @@ use cudarc::driver::sys;
 
 use super::launch::{Kernel, Number, checked, submit_all};
 use super::tensor::{elements, unfilled};
-use super::u32_of;
+use super::{typed, u32_of};
 use crate::kernels::AdamW;
 use crate::kernels::compile::Source;
 
@@ -18,31 +18,34 @@ const LINE: usize = 10;
 /// The tensors of one trained parameter.
 #[derive(Clone, Debug)]
 pub(crate) struct Trained {
+    /// The weight: f32, or bf16 as all that is trained.
     pub(crate) value: CubeTensor,
+    /// Its gradient, in the same type.
     pub(crate) grad: CubeTensor,
-    /// The first moment: f32, or codes.
+    /// The first moment: f32, bf16 as the weight, or codes.
     pub(crate) first: CubeTensor,
     /// The second moment, likewise.
     pub(crate) second: CubeTensor,
     /// The largest magnitudes of both moments' blocks, where they are codes.
     pub(crate) largest: Option<[CubeTensor; 2]>,
-    /// The value in bf16, where products read it so.
+    /// The value in the 16 bits in which products read it, where they do.
     pub(crate) copy: Option<CubeTensor>,
     /// Weight decay holds for it.
     pub(crate) decays: bool,
 }
 
-/// One AdamW step of all, with their gradients clipped to the norm `clip` (0: not). The squared norm before that, as `[1]`.
+/// One AdamW step of all, with their gradients clipped to the norm `clip` (0: not). Nothing but the gradients is changed where their norm
+/// is no number. The squared norm of the gradients as they are, before anything is multiplied, as `[1]`.
 pub(crate) fn step(all: &[Trained], how: AdamW, clip: f32) -> Option<CubeTensor> {
     let like = &all.first()?.value;
     let (table, blocks) = table(like, all);
     let count = u32_of(all.len());
     let sums = unfilled(like, [blocks], DType::F32);
     let square = unfilled(like, [1], DType::F32);
-    Kernel::new(Source::Optimizer, "squares", blocks, 256).run([&sums, &table], 1, [count]);
+    Kernel::new(Source::Optimizer, typed!(like.dtype, "squares"), blocks, 256).run([&sums, &table], 1, [count]);
     let sum = Kernel::new(Source::Loss, "sum_losses", 1, 1024);
     sum.run([&square, &sums], 1, [u32_of(blocks), Number::F32(1.0)]);
-    adamw(all, &table, &square, blocks, how, clip);
+    adamw(all, &table, Some(&square), blocks, how, clip);
     Some(square)
 }
 
@@ -51,11 +54,10 @@ pub(super) fn one(tensors: Trained, how: AdamW) {
     let all = [tensors];
     let like = &all[0].value;
     let (table, blocks) = table(like, &all);
-    let square = unfilled(like, [1], DType::F32);
-    adamw(&all, &table, &square, blocks, how, 0.0);
+    adamw(&all, &table, None, blocks, how, 0.0);
 }
 
-fn adamw(all: &[Trained], table: &CubeTensor, square: &CubeTensor, blocks: usize, how: AdamW, clip: f32) {
+fn adamw(all: &[Trained], table: &CubeTensor, square: Option<&CubeTensor>, blocks: usize, how: AdamW, clip: f32) {
     let (beta1, beta2) = how.betas;
     let f = Number::F32;
     let numbers = [
@@ -71,8 +73,22 @@ fn adamw(all: &[Trained], table: &CubeTensor, square: &CubeTensor, blocks: usize
         f(clip),
     ];
     // The tensors of the table are kept by whoever holds the parameters, and are written in the order of the stream.
-    let operands = if clip > 0.0 { [table, square] } else { [table, table] };
-    Kernel::new(Source::Optimizer, "adamw", blocks, 256).run(operands, 0, numbers);
+    let kernel = Kernel::new(Source::Optimizer, kernel(all), blocks, 256);
+    match square {
+        Some(square) => kernel.run([table, square], 0, numbers),
+        None => kernel.run_without([table], 1, 0, numbers),
+    }
+}
+
+/// The kernel for tensors of these types. All weights have one type, and all moments that are no codes.
+fn kernel(all: &[Trained]) -> &'static str {
+    let is = |one: &CubeTensor, dtype| one.dtype == dtype;
+    if all.iter().any(|one| is(&one.value, DType::BF16)) {
+        let moments_are_f32 = all.iter().any(|one| is(&one.first, DType::F32));
+        return if moments_are_f32 { "adamw_pure_f32_moments" } else { "adamw_pure" };
+    }
+    let copies_are_f16 = all.iter().filter_map(|one| one.copy.as_ref()).any(|copy| is(copy, DType::F16));
+    if copies_are_f16 { "adamw_f16" } else { "adamw_bf16" }
 }
 
 /// The table that the kernels read, and how many blocks they take. It is written where the addresses are known.

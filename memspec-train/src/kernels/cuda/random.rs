@@ -3,9 +3,9 @@
 use burn::tensor::{DType, Shape};
 use burn_cubecl::tensor::CubeTensor;
 
-use super::both;
 use super::launch::{Kernel, Number};
 use super::tensor::{elements, uninitialized};
+use super::typed;
 use crate::kernels::compile::Source;
 
 /// Numbers within `spread` of `mean`, on the card with this number.
@@ -20,7 +20,7 @@ pub(crate) fn numbers(
     let out = uninitialized(card, shape, dtype);
     let n = elements(&out);
     let numbers = [Number::U64(n as u64), Number::U64(seed), Number::F32(spread), Number::F32(mean)];
-    Kernel::flat(Source::Elementwise, both!(dtype, "random"), n).run([&out], 1, numbers);
+    Kernel::flat(Source::Elementwise, typed!(dtype, "random"), n).run([&out], 1, numbers);
     out
 }
 

@@ -57,9 +57,8 @@ pub(crate) fn read(tensor: &CubeTensor) -> Result<Vec<f32>, DeviceFailed> {
         tensor.client.read_one(tensor.handle.clone()).map_err(|error| DeviceFailed(first_cause(&error.to_string())))?;
     let len = tensor.meta.shape().num_elements();
     let values: Vec<f32> = match tensor.dtype {
-        DType::BF16 => {
-            bytes.chunks_exact(2).map(|b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16)).collect()
-        }
+        DType::BF16 => bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        DType::F16 => bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
         _ => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
     };
     Ok(values[..len].to_vec())

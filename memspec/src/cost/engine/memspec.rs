@@ -134,6 +134,8 @@ struct Program<'a> {
     rank: u64,
     /// Bytes of an activation's element.
     element: u64,
+    /// Bytes of an element of what is trained: weight, gradient and moment.
+    kept: u64,
     threads: u64,
     /// Not the CPU: other kernels with other buffers.
     card: bool,
@@ -183,6 +185,7 @@ impl<'a> Program<'a> {
             context,
             rank: setup.adapter.as_ref().map_or(0, |adapter| u64::from(adapter.rank)),
             element: if cpu || setup.train.precision == Precision::F32 { 4 } else { 2 },
+            kept: if setup.train.precision == Precision::Bf16Pure { 2 } else { 4 },
             threads: u64::from(setup.device.cores.unwrap_or(1)),
             card: !cpu,
             trained: 0,
@@ -239,7 +242,7 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// A dense weight; in f32 with gradient and states when it is trained.
+    /// A dense weight; with gradient and states when it is trained.
     fn parameter(&mut self, part: Part, elements: u64, trained: bool) {
         if trained {
             self.trained(part, FULL_GRADIENTS, elements, false);
@@ -252,18 +255,20 @@ impl<'a> Program<'a> {
     fn trained(&mut self, part: Part, gradients: Part, elements: u64, embedding: bool) {
         self.trained += 1;
         self.optimizer_blocks += elements.div_ceil(OPTIMIZER_CHUNK);
-        self.trace.allocate(part, elements * 4).keep();
-        if self.element < 4 {
+        self.trace.allocate(part, elements * self.kept).keep();
+        if self.element != self.kept {
             // What products read: the same weight in the type of activations.
             self.trace.allocate(part, elements * self.element).keep();
         }
-        self.trace.allocate(gradients, elements * 4).keep();
+        self.trace.allocate(gradients, elements * self.kept).keep();
         let moments = match self.setup.train.optimizer {
             OptimizerKind::Sgd => return,
             OptimizerKind::Adamw8bit if has_eight_bit_states(elements, embedding) => {
                 vec![elements, elements.div_ceil(STATE_BLOCK) * 4]
             }
-            _ => vec![elements * 4],
+            // Those of tensors that are too small for 8 bits are f32.
+            OptimizerKind::Adamw8bit => vec![elements * 4],
+            _ => vec![elements * self.kept],
         };
         for bytes in [&moments[..], &moments].concat() {
             self.trace.allocate(STATES, bytes).keep();

@@ -1,9 +1,15 @@
-// Causal attention with grouped queries for bf16 and heads of HEAD_DIM (64 or 128) elements, after FlashAttention 2 (Dao, 2023):
-// scores exist in registers only, products run on tensor cores (mma.m16n8k16), the sums are float.
+// Causal attention with grouped queries for elements of 16 bits (ELEMENT is bf16 or f16) and heads of HEAD_DIM (64 or 128) of them, after
+// FlashAttention 2 (Dao, 2023): scores exist in registers only, products run on tensor cores (mma.m16n8k16), the sums are float.
 //
 // A block of four warps owns 128 queries, 32 to a warp, or 64 keys, 16 to a warp. Tiles in shared memory have rows of HEAD_DIM elements in
 // chunks of eight, and chunk c of row r lies at place c ^ (r % 8): so eight rows of one column never meet in one bank.
 // The backward has no atomic additions: one kernel per side of the scores, and every sum has one order.
+
+typedef ELEMENT E;
+// The name of the type, which is PTX's too.
+#define SPELL(WORD) #WORD
+#define SPELLED(WORD) SPELL(WORD)
+#define TYPE SPELLED(ELEMENT)
 
 #define D HEAD_DIM
 #define CHUNKS (D / 8)
@@ -32,7 +38,8 @@ __device__ __forceinline__ void read4_transposed(u32 (&x)[4], u32 at) {
                  : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(at));
 }
 __device__ __forceinline__ void multiply(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." TYPE "." TYPE ".f32 "
+                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
@@ -40,11 +47,11 @@ __device__ __forceinline__ void commit() { asm volatile("cp.async.commit_group;"
 template <int LEFT> __device__ __forceinline__ void wait() { asm volatile("cp.async.wait_group %0;" ::"n"(LEFT)); }
 
 // Copies COUNT rows into a tile, in the background; rows from `valid` on become zeros.
-template <int COUNT> __device__ __forceinline__ void fetch(u32 tile, const bf16 *from, u32 stride, int valid) {
+template <int COUNT> __device__ __forceinline__ void fetch(u32 tile, const E *from, u32 stride, int valid) {
 #pragma unroll
     for (int i = 0; i < COUNT * CHUNKS / THREADS; i++) {
         int index = i * THREADS + threadIdx.x, row = index / CHUNKS, chunk = index % CHUNKS;
-        const bf16 *source = from + (u64)(row < valid ? row : 0) * stride + chunk * 8;
+        const E *source = from + (u64)(row < valid ? row : 0) * stride + chunk * 8;
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place(tile, row, chunk)), "l"(source),
                      "r"(row < valid ? 16 : 0));
     }
@@ -88,7 +95,7 @@ __device__ __forceinline__ void along_rows(float (&c)[M][D / 8][4], const float 
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 const float *from = p[m][2 * k + i / 2] + i % 2 * 2;
-                a[m][i] = pack(from[0], from[1]);
+                a[m][i] = pack<E>(from[0], from[1]);
             }
 #pragma unroll
         for (int n = 0; n < D / 16; n++) {
@@ -102,12 +109,12 @@ __device__ __forceinline__ void along_rows(float (&c)[M][D / 8][4], const float 
 }
 
 // Writes 16 rows of a head, times `low` and `high` for the rows g and g + 8 of a thread.
-__device__ __forceinline__ void write(bf16 *to, u32 stride, const float (&c)[D / 8][4], int valid, float low, float high) {
+__device__ __forceinline__ void write(E *to, u32 stride, const float (&c)[D / 8][4], int valid, float low, float high) {
     int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 #pragma unroll
     for (int n = 0; n < D / 8; n++) {
-        if (g < valid) *(u32 *)(to + (u64)g * stride + 8 * n + 2 * t) = pack(c[n][0] * low, c[n][1] * low);
-        if (g + 8 < valid) *(u32 *)(to + (u64)(g + 8) * stride + 8 * n + 2 * t) = pack(c[n][2] * high, c[n][3] * high);
+        if (g < valid) *(u32 *)(to + (u64)g * stride + 8 * n + 2 * t) = pack<E>(c[n][0] * low, c[n][1] * low);
+        if (g + 8 < valid) *(u32 *)(to + (u64)(g + 8) * stride + 8 * n + 2 * t) = pack<E>(c[n][2] * high, c[n][3] * high);
     }
 }
 
@@ -130,8 +137,8 @@ struct Work {
     }
 };
 
-extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_forward(bf16 *out, float *lse, const bf16 *q, const bf16 *k,
-                                                                       const bf16 *v, const int *starts, u32 context,
+extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_forward(E *out, float *lse, const E *q, const E *k,
+                                                                       const E *v, const int *starts, u32 context,
                                                                        u32 heads, u32 kv_heads, u32 window, float scale) {
     extern __shared__ __align__(128) u8 memory[];
     const u32 q_tile = shared_address(memory), kv_tiles = q_tile + QUERIES * D * 2, one = KEYS * D * 2;
@@ -221,7 +228,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_forward(bf16 *out
 }
 
 // delta[token, head] = the sum of out * g: what the softmax takes off every gradient of its row. Eight heads' parts a warp.
-extern "C" __global__ void flash_delta(float *delta, const bf16 *out, const bf16 *g, u64 rows) {
+extern "C" __global__ void flash_delta(float *delta, const E *out, const E *g, u64 rows) {
     const int lanes = D / 8;
     u64 row = FLAT_START / lanes;
     if (row >= rows) return;
@@ -236,8 +243,8 @@ extern "C" __global__ void flash_delta(float *delta, const bf16 *out, const bf16
 }
 
 // The gradient of q, written over it: a block reads no queries but its own.
-extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_query(bf16 *q, const bf16 *k, const bf16 *v, const float *lse,
-                                                                     const float *delta, const bf16 *g, const int *starts,
+extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_query(E *q, const E *k, const E *v, const float *lse,
+                                                                     const float *delta, const E *g, const int *starts,
                                                                      u32 context, u32 heads, u32 kv_heads, u32 window,
                                                                      float scale) {
     extern __shared__ __align__(128) u8 memory[];
@@ -305,9 +312,9 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_query(bf16 *q, co
 }
 
 // The gradients of 64 keys and values of one head, over all queries of its group that see them.
-extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_key(bf16 *gk, bf16 *gv, const bf16 *q, const bf16 *k,
-                                                                   const bf16 *v, const float *lse, const float *delta,
-                                                                   const bf16 *g, const int *starts, u32 context, u32 heads,
+extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_key(E *gk, E *gv, const E *q, const E *k,
+                                                                   const E *v, const float *lse, const float *delta,
+                                                                   const E *g, const int *starts, u32 context, u32 heads,
                                                                    u32 kv_heads, u32 window, float scale) {
     extern __shared__ __align__(128) u8 memory[];
     const u32 k_tile = shared_address(memory), v_tile = k_tile + KEYS * D * 2, q_tiles = v_tile + KEYS * D * 2;

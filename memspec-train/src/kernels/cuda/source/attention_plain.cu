@@ -136,4 +136,4 @@ __device__ void key_backward(T *gk, T *gv, const T *q, const T *k, const T *v, c
         key_backward(gk, gv, q, k, v, lse, delta, g,                                                                  \
                      Shape{starts, context, heads, kv_heads, head_dim, window, scale});                               \
     }
-FOR_BOTH(KERNELS)
+FOR_EACH(KERNELS)

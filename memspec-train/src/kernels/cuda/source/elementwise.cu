@@ -46,8 +46,8 @@ template <typename T> struct SwigluBackward {
     }
 };
 
-struct Cast {
-    bf16 *out;
+template <typename T> struct Cast {
+    T *out;
     const float *x;
     template <int V> __device__ void operator()(u64 i) {
         float a[V];
@@ -68,29 +68,64 @@ struct Cast {
         for (u64 i = FLAT_START; i < n; i += FLAT_STRIDE)                                                             \
             x[i] = from_float<T>(to_float(x[i]) + to_float(bias[i % columns]));                                       \
     }                                                                                                                 \
-    /* grad += the sum of g's rows; one thread a column */                                                            \
-    extern "C" __global__ void add_rows_##NAME(float *grad, const T *g, u32 rows, u32 columns) {                      \
-        u32 column = blockIdx.x * blockDim.x + threadIdx.x;                                                           \
-        if (column >= columns) return;                                                                                \
-        float sum = 0.0f;                                                                                             \
-        for (u32 row = 0; row < rows; row++) sum += to_float(g[(u64)row * columns + column]);                         \
-        grad[column] += sum;                                                                                          \
-    }                                                                                                                 \
     /* one block a token */                                                                                           \
     extern "C" __global__ void embed_##NAME(T *out, const T *table, const int *ids, u32 columns) {                    \
         const T *row = table + (u64)ids[blockIdx.x] * columns;                                                        \
         for (u32 i = threadIdx.x; i < columns; i += blockDim.x) out[(u64)blockIdx.x * columns + i] = row[i];          \
-    }                                                                                                                 \
-    /* one thread a column, tokens in order: the same sum every time, though a word may come twice */                 \
-    extern "C" __global__ void embed_backward_##NAME(float *grad, const int *ids, const T *g, u32 tokens, u32 columns) { \
+    }
+FOR_EACH(KERNELS)
+
+// grad += the sum of g's rows; one thread a column.
+#define ADD_ROWS(NAME, T, G)                                                                                          \
+    extern "C" __global__ void add_rows_##NAME(G *grad, const T *g, u32 rows, u32 columns) {                          \
+        u32 column = blockIdx.x * blockDim.x + threadIdx.x;                                                           \
+        if (column >= columns) return;                                                                                \
+        float sum = 0.0f;                                                                                             \
+        for (u32 row = 0; row < rows; row++) sum += to_float(g[(u64)row * columns + column]);                         \
+        add_to(grad[column], sum);                                                                                    \
+    }
+FOR_EACH_GRADIENT(ADD_ROWS)
+
+// grad[id] += g[token] for every token; one thread a column, tokens in order: the same sum every time, though a word may come twice.
+#define EMBED_BACKWARD(NAME, T)                                                                                       \
+    extern "C" __global__ void embed_backward_##NAME(float *grad, const int *ids, const T *g, u32 tokens,             \
+                                                     u32 columns) {                                                   \
         u32 column = blockIdx.x * blockDim.x + threadIdx.x;                                                           \
         if (column >= columns) return;                                                                                \
         for (u32 token = 0; token < tokens; token++)                                                                  \
             grad[(u64)ids[token] * columns + column] += to_float(g[(u64)token * columns + column]);                   \
     }
-FOR_BOTH(KERNELS)
+FOR_EACH(EMBED_BACKWARD)
 
-extern "C" __global__ void cast_bf16(bf16 *out, const float *x, u64 n) { over<float>(n, Cast{out, x}); }
+// The same where the gradient is bf16, one block a token: the first that has its id adds up what all of them give and rounds once, as
+// a word that comes often would else be lost in the rounding.
+template <int V> __device__ void add_all_of(int id, bf16 *grad, const int *ids, const bf16 *g, u32 tokens, u32 columns) {
+    for (u32 column = threadIdx.x * V; column < columns; column += blockDim.x * V) {
+        float sum[V], x[V];
+        load<V>(grad + (u64)id * columns + column, sum);
+        float added[V] = {};
+        for (u32 token = blockIdx.x; token < tokens; token++)
+            if (ids[token] == id) {
+                load<V>(g + (u64)token * columns + column, x);
+#pragma unroll
+                for (int k = 0; k < V; k++) added[k] += x[k];
+            }
+#pragma unroll
+        for (int k = 0; k < V; k++) sum[k] += added[k];
+        store<V>(grad + (u64)id * columns + column, sum);
+    }
+}
+extern "C" __global__ void embed_backward_bf16_pure(bf16 *grad, const int *ids, const bf16 *g, u32 tokens, u32 columns) {
+    const int id = ids[blockIdx.x];
+    bool earlier = false;
+    for (u32 token = threadIdx.x; token < blockIdx.x; token += blockDim.x) earlier |= ids[token] == id;
+    if (__syncthreads_or(earlier)) return;
+    if (columns % 8 == 0) add_all_of<8>(id, grad, ids, g, tokens, columns);
+    else add_all_of<1>(id, grad, ids, g, tokens, columns);
+}
+
+extern "C" __global__ void cast_bf16(bf16 *out, const float *x, u64 n) { over<float>(n, Cast<bf16>{out, x}); }
+extern "C" __global__ void cast_f16(f16 *out, const float *x, u64 n) { over<float>(n, Cast<f16>{out, x}); }
 
 // Uniform within +-spread, by a hash of the element's number: random weights that no host has to make.
 __device__ __forceinline__ u32 hashed(u64 x) {
@@ -105,7 +140,7 @@ __device__ __forceinline__ u32 hashed(u64 x) {
             out[i] = from_float<T>(mean + unit * spread);                                                             \
         }                                                                                                             \
     }
-FOR_BOTH(RANDOM)
+FOR_EACH(RANDOM)
 extern "C" __global__ void random_bytes(u32 *out, u64 n, u64 seed) {
     for (u64 i = FLAT_START; i < n; i += FLAT_STRIDE) out[i] = hashed(seed + i * 0x9e3779b97f4a7c15ull);
 }

@@ -44,7 +44,7 @@ __device__ void cross_entropy(T *logits, const int *targets, float *losses, u32 
         if (vocabulary % 8 == 0) cross_entropy<8>(logits, targets, losses, vocabulary, scale);                        \
         else cross_entropy<1>(logits, targets, losses, vocabulary, scale);                                            \
     }
-FOR_BOTH(KERNELS)
+FOR_EACH(KERNELS)
 
 // The sum of all losses times `scale`, by one block, always in the same order.
 extern "C" __global__ void sum_losses(float *out, const float *losses, u32 n, float scale) {

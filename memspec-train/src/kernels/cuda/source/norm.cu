@@ -84,8 +84,15 @@ __device__ void rotate(T *x, const float *cosines, const float *sines, const int
         float r = inverse_rms<1>(x + (u64)blockIdx.x * columns, columns, epsilon);                                    \
         if (threadIdx.x == 0) out[blockIdx.x] = r;                                                                    \
     }                                                                                                                 \
-    /* grad += sum of g * x / rms over the rows; one thread a column */                                               \
-    extern "C" __global__ void rms_norm_weight_backward_##NAME(float *grad, const T *g, const T *x,                   \
+    extern "C" __global__ void rotary_##NAME(T *x, const float *cosines, const float *sines, const int *starts,       \
+                                             u32 context, u32 width, u32 head_dim, u32 half, float sign) {            \
+        rotate(x, cosines, sines, starts, context, width, head_dim, half, sign);                                      \
+    }
+FOR_EACH(KERNELS)
+
+// grad += the sum of g * x / rms over the rows; one thread a column.
+#define WEIGHT_BACKWARD(NAME, T, G)                                                                                   \
+    extern "C" __global__ void rms_norm_weight_backward_##NAME(G *grad, const T *g, const T *x,                       \
                                                                const float *inverse, u32 rows, u32 columns) {         \
         u32 column = blockIdx.x * blockDim.x + threadIdx.x;                                                           \
         if (column >= columns) return;                                                                                \
@@ -94,10 +101,6 @@ __device__ void rotate(T *x, const float *cosines, const float *sines, const int
             u64 at = (u64)row * columns + column;                                                                     \
             sum += to_float(g[at]) * to_float(x[at]) * inverse[row];                                                  \
         }                                                                                                             \
-        grad[column] += sum;                                                                                          \
-    }                                                                                                                 \
-    extern "C" __global__ void rotary_##NAME(T *x, const float *cosines, const float *sines, const int *starts,       \
-                                             u32 context, u32 width, u32 head_dim, u32 half, float sign) {            \
-        rotate(x, cosines, sines, starts, context, width, head_dim, half, sign);                                      \
+        add_to(grad[column], sum);                                                                                    \
     }
-FOR_BOTH(KERNELS)
+FOR_EACH_GRADIENT(WEIGHT_BACKWARD)

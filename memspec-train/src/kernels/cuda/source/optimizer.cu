@@ -1,13 +1,13 @@
-// Optimizer steps in place, in f32.
+// Optimizer steps in place, computed in f32. Weights and their gradients are W: float, or bf16 where all that is trained is bf16.
 
 // SIGNED and UNSIGNED, what codes of 8-bit moments stand for, are written before this text from `quantize/`.
 
-// A trained tensor. `copy`, where it is given, is the same weight in bf16, which products read.
+// A trained tensor. `copy`, where it is given, is the same weight in 16 bits, which products read.
 struct Trained {
-    float *value, *grad;
-    // The moments: floats, or codes where the largest magnitudes of each STATE_BLOCK elements are given.
+    void *value, *grad;
+    // The moments: numbers, or codes where the largest magnitudes of each STATE_BLOCK elements are given.
     void *first, *second;
-    bf16 *copy;
+    void *copy;
     u64 elements, first_block;
     // 1 where weight decay holds, 0 for norms and biases.
     u64 decays;
@@ -37,24 +37,28 @@ struct Part {
 };
 
 // The sum of squares of each block's gradients: added up by another kernel, always in the same order.
-extern "C" __global__ void squares(float *sums, const Trained *all, u32 count) {
+template <typename W> __device__ void squares(float *sums, const Trained *all, u32 count) {
     Part part(all, count);
+    const W *grad = (const W *)part.of.grad;
     float sum = 0.0f;
-    for (u64 i = part.begin + threadIdx.x; i < part.end; i += blockDim.x) sum += part.of.grad[i] * part.of.grad[i];
+    for (u64 i = part.begin + threadIdx.x; i < part.end; i += blockDim.x) sum += to_float(grad[i]) * to_float(grad[i]);
     sum = block_sum(sum);
     if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
+extern "C" __global__ void squares_f32(float *sums, const Trained *all, u32 count) { squares<float>(sums, all, count); }
+extern "C" __global__ void squares_bf16(float *sums, const Trained *all, u32 count) { squares<bf16>(sums, all, count); }
 
-// What AdamW (Loshchilov and Hutter, 2019) computes with.
-struct Step {
+// What AdamW (Loshchilov and Hutter, 2019) computes with; C is the type of copies.
+template <typename W, typename C> struct Step {
     float rate, beta1, beta2, epsilon, decay, correction1, correction2, scale;
 
     __device__ void operator()(const Trained &of, u64 i, float &m, float &v) const {
-        float g = of.grad[i] * scale;
+        W *value = (W *)of.value, *grad = (W *)of.grad;
+        float g = to_float(grad[i]) * scale;
         m = beta1 * m + (1.0f - beta1) * g, v = beta2 * v + (1.0f - beta2) * g * g;
-        float x = of.value[i] * decay - rate * (m * correction1) / (sqrtf(v * correction2) + epsilon);
-        of.grad[i] = 0.0f, of.value[i] = x;
-        if (of.copy) of.copy[i] = from_float<bf16>(x);
+        float x = to_float(value[i]) * decay - rate * (m * correction1) / (sqrtf(v * correction2) + epsilon);
+        grad[i] = from_float<W>(0.0f), value[i] = from_float<W>(x);
+        if (of.copy) ((C *)of.copy)[i] = from_float<C>(x);
     }
 };
 
@@ -75,7 +79,7 @@ __device__ float largest_of_warp(float x) {
 }
 
 // Moments of 8 bits (Dettmers et al., 2022): a warp takes one block of theirs after the other, each lane eight elements.
-__device__ void step_8bit(const Part &part, const Step &step, const float *map1, const float *map2) {
+template <typename S> __device__ void step_8bit(const Part &part, const S &step, const float *map1, const float *map2) {
     const Trained &of = part.of;
     u8 *first = (u8 *)of.first, *second = (u8 *)of.second;
     const u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
@@ -106,15 +110,23 @@ __device__ void step_8bit(const Part &part, const Step &step, const float *map1,
     }
 }
 
-// Where `square` is given it is the squared norm of all gradients, which is clipped to `clip` as torch.nn.utils.clip_grad_norm_ does.
-extern "C" __global__ void adamw(const Trained *all, const float *square, u32 count, float rate, float beta1, float beta2,
-                                 float epsilon, float decay, float correction1, float correction2, float scale, float clip) {
+// Where `square` is given it is the squared norm of all gradients before they are multiplied with `scale`. Then the norm is clipped to
+// `clip` (0: not) as torch.nn.utils.clip_grad_norm_ does; where it is no number, the gradients are zeroed and nothing else is changed.
+// Moments that are no codes are M.
+template <typename M, typename W, typename C>
+__device__ void adamw(const Trained *all, const float *square, u32 count, Step<W, C> step, float clip) {
     __shared__ float map1[256], map2[256];
     Part part(all, count);
     const Trained &of = part.of;
-    if (!of.decays) decay = 1.0f;
-    if (clip > 0.0f) scale *= fminf(1.0f, clip / (sqrtf(*square) + 1e-6f));
-    const Step step = {rate, beta1, beta2, epsilon, decay, correction1, correction2, scale};
+    if (!of.decays) step.decay = 1.0f;
+    if (square) {
+        if (!(*square < INFINITY)) {
+            W *grad = (W *)of.grad;
+            for (u64 i = part.begin + threadIdx.x; i < part.end; i += blockDim.x) grad[i] = from_float<W>(0.0f);
+            return;
+        }
+        if (clip > 0.0f) step.scale *= fminf(1.0f, clip / (sqrtf(*square) * step.scale + 1e-6f));
+    }
     // All threads of a block work on one tensor, and go the same way.
     if (of.first_largest) {
         for (u32 i = threadIdx.x; i < 256; i += blockDim.x) map1[i] = SIGNED[i], map2[i] = UNSIGNED[i];
@@ -122,25 +134,55 @@ extern "C" __global__ void adamw(const Trained *all, const float *square, u32 co
         step_8bit(part, step, map1, map2);
         return;
     }
-    float *first = (float *)of.first, *second = (float *)of.second;
-    for (u64 i = part.begin + threadIdx.x; i < part.end; i += blockDim.x) step(of, i, first[i], second[i]);
+    M *first = (M *)of.first, *second = (M *)of.second;
+    for (u64 i = part.begin + threadIdx.x; i < part.end; i += blockDim.x) {
+        float m = to_float(first[i]), v = to_float(second[i]);
+        step(of, i, m, v);
+        first[i] = from_float<M>(m), second[i] = from_float<M>(v);
+    }
 }
 
-extern "C" __global__ void sgd(float *value, float *grad, u64 n, float rate, float decay, float scale) {
+// By the types of weights, of moments that are no codes, and of copies.
+#define ADAMW(NAME, W, M, C)                                                                                          \
+    extern "C" __global__ void adamw_##NAME(const Trained *all, const float *square, u32 count, float rate,           \
+                                            float beta1, float beta2, float epsilon, float decay, float correction1,  \
+                                            float correction2, float scale, float clip) {                             \
+        adamw<M>(all, square, count,                                                                                  \
+                 Step<W, C>{rate, beta1, beta2, epsilon, decay, correction1, correction2, scale}, clip);              \
+    }
+ADAMW(bf16, float, float, bf16)
+ADAMW(f16, float, float, f16)
+ADAMW(pure, bf16, bf16, bf16)
+// The small tensors of 8-bit AdamW, whose moments are floats whatever the weights are.
+ADAMW(pure_f32_moments, bf16, float, bf16)
+
+template <typename W> __device__ void sgd(W *value, W *grad, u64 n, float rate, float decay, float scale) {
     for (u64 i = FLAT_START; i < n; i += FLAT_STRIDE) {
-        value[i] = value[i] * decay - rate * scale * grad[i];
-        grad[i] = 0.0f;
+        value[i] = from_float<W>(to_float(value[i]) * decay - rate * scale * to_float(grad[i]));
+        grad[i] = from_float<W>(0.0f);
     }
 }
 
 // out[index] = the sum of squares, by one block: always in the same order.
-extern "C" __global__ void sum_of_squares(float *out, const float *x, u64 n, u32 index) {
+template <typename W> __device__ void sum_of_squares(float *out, const W *x, u64 n, u32 index) {
     float sum = 0.0f;
-    for (u64 i = threadIdx.x; i < n / 4; i += blockDim.x) {
-        float4 a = ((const float4 *)x)[i];
-        sum += a.x * a.x + a.y * a.y + a.z * a.z + a.w * a.w;
+    for (u64 i = threadIdx.x; i < n / 8; i += blockDim.x) {
+        float a[8];
+        load8(x + 8 * i, a);
+#pragma unroll
+        for (int k = 0; k < 8; k++) sum += a[k] * a[k];
     }
-    for (u64 i = n / 4 * 4 + threadIdx.x; i < n; i += blockDim.x) sum += x[i] * x[i];
+    for (u64 i = n / 8 * 8 + threadIdx.x; i < n; i += blockDim.x) sum += to_float(x[i]) * to_float(x[i]);
     sum = block_sum(sum);
     if (threadIdx.x == 0) out[index] = sum;
 }
+
+#define WHOLE(NAME, W)                                                                                                \
+    extern "C" __global__ void sgd_##NAME(W *value, W *grad, u64 n, float rate, float decay, float scale) {           \
+        sgd(value, grad, n, rate, decay, scale);                                                                      \
+    }                                                                                                                 \
+    extern "C" __global__ void sum_of_squares_##NAME(float *out, const W *x, u64 n, u32 index) {                      \
+        sum_of_squares(out, x, n, index);                                                                             \
+    }
+WHOLE(f32, float)
+WHOLE(bf16, bf16)

@@ -58,4 +58,4 @@ template <typename T, typename S> __device__ void nf4(T *out, const u8 *codes, S
         for (u64 i = FLAT_START; i < n; i += FLAT_STRIDE)                                                             \
             out[i] = from_float<T>(codes[first + i] * scales[(first + i) / columns]);                                 \
     }
-FOR_BOTH(KERNELS)
+FOR_EACH(KERNELS)

@@ -122,13 +122,11 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
             format!("on the CPU the engine `memspec` computes in f32, not {}", setup.train.precision),
         );
     }
-    if matches!(setup.train.precision, Precision::Bf16Pure | Precision::Fp16Pure) {
+    if setup.train.precision == Precision::Fp16Pure {
         return refuse(
             "train.precision",
-            format!(
-                "the engine `memspec` trains f32 weights, with copies in bf16 for its products, and has no {}: `bf16` or `f32`",
-                setup.train.precision
-            ),
+            "gradients vanish in f16 where no loss is scaled: the engine `memspec` has `fp16`, with f32 weights and a scaled loss"
+                .to_owned(),
         );
     }
     if setup.data.padding == Padding::None {
@@ -143,6 +141,7 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
 /// The first setting that only the engines `trl` and `unsloth` have.
 fn of_other_engines(setup: &Setup) -> Option<(&'static str, &'static str)> {
     let (train, adapter) = (&setup.train, setup.adapter.as_ref());
+    let adapters = if train.precision == Precision::Bf16Pure { Float::Bf16 } else { Float::F32 };
     [
         (setup.parallel.is_some(), "parallel", "the engine `memspec` runs on one device in this version"),
         (
@@ -185,7 +184,11 @@ fn of_other_engines(setup: &Setup) -> Option<(&'static str, &'static str)> {
         ),
         (train.liger, "train.liger", "the engine `memspec` has kernels of its own, not Liger's"),
         (train.expandable_segments, "train.expandable_segments", "the engine `memspec` does not allocate with PyTorch"),
-        (train.tf32, "train.tf32", "the engine `memspec` has no switch for TF32"),
+        (
+            train.tf32 && setup.device.kind == DeviceKind::Cpu,
+            "train.tf32",
+            "TF32 is of NVIDIA's cards; on the CPU the engine `memspec` rounds products to f32",
+        ),
         (train.use_cache, "train.use_cache", "the engine `memspec` caches no keys and values while it trains"),
         (
             setup.save.load_best,
@@ -194,9 +197,9 @@ fn of_other_engines(setup: &Setup) -> Option<(&'static str, &'static str)> {
         ),
         (setup.save.merge, "save.merge", "the engine `memspec` does not merge adapters in this version"),
         (
-            adapter.is_some_and(|adapter| !matches!(adapter.dtype, None | Some(Float::F32))),
+            adapter.is_some_and(|adapter| adapter.dtype.is_some_and(|dtype| dtype != adapters)),
             "adapter.dtype",
-            "the engine `memspec` keeps adapters in f32",
+            "the engine `memspec` keeps adapters in f32, or in bf16 where `precision = bf16_pure`",
         ),
         (
             adapter.is_some_and(|adapter| adapter.vision),
