@@ -135,6 +135,14 @@ pub(crate) fn used_by_this_process(card: usize) -> Option<u64> {
     }
 }
 
+/// What this process holds of a card, and what is free; `None`: its driver does not say.
+#[cfg(feature = "cuda")]
+pub(crate) fn room(card: usize) -> Option<u64> {
+    let nvml = Nvml::init().ok()?;
+    let free = nvml.device_by_index(u32::try_from(card).ok()?).ok()?.memory_info().ok()?.free;
+    Some(free + used_by_this_process(card)?)
+}
+
 /// What is on this machine.
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {

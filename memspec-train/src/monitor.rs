@@ -159,3 +159,12 @@ pub fn process(place: Place) -> Option<u64> {
         Place::Cuda { card, .. } => crate::devices::used_by_this_process(card),
     }
 }
+
+/// What the process holds of a place, and could take beside what others do. `None`: nobody says.
+pub fn room(place: Place) -> Option<u64> {
+    match place {
+        Place::Cpu => None,
+        #[cfg(feature = "cuda")]
+        Place::Cuda { card, .. } => crate::devices::room(card),
+    }
+}

@@ -115,7 +115,13 @@ pub fn run(
     let metrics = Metrics::open(&output.folder, trainer.state.step)?;
     watch(Event::Started { step: trainer.state.step, steps: prepared.steps });
     let loop_result = trainer.train(&output, metrics, options.stop, started, watch);
-    let Course { stopped, tokens_per_second, first_step_seconds } = loop_result?;
+    let Course { stopped, tokens_per_second, first_step_seconds } = loop_result.map_err(|error| match error {
+        RunError::Device(cause) => {
+            let (step, checkpoint) = (trainer.state.step + 1, newest(&output));
+            RunError::Stopped { step, checkpoint, room: monitor::room(place), cause }
+        }
+        other => other,
+    })?;
 
     trainer.phases.enter(PhaseName::Save);
     if stopped {
@@ -160,6 +166,11 @@ pub fn adapter_config(setup: &Setup) -> AdapterConfig {
         adapter.is_some_and(|adapter| adapter.rank_stabilized),
         adapter.map_or(&[], |adapter| &adapter.targets),
     )
+}
+
+/// The checkpoint to go on from, for readers.
+fn newest(output: &Output) -> String {
+    output.newest_checkpoint().map_or("none yet".to_owned(), |path| path.display().to_string())
 }
 
 struct Trainer<'a> {
@@ -232,19 +243,15 @@ impl Trainer<'_> {
     /// A loss or a gradient that is no number ends the run, but for one that a smaller scale of the loss may help.
     fn sound(&self, line: &StepMetrics, output: &Output) -> Result<(), RunError> {
         let step = line.step;
-        let checkpoint = || {
-            let newest = output.newest_checkpoint();
-            newest.map_or("none yet".to_owned(), |path| path.display().to_string())
-        };
         if line.scaled.is_some_and(|scaled| scaled.skipped) {
             return match self.state.scaler.is_some_and(|scaler| scaler.is_lost()) {
-                true => Err(RunError::ScaleLost { step, checkpoint: checkpoint() }),
+                true => Err(RunError::ScaleLost { step, checkpoint: newest(output) }),
                 false => Ok(()),
             };
         }
         for (what, value) in [("the loss", line.loss), ("the gradient's norm", line.grad_norm)] {
             if !value.is_finite() {
-                return Err(RunError::Diverged { what, step, value, checkpoint: checkpoint() });
+                return Err(RunError::Diverged { what, step, value, checkpoint: newest(output) });
             }
         }
         Ok(())

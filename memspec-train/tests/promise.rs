@@ -48,7 +48,7 @@ const GRID: &[Row] = &[
     ("", "rank = 8; rank_stabilized = true", "context = 64tok; loss_on = assistant", "micro_batch = 7; accumulate = 2"),
     ("", "rank = 8", "context = 200tok; packing = true", "micro_batch = 3; checkpointing = block"),
     ("", "rank = 16", "context = 96tok; packing = true; padding = max", "micro_batch = 4; checkpointing = 2"),
-    ("", "rank = 8", "context = 300tok; packing = true", "micro_batch = 64; checkpointing = block"),
+    ("", "rank = 8", "context = 300tok; packing = true", "micro_batch = 64; checkpointing = 2"),
     ("quantize nf4 { }", "rank = 8", "context = 500tok; packing = true", "micro_batch = 1; accumulate = 2"),
 ];
 

@@ -8,6 +8,7 @@ mod failure;
 mod frozen;
 mod merge;
 mod open;
+mod out_of_memory;
 mod print;
 mod progress;
 mod run;

@@ -62,7 +62,7 @@ pub(super) fn open(path: &Path, name: Option<&str>) -> Result<Opened, Failure> {
 }
 
 impl Opened {
-    fn written(&self, plan: &str) -> Written {
+    pub(super) fn written(&self, plan: &str) -> Written {
         self.document.plan(plan).cloned().unwrap_or_default()
     }
 

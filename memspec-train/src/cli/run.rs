@@ -14,7 +14,7 @@ use super::progress::Progress;
 use crate::output::{Existing, folder_name};
 use crate::prepare::prepare;
 use crate::report::{Line, Report};
-use crate::run::{RunOptions, run as train};
+use crate::run::{RunError, RunOptions, run as train};
 
 /// Set by Ctrl-C.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -90,7 +90,12 @@ fn one(arguments: &RunArguments, opened: &Opened, resolved: &Resolved) -> Result
     let options = RunOptions { base: &opened.base, existing, stop: &STOP };
     let finished = train(&verified, &prepared, &options, &mut |event| progress.show(&event));
     progress.finish();
-    let finished = finished?;
+    let finished = finished.map_err(|error| match &error {
+        RunError::Stopped { room, cause, .. } if cause.is_out_of_memory() => {
+            opened.out_of_memory(resolved, &verified, error.to_string(), *room)
+        }
+        _ => error.into(),
+    })?;
 
     if arguments.json {
         out(&format!("{}\n", serde_json::to_string_pretty(&finished.report).unwrap_or_default()))?;

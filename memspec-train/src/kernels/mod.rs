@@ -296,6 +296,15 @@ pub trait Kernels: Backend {
 #[error("the device failed: {0}")]
 pub struct DeviceFailed(pub String);
 
+impl DeviceFailed {
+    /// There was no room for a tensor or a workspace: in the words of cubecl's `IoError`, or the driver's.
+    pub fn is_out_of_memory(&self) -> bool {
+        ["out of device memory", "can't allocate buffer", "CUDA_ERROR_OUT_OF_MEMORY"]
+            .iter()
+            .any(|words| self.0.contains(words))
+    }
+}
+
 fn t<const D: usize>(tensor: FloatTensor<Dispatch>) -> Tensor<D> {
     Tensor::from_dispatch(tensor)
 }

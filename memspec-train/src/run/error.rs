@@ -22,6 +22,18 @@ pub enum RunError {
     /// The device.
     #[error(transparent)]
     Device(#[from] DeviceFailed),
+    /// The device, in the midst of training.
+    #[error("the device failed in step {step}: {}; the last good checkpoint is {checkpoint}", .cause.0)]
+    Stopped {
+        /// The step, from 1.
+        step: u64,
+        /// Where to go on from.
+        checkpoint: String,
+        /// Bytes that this process held of the device then, and could have taken beside what others did, where its driver tells.
+        room: Option<u64>,
+        /// What it said.
+        cause: DeviceFailed,
+    },
     /// The device that the plan names cannot be used.
     #[error(transparent)]
     NoDevice(#[from] NoDevice),
