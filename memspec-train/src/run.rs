@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use memspec::cost::PhaseName;
 use memspec::cost::engine::memspec::workspace;
+use memspec::plan::AdapterKind;
 use memspec::setup::{Setup, Train, Verified};
 use serde::Serialize;
 
@@ -231,14 +232,15 @@ pub(crate) fn optimizer_numbers(train: &Train, learning_rate: f64, step: i32) ->
 /// The adapter as PEFT describes it.
 pub fn adapter_config(setup: &Setup) -> AdapterConfig {
     let adapter = setup.adapter.as_ref();
-    AdapterConfig::new(
+    let config = AdapterConfig::new(
         &setup.model_name,
         adapter.map_or(0, |adapter| adapter.rank),
         adapter.map_or(0.0, |adapter| adapter.alpha),
         adapter.map_or(0.0, |adapter| adapter.dropout),
         adapter.is_some_and(|adapter| adapter.rank_stabilized),
         adapter.map_or(&[], |adapter| &adapter.targets),
-    )
+    );
+    AdapterConfig { use_dora: adapter.is_some_and(|adapter| adapter.kind == AdapterKind::Dora), ..config }
 }
 
 struct Trainer<'a> {

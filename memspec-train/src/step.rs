@@ -154,7 +154,13 @@ pub fn hidden(model: &Model, batch: &Batch) -> Tensor<2> {
 ///
 /// # Errors
 /// The device failed, here or in what was queued before.
-pub fn optimizer_step(model: &mut Model, mut how: AdamW, clip: f32) -> Result<f32, DeviceFailed> {
+pub fn optimizer_step(model: &mut Model, how: AdamW, clip: f32) -> Result<f32, DeviceFailed> {
+    let norm = step(model, how, clip)?;
+    model.renew_norms();
+    Ok(norm)
+}
+
+fn step(model: &mut Model, mut how: AdamW, clip: f32) -> Result<f32, DeviceFailed> {
     let place = model.place;
     let parameters = model.trained_mut();
     // A card takes all in a few launches, and the norm stays there until the step is queued.

@@ -236,6 +236,22 @@ const CHECKS: &[Check] = &[
         let dense = super::int8_rows(&at.active("like", [1, 1]), &scales, &codes, 3, 5, columns);
         Ok(vec![fetch(&dense)?])
     }),
+    ("DoRA: norms, magnitudes and gradients", 5e-6, 1e-2, |at| {
+        let (w, a, b) = (at.active("w", [72, 40]), at.active("a", [8, 40]), at.active("b", [72, 8]));
+        let positive =
+            |seed| at.place.full(on_cpu([72], &random(seed, 72, 1.0).iter().map(|x| x + 1.5).collect::<Vec<_>>()));
+        let squares = super::row_squares(at.full("squares", [80]), &w, 5);
+        let of_rows = super::row_squares(at.place.zeros([72]), &w, 0);
+        let inner = product(buffer(&a, 8, 72), &a, &w, Product::NT);
+        let gram = product(buffer(&a, 8, 8), &a, &a, Product::NT);
+        let inner = product(inner, &gram, &b, Product::NT.times(0.25).added());
+        let norms = super::adapted_norms(at.place.zeros([72]), &of_rows, &inner, &b, 0.5);
+        let (magnitude, given) = (positive("magnitude"), positive("norms"));
+        let scaled = super::to_magnitude(at.active("x", [19, 37]), &magnitude, &given, 20);
+        let (z, g) = (at.active("z", [19, 37]), at.active("g", [19, 37]));
+        let (grad, gz) = super::to_magnitude_backward(at.full("grad", [72]), z, &g, &magnitude, &given, 20);
+        [squares, norms, grad].iter().map(fetch).chain([scaled, gz].iter().map(fetch)).collect()
+    }),
     ("sum_of_squares, adamw, sgd", 3e-6, 3e-6, |at| {
         let step = AdamW {
             learning_rate: 0.01,

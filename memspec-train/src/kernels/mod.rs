@@ -263,6 +263,33 @@ pub trait Kernels: Backend {
         rows: usize,
         columns: usize,
     ) -> FloatTensor<Self>;
+    /// The sum of squares of each row of `x`, written over `squares` from `first` on.
+    fn row_squares(squares: FloatTensor<Self>, x: FloatTensor<Self>, first: usize) -> FloatTensor<Self>;
+    /// The norms of the rows of `W + scale B A`, written over `norms`, from the squares of `W`'s rows, `B` and
+    /// `inner = A Wᵀ + scale / 2 A Aᵀ Bᵀ`, `[rank, out]`: so `W` need not be there. Never 0, as they divide.
+    fn adapted_norms(
+        norms: FloatTensor<Self>,
+        squares: FloatTensor<Self>,
+        inner: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        scale: f32,
+    ) -> FloatTensor<Self>;
+    /// `x * magnitude / norms` for each row, written over `x`; its first column is number `first` of the others.
+    fn to_magnitude(
+        x: FloatTensor<Self>,
+        magnitude: FloatTensor<Self>,
+        norms: FloatTensor<Self>,
+        first: usize,
+    ) -> FloatTensor<Self>;
+    /// The gradients of [`Kernels::to_magnitude`] at `z`: that in the magnitude is added to `grad`, that in `z` written over it.
+    fn to_magnitude_backward(
+        grad: FloatTensor<Self>,
+        z: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        magnitude: FloatTensor<Self>,
+        norms: FloatTensor<Self>,
+        first: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
     /// The sum of squares, written over `sums[index]`.
     fn sum_of_squares(sums: FloatTensor<Self>, x: FloatTensor<Self>, index: usize) -> FloatTensor<Self>;
     /// One AdamW step (Loshchilov and Hutter, 2019) in place; the gradient is zeroed for the next step.
@@ -506,6 +533,35 @@ pub fn int8_rows(
     columns: usize,
 ) -> Tensor<2> {
     t(Dispatch::int8_rows(d(like), d(scales), i(codes), first, rows, columns))
+}
+
+/// See [`Kernels::row_squares`].
+pub fn row_squares(squares: Tensor<1>, x: &Tensor<2>, first: usize) -> Tensor<1> {
+    t(Dispatch::row_squares(squares.into_dispatch(), d(x), first))
+}
+
+/// See [`Kernels::adapted_norms`].
+pub fn adapted_norms(norms: Tensor<1>, squares: &Tensor<1>, inner: &Tensor<2>, b: &Tensor<2>, scale: f32) -> Tensor<1> {
+    t(Dispatch::adapted_norms(norms.into_dispatch(), d(squares), d(inner), d(b), scale))
+}
+
+/// See [`Kernels::to_magnitude`].
+pub fn to_magnitude(x: Tensor<2>, magnitude: &Tensor<1>, norms: &Tensor<1>, first: usize) -> Tensor<2> {
+    t(Dispatch::to_magnitude(x.into_dispatch(), d(magnitude), d(norms), first))
+}
+
+/// See [`Kernels::to_magnitude_backward`].
+pub fn to_magnitude_backward(
+    grad: Tensor<1>,
+    z: Tensor<2>,
+    g: &Tensor<2>,
+    magnitude: &Tensor<1>,
+    norms: &Tensor<1>,
+    first: usize,
+) -> (Tensor<1>, Tensor<2>) {
+    let (grad, z) = (grad.into_dispatch(), z.into_dispatch());
+    let (grad, z) = Dispatch::to_magnitude_backward(grad, z, d(g), d(magnitude), d(norms), first);
+    (t(grad), t(z))
 }
 
 /// See [`Kernels::sum_of_squares`].

@@ -1,10 +1,12 @@
 //! A linear layer: a dense or packed weight, and an adapter beside it.
 //!
-//! The adapter works in activation space, `y = x Wᵀ + s (x Aᵀ) Bᵀ` (Hu et al., 2021), and is never merged. A packed weight is decoded in
-//! panels of rows for the product that needs it, forward and backward; only the packed form is kept.
+//! The adapter works in activation space, `y = x Wᵀ + s (x Aᵀ) Bᵀ` (Hu et al., 2021), and is never merged; [`magnitude`](super::magnitude) is
+//! what DoRA adds. A packed weight is decoded in panels of rows for the product that needs it, forward and backward; only the packed form is
+//! kept.
 
 use burn::tensor::{Int, Tensor};
 
+use super::magnitude::Magnitude;
 use super::parameter::Parameter;
 use crate::kernels::{self, DoubleQuantized, Product, product, product_onto, storage};
 
@@ -31,10 +33,10 @@ impl Rows {
 }
 
 /// A piece of a weight that is dense: rows of a matrix, and which outputs these are among those that are computed.
-struct Piece<'a> {
-    matrix: &'a Tensor<2>,
-    rows: Rows,
-    outputs: Rows,
+pub(super) struct Piece<'a> {
+    pub(super) matrix: &'a Tensor<2>,
+    pub(super) rows: Rows,
+    pub(super) outputs: Rows,
 }
 
 /// A weight `[out, in]` as it is kept.
@@ -96,7 +98,7 @@ impl Weight {
     }
 
     /// Calls `with` for these rows in the type of `like`, piece by piece where the weight is packed.
-    fn panels(&self, like: &Tensor<2>, rows: Rows, mut with: impl FnMut(Piece<'_>)) {
+    pub(super) fn panels(&self, like: &Tensor<2>, rows: Rows, mut with: impl FnMut(Piece<'_>)) {
         let [_, columns] = self.shape();
         if let Self::Dense(weight) = self {
             return with(Piece { matrix: weight.used(), rows, outputs: Rows { first: 0, ..rows } });
@@ -129,6 +131,17 @@ pub struct LowRank {
     pub b: Parameter<2>,
     /// What its output is multiplied with: alpha / rank, or alpha / sqrt(rank).
     pub scale: f32,
+    /// The norms of the adapted rows, where they are trained (DoRA).
+    pub magnitude: Option<Magnitude>,
+}
+
+/// What [`Linear::weight_backward`] leaves for [`Linear::input_backward`].
+#[derive(Debug)]
+pub struct Inner {
+    /// The gradient of `x Aᵀ`.
+    low: Option<Tensor<2>>,
+    /// The gradient of the output before it was scaled to its magnitude.
+    unscaled: Option<Tensor<2>>,
 }
 
 /// A linear layer.
@@ -154,9 +167,9 @@ impl Linear {
         (self.forward_rows(x, self.rows(), &mut low), low)
     }
 
-    /// As [`Linear::forward`], plus `onto`. A card adds it in the product, the CPU afterwards.
+    /// As [`Linear::forward`], plus `onto`. A card adds it in the product where nothing else is done to that, else it is added afterwards.
     pub fn forward_onto(&self, x: &Tensor<2>, onto: &Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
-        if storage::is_host(x) {
+        if storage::is_host(x) || self.magnitude().is_some() {
             let (y, low) = self.forward(x);
             return (kernels::add(y, onto), low);
         }
@@ -176,6 +189,37 @@ impl Linear {
         low: &mut Option<Tensor<2>>,
         onto: Option<&Tensor<2>>,
     ) -> Tensor<2> {
+        let mut y = self.adapted(x, rows, low, onto);
+        if let Some(magnitude) = self.magnitude() {
+            y = magnitude.scale(y, rows.first);
+        }
+        if let Some(bias) = &self.bias {
+            y = kernels::add_bias(y, bias.used());
+        }
+        y
+    }
+
+    /// What weight and adapter make of `x`, before magnitude and bias.
+    pub(super) fn adapted(
+        &self,
+        x: &Tensor<2>,
+        rows: Rows,
+        low: &mut Option<Tensor<2>>,
+        onto: Option<&Tensor<2>>,
+    ) -> Tensor<2> {
+        let mut y = self.base(x, rows, onto);
+        if low.is_none() {
+            *low = self.low(x);
+        }
+        if let (Some(adapter), Some(low)) = (&self.adapter, &*low) {
+            let how = Product { b_rows: rows.taken(), ..Product::NT };
+            y = product(y, low, adapter.b.used(), how.times(adapter.scale).added());
+        }
+        y
+    }
+
+    /// What the weight alone makes of `x`.
+    pub(super) fn base(&self, x: &Tensor<2>, rows: Rows, onto: Option<&Tensor<2>>) -> Tensor<2> {
         let [tokens, _] = x.dims();
         let mut y = Some(kernels::buffer(x, tokens, rows.count));
         self.weight.panels(x, rows, |piece| {
@@ -185,18 +229,7 @@ impl Linear {
                 None => product(y, x, piece.matrix, how),
             });
         });
-        let Some(mut y) = y else { unreachable!("the product gives its target back") };
-        if let Some(bias) = &self.bias {
-            y = kernels::add_bias(y, bias.used());
-        }
-        if low.is_none() {
-            *low = self.low(x);
-        }
-        if let (Some(adapter), Some(low)) = (&self.adapter, &*low) {
-            let how = Product { b_rows: rows.taken(), ..Product::NT };
-            y = product(y, low, adapter.b.used(), how.times(adapter.scale).added());
-        }
-        y
+        y.unwrap_or_else(|| unreachable!("the product gives its target back"))
     }
 
     /// The output plus `onto`.
@@ -214,13 +247,16 @@ impl Linear {
     }
 
     /// Adds the gradients of weight and adapter, from the layer's input `x` and the gradient `g` of its output.
-    /// Returns the gradient of `x Aᵀ`, which [`Linear::input_backward`] takes.
-    pub fn weight_backward(&mut self, x: &Tensor<2>, low: Option<Tensor<2>>, g: &Tensor<2>) -> Option<Tensor<2>> {
+    /// Returns what [`Linear::input_backward`] takes.
+    pub fn weight_backward(&mut self, x: &Tensor<2>, low: Option<Tensor<2>>, g: &Tensor<2>) -> Inner {
         let rows = self.rows();
-        self.weight_backward_rows(x, low, &[(rows, g)])
+        let unscaled = self.magnitude_backward(x, rows, &low, g);
+        let low = self.weight_backward_rows(x, low, &[(rows, unscaled.as_ref().unwrap_or(g))]);
+        Inner { low, unscaled }
     }
 
-    /// The same, where the gradient of the output comes in parts that together are all of its rows.
+    /// The same, where the gradient of the output, before it was scaled, comes in parts that together are all of its rows. Returns the
+    /// gradient of `x Aᵀ`.
     pub fn weight_backward_rows(
         &mut self,
         x: &Tensor<2>,
@@ -254,8 +290,8 @@ impl Linear {
     }
 
     /// The gradient of the layer's input, in a new buffer.
-    pub fn input_backward(&self, g: &Tensor<2>, g_low: Option<Tensor<2>>) -> Tensor<2> {
-        self.input_backward_rows(g, self.rows(), g_low, None)
+    pub fn input_backward(&self, g: &Tensor<2>, inner: Inner) -> Tensor<2> {
+        self.input_backward_rows(inner.unscaled.as_ref().unwrap_or(g), self.rows(), inner.low, None)
     }
 
     /// The gradient of the layer's input from that of some of its outputs, added to `into` or in a new buffer. What comes by the adapter

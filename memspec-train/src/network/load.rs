@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use memspec::model::Architecture;
-use memspec::plan::{OptimizerKind, QuantizeKind};
+use memspec::plan::{AdapterKind, OptimizerKind, QuantizeKind};
 use memspec::setup::{Adapter, Quantize, Setup};
 
 use super::block::{Block, Linears, Norm};
@@ -265,8 +265,12 @@ impl Builder<'_> {
             false => None,
         };
         let adapter = self.adapter.filter(|adapter| adapter.targets.iter().any(|target| target == leaf));
-        let adapter = adapter.map(|adapter| self.low_rank(adapter, &module, shape));
-        Ok(Linear { weight, bias, adapter })
+        let low_rank = adapter.map(|adapter| self.low_rank(adapter, &module, shape));
+        let mut linear = Linear { weight, bias, adapter: low_rank };
+        if adapter.is_some_and(|adapter| adapter.kind == AdapterKind::Dora) {
+            linear.add_magnitude(self.states(shape[0], false), self.place);
+        }
+        Ok(linear)
     }
 
     fn weight(&self, name: &str, leaf: &str, shape: [usize; 2]) -> Result<Weight, LoadError> {
@@ -368,6 +372,7 @@ impl Builder<'_> {
             a: self.trained(self.place.full(filled([rank, columns], &a))),
             b: self.trained(self.place.zeros([out, rank])),
             scale: adapter.scale() as f32,
+            magnitude: None,
         }
     }
 }

@@ -314,6 +314,51 @@ impl Kernels for Cube {
         out
     }
 
+    fn row_squares(squares: CubeTensor, x: CubeTensor, first: usize) -> CubeTensor {
+        let (rows, columns) = matrix_shape(&x);
+        let kernel = Kernel::new(Source::Magnitude, both!(x.dtype, "row_squares"), rows, ROW_THREADS);
+        kernel.run([&squares, &x], 1, [u32_of(first), u32_of(columns)]);
+        squares
+    }
+
+    fn adapted_norms(
+        norms: CubeTensor,
+        squares: CubeTensor,
+        inner: CubeTensor,
+        b: CubeTensor,
+        scale: f32,
+    ) -> CubeTensor {
+        let (rank, outputs) = matrix_shape(&inner);
+        let kernel = Kernel::flat(Source::Magnitude, both!(inner.dtype, "adapted_norms"), outputs);
+        let numbers = [u32_of(outputs), u32_of(rank), Number::F32(scale)];
+        kernel.run([&norms, &squares, &inner, &b], 1, numbers);
+        norms
+    }
+
+    fn to_magnitude(x: CubeTensor, magnitude: CubeTensor, norms: CubeTensor, first: usize) -> CubeTensor {
+        let (n, (_, columns)) = (elements(&x), matrix_shape(&x));
+        let kernel = Kernel::flat(Source::Magnitude, both!(x.dtype, "to_magnitude"), n);
+        kernel.run([&x, &magnitude, &norms], 1, [u64_of(n), u32_of(columns), u32_of(first)]);
+        x
+    }
+
+    fn to_magnitude_backward(
+        grad: CubeTensor,
+        z: CubeTensor,
+        g: CubeTensor,
+        magnitude: CubeTensor,
+        norms: CubeTensor,
+        first: usize,
+    ) -> (CubeTensor, CubeTensor) {
+        let (rows, columns) = matrix_shape(&z);
+        // `WIDTH` columns a block, by `HEIGHT` lines of threads.
+        let blocks = columns.div_ceil(32);
+        let kernel = Kernel::new(Source::Magnitude, both!(z.dtype, "to_magnitude_backward"), blocks, 32 * 16);
+        let numbers = [u32_of(rows), u32_of(columns), u32_of(first)];
+        kernel.run([&grad, &z, &g, &magnitude, &norms], 2, numbers);
+        (grad, z)
+    }
+
     fn sum_of_squares(sums: CubeTensor, x: CubeTensor, index: usize) -> CubeTensor {
         let n = elements(&x);
         let kernel = Kernel::new(Source::Optimizer, "sum_of_squares", 1, 1024);

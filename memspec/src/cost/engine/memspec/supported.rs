@@ -4,7 +4,7 @@ use crate::cost::CostError;
 use crate::device::DeviceKind;
 use crate::model::{Activation, Family, Norm, RopeScaling};
 use crate::plan::{
-    AdapterKind, Attention, DeviceMap, Float, LossKind, OptimizerKind, Padding, Precision, QuantizeKind, Script, Upcast,
+    Attention, DeviceMap, Float, LossKind, OptimizerKind, Padding, Precision, QuantizeKind, Script, Upcast,
 };
 use crate::setup::Setup;
 
@@ -84,12 +84,6 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
         );
     }
     if let Some(adapter) = &setup.adapter {
-        if adapter.kind != AdapterKind::Lora {
-            return refuse(
-                "adapter",
-                format!("the engine `memspec` trains lora adapters in this version, not {}", adapter.kind),
-            );
-        }
         if adapter.dropout > 0.0 {
             return refuse("adapter.dropout", "the engine `memspec` has no adapter dropout in this version".to_owned());
         }
