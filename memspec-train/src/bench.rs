@@ -151,6 +151,7 @@ impl Bench<'_> {
         for _ in 0..train.accumulate {
             let batch = self.batch();
             losses.push(micro_batch(&mut self.model, &batch, scored, &self.config, enter));
+            self.config.draw += 1;
         }
         enter(PhaseName::Optimizer);
         self.done += 1;

@@ -330,12 +330,12 @@ impl Trainer<'_> {
             .collect();
         let scored: usize = batches.iter().map(Batch::scored).sum();
         let mut losses = Vec::new();
-        for batch in &batches {
+        for (draw, batch) in (self.state.step * u64::from(train.accumulate)..).zip(&batches) {
             if stop.load(Relaxed) {
                 return Ok(None);
             }
-            let phases = &mut self.phases;
-            losses.push(micro_batch(&mut self.model, batch, scored, &self.config, &mut |phase| phases.enter(phase)));
+            let (phases, config) = (&mut self.phases, StepConfig { draw, ..self.config });
+            losses.push(micro_batch(&mut self.model, batch, scored, &config, &mut |phase| phases.enter(phase)));
         }
         self.phases.enter(PhaseName::Optimizer);
         let rate = learning_rate(train, self.state.step, self.prepared.steps);

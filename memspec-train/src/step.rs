@@ -57,12 +57,14 @@ pub struct StepConfig {
     pub recomputed_blocks: usize,
     /// Tokens whose logits exist at a time.
     pub loss_rows: usize,
+    /// Micro batches of the run before this one: each has masks of its own for dropout, and the same when it is run again.
+    pub draw: u64,
 }
 
 impl StepConfig {
     /// As a setup says, and as its promise counts.
     pub fn of(setup: &Setup) -> Self {
-        Self { recomputed_blocks: setup.recomputed_blocks() as usize, loss_rows: loss_rows(setup) as usize }
+        Self { recomputed_blocks: setup.recomputed_blocks() as usize, loss_rows: loss_rows(setup) as usize, draw: 0 }
     }
 }
 
@@ -77,6 +79,19 @@ enum Kept {
 /// `scored` is the number of scored tokens in the whole step, over which the loss is averaged. `enter` is called at each phase's start.
 /// The loss, as `[1]`, is read when all is queued, so that a device never waits for the host.
 pub fn micro_batch(
+    model: &mut Model,
+    batch: &Batch,
+    scored: usize,
+    config: &StepConfig,
+    enter: &mut dyn FnMut(PhaseName),
+) -> Tensor<1> {
+    model.drop_inputs(Some(config.draw));
+    let loss = forward_backward(model, batch, scored, config, enter);
+    model.drop_inputs(None);
+    loss
+}
+
+fn forward_backward(
     model: &mut Model,
     batch: &Batch,
     scored: usize,

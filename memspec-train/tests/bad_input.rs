@@ -35,7 +35,9 @@ fn plans() {
 fn settings_that_this_version_does_not_run() {
     check(2, "= f32", "= bf16", &["computes in f32, not bf16", "plan.mem:21"]);
     check(2, "adamw", "paged_adamw_8bit", &["adamw, adamw_8bit and sgd", "not paged_adamw_8bit", "plan.mem:23"]);
-    check(2, "alpha = 8", "dropout = 5%", &["dropout", "plan.mem:10"]);
+    let plan = Place::new();
+    plan.plan(&[("adapter lora", "adapter dora"), ("alpha = 8", "dropout = 5%")]);
+    plan.refuses_to_start(2, &["no dropout with dora", "plan.mem:10"]);
     check(2, "save {", "save {\n merge = true", &["does not merge adapters", "plan.mem:29"]);
     check(2, ADAPTER, "quantize nf4 { }", &["quantized weights cannot be trained", "add `adapter lora { }`"]);
 }

@@ -157,7 +157,7 @@ impl Fixture {
 
 fn config(setup: &Setup) -> StepConfig {
     // Five rows, so that the loss is computed in several chunks.
-    StepConfig { recomputed_blocks: setup.recomputed_blocks() as usize, loss_rows: 5 }
+    StepConfig { recomputed_blocks: setup.recomputed_blocks() as usize, loss_rows: 5, draw: 0 }
 }
 
 fn gradients(model: &mut Model) -> Vec<(String, Vec<f32>)> {

@@ -63,7 +63,23 @@ const DORA: &[Row] = &[
     ("quantize int8 { }", "rank = 8; rank_stabilized = true", "context = 200tok; packing = true", "micro_batch = 3"),
 ];
 
+/// Of adapters that drop some of their input.
+#[rustfmt::skip]
+const DROPOUT: &[Row] = &[
+    ("", "rank = 8; dropout = 5%", "context = 64tok; padding = max", "micro_batch = 8"),
+    ("", "rank = 8; dropout = 50%", "context = 200tok; padding = max", "micro_batch = 4; checkpointing = block; accumulate = 2"),
+    ("", "rank = 64; dropout = 10%; targets = [o_proj, down_proj]", "context = 64tok", "micro_batch = 2; checkpointing = 2"),
+    ("quantize nf4 { }", "rank = 8; dropout = 10%", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = block"),
+];
+
 /// The same where linears are fused.
+#[rustfmt::skip]
+const FUSED_DROPOUT: &[Row] = &[
+    ("", "rank = 8; dropout = 10%", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = block"),
+    ("quantize nf4 { }", "rank = 32; dropout = 5%; targets = attention", "context = 200tok; packing = true", "micro_batch = 2"),
+];
+
+/// The same as [`DORA`] where linears are fused.
 #[rustfmt::skip]
 const FUSED_DORA: &[Row] = &[
     ("", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = block"),
@@ -125,6 +141,8 @@ fn every_phase_takes_what_was_promised() {
         of(&untied, FULL),
         of(&normed, &FULL[..1]),
         of(&fused, &FULL[..2]),
+        of(&tied, DROPOUT),
+        of(&fused, FUSED_DROPOUT),
         dora(&tied, DORA),
         dora(&normed, &DORA[1..2]),
         dora(&fused, FUSED_DORA),

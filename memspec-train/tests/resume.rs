@@ -185,6 +185,21 @@ fn magnitudes_go_on_to_the_bit() {
 }
 
 #[test]
+fn dropout_goes_on_with_the_masks_that_it_would_have_had() {
+    let place = Place::new();
+    place.plan(&[
+        ("alpha = 8", "alpha = 8\n dropout = 20%"),
+        ("steps         = 4", "steps = 12\n checkpointing = 2\n accumulate = 2"),
+        ("every = 2", "every = 5"),
+    ]);
+    let expected = undisturbed(&place);
+    stop_after(&place, 6, "-KILL", &[]);
+    assert!(place.names("out").contains(&"checkpoint-5".to_owned()));
+    place.run(&["--resume", "--quiet"]);
+    assert_eq!(place.losses("out"), expected);
+}
+
+#[test]
 fn moments_of_8_bits_go_on_to_the_bit() {
     for adapter in [ADAPTER, ""] {
         let place = Place::new();

@@ -5,7 +5,7 @@
 use burn::tensor::{Int, Tensor};
 
 use super::place::{Place, fetch};
-use super::{AdamW, DeviceFailed, DoubleQuantized, Heads, Product, buffer, product};
+use super::{AdamW, DeviceFailed, DoubleQuantized, Heads, Mask, Product, buffer, product};
 use crate::quantize::int8::Int8Encoder;
 use crate::quantize::nf4::{Nf4Encoder, Scales};
 use crate::random::Random;
@@ -235,6 +235,14 @@ const CHECKS: &[Check] = &[
         let scales = at.place.full(on_cpu([rows], &packed.scales));
         let dense = super::int8_rows(&at.active("like", [1, 1]), &scales, &codes, 3, 5, columns);
         Ok(vec![fetch(&dense)?])
+    }),
+    ("dropout of the same elements", 1e-6, 5e-3, |at| {
+        // Some that a vector access does not reach, and a counter beyond 32 bits.
+        let mask = Mask { share: 0.3, stream: 0x0123_4567_89ab_cdef, draw: 1 << 33 };
+        let x = at.active("x", [11, 37]);
+        let added = super::add_dropout(at.active("y", [11, 37]), &x, mask);
+        let rare = super::dropout(&x, Mask { share: 0.05, draw: 7, ..mask });
+        Ok(vec![fetch(&super::dropout(&x, mask))?, fetch(&rare)?, fetch(&added)?])
     }),
     ("DoRA: norms, magnitudes and gradients", 5e-6, 1e-2, |at| {
         let (w, a, b) = (at.active("w", [72, 40]), at.active("a", [8, 40]), at.active("b", [72, 8]));

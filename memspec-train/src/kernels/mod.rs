@@ -97,6 +97,29 @@ pub struct DoubleQuantized {
     pub offset: f32,
 }
 
+/// Which elements dropout leaves out: a function of an element's number and of these, so that nothing of it is kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mask {
+    /// The share of the elements that are dropped, 0 to 1.
+    pub share: f32,
+    /// Whose input it is: each has numbers of its own.
+    pub stream: u64,
+    /// Which time it is: each has other numbers.
+    pub draw: u64,
+}
+
+impl Mask {
+    /// An element is dropped when its 32 random bits are below this.
+    fn threshold(self) -> u64 {
+        (f64::from(self.share) * 2_f64.powi(32)) as u64
+    }
+
+    /// What the elements that stay are multiplied with, so that the expected value is the element.
+    fn scale(self) -> f32 {
+        1.0 / (1.0 - self.share)
+    }
+}
+
 /// One AdamW step's numbers, all for the current step.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamW {
@@ -263,6 +286,10 @@ pub trait Kernels: Backend {
         rows: usize,
         columns: usize,
     ) -> FloatTensor<Self>;
+    /// `x` with some elements 0 and the others scaled, into a new buffer. Its own transpose, so also the gradient.
+    fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self>;
+    /// `x + dropout(y)`, written over `x`.
+    fn add_dropout(x: FloatTensor<Self>, y: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self>;
     /// The sum of squares of each row of `x`, written over `squares` from `first` on.
     fn row_squares(squares: FloatTensor<Self>, x: FloatTensor<Self>, first: usize) -> FloatTensor<Self>;
     /// The norms of the rows of `W + scale B A`, written over `norms`, from the squares of `W`'s rows, `B` and
@@ -533,6 +560,16 @@ pub fn int8_rows(
     columns: usize,
 ) -> Tensor<2> {
     t(Dispatch::int8_rows(d(like), d(scales), i(codes), first, rows, columns))
+}
+
+/// See [`Kernels::dropout`].
+pub fn dropout(x: &Tensor<2>, mask: Mask) -> Tensor<2> {
+    t(Dispatch::dropout(d(x), mask))
+}
+
+/// See [`Kernels::add_dropout`].
+pub fn add_dropout(x: Tensor<2>, y: &Tensor<2>, mask: Mask) -> Tensor<2> {
+    t(Dispatch::add_dropout(x.into_dispatch(), d(y), mask))
 }
 
 /// See [`Kernels::row_squares`].

@@ -8,7 +8,7 @@ use burn::tensor::{Int, Tensor};
 
 use super::magnitude::Magnitude;
 use super::parameter::Parameter;
-use crate::kernels::{self, DoubleQuantized, Product, product, product_onto, storage};
+use crate::kernels::{self, DoubleQuantized, Mask, Product, product, product_onto, storage};
 
 /// Elements of a packed weight that are dense at a time: 2 MiB in f32, about what a core's cache holds.
 pub const PANEL_ELEMENTS: usize = 512 * 1024;
@@ -131,8 +131,34 @@ pub struct LowRank {
     pub b: Parameter<2>,
     /// What its output is multiplied with: alpha / rank, or alpha / sqrt(rank).
     pub scale: f32,
+    /// What of its input is left out in training; `None`: nothing ever is.
+    pub dropout: Option<Dropout>,
     /// The norms of the adapted rows, where they are trained (DoRA).
     pub magnitude: Option<Magnitude>,
+}
+
+/// Dropout of an adapter's input. A mask is computed wherever it is needed and never kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Dropout {
+    /// The share that is left out, 0 to 1.
+    pub share: f32,
+    /// The module's own random numbers.
+    pub stream: u64,
+    /// The micro batch that is trained, which has a mask of its own; `None`: nothing is trained now, and nothing left out.
+    pub draw: Option<u64>,
+}
+
+impl LowRank {
+    /// Which elements of its input are left out now.
+    fn mask(&self) -> Option<Mask> {
+        let Dropout { share, stream, draw } = self.dropout?;
+        Some(Mask { share, stream, draw: draw? })
+    }
+
+    /// Its input as it takes it, where that is another than its layer's.
+    fn dropped(&self, x: &Tensor<2>) -> Option<Tensor<2>> {
+        self.mask().map(|mask| kernels::dropout(x, mask))
+    }
 }
 
 /// What [`Linear::weight_backward`] leaves for [`Linear::input_backward`].
@@ -243,7 +269,8 @@ impl Linear {
         let adapter = self.adapter.as_ref()?;
         let [tokens, _] = x.dims();
         let a = adapter.a.used();
-        Some(product(kernels::buffer(x, tokens, a.dims()[0]), x, a, Product::NT))
+        let dropped = adapter.dropped(x);
+        Some(product(kernels::buffer(x, tokens, a.dims()[0]), dropped.as_ref().unwrap_or(x), a, Product::NT))
     }
 
     /// Adds the gradients of weight and adapter, from the layer's input `x` and the gradient `g` of its output.
@@ -285,7 +312,8 @@ impl Linear {
             low = product(low, g, adapter.b.used(), how);
             how.beta = 1.0;
         }
-        adapter.a.add_grad(|grad| product(grad, &low, x, Product::TN.added()));
+        let dropped = adapter.dropped(x);
+        adapter.a.add_grad(|grad| product(grad, &low, dropped.as_ref().unwrap_or(x), Product::TN.added()));
         Some(low)
     }
 
@@ -314,7 +342,14 @@ impl Linear {
         });
         let Some(mut gx) = gx else { unreachable!("the product gives its target back") };
         if let (Some(adapter), Some(g_low)) = (&self.adapter, g_low) {
-            gx = product(gx, &g_low, adapter.a.used(), Product::NN.added());
+            let a = adapter.a.used();
+            gx = match adapter.mask() {
+                Some(mask) => {
+                    let dropped = product(kernels::buffer(g, tokens, columns), &g_low, a, Product::NN);
+                    kernels::add_dropout(gx, &dropped, mask)
+                }
+                None => product(gx, &g_low, a, Product::NN.added()),
+            };
         }
         gx
     }

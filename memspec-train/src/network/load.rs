@@ -6,7 +6,7 @@ use memspec::plan::{AdapterKind, OptimizerKind, QuantizeKind};
 use memspec::setup::{Adapter, Quantize, Setup};
 
 use super::block::{Block, Linears, Norm};
-use super::linear::{AbsMax, Linear, LowRank, Weight};
+use super::linear::{AbsMax, Dropout, Linear, LowRank, Weight};
 use super::parameter::{OptimizerStates, Parameter};
 use super::projection::Projection;
 use super::rotary::Rotary;
@@ -372,6 +372,11 @@ impl Builder<'_> {
             a: self.trained(self.place.full(filled([rank, columns], &a))),
             b: self.trained(self.place.zeros([out, rank])),
             scale: adapter.scale() as f32,
+            dropout: (adapter.dropout > 0.0).then(|| Dropout {
+                share: adapter.dropout as f32,
+                stream: Random::new(self.seed, &format!("{module}/dropout")).next_u64(),
+                draw: None,
+            }),
             magnitude: None,
         }
     }

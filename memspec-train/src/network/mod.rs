@@ -180,6 +180,14 @@ impl Model {
         (loss, x)
     }
 
+    /// From now on adapters leave out of their inputs what dropout chooses for this micro batch; `None`: nothing, as it is at first.
+    pub fn drop_inputs(&mut self, draw: Option<u64>) {
+        for block in &mut self.blocks {
+            let adapters = block.linears.named_mut().filter_map(|(_, linear)| linear.adapter.as_mut());
+            adapters.filter_map(|adapter| adapter.dropout.as_mut()).for_each(|dropout| dropout.draw = draw);
+        }
+    }
+
     /// To be called whenever adapters have changed: see [`linear::Linear::renew_norms`].
     pub fn renew_norms(&mut self) {
         for block in &mut self.blocks {

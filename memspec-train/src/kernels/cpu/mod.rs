@@ -1,6 +1,7 @@
 //! [`Kernels`] on the CPU: plain slices, matrix products by the `gemm` crate, the rest in parallel over rows by rayon.
 
 mod attention;
+mod dropout;
 mod elementwise;
 mod embedding;
 mod loss;
@@ -15,7 +16,7 @@ mod simd;
 use burn::backend::Flex;
 
 use super::storage::F32;
-use super::{AdamW, DoubleQuantized, Heads, Kernels, Product, Samples};
+use super::{AdamW, DoubleQuantized, Heads, Kernels, Mask, Product, Samples};
 
 /// Rows and columns of a tensor seen as a matrix: the last dimension is the row.
 fn matrix_shape(x: &F32) -> (usize, usize) {
@@ -183,6 +184,14 @@ impl Kernels for Flex {
 
     fn int8_rows(_like: F32, scales: F32, codes: F32, first: usize, rows: usize, columns: usize) -> F32 {
         quantized::int8_rows(&scales, &codes, first, rows, columns)
+    }
+
+    fn dropout(x: F32, mask: Mask) -> F32 {
+        dropout::dropout(&x, mask)
+    }
+
+    fn add_dropout(x: F32, y: F32, mask: Mask) -> F32 {
+        dropout::add_dropout(x, &y, mask)
     }
 
     fn row_squares(squares: F32, x: F32, first: usize) -> F32 {

@@ -15,7 +15,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::MemoryScope;
 
 use super::compile::Source;
-use super::{AdamW, DoubleQuantized, Heads, Kernels, Product, Samples};
+use super::{AdamW, DoubleQuantized, Heads, Kernels, Mask, Product, Samples};
 use launch::{Kernel, Number};
 use tensor::{elements, matrix_shape, rows, unfilled};
 
@@ -49,6 +49,13 @@ fn u32_of(number: usize) -> Number {
 
 fn u64_of(number: usize) -> Number {
     Number::U64(number as u64)
+}
+
+/// What the kernels of dropout take: the elements, and which of them are dropped.
+fn drops(n: usize, mask: Mask) -> [Number; 5] {
+    let Mask { stream, draw, .. } = mask;
+    let [stream, draw, threshold] = [stream, draw, mask.threshold()].map(Number::U64);
+    [u64_of(n), stream, draw, threshold, Number::F32(mask.scale())]
 }
 
 /// Threads of a block that works on one row.
@@ -312,6 +319,19 @@ impl Kernels for Cube {
         let kernel = Kernel::flat(Source::Quantized, both!(like.dtype, "int8"), rows * columns);
         kernel.run([&out, &codes, &scales], 1, [u64_of(first * columns), u64_of(rows * columns), u32_of(columns)]);
         out
+    }
+
+    fn dropout(x: CubeTensor, mask: Mask) -> CubeTensor {
+        let n = elements(&x);
+        let out = unfilled(&x, x.meta.shape().clone(), x.dtype);
+        Kernel::flat(Source::Elementwise, both!(x.dtype, "dropout"), n / 8).run([&out, &x], 1, drops(n, mask));
+        out
+    }
+
+    fn add_dropout(x: CubeTensor, y: CubeTensor, mask: Mask) -> CubeTensor {
+        let n = elements(&x);
+        Kernel::flat(Source::Elementwise, both!(x.dtype, "add_dropout"), n / 8).run([&x, &y], 1, drops(n, mask));
+        x
     }
 
     fn row_squares(squares: CubeTensor, x: CubeTensor, first: usize) -> CubeTensor {

@@ -135,6 +135,8 @@ struct Program<'a> {
     rank: u64,
     /// The adapter trains magnitudes.
     dora: bool,
+    /// Some of the adapter's input is dropped.
+    dropout: bool,
     /// Bytes of an activation's element.
     element: u64,
     threads: u64,
@@ -185,6 +187,7 @@ impl<'a> Program<'a> {
             tokens: samples * context,
             context,
             rank: setup.adapter.as_ref().map_or(0, |adapter| u64::from(adapter.rank)),
+            dropout: setup.adapter.as_ref().is_some_and(|adapter| adapter.dropout > 0.0),
             dora: setup.adapter.as_ref().is_some_and(|adapter| adapter.kind == AdapterKind::Dora),
             element: if cpu || setup.train.precision == Precision::F32 { 4 } else { 2 },
             threads: u64::from(setup.device.cores.unwrap_or(1)),
@@ -455,6 +458,7 @@ impl<'a> Program<'a> {
         // mlp_backward
         let product = self.work(model.intermediate);
         let unscaled = self.magnitude_backward(DOWN);
+        self.dropped(DOWN);
         self.trace.free(product);
         let g_product = self.input_backward(DOWN, down_low, None);
         self.trace.free_all(unscaled);
@@ -462,6 +466,7 @@ impl<'a> Program<'a> {
         let normed = self.work(model.hidden);
         let gate = self.magnitude_backward_over(GATE, gate);
         let up = self.magnitude_backward_over(UP, up);
+        [GATE, UP].into_iter().for_each(|index| self.dropped(index));
         self.trace.free(normed);
         let g_normed = self.input_backward(GATE, gate_low, None);
         self.trace.free(gate);
@@ -470,6 +475,7 @@ impl<'a> Program<'a> {
         let g = g_normed;
 
         let unscaled = self.magnitude_backward(O);
+        self.dropped(O);
         let g_attention = self.input_backward(O, o_low, None);
         self.trace.free_all(unscaled);
         let kv = model.kv_heads * model.head_dim;
@@ -484,6 +490,7 @@ impl<'a> Program<'a> {
         let gq = self.magnitude_backward_over(Q, gq);
         let gk = self.magnitude_backward_over(K, gk);
         let gv = self.magnitude_backward_over(V, gv);
+        [Q, K, V].into_iter().for_each(|index| self.dropped(index));
         self.trace.free(normed);
         if !input {
             self.trace.free_all([gq, gk, gv, g, x]);
@@ -563,7 +570,22 @@ impl<'a> Program<'a> {
     /// `Linear::low`: the adapter's inner activation.
     fn low(&mut self, index: usize) -> Option<Tensor> {
         let (rank, Linear { module, first }) = (self.rank, self.linears[index]);
-        (module.adapted && first).then(|| self.saved(rank))
+        if !(module.adapted && first) {
+            return None;
+        }
+        let dropped = self.dropout.then(|| self.work(module.columns));
+        let low = self.saved(rank);
+        self.trace.free_all(dropped);
+        Some(low)
+    }
+
+    /// The adapter's input less what is dropped, for as long as one product takes.
+    fn dropped(&mut self, index: usize) {
+        let Linear { module, first } = self.linears[index];
+        if self.dropout && module.adapted && first {
+            let dropped = self.work(module.columns);
+            self.trace.free(dropped);
+        }
     }
 
     /// `Linear::magnitude_backward`: the unscaled output, and over it its gradient.
@@ -596,6 +618,10 @@ impl<'a> Program<'a> {
             None => self.work(columns),
         };
         self.panel(index);
+        // What comes by the adapter, which is where its gradient is: with a fused module's first output.
+        if low.is_some() {
+            self.dropped(index);
+        }
         self.trace.free_all(low);
         g
     }

@@ -4,7 +4,7 @@ use crate::cost::CostError;
 use crate::device::DeviceKind;
 use crate::model::{Activation, Family, Norm, RopeScaling};
 use crate::plan::{
-    Attention, DeviceMap, Float, LossKind, OptimizerKind, Padding, Precision, QuantizeKind, Script, Upcast,
+    AdapterKind, Attention, DeviceMap, Float, LossKind, OptimizerKind, Padding, Precision, QuantizeKind, Script, Upcast,
 };
 use crate::setup::Setup;
 
@@ -84,8 +84,13 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
         );
     }
     if let Some(adapter) = &setup.adapter {
-        if adapter.dropout > 0.0 {
-            return refuse("adapter.dropout", "the engine `memspec` has no adapter dropout in this version".to_owned());
+        // PEFT's base, too, then works on what dropout leaves, in a product of its own beside that on all of the input.
+        if adapter.dropout > 0.0 && adapter.kind == AdapterKind::Dora {
+            return refuse(
+                "adapter.dropout",
+                "the engine `memspec` has no dropout with dora in this version: leave it out, or write `adapter lora`"
+                    .to_owned(),
+            );
         }
         if !adapter.train_whole.is_empty() {
             return refuse(
