@@ -161,6 +161,7 @@ impl Bench<'_> {
         for _ in 0..train.accumulate {
             let batch = self.batch();
             losses.push(micro_batch(&mut self.model, &batch, scored, &config, enter));
+            self.config.draw += 1;
         }
         enter(PhaseName::Optimizer);
         self.done += 1;

@@ -4,7 +4,7 @@
 //! each linear `NAME.lora_a` and `NAME.lora_b`. llama.cpp turns neighbouring pairs of a head's rows in its `llama` files, where Hugging Face
 //! turns the two halves; so the rows of B are put in that order for queries and keys, as the model's own are in its GGUF file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memspec::model::{Architecture, Family};
 use serde::Serialize;
@@ -38,6 +38,14 @@ pub enum ExportError {
         /// Its `model_type`.
         kind: String,
     },
+    /// An adapter with magnitudes.
+    #[error(
+        "{}: the adapter is a DoRA, and llama.cpp knows LoRA only; `merge` makes a model that llama.cpp's own converter takes", folder.display()
+    )]
+    Dora {
+        /// The adapter's folder.
+        folder: PathBuf,
+    },
     /// The adapter.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
@@ -70,7 +78,10 @@ pub fn export(base: &Architecture, folder: &Path, output: &Path) -> Result<Expor
         _ => return Err(ExportError::Family { model: base.name.clone(), kind: base.model_type.clone() }),
     };
     let adapter = Adapter::open(folder)?;
-    adapter.expect_pairs_only()?;
+    if adapter.config.use_dora {
+        return Err(ExportError::Dora { folder: folder.to_owned() });
+    }
+    adapter.expect_whole()?;
     let mut targets = Vec::new();
     for module in adapter.modules() {
         let target = target(base, architecture == "llama", &module)

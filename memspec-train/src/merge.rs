@@ -1,7 +1,8 @@
 //! An adapter added to its base model's weights: a folder that every program loads without knowing of adapters.
 //!
 //! `W + s B A` is computed in f32 a few rows at a time and rounded once, to the type that the base is stored in, as PEFT's
-//! `merge_and_unload` does. A base that bitsandbytes packed becomes dense: [`packed`]. Files stay as they are cut, everything but the adapted weights is copied byte for byte.
+//! `merge_and_unload` does; of a DoRA every row then gets the norm that was trained. A base that bitsandbytes packed becomes dense:
+//! [`packed`]. Files stay as they are cut, everything but the adapted weights is copied byte for byte.
 
 mod packed;
 
@@ -155,14 +156,24 @@ fn copy_others(base: &Path, to: &Path) -> Result<(), MergeError> {
     Ok(())
 }
 
+/// The tensors of an adapted module.
+struct Current {
+    /// Its weight's name.
+    weight: String,
+    a: Vec<f32>,
+    b: Vec<f32>,
+    /// The norms of the merged rows, of a DoRA.
+    magnitude: Option<Vec<f32>>,
+}
+
 /// The adapter as a change of its base's weights.
 struct Update<'a> {
     adapter: Adapter,
     modules: BTreeSet<String>,
     source: &'a Checkpoint,
     scale: f32,
-    /// The matrices of the module at hand, A and B, and its weight's name.
-    current: Option<(String, Vec<f32>, Vec<f32>)>,
+    /// The module at hand.
+    current: Option<Current>,
     written: u64,
     progress: &'a mut dyn FnMut(u64),
 }
@@ -171,7 +182,7 @@ impl<'a> Update<'a> {
     /// Opens an adapter, whose every module must be one of the base's.
     fn open(source: &'a Checkpoint, folder: &Path, progress: &'a mut dyn FnMut(u64)) -> Result<Self, MergeError> {
         let adapter = Adapter::open(folder)?;
-        adapter.expect_pairs_only()?;
+        adapter.expect_whole()?;
         let modules: BTreeSet<String> = adapter.modules().into_iter().collect();
         if let Some(module) = adapter.modules().into_iter().find(|module| !source.contains(&weight(module))) {
             return Err(AdapterError::OtherModel { folder: folder.to_owned(), module }.into());
@@ -212,25 +223,29 @@ impl Change for Update<'_> {
 
     fn rows(&mut self, tensor: &str, first: usize, columns: usize, values: &mut [f32]) -> Result<(), CheckpointError> {
         let Some(module) = self.module(tensor) else { return Ok(()) };
-        if self.current.as_ref().is_none_or(|(name, ..)| name != tensor) {
+        if self.current.as_ref().is_none_or(|current| current.weight != tensor) {
             let module = self.sizes(module)?;
-            let (a, b) = (self.adapter.read_values(&module, Part::A)?, self.adapter.read_values(&module, Part::B)?);
-            self.current = Some((tensor.to_owned(), a, b));
+            let read = |part| self.adapter.read_values(&module, part);
+            let magnitude = if self.adapter.config.use_dora { Some(read(Part::Magnitude)?) } else { None };
+            self.current = Some(Current { weight: tensor.to_owned(), a: read(Part::A)?, b: read(Part::B)?, magnitude });
         }
-        let Some((_, a, b)) = &self.current else { return Ok(()) };
+        let Some(Current { a, b, magnitude, .. }) = &self.current else { return Ok(()) };
         let (rank, scale) = (self.adapter.config.r as usize, self.scale);
         let b = &b[first * rank..];
-        values.par_chunks_mut(columns).zip(b.par_chunks(rank)).for_each_init(
+        values.par_chunks_mut(columns).zip(b.par_chunks(rank)).enumerate().for_each_init(
             || vec![0.0f32; columns],
-            |update, (row, b)| {
+            |update, (row, (values, b))| {
                 update.fill(0.0);
                 for (b, a) in b.iter().zip(a.chunks_exact(columns)) {
                     for (update, a) in update.iter_mut().zip(a) {
                         *update = b.mul_add(*a, *update);
                     }
                 }
-                for (value, update) in row.iter_mut().zip(update.iter()) {
+                for (value, update) in values.iter_mut().zip(update.iter()) {
                     *value += scale * *update;
+                }
+                if let Some(magnitude) = magnitude {
+                    to_norm(values, magnitude[first + row]);
                 }
             },
         );
@@ -241,6 +256,15 @@ impl Change for Update<'_> {
         self.current = None;
         self.written += self.source.bytes(tensor);
         (self.progress)(self.written);
+    }
+}
+
+/// Scales a row to this norm; one of zeros stays so.
+fn to_norm(row: &mut [f32], magnitude: f32) {
+    let square: f64 = row.iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
+    if square > 0.0 {
+        let factor = magnitude / square.sqrt() as f32;
+        row.iter_mut().for_each(|value| *value *= factor);
     }
 }
 

@@ -99,6 +99,9 @@ pub struct AdapterConfig {
     /// See `lora_alpha`.
     #[serde(default)]
     pub use_rslora: bool,
+    /// The norms of adapted rows are trained too (DoRA).
+    #[serde(default)]
+    pub use_dora: bool,
     /// Every other setting, as read; what a new adapter is written with otherwise.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -140,7 +143,6 @@ impl AdapterConfig {
             "revision": null,
             "target_parameters": null,
             "trainable_token_indices": null,
-            "use_dora": false,
         });
         let other = match other {
             Value::Object(other) => other,
@@ -155,8 +157,14 @@ impl AdapterConfig {
             lora_dropout: dropout,
             target_modules,
             use_rslora: rank_stabilized,
+            use_dora: false,
             other,
         }
+    }
+
+    /// What it has for each module.
+    pub fn parts(&self) -> &'static [Part] {
+        if self.use_dora { &[Part::A, Part::B, Part::Magnitude] } else { &[Part::A, Part::B] }
     }
 
     /// What the adapter's update is multiplied by.
@@ -201,7 +209,6 @@ impl AdapterConfig {
         }
         for (setting, harmless) in [
             ("bias", Value::from("none")),
-            ("use_dora", false.into()),
             ("lora_bias", false.into()),
             ("fan_in_fan_out", false.into()),
             ("rank_pattern", Map::new().into()),
@@ -236,22 +243,31 @@ impl AdapterConfig {
     }
 }
 
-/// Which of a pair's two matrices.
+/// A tensor of an adapted module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {
     /// `lora_A`, `[rank, in_features]`.
     A,
     /// `lora_B`, `[out_features, rank]`.
     B,
+    /// `lora_magnitude_vector`, `[out_features]`, of a DoRA.
+    Magnitude,
 }
 
-/// The name of an adapter's matrix for the module at `module` (`model.layers.0.self_attn.q_proj`).
+impl Part {
+    /// What follows a module's path in the name of its tensor.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::A => "lora_A.weight",
+            Self::B => "lora_B.weight",
+            Self::Magnitude => "lora_magnitude_vector",
+        }
+    }
+}
+
+/// The name of an adapter's tensor for the module at `module` (`model.layers.0.self_attn.q_proj`).
 pub fn tensor_name(module: &str, part: Part) -> String {
-    let letter = match part {
-        Part::A => 'A',
-        Part::B => 'B',
-    };
-    format!("{PREFIX}{module}.lora_{letter}.weight")
+    format!("{PREFIX}{module}.{}", part.suffix())
 }
 
 /// An adapted module and its sizes.
@@ -265,7 +281,18 @@ pub struct AdaptedModule {
     pub out_features: usize,
 }
 
-/// Writes the adapter's two files. `values` gives each matrix, row-major: A is `[r, in]`, B is `[out, r]`.
+impl AdaptedModule {
+    /// The shape of a tensor, of an adapter of this rank.
+    fn shape(&self, part: Part, rank: usize) -> Vec<usize> {
+        match part {
+            Part::A => vec![rank, self.in_features],
+            Part::B => vec![self.out_features, rank],
+            Part::Magnitude => vec![self.out_features],
+        }
+    }
+}
+
+/// Writes the adapter's two files. `values` gives each tensor, row-major.
 ///
 /// Each file is whole or not there; the weights come first, so that a folder with a config has its weights.
 pub fn write(
@@ -275,17 +302,14 @@ pub fn write(
     mut values: impl FnMut(&str, Part) -> Vec<f32>,
 ) -> Result<(), AdapterError> {
     let rank = config.r as usize;
-    let tensors: Vec<TensorSpec> = modules
-        .iter()
-        .flat_map(|AdaptedModule { module, in_features, out_features }| {
-            [(Part::A, vec![rank, *in_features]), (Part::B, vec![*out_features, rank])]
-                .map(|(part, shape)| TensorSpec { name: tensor_name(module, part), shape })
-        })
-        .collect();
-    let part = |index: usize| {
-        if index.is_multiple_of(2) { Part::A } else { Part::B }
+    let each: Vec<(&AdaptedModule, Part)> =
+        modules.iter().flat_map(|module| config.parts().iter().map(move |&part| (module, part))).collect();
+    let spec = |&(module, part): &(&AdaptedModule, Part)| TensorSpec {
+        name: tensor_name(&module.module, part),
+        shape: module.shape(part, rank),
     };
-    write_safetensors(&folder.join(WEIGHTS), &tensors, |index| values(&modules[index / 2].module, part(index)))?;
+    let tensors: Vec<TensorSpec> = each.iter().map(spec).collect();
+    write_safetensors(&folder.join(WEIGHTS), &tensors, |index| values(&each[index].0.module, each[index].1))?;
     config.write(folder)
 }
 
@@ -331,38 +355,38 @@ impl Adapter {
         modules
     }
 
-    /// An error unless the file holds nothing but pairs of matrices, each whole: whoever uses all of an adapter must not leave a part out.
-    pub fn expect_pairs_only(&self) -> Result<(), AdapterError> {
+    /// An error unless the file holds all tensors of each module and nothing else: whoever uses all of an adapter must not leave a part out.
+    pub fn expect_whole(&self) -> Result<(), AdapterError> {
         let modules = self.modules();
-        let pairs: Vec<String> =
-            modules.iter().flat_map(|module| [Part::A, Part::B].map(|part| tensor_name(module, part))).collect();
+        let parts = self.config.parts();
+        let all: Vec<String> =
+            modules.iter().flat_map(|module| parts.iter().map(|&part| tensor_name(module, part))).collect();
         let config = |reason: String| AdapterError::Config { path: self.weights.path().to_owned(), reason };
-        if let Some(other) = self.weights.names().find(|name| !pairs.iter().any(|pair| pair == name)) {
+        if let Some(other) = self.weights.names().find(|name| !all.iter().any(|known| known == name)) {
             return Err(config(format!("the tensor `{other}` belongs to no pair of matrices, which is not supported")));
         }
-        match pairs.iter().find(|pair| !self.weights.contains(pair)) {
+        match all.iter().find(|name| !self.weights.contains(name)) {
             Some(missing) => Err(config(format!("the tensor `{missing}` is missing"))),
             None => Ok(()),
         }
     }
 
-    /// An error unless both matrices of a module are there with the shapes that its sizes and the rank give.
+    /// An error unless all tensors of a module are there with the shapes that its sizes and the rank give.
     pub fn expect(&self, module: &AdaptedModule) -> Result<(), AdapterError> {
         let rank = self.config.r as usize;
-        let shapes = [(Part::A, [rank, module.in_features]), (Part::B, [module.out_features, rank])];
-        for (part, shape) in shapes {
-            self.weights.expect_shape(&tensor_name(&module.module, part), &shape)?;
+        for &part in self.config.parts() {
+            self.weights.expect_shape(&tensor_name(&module.module, part), &module.shape(part, rank))?;
         }
         Ok(())
     }
 
-    /// One matrix, row-major; an error unless it is there with the shape that the module's sizes and the rank give.
+    /// One tensor, row-major; an error unless it is there with the shape that the module's sizes and the rank give.
     pub fn read(&self, module: &AdaptedModule, part: Part) -> Result<Vec<f32>, AdapterError> {
         self.expect(module)?;
         Ok(self.read_values(module, part)?)
     }
 
-    /// One matrix, row-major, whatever its shape is.
+    /// One tensor, row-major, whatever its shape is.
     pub(crate) fn read_values(&self, module: &AdaptedModule, part: Part) -> Result<Vec<f32>, CheckpointError> {
         self.weights.read_all(&tensor_name(&module.module, part))
     }

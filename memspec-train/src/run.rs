@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use memspec::cost::PhaseName;
 use memspec::cost::engine::memspec::workspace;
+use memspec::plan::AdapterKind;
 use memspec::setup::{Setup, Train, Verified};
 
 use crate::checkpoint::{Checkpoint, write_atomically};
@@ -158,14 +159,15 @@ pub(crate) fn next_step(state: &State, train: &Train, steps: u64) -> AdamW {
 /// The adapter as PEFT describes it.
 pub fn adapter_config(setup: &Setup) -> AdapterConfig {
     let adapter = setup.adapter.as_ref();
-    AdapterConfig::new(
+    let config = AdapterConfig::new(
         &setup.model_name,
         adapter.map_or(0, |adapter| adapter.rank),
         adapter.map_or(0.0, |adapter| adapter.alpha),
         adapter.map_or(0.0, |adapter| adapter.dropout),
         adapter.is_some_and(|adapter| adapter.rank_stabilized),
         adapter.map_or(&[], |adapter| &adapter.targets),
-    )
+    );
+    AdapterConfig { use_dora: adapter.is_some_and(|adapter| adapter.kind == AdapterKind::Dora), ..config }
 }
 
 /// The checkpoint to go on from, for readers.
@@ -274,11 +276,11 @@ impl Trainer<'_> {
         let loss_scale = self.state.loss_scale();
         let config = StepConfig { loss_scale, ..self.config };
         let mut losses = Vec::new();
-        for batch in &batches {
+        for (draw, batch) in (self.state.step * u64::from(train.accumulate)..).zip(&batches) {
             if stop.load(Relaxed) {
                 return Ok(None);
             }
-            let phases = &mut self.phases;
+            let (phases, config) = (&mut self.phases, StepConfig { draw, ..config });
             losses.push(micro_batch(&mut self.model, batch, scored, &config, &mut |phase| phases.enter(phase)));
         }
         self.phases.enter(PhaseName::Optimizer);

@@ -59,6 +59,8 @@ pub struct StepConfig {
     pub loss_rows: usize,
     /// What the loss is multiplied with, and by it every gradient: 1 but in fp16 ([`crate::scaler`]).
     pub loss_scale: f32,
+    /// Micro batches of the run before this one: each has masks of its own for dropout, and the same when it is run again.
+    pub draw: u64,
 }
 
 impl StepConfig {
@@ -68,6 +70,7 @@ impl StepConfig {
             recomputed_blocks: setup.recomputed_blocks() as usize,
             loss_rows: loss_rows(setup) as usize,
             loss_scale: 1.0,
+            draw: 0,
         }
     }
 }
@@ -83,6 +86,19 @@ enum Kept {
 /// `scored` is the number of scored tokens in the whole step, over which the loss is averaged. `enter` is called at each phase's start.
 /// The scaled loss, as `[1]`, is read when all is queued, so that a device never waits for the host.
 pub fn micro_batch(
+    model: &mut Model,
+    batch: &Batch,
+    scored: usize,
+    config: &StepConfig,
+    enter: &mut dyn FnMut(PhaseName),
+) -> Tensor<1> {
+    model.drop_inputs(Some(config.draw));
+    let loss = forward_backward(model, batch, scored, config, enter);
+    model.drop_inputs(None);
+    loss
+}
+
+fn forward_backward(
     model: &mut Model,
     batch: &Batch,
     scored: usize,
@@ -161,7 +177,13 @@ pub fn hidden(model: &Model, batch: &Batch) -> Tensor<2> {
 ///
 /// # Errors
 /// The device failed, here or in what was queued before.
-pub fn optimizer_step(model: &mut Model, mut how: AdamW, clip: f32) -> Result<f32, DeviceFailed> {
+pub fn optimizer_step(model: &mut Model, how: AdamW, clip: f32) -> Result<f32, DeviceFailed> {
+    let norm = step(model, how, clip)?;
+    model.renew_norms();
+    Ok(norm)
+}
+
+fn step(model: &mut Model, mut how: AdamW, clip: f32) -> Result<f32, DeviceFailed> {
     let place = model.place;
     let parameters = model.trained_mut();
     // A card takes all in a few launches, and the norm stays there until the step is queued.

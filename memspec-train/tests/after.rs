@@ -96,6 +96,59 @@ fn a_merged_model_answers_as_base_and_adapter_do() {
 }
 
 #[test]
+fn a_dora_learns_speaks_and_is_merged() {
+    let place = Place::new();
+    place.plan(&[("adapter lora", "adapter dora"), ("steps         = 4", "steps = 8")]);
+    place.run(&["--quiet"]);
+    let config = place.json("out/adapter_config.json");
+    assert_eq!((&config["use_dora"], &config["peft_type"]), (&true.into(), &"LORA".into()));
+    let adapter = Checkpoint::open(place.path("out/adapter_model.safetensors")).unwrap();
+    let magnitudes: Vec<&str> = adapter.names().filter(|name| name.ends_with(".lora_magnitude_vector")).collect();
+    assert_eq!(magnitudes.len(), 4 * 7, "one for each adapted linear");
+    let base = Checkpoint::open(place.path("model")).unwrap();
+    let moved = magnitudes.iter().filter(|name| {
+        let weight = name.replace("base_model.model.", "").replace("lora_magnitude_vector", "weight");
+        let columns = base.shape(&weight).unwrap()[1];
+        let values = base.read_all(&weight).unwrap();
+        let norms = values.chunks(columns).map(|row| row.iter().map(|value| value * value).sum::<f32>().sqrt());
+        let trained = adapter.read_all(name).unwrap();
+        assert!(norms.clone().zip(&trained).all(|(norm, trained)| (norm / trained - 1.0).abs() < 0.1), "{name}");
+        norms.zip(&trained).any(|(norm, trained)| (norm / trained - 1.0).abs() > 1e-4)
+    });
+    assert_eq!(moved.count(), 4 * 7, "all are trained");
+
+    // the adapter is what its own files say, whatever the plan trains
+    place.plan(&[]);
+    let eval = ["eval", "plan.mem", "--data", "train.jsonl", "--json"];
+    let untrained = json(&place, &eval);
+    let adapted = json(&place, &[&eval[..], &["--adapter", "out"]].concat());
+    json(&place, &["merge", "plan.mem", "--adapter", "out", "--output", "merged", "--json"]);
+    place.plan(&[("\"model\"", "\"merged\"")]);
+    let alone = json(&place, &eval);
+    let [untrained, adapted, alone] = [untrained, adapted, alone].map(|figures| figures["loss"].as_f64().unwrap());
+    assert!(adapted < untrained - 0.01 && (adapted - alone).abs() < 1e-2, "{untrained} {adapted} {alone}");
+}
+
+#[test]
+fn a_dora_is_merged_as_peft_merges_it() {
+    for (folder, adapted) in [("llama-tied-llama3", 21), ("qwen2", 14), ("phi3", 8)] {
+        let place = Place::new();
+        let (base, adapter) = (fixture(folder), fixture(&format!("{folder}/adapter-dora")));
+        let merged = json(&place, &["merge", "--base", &base, "--adapter", &adapter, "--output", "merged", "--json"]);
+        assert_eq!(merged["changed"], adapted);
+        let merged = Checkpoint::open(place.path("merged")).unwrap();
+        let expected = Checkpoint::open(Path::new(&base).join("dora.safetensors")).unwrap();
+        let weights: Vec<&str> = expected.names().filter(|name| name.starts_with("merged.model.")).collect();
+        assert!(weights.len() >= 2, "{weights:?}");
+        for name in weights {
+            let [ours, theirs] = [merged.read_all(&name["merged.".len()..]).unwrap(), expected.read_all(name).unwrap()];
+            let apart = ours.iter().zip(&theirs).fold(0.0_f32, |apart, (a, b)| apart.max((a - b).abs()));
+            assert!(apart < 1e-5, "{folder} {name}: {apart}");
+        }
+    }
+}
+
+#[test]
 fn a_base_in_several_files_is_merged_in_as_many() {
     let place = Place::new();
     let (base, adapter) = (fixture("llama-untied"), fixture("llama-untied/adapter"));
@@ -220,5 +273,7 @@ fn an_export_that_cannot_be_leaves_nothing() {
     export("model", &adapter).refused(2, &["shape"]);
     export("google/gemma-2-9b", &adapter).refused(2, &["gemma2", "`merge`"]);
     export(&fixture("llama-untied"), "model").refused(2, &["no adapter here"]);
+    let dora = fixture("llama-untied/adapter-dora");
+    export(&fixture("llama-untied"), &dora).refused(2, &["is a DoRA", "llama.cpp knows LoRA only", "`merge`"]);
     assert!(!place.path("adapter.gguf").exists());
 }

@@ -72,16 +72,26 @@ impl Fixture {
 
     /// The model, with the adapter of `adapter` where that is given; without one, all weights are trained.
     fn model(&self, adapter: Option<&str>, checkpointing: Checkpointing) -> (Setup, Model) {
+        let (setup, mut model) = self.fresh(adapter, checkpointing);
+        if let Some(adapter) = adapter {
+            // the scale is the plan's, so the same files serve for both
+            read_adapter(&self.folder.join(adapter.replace("rsdora", "dora")), &mut model).unwrap();
+        }
+        (setup, model)
+    }
+
+    /// The same with an adapter as it begins.
+    fn fresh(&self, adapter: Option<&str>, checkpointing: Checkpointing) -> (Setup, Model) {
         let plan = Plan {
             name: "parity".to_owned(),
             model: Some(self.folder.to_str().unwrap().into()),
             device: Some("cpu".into()),
             quantize: self.quantize.clone(),
             adapter: adapter.map(|folder| plan::Adapter {
-                kind: AdapterKind::Lora,
+                kind: if folder.ends_with("dora") { AdapterKind::Dora } else { AdapterKind::Lora },
                 rank: Some(4.into()),
                 alpha: Some(8.0.into()),
-                rank_stabilized: Some((folder == "adapter-rslora").into()),
+                rank_stabilized: Some(folder.contains("-rs").into()),
                 ..Default::default()
             }),
             data: Some(plan::Data { context: Some(Choice::One(Tokens(12))), ..Default::default() }),
@@ -90,10 +100,7 @@ impl Fixture {
         };
         let setup = resolve(&plan, Path::new("."), &Environment::default()).unwrap();
         let weights = Weights::Checkpoint(Box::new(Checkpoint::open(&self.folder).unwrap()));
-        let mut model = load(&setup, &weights, Place::Cpu, &mut |_| {}).unwrap();
-        if let Some(adapter) = adapter {
-            read_adapter(&self.folder.join(adapter), &mut model).unwrap();
-        }
+        let model = load(&setup, &weights, Place::Cpu, &mut |_| {}).unwrap();
         (setup, model)
     }
 
@@ -240,6 +247,94 @@ fn steps_of_all_weights_agree() {
     }
 }
 
+/// Llama with a tied head and with its own, biases, and fused linears.
+const DORA: [&str; 4] = ["llama-tied-llama3", "llama-untied", "qwen2", "phi3"];
+
+#[test]
+fn dora_agrees() {
+    for folder in DORA {
+        let mut fixture = Fixture::open(folder);
+        fixture.read("dora.safetensors", "dora.");
+        for checkpointing in [Checkpointing::None, Checkpointing::Block, Checkpointing::Blocks(1)] {
+            let (setup, mut model) = fixture.model(Some("adapter-dora"), checkpointing);
+            let batch = fixture.batch("", 0);
+            let logits = logits(&model, &hidden(&model, &batch));
+            fixture.check("dora.logits", &storage::read(&logits, <[f32]>::to_vec), TOLERANCE);
+            fixture.check("dora.merged.logits", &storage::read(&logits, <[f32]>::to_vec), TOLERANCE);
+            let loss = micro_batch(&mut model, &batch, batch.scored(), &config(&setup), &mut |_| {});
+            fixture.check("dora.loss", &[fetch(&loss).unwrap()[0]], TOLERANCE);
+            let gradients = gradients(&mut model);
+            assert_eq!(gradients.len(), fixture.expected.keys().filter(|name| name.starts_with("dora.grad.")).count());
+            for (name, grad) in gradients {
+                fixture.check(&format!("dora.grad.{}", peft_name(&name)), &grad, TOLERANCE);
+            }
+        }
+    }
+}
+
+#[test]
+fn steps_of_dora_agree() {
+    for folder in DORA {
+        let mut fixture = Fixture::open(folder);
+        fixture.read("dora.safetensors", "dora.");
+        for (prefix, micro_batches) in [("steps", 1), ("accumulated", 2)] {
+            let (setup, mut model) = fixture.model(Some("adapter-dora"), Checkpointing::Block);
+            let (losses, norms) = fixture.train(&setup, &mut model, prefix, micro_batches, 0.01);
+            fixture.check(&format!("dora.{prefix}.losses"), &losses, TOLERANCE);
+            fixture.check(&format!("dora.{prefix}.gradient_norms"), &norms, TOLERANCE);
+            for (name, parameter) in model.trained_mut().into_iter().filter(|_| prefix == "steps") {
+                let values = parameter.read(<[f32]>::to_vec);
+                fixture.check(&format!("dora.steps.adapter.{}", peft_name(&name)), &values, AFTER_STEPS);
+            }
+        }
+    }
+}
+
+/// transformers' Trainer leaves out biases and norms by their names, of which `lora_magnitude_vector` is none.
+#[test]
+fn magnitudes_decay_as_matrices_do() {
+    let (_, mut model) = Fixture::open("qwen2").model(Some("adapter-dora"), Checkpointing::None);
+    let values = |model: &mut Model| -> Vec<Vec<f32>> {
+        model.trained_mut().iter().map(|(_, parameter)| parameter.read(<[f32]>::to_vec)).collect()
+    };
+    let before = values(&mut model);
+    let how = AdamW {
+        learning_rate: 0.1,
+        betas: (0.9, 0.999),
+        epsilon: 1e-8,
+        weight_decay: 1.0,
+        step: 1,
+        gradient_scale: 1.0,
+    };
+    // nothing but decay, as there are no gradients
+    optimizer_step(&mut model, how, 1.0).unwrap();
+    for (before, after) in before.iter().flatten().zip(values(&mut model).iter().flatten()) {
+        assert!((after - 0.9 * before).abs() <= 1e-6 * before.abs(), "{before} {after}");
+    }
+}
+
+#[test]
+fn dora_begins_as_peft_does() {
+    for folder in DORA {
+        let mut fixture = Fixture::open(folder);
+        fixture.read("dora.safetensors", "dora.");
+        let (_, mut model) = fixture.fresh(Some("adapter-dora"), Checkpointing::None);
+        let logits = logits(&model, &hidden(&model, &fixture.batch("", 0)));
+        fixture.check("base.logits", &storage::read(&logits, <[f32]>::to_vec), TOLERANCE);
+        let first_block = |name: &str| name.contains(".layers.0.") && name.ends_with("lora_magnitude_vector");
+        let mut magnitudes = model.trained_mut();
+        magnitudes.retain(|(name, _)| first_block(name));
+        assert!(magnitudes.len() >= 4, "{}", magnitudes.len());
+        for (name, parameter) in magnitudes {
+            let values = parameter.read(<[f32]>::to_vec);
+            fixture.check(&format!("dora.initial.{}", peft_name(&name)), &values, TOLERANCE);
+        }
+        let (_, stabilized) = fixture.model(Some("adapter-rsdora"), Checkpointing::None);
+        let logits = self::logits(&stabilized, &hidden(&stabilized, &fixture.batch("", 0)));
+        fixture.check("dora.stabilized.logits", &storage::read(&logits, <[f32]>::to_vec), TOLERANCE);
+    }
+}
+
 /// Of bitsandbytes' own files: `fixtures/packed/make.py`.
 #[test]
 fn bases_that_bitsandbytes_packed_agree() {
@@ -259,6 +354,27 @@ fn bases_that_bitsandbytes_packed_agree() {
             }
         }
     }
+}
+
+/// Norms are those of the weights as they are unpacked: a packed base with a DoRA is the dense model that `merge` makes of both.
+#[test]
+fn dora_of_a_packed_base_is_that_of_its_unpacked_weights() {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/packed/double");
+    let adapter = base.join("../../parity/llama-untied/adapter-dora");
+    let folder = tempfile::tempdir().unwrap();
+    let merged = folder.path().join("merged");
+    memspec_train::merge::merge(&base, &adapter, &merged, &mut |_| {}).unwrap();
+    let packed = Fixture {
+        quantize: Some(plan::Quantize { kind: QuantizeKind::Nf4, ..Default::default() }),
+        ..Fixture::open("../packed/double")
+    };
+    let mut dense = Fixture { folder: merged, ..Fixture::open("../packed/double") };
+    let logits_of = |fixture: &Fixture, adapter| {
+        let (_, model) = fixture.model(adapter, Checkpointing::None);
+        storage::read(&logits(&model, &hidden(&model, &fixture.batch("", 0))), <[f32]>::to_vec)
+    };
+    dense.expected.insert("merged".to_owned(), logits_of(&dense, None));
+    dense.check("merged", &logits_of(&packed, Some("../../parity/llama-untied/adapter-dora")), TOLERANCE);
 }
 
 /// Samples of these tokens, side by side in rows of `context` tokens or each in a row; all that follows is scored but every third token.

@@ -52,6 +52,40 @@ const GRID: &[Row] = &[
     ("quantize nf4 { }", "rank = 8", "context = 500tok; packing = true", "micro_batch = 1; accumulate = 2"),
 ];
 
+/// Of adapters with magnitudes.
+#[rustfmt::skip]
+const DORA: &[Row] = &[
+    ("", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8"),
+    ("", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = block; accumulate = 2"),
+    ("", "rank = 64; targets = [o_proj, down_proj]", "context = 200tok; padding = max", "micro_batch = 2; checkpointing = 2; optimizer = sgd"),
+    ("", "rank = 16; targets = query_value", "context = 64tok", "micro_batch = 1; optimizer = adamw_8bit"),
+    ("quantize nf4 { }", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = block"),
+    ("quantize int8 { }", "rank = 8; rank_stabilized = true", "context = 200tok; packing = true", "micro_batch = 3"),
+];
+
+/// Of adapters that drop some of their input.
+#[rustfmt::skip]
+const DROPOUT: &[Row] = &[
+    ("", "rank = 8; dropout = 5%", "context = 64tok; padding = max", "micro_batch = 8"),
+    ("", "rank = 8; dropout = 50%", "context = 200tok; padding = max", "micro_batch = 4; checkpointing = block; accumulate = 2"),
+    ("", "rank = 64; dropout = 10%; targets = [o_proj, down_proj]", "context = 64tok", "micro_batch = 2; checkpointing = 2"),
+    ("quantize nf4 { }", "rank = 8; dropout = 10%", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = block"),
+];
+
+/// The same where linears are fused.
+#[rustfmt::skip]
+const FUSED_DROPOUT: &[Row] = &[
+    ("", "rank = 8; dropout = 10%", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = block"),
+    ("quantize nf4 { }", "rank = 32; dropout = 5%; targets = attention", "context = 200tok; packing = true", "micro_batch = 2"),
+];
+
+/// The same as [`DORA`] where linears are fused.
+#[rustfmt::skip]
+const FUSED_DORA: &[Row] = &[
+    ("", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = block"),
+    ("quantize nf4 { }", "rank = 32", "context = 64tok; padding = max", "micro_batch = 2"),
+];
+
 /// Of a model as Qwen 3 is, whose queries and keys have norms.
 #[rustfmt::skip]
 const NORMED: &[Row] = &[
@@ -93,7 +127,11 @@ fn every_phase_takes_what_was_promised() {
     make_untied(&quickstart.join("model"), &untied);
     make_fused(&quickstart.join("model"), &fused);
     let mut failures = Vec::new();
-    let of = |model: &Path, rows: &'static [Row]| rows.iter().map(|row| (model.to_owned(), row)).collect::<Vec<_>>();
+    let with = |kind: &'static str, model: &Path, rows: &'static [Row]| {
+        rows.iter().map(|row| (model.to_owned(), kind, row)).collect::<Vec<_>>()
+    };
+    let of = |model: &Path, rows| with("lora", model, rows);
+    let dora = |model: &Path, rows| with("dora", model, rows);
     let tied = quickstart.join("model");
     let rows = [
         of(&tied, GRID),
@@ -103,10 +141,15 @@ fn every_phase_takes_what_was_promised() {
         of(&untied, FULL),
         of(&normed, &FULL[..1]),
         of(&fused, &FULL[..2]),
+        of(&tied, DROPOUT),
+        of(&fused, FUSED_DROPOUT),
+        dora(&tied, DORA),
+        dora(&normed, &DORA[1..2]),
+        dora(&fused, FUSED_DORA),
     ]
     .concat();
-    for (index, (model, row)) in rows.iter().enumerate() {
-        let report = run(folder.path(), &quickstart, model, index, row);
+    for (index, (model, kind, row)) in rows.iter().enumerate() {
+        let report = run(folder.path(), &quickstart, model, index, kind, row);
         let mut lines: Vec<(&Value, f64)> =
             report["phases"].as_array().unwrap().iter().map(|line| (line, PHASE_TOLERANCE)).collect();
         assert_eq!(lines.len(), 6, "all phases run: {row:?}");
@@ -115,7 +158,7 @@ fn every_phase_takes_what_was_promised() {
             let bytes = |key: &str| line[key].as_f64().unwrap();
             let error = bytes("promised_bytes") / bytes("measured_bytes") - 1.0;
             if error.abs() > tolerance {
-                failures.push(format!("{row:?}: {} is off by {:.2} %: {line}", line["name"], 100.0 * error));
+                failures.push(format!("{kind} {row:?}: {} is off by {:.2} %: {line}", line["name"], 100.0 * error));
             }
         }
     }
@@ -128,7 +171,7 @@ fn an_adapter_of_fused_linears_is_one_of_theirs() {
     let quickstart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart").canonicalize().unwrap();
     let fused = folder.path().join("fused");
     make_fused(&quickstart.join("model"), &fused);
-    run(folder.path(), &quickstart, &fused, 0, &("", "rank = 8", "context = 64tok", "micro_batch = 4"));
+    run(folder.path(), &quickstart, &fused, 0, "lora", &("", "rank = 8", "context = 64tok", "micro_batch = 4"));
     let adapter = Checkpoint::open(folder.path().join("runs/grid-0-1/adapter_model.safetensors")).unwrap();
     assert_eq!(adapter.names().count(), 4 * 4 * 2, "A and B of four linears in four blocks");
     let shape = |name: &str| adapter.shape(&format!("base_model.model.model.layers.0.{name}.weight")).unwrap().to_vec();
@@ -225,9 +268,10 @@ fn write_model(other: &Path, folder: &Path, config: &Value, tensors: &[(String, 
     write_safetensors(&folder.join("model.safetensors"), &specs, |index| tensors[index].2.clone()).unwrap();
 }
 
-fn run(folder: &Path, quickstart: &Path, model: &Path, index: usize, (quantize, adapter, data, train): &Row) -> Value {
+fn run(folder: &Path, quickstart: &Path, model: &Path, index: usize, kind: &str, row: &Row) -> Value {
+    let (quantize, adapter, data, train) = row;
     let plan: PathBuf = folder.join(format!("grid-{index}.mem"));
-    let adapter = if *adapter == NO_ADAPTER { String::new() } else { format!("adapter lora {{ {adapter} }}") };
+    let adapter = if *adapter == NO_ADAPTER { String::new() } else { format!("adapter {kind} {{ {adapter} }}") };
     let text = format!(
         "plan \"grid-{index}\" {{\n  model = \"{1}\"\n  device = cpu\n  {quantize}\n  {adapter}\n  \
          data {{ path = \"{0}/train.jsonl\"; {data} }}\n  train {{ {train}; steps = 3 }}\n  save {{ every = 2 }}\n}}\n",

@@ -166,6 +166,40 @@ fn newest_checkpoint(place: &Place) -> u64 {
 }
 
 #[test]
+fn magnitudes_go_on_to_the_bit() {
+    let place = Place::new();
+    let plan = [
+        ("adapter lora", "quantize nf4 { }\n adapter dora"),
+        ("steps         = 4", "steps = 12\n checkpointing = 1\n accumulate = 2"),
+        ("every = 2", "every = 5"),
+    ];
+    place.plan(&plan);
+    let expected = undisturbed(&place);
+    stop_after(&place, 6, "-KILL", &[]);
+    assert!(place.names("out").contains(&"checkpoint-5".to_owned()));
+    // a checkpoint of magnitudes is none of matrices alone
+    place.plan(&[&[("adapter lora", "quantize nf4 { }\n adapter lora")], &plan[1..]].concat());
+    place.refuses(&["--resume"], 2, &["was made by another plan", "`adapter.kind` was dora and is lora"]);
+    place.plan(&plan).run(&["--resume", "--quiet"]);
+    assert_eq!(place.losses("out"), expected);
+}
+
+#[test]
+fn dropout_goes_on_with_the_masks_that_it_would_have_had() {
+    let place = Place::new();
+    place.plan(&[
+        ("alpha = 8", "alpha = 8\n dropout = 20%"),
+        ("steps         = 4", "steps = 12\n checkpointing = 2\n accumulate = 2"),
+        ("every = 2", "every = 5"),
+    ]);
+    let expected = undisturbed(&place);
+    stop_after(&place, 6, "-KILL", &[]);
+    assert!(place.names("out").contains(&"checkpoint-5".to_owned()));
+    place.run(&["--resume", "--quiet"]);
+    assert_eq!(place.losses("out"), expected);
+}
+
+#[test]
 fn moments_of_8_bits_go_on_to_the_bit() {
     for adapter in [ADAPTER, ""] {
         let place = Place::new();

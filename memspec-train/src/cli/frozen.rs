@@ -45,9 +45,10 @@ impl Frozen {
             Some(folder) => {
                 let help = "`--adapter` takes the folder of a run";
                 let config = Adapter::open(folder).map_err(|error| Failure::new(error, help))?.config;
-                frozen_adapter(config.r, config.lora_alpha, config.use_rslora, config.target_modules)
+                let kind = if config.use_dora { AdapterKind::Dora } else { AdapterKind::Lora };
+                frozen_adapter(kind, config.r, config.lora_alpha, config.use_rslora, config.target_modules)
             }
-            None => frozen_adapter(1, 1.0, false, Vec::new()),
+            None => frozen_adapter(AdapterKind::Lora, 1, 1.0, false, Vec::new()),
         });
         let weights = weights(&setup)?.to_owned();
         let tokenizer = Tokenizer::open(&weights)?;
@@ -87,9 +88,15 @@ impl Frozen {
 }
 
 /// An adapter whose settings are those of its own file, whatever the plan trains.
-fn frozen_adapter(rank: u32, alpha: f64, rank_stabilized: bool, targets: Vec<String>) -> setup::Adapter {
+fn frozen_adapter(
+    kind: AdapterKind,
+    rank: u32,
+    alpha: f64,
+    rank_stabilized: bool,
+    targets: Vec<String>,
+) -> setup::Adapter {
     setup::Adapter {
-        kind: AdapterKind::Lora,
+        kind,
         rank,
         alpha,
         rank_stabilized,

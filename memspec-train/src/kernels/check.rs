@@ -5,7 +5,7 @@
 use burn::tensor::{Int, Tensor};
 
 use super::place::{Format, Place, fetch};
-use super::{AdamW, DeviceFailed, DoubleQuantized, Heads, Product, buffer, product};
+use super::{AdamW, DeviceFailed, DoubleQuantized, Heads, Mask, Product, buffer, product};
 use crate::quantize::int8::Int8Encoder;
 use crate::quantize::nf4::{Nf4Encoder, Scales};
 use crate::random::Random;
@@ -240,6 +240,30 @@ const CHECKS: &[Check] = &[
         let scales = at.place.full(on_cpu([rows], &packed.scales));
         let dense = super::int8_rows(&at.active("like", [1, 1]), &scales, &codes, 3, 5, columns);
         Ok(vec![fetch(&dense)?])
+    }),
+    ("dropout of the same elements", 1e-6, 5e-3, |at| {
+        // Some that a vector access does not reach, and a counter beyond 32 bits.
+        let mask = Mask { share: 0.3, stream: 0x0123_4567_89ab_cdef, draw: 1 << 33 };
+        let x = at.active("x", [11, 37]);
+        let added = super::add_dropout(at.active("y", [11, 37]), &x, mask);
+        let rare = super::dropout(&x, Mask { share: 0.05, draw: 7, ..mask });
+        Ok(vec![fetch(&super::dropout(&x, mask))?, fetch(&rare)?, fetch(&added)?])
+    }),
+    ("DoRA: norms, magnitudes and gradients", 5e-6, 1e-2, |at| {
+        let (w, a, b) = (at.active("w", [72, 40]), at.active("a", [8, 40]), at.active("b", [72, 8]));
+        let positive =
+            |seed| at.place.full(on_cpu([72], &random(seed, 72, 1.0).iter().map(|x| x + 1.5).collect::<Vec<_>>()));
+        let squares = super::row_squares(at.full("squares", [80]), &w, 5);
+        let of_rows = super::row_squares(at.place.zeros([72]), &w, 0);
+        let inner = product(buffer(&a, 8, 72), &a, &w, Product::NT);
+        let gram = product(buffer(&a, 8, 8), &a, &a, Product::NT);
+        let inner = product(inner, &gram, &b, Product::NT.times(0.25).added());
+        let norms = super::adapted_norms(at.place.zeros([72]), &of_rows, &inner, &b, 0.5);
+        let (magnitude, given) = (positive("magnitude"), positive("norms"));
+        let scaled = super::to_magnitude(at.active("x", [19, 37]), &magnitude, &given, 20);
+        let (z, g) = (at.active("z", [19, 37]), at.active("g", [19, 37]));
+        let (grad, gz) = super::to_magnitude_backward(at.full("grad", [72]), z, &g, &magnitude, &given, 20);
+        [squares, norms, grad].iter().map(fetch).chain([scaled, gz].iter().map(fetch)).collect()
     }),
     ("sum_of_squares, adamw, sgd", 3e-6, 3e-6, |at| {
         let step = AdamW {

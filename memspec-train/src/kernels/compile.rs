@@ -17,6 +17,7 @@ use crate::quantize::{dynamic_map, nf4};
 pub(crate) enum Source {
     Elementwise,
     Norm,
+    Magnitude,
     Loss,
     Quantized,
     Optimizer,
@@ -33,9 +34,10 @@ pub(crate) enum Source {
 
 impl Source {
     /// All of them.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Elementwise,
         Self::Norm,
+        Self::Magnitude,
         Self::Loss,
         Self::Quantized,
         Self::Optimizer,
@@ -50,6 +52,7 @@ impl Source {
         match self {
             Self::Elementwise => include_str!("cuda/source/elementwise.cu"),
             Self::Norm => include_str!("cuda/source/norm.cu"),
+            Self::Magnitude => include_str!("cuda/source/magnitude.cu"),
             Self::Loss => include_str!("cuda/source/loss.cu"),
             Self::Quantized => include_str!("cuda/source/quantized.cu"),
             Self::Optimizer => include_str!("cuda/source/optimizer.cu"),

@@ -97,6 +97,29 @@ pub struct DoubleQuantized {
     pub offset: f32,
 }
 
+/// Which elements dropout leaves out: a function of an element's number and of these, so that nothing of it is kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mask {
+    /// The share of the elements that are dropped, 0 to 1.
+    pub share: f32,
+    /// Whose input it is: each has numbers of its own.
+    pub stream: u64,
+    /// Which time it is: each has other numbers.
+    pub draw: u64,
+}
+
+impl Mask {
+    /// An element is dropped when its 32 random bits are below this.
+    fn threshold(self) -> u64 {
+        (f64::from(self.share) * 2_f64.powi(32)) as u64
+    }
+
+    /// What the elements that stay are multiplied with, so that the expected value is the element.
+    fn scale(self) -> f32 {
+        1.0 / (1.0 - self.share)
+    }
+}
+
 /// One AdamW step's numbers, all for the current step.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamW {
@@ -263,6 +286,37 @@ pub trait Kernels: Backend {
         rows: usize,
         columns: usize,
     ) -> FloatTensor<Self>;
+    /// `x` with some elements 0 and the others scaled, into a new buffer. Its own transpose, so also the gradient.
+    fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self>;
+    /// `x + dropout(y)`, written over `x`.
+    fn add_dropout(x: FloatTensor<Self>, y: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self>;
+    /// The sum of squares of each row of `x`, written over `squares` from `first` on.
+    fn row_squares(squares: FloatTensor<Self>, x: FloatTensor<Self>, first: usize) -> FloatTensor<Self>;
+    /// The norms of the rows of `W + scale B A`, written over `norms`, from the squares of `W`'s rows, `B` and
+    /// `inner = A Wᵀ + scale / 2 A Aᵀ Bᵀ`, `[rank, out]`: so `W` need not be there. Never 0, as they divide.
+    fn adapted_norms(
+        norms: FloatTensor<Self>,
+        squares: FloatTensor<Self>,
+        inner: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        scale: f32,
+    ) -> FloatTensor<Self>;
+    /// `x * magnitude / norms` for each row, written over `x`; its first column is number `first` of the others.
+    fn to_magnitude(
+        x: FloatTensor<Self>,
+        magnitude: FloatTensor<Self>,
+        norms: FloatTensor<Self>,
+        first: usize,
+    ) -> FloatTensor<Self>;
+    /// The gradients of [`Kernels::to_magnitude`] at `z`: that in the magnitude is added to `grad`, that in `z` written over it.
+    fn to_magnitude_backward(
+        grad: FloatTensor<Self>,
+        z: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        magnitude: FloatTensor<Self>,
+        norms: FloatTensor<Self>,
+        first: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
     /// The sum of squares, written over `sums[index]`.
     fn sum_of_squares(sums: FloatTensor<Self>, x: FloatTensor<Self>, index: usize) -> FloatTensor<Self>;
     /// One AdamW step (Loshchilov and Hutter, 2019) in place; the gradient is zeroed for the next step.
@@ -515,6 +569,45 @@ pub fn int8_rows(
     columns: usize,
 ) -> Tensor<2> {
     t(Dispatch::int8_rows(d(like), d(scales), i(codes), first, rows, columns))
+}
+
+/// See [`Kernels::dropout`].
+pub fn dropout(x: &Tensor<2>, mask: Mask) -> Tensor<2> {
+    t(Dispatch::dropout(d(x), mask))
+}
+
+/// See [`Kernels::add_dropout`].
+pub fn add_dropout(x: Tensor<2>, y: &Tensor<2>, mask: Mask) -> Tensor<2> {
+    t(Dispatch::add_dropout(x.into_dispatch(), d(y), mask))
+}
+
+/// See [`Kernels::row_squares`].
+pub fn row_squares(squares: Tensor<1>, x: &Tensor<2>, first: usize) -> Tensor<1> {
+    t(Dispatch::row_squares(squares.into_dispatch(), d(x), first))
+}
+
+/// See [`Kernels::adapted_norms`].
+pub fn adapted_norms(norms: Tensor<1>, squares: &Tensor<1>, inner: &Tensor<2>, b: &Tensor<2>, scale: f32) -> Tensor<1> {
+    t(Dispatch::adapted_norms(norms.into_dispatch(), d(squares), d(inner), d(b), scale))
+}
+
+/// See [`Kernels::to_magnitude`].
+pub fn to_magnitude(x: Tensor<2>, magnitude: &Tensor<1>, norms: &Tensor<1>, first: usize) -> Tensor<2> {
+    t(Dispatch::to_magnitude(x.into_dispatch(), d(magnitude), d(norms), first))
+}
+
+/// See [`Kernels::to_magnitude_backward`].
+pub fn to_magnitude_backward(
+    grad: Tensor<1>,
+    z: Tensor<2>,
+    g: &Tensor<2>,
+    magnitude: &Tensor<1>,
+    norms: &Tensor<1>,
+    first: usize,
+) -> (Tensor<1>, Tensor<2>) {
+    let (grad, z) = (grad.into_dispatch(), z.into_dispatch());
+    let (grad, z) = Dispatch::to_magnitude_backward(grad, z, d(g), d(magnitude), d(norms), first);
+    (t(grad), t(z))
 }
 
 /// See [`Kernels::sum_of_squares`].

@@ -220,8 +220,8 @@ impl Block {
         let g = self.mlp_backward(middle, gate, up, (low.gate_up, low.down), g);
 
         let l = &mut self.linears;
-        let g_low = l.o.weight_backward(&attention, low.o, &g);
-        let g_attention = l.o.input_backward(&g, g_low);
+        let inner = l.o.weight_backward(&attention, low.o, &g);
+        let g_attention = l.o.input_backward(&g, inner);
         let (gq, gk, gv) = kernels::attention_backward(q, &k, &v, &attention, &lse, &g_attention, at.starts, heads);
         drop((k, v, attention, lse, g_attention));
         let (gq, gk) = (at.rotate(gq, true), at.rotate(gk, true));
@@ -230,12 +230,12 @@ impl Block {
         let gk = normed_backward(&mut self.key_norm, gk, k_unnormed);
 
         let normed = self.attention_norm.forward(&x);
-        let lows = l.qkv.weight_backward(&normed, low.qkv, [&gq, &gk, &gv]);
+        let (g_qkv, lows) = l.qkv.weight_backward(&normed, low.qkv, [gq, gk, gv]);
         drop(normed);
         if !input {
             return None;
         }
-        let g_normed = l.qkv.input_backward([gq, gk, gv], lows);
+        let g_normed = l.qkv.input_backward(g_qkv, lows);
         Some(self.attention_norm.backward_past(g_normed, &x, &g))
     }
 
@@ -249,18 +249,18 @@ impl Block {
         g: Tensor<2>,
     ) -> Tensor<2> {
         let l = &mut self.linears;
-        let g_low = {
+        let inner = {
             let product = kernels::swiglu(&gate, &up);
             l.down.weight_backward(&product, down_low, &g)
         };
         let (g_gate, g_up) = {
-            let g_product = l.down.input_backward(&g, g_low);
+            let g_product = l.down.input_backward(&g, inner);
             kernels::swiglu_backward(gate, up, &g_product)
         };
         let normed = self.mlp_norm.forward(&middle);
-        let lows = l.gate_up.weight_backward(&normed, gate_up_low, [&g_gate, &g_up]);
+        let (g_gate_up, lows) = l.gate_up.weight_backward(&normed, gate_up_low, [g_gate, g_up]);
         drop(normed);
-        let g_normed = l.gate_up.input_backward([g_gate, g_up], lows);
+        let g_normed = l.gate_up.input_backward(g_gate_up, lows);
         self.mlp_norm.backward_past(g_normed, &middle, &g)
     }
 }

@@ -1,12 +1,14 @@
 //! A linear layer: a dense or packed weight, and an adapter beside it.
 //!
-//! The adapter works in activation space, `y = x Wᵀ + s (x Aᵀ) Bᵀ` (Hu et al., 2021), and is never merged. A packed weight is decoded in
-//! panels of rows for the product that needs it, forward and backward; only the packed form is kept.
+//! The adapter works in activation space, `y = x Wᵀ + s (x Aᵀ) Bᵀ` (Hu et al., 2021), and is never merged; [`magnitude`](super::magnitude) is
+//! what DoRA adds. A packed weight is decoded in panels of rows for the product that needs it, forward and backward; only the packed form is
+//! kept.
 
 use burn::tensor::{Int, Tensor};
 
+use super::magnitude::Magnitude;
 use super::parameter::Parameter;
-use crate::kernels::{self, DoubleQuantized, Product, product, product_onto, storage};
+use crate::kernels::{self, DoubleQuantized, Mask, Product, product, product_onto, storage};
 
 /// Elements of a packed weight that are dense at a time: 2 MiB in f32, about what a core's cache holds.
 pub const PANEL_ELEMENTS: usize = 512 * 1024;
@@ -31,10 +33,10 @@ impl Rows {
 }
 
 /// A piece of a weight that is dense: rows of a matrix, and which outputs these are among those that are computed.
-struct Piece<'a> {
-    matrix: &'a Tensor<2>,
-    rows: Rows,
-    outputs: Rows,
+pub(super) struct Piece<'a> {
+    pub(super) matrix: &'a Tensor<2>,
+    pub(super) rows: Rows,
+    pub(super) outputs: Rows,
 }
 
 /// A weight `[out, in]` as it is kept.
@@ -96,7 +98,7 @@ impl Weight {
     }
 
     /// Calls `with` for these rows in the type of `like`, piece by piece where the weight is packed.
-    fn panels(&self, like: &Tensor<2>, rows: Rows, mut with: impl FnMut(Piece<'_>)) {
+    pub(super) fn panels(&self, like: &Tensor<2>, rows: Rows, mut with: impl FnMut(Piece<'_>)) {
         let [_, columns] = self.shape();
         if let Self::Dense(weight) = self {
             return with(Piece { matrix: weight.used(), rows, outputs: Rows { first: 0, ..rows } });
@@ -129,6 +131,43 @@ pub struct LowRank {
     pub b: Parameter<2>,
     /// What its output is multiplied with: alpha / rank, or alpha / sqrt(rank).
     pub scale: f32,
+    /// What of its input is left out in training; `None`: nothing ever is.
+    pub dropout: Option<Dropout>,
+    /// The norms of the adapted rows, where they are trained (DoRA).
+    pub magnitude: Option<Magnitude>,
+}
+
+/// Dropout of an adapter's input. A mask is computed wherever it is needed and never kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Dropout {
+    /// The share that is left out, 0 to 1.
+    pub share: f32,
+    /// The module's own random numbers.
+    pub stream: u64,
+    /// The micro batch that is trained, which has a mask of its own; `None`: nothing is trained now, and nothing left out.
+    pub draw: Option<u64>,
+}
+
+impl LowRank {
+    /// Which elements of its input are left out now.
+    fn mask(&self) -> Option<Mask> {
+        let Dropout { share, stream, draw } = self.dropout?;
+        Some(Mask { share, stream, draw: draw? })
+    }
+
+    /// Its input as it takes it, where that is another than its layer's.
+    fn dropped(&self, x: &Tensor<2>) -> Option<Tensor<2>> {
+        self.mask().map(|mask| kernels::dropout(x, mask))
+    }
+}
+
+/// What [`Linear::weight_backward`] leaves for [`Linear::input_backward`].
+#[derive(Debug)]
+pub struct Inner {
+    /// The gradient of `x Aᵀ`.
+    low: Option<Tensor<2>>,
+    /// The gradient of the output before it was scaled to its magnitude.
+    unscaled: Option<Tensor<2>>,
 }
 
 /// A linear layer.
@@ -154,9 +193,9 @@ impl Linear {
         (self.forward_rows(x, self.rows(), &mut low), low)
     }
 
-    /// As [`Linear::forward`], plus `onto`. A card adds it in the product, the CPU afterwards.
+    /// As [`Linear::forward`], plus `onto`. A card adds it in the product where nothing else is done to that, else it is added afterwards.
     pub fn forward_onto(&self, x: &Tensor<2>, onto: &Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
-        if storage::is_host(x) {
+        if storage::is_host(x) || self.magnitude().is_some() {
             let (y, low) = self.forward(x);
             return (kernels::add(y, onto), low);
         }
@@ -176,6 +215,37 @@ impl Linear {
         low: &mut Option<Tensor<2>>,
         onto: Option<&Tensor<2>>,
     ) -> Tensor<2> {
+        let mut y = self.adapted(x, rows, low, onto);
+        if let Some(magnitude) = self.magnitude() {
+            y = magnitude.scale(y, rows.first);
+        }
+        if let Some(bias) = &self.bias {
+            y = kernels::add_bias(y, bias.used());
+        }
+        y
+    }
+
+    /// What weight and adapter make of `x`, before magnitude and bias.
+    pub(super) fn adapted(
+        &self,
+        x: &Tensor<2>,
+        rows: Rows,
+        low: &mut Option<Tensor<2>>,
+        onto: Option<&Tensor<2>>,
+    ) -> Tensor<2> {
+        let mut y = self.base(x, rows, onto);
+        if low.is_none() {
+            *low = self.low(x);
+        }
+        if let (Some(adapter), Some(low)) = (&self.adapter, &*low) {
+            let how = Product { b_rows: rows.taken(), ..Product::NT };
+            y = product(y, low, adapter.b.used(), how.times(adapter.scale).added());
+        }
+        y
+    }
+
+    /// What the weight alone makes of `x`.
+    pub(super) fn base(&self, x: &Tensor<2>, rows: Rows, onto: Option<&Tensor<2>>) -> Tensor<2> {
         let [tokens, _] = x.dims();
         let mut y = Some(kernels::buffer(x, tokens, rows.count));
         self.weight.panels(x, rows, |piece| {
@@ -185,18 +255,7 @@ impl Linear {
                 None => product(y, x, piece.matrix, how),
             });
         });
-        let Some(mut y) = y else { unreachable!("the product gives its target back") };
-        if let Some(bias) = &self.bias {
-            y = kernels::add_bias(y, bias.used());
-        }
-        if low.is_none() {
-            *low = self.low(x);
-        }
-        if let (Some(adapter), Some(low)) = (&self.adapter, &*low) {
-            let how = Product { b_rows: rows.taken(), ..Product::NT };
-            y = product(y, low, adapter.b.used(), how.times(adapter.scale).added());
-        }
-        y
+        y.unwrap_or_else(|| unreachable!("the product gives its target back"))
     }
 
     /// The output plus `onto`.
@@ -210,17 +269,21 @@ impl Linear {
         let adapter = self.adapter.as_ref()?;
         let [tokens, _] = x.dims();
         let a = adapter.a.used();
-        Some(product(kernels::buffer(x, tokens, a.dims()[0]), x, a, Product::NT))
+        let dropped = adapter.dropped(x);
+        Some(product(kernels::buffer(x, tokens, a.dims()[0]), dropped.as_ref().unwrap_or(x), a, Product::NT))
     }
 
     /// Adds the gradients of weight and adapter, from the layer's input `x` and the gradient `g` of its output.
-    /// Returns the gradient of `x Aᵀ`, which [`Linear::input_backward`] takes.
-    pub fn weight_backward(&mut self, x: &Tensor<2>, low: Option<Tensor<2>>, g: &Tensor<2>) -> Option<Tensor<2>> {
+    /// Returns what [`Linear::input_backward`] takes.
+    pub fn weight_backward(&mut self, x: &Tensor<2>, low: Option<Tensor<2>>, g: &Tensor<2>) -> Inner {
         let rows = self.rows();
-        self.weight_backward_rows(x, low, &[(rows, g)])
+        let unscaled = self.magnitude_backward(x, rows, &low, g);
+        let low = self.weight_backward_rows(x, low, &[(rows, unscaled.as_ref().unwrap_or(g))]);
+        Inner { low, unscaled }
     }
 
-    /// The same, where the gradient of the output comes in parts that together are all of its rows.
+    /// The same, where the gradient of the output, before it was scaled, comes in parts that together are all of its rows. Returns the
+    /// gradient of `x Aᵀ`.
     pub fn weight_backward_rows(
         &mut self,
         x: &Tensor<2>,
@@ -249,13 +312,14 @@ impl Linear {
             low = product(low, g, adapter.b.used(), how);
             how.beta = 1.0;
         }
-        adapter.a.add_grad(|grad| product(grad, &low, x, Product::TN.added()));
+        let dropped = adapter.dropped(x);
+        adapter.a.add_grad(|grad| product(grad, &low, dropped.as_ref().unwrap_or(x), Product::TN.added()));
         Some(low)
     }
 
     /// The gradient of the layer's input, in a new buffer.
-    pub fn input_backward(&self, g: &Tensor<2>, g_low: Option<Tensor<2>>) -> Tensor<2> {
-        self.input_backward_rows(g, self.rows(), g_low, None)
+    pub fn input_backward(&self, g: &Tensor<2>, inner: Inner) -> Tensor<2> {
+        self.input_backward_rows(inner.unscaled.as_ref().unwrap_or(g), self.rows(), inner.low, None)
     }
 
     /// The gradient of the layer's input from that of some of its outputs, added to `into` or in a new buffer. What comes by the adapter
@@ -278,7 +342,14 @@ impl Linear {
         });
         let Some(mut gx) = gx else { unreachable!("the product gives its target back") };
         if let (Some(adapter), Some(g_low)) = (&self.adapter, g_low) {
-            gx = product(gx, &g_low, adapter.a.used(), Product::NN.added());
+            let a = adapter.a.used();
+            gx = match adapter.mask() {
+                Some(mask) => {
+                    let dropped = product(kernels::buffer(g, tokens, columns), &g_low, a, Product::NN);
+                    kernels::add_dropout(gx, &dropped, mask)
+                }
+                None => product(gx, &g_low, a, Product::NN.added()),
+            };
         }
         gx
     }

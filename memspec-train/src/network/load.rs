@@ -2,11 +2,11 @@
 
 use burn::tensor::Tensor;
 use memspec::model::Architecture;
-use memspec::plan::{OptimizerKind, QuantizeKind};
+use memspec::plan::{AdapterKind, OptimizerKind, QuantizeKind};
 use memspec::setup::{Adapter, Quantize, Setup};
 
 use super::block::{Block, Linears, Norm};
-use super::linear::{AbsMax, Linear, LowRank, Weight};
+use super::linear::{AbsMax, Dropout, Linear, LowRank, Weight};
 use super::parameter::{OptimizerStates, Parameter};
 use super::projection::Projection;
 use super::rotary::Rotary;
@@ -265,8 +265,12 @@ impl Builder<'_> {
             false => None,
         };
         let adapter = self.adapter.filter(|adapter| adapter.targets.iter().any(|target| target == leaf));
-        let adapter = adapter.map(|adapter| self.low_rank(adapter, &module, shape));
-        Ok(Linear { weight, bias, adapter })
+        let low_rank = adapter.map(|adapter| self.low_rank(adapter, &module, shape));
+        let mut linear = Linear { weight, bias, adapter: low_rank };
+        if adapter.is_some_and(|adapter| adapter.kind == AdapterKind::Dora) {
+            linear.add_magnitude(self.states(shape[0], false), self.place);
+        }
+        Ok(linear)
     }
 
     fn weight(&self, name: &str, leaf: &str, shape: [usize; 2]) -> Result<Weight, LoadError> {
@@ -368,6 +372,12 @@ impl Builder<'_> {
             a: self.trained(self.place.to_train(filled([rank, columns], &a))),
             b: self.trained(self.place.zeros_to_train([out, rank])),
             scale: adapter.scale() as f32,
+            dropout: (adapter.dropout > 0.0).then(|| Dropout {
+                share: adapter.dropout as f32,
+                stream: Random::new(self.seed, &format!("{module}/dropout")).next_u64(),
+                draw: None,
+            }),
+            magnitude: None,
         }
     }
 }

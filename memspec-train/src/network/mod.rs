@@ -4,6 +4,7 @@ pub mod block;
 pub mod cache;
 pub mod linear;
 pub mod load;
+pub mod magnitude;
 pub mod parameter;
 pub mod projection;
 #[cfg(feature = "cuda")]
@@ -187,6 +188,21 @@ impl Model {
         (loss, x)
     }
 
+    /// From now on adapters leave out of their inputs what dropout chooses for this micro batch; `None`: nothing, as it is at first.
+    pub fn drop_inputs(&mut self, draw: Option<u64>) {
+        for block in &mut self.blocks {
+            let adapters = block.linears.named_mut().filter_map(|(_, linear)| linear.adapter.as_mut());
+            adapters.filter_map(|adapter| adapter.dropout.as_mut()).for_each(|dropout| dropout.draw = draw);
+        }
+    }
+
+    /// To be called whenever adapters have changed: see [`linear::Linear::renew_norms`].
+    pub fn renew_norms(&mut self) {
+        for block in &mut self.blocks {
+            block.linears.named_mut().for_each(|(_, linear)| linear.renew_norms());
+        }
+    }
+
     /// Every trained parameter with its name as PEFT (adapters) or Hugging Face (weights) writes it.
     pub fn trained_mut(&mut self) -> Vec<(String, ParameterMut<'_>)> {
         let mut all = vec![("model.embed_tokens.weight".to_owned(), ParameterMut::Matrix(&mut self.embedding))];
@@ -216,6 +232,10 @@ impl Model {
                 if let Some(adapter) = &mut linear.adapter {
                     all.push((format!("{module}.lora_A.weight"), ParameterMut::Matrix(&mut adapter.a)));
                     all.push((format!("{module}.lora_B.weight"), ParameterMut::Matrix(&mut adapter.b)));
+                    if let Some(magnitude) = &mut adapter.magnitude {
+                        let vector = ParameterMut::Vector(&mut magnitude.value);
+                        all.push((format!("{module}.lora_magnitude_vector"), vector));
+                    }
                 }
             }
         }

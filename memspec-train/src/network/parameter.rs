@@ -51,6 +51,8 @@ pub struct Training<const D: usize> {
     pub grad: Slot<D>,
     /// What the optimizer remembers.
     pub moments: Moments<D>,
+    /// Whether weight decay holds for it.
+    pub decays: bool,
 }
 
 /// What an optimizer remembers of a parameter from step to step.
@@ -138,11 +140,17 @@ impl<const D: usize> Parameter<D> {
         Self { value: Slot::new(value), copy: None, training: None }
     }
 
-    /// A weight that is trained, in the type that `place` has for it, with zeroed gradient and states.
+    /// A weight that is trained, in the type that `place` has for it, with zeroed gradient and states. Norms and biases do not decay, as in
+    /// transformers' `Trainer` (its `get_decay_parameter_names`); of the weights that products read they are the vectors.
     pub fn trained(value: Tensor<D>, states: OptimizerStates, place: Place) -> Self {
+        let copy = place.working_zeros(value.dims()).map(|copy| Slot::new(kernels::working_copy(copy, &value)));
+        Self { copy, ..Self::trained_alone(value, states, D > 1, place) }
+    }
+
+    /// The same for one that no product reads: without a copy in the type of activations.
+    pub fn trained_alone(value: Tensor<D>, states: OptimizerStates, decays: bool, place: Place) -> Self {
         let shape = value.dims();
         let zeros = || Slot::new(place.zeros_to_train(shape));
-        let copy = place.working_zeros(shape).map(|copy| Slot::new(kernels::working_copy(copy, &value)));
         let grad = zeros();
         let moments = match states {
             OptimizerStates::None => Moments::None,
@@ -153,7 +161,7 @@ impl<const D: usize> Parameter<D> {
                 Moments::EightBit(moment(), moment())
             }
         };
-        Self { value: Slot::new(value), copy, training: Some(Training { grad, moments }) }
+        Self { value: Slot::new(value), copy: None, training: Some(Training { grad, moments, decays }) }
     }
 
     /// The weight as products read it.
@@ -200,7 +208,7 @@ impl<const D: usize> Parameter<D> {
             second,
             largest,
             copy,
-            decays: Self::DECAYS,
+            decays: training.decays,
         })
     }
 
@@ -217,10 +225,6 @@ impl<const D: usize> Parameter<D> {
         }
     }
 
-    /// Whether weight decay holds for it. Norms and biases do not decay, as in transformers' `Trainer` (its
-    /// `get_decay_parameter_names`); of the architectures that run they are the vectors.
-    const DECAYS: bool = D > 1;
-
     /// Zeroes the gradient, as a step does. Nothing when frozen.
     pub fn zero_grad(&mut self, place: Place) {
         let Some(training) = &mut self.training else { return };
@@ -233,7 +237,7 @@ impl<const D: usize> Parameter<D> {
     /// One optimizer step; zeroes the gradient. Nothing when frozen.
     pub fn step(&mut self, mut how: AdamW) {
         let Some(training) = &mut self.training else { return };
-        if !Self::DECAYS {
+        if !training.decays {
             how.weight_decay = 0.0;
         }
         let (value, grad) = (self.value.take(), training.grad.take());

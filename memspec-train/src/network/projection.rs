@@ -77,16 +77,24 @@ impl<const N: usize> Projection<N> {
     }
 
     /// Adds the gradients of weights and adapters, from the input `x` and the gradients `g` of the outputs.
-    /// Returns the gradients of `x Aᵀ`, which [`Projection::input_backward`] takes.
-    pub fn weight_backward(&mut self, x: &Tensor<2>, lows: Lows, g: [&Tensor<2>; N]) -> Lows {
+    /// Returns what [`Projection::input_backward`] takes: the gradients of the outputs before they were scaled to their magnitudes, and those
+    /// of `x Aᵀ`.
+    pub fn weight_backward(&mut self, x: &Tensor<2>, Lows(lows): Lows, g: [Tensor<2>; N]) -> ([Tensor<2>; N], Lows) {
         let outputs = &self.outputs;
-        let modules = self.modules.iter_mut().zip(lows.0).enumerate();
+        let mut index = 0;
+        let g = g.map(|g| {
+            let Output { module, rows } = outputs[index];
+            index += 1;
+            self.modules[module].1.magnitude_backward(x, rows, &lows[module], &g).unwrap_or(g)
+        });
+        let modules = self.modules.iter_mut().zip(lows).enumerate();
         let lows = modules.map(|(module, ((_, linear), low))| {
-            let of_module = outputs.iter().zip(g).filter(|(output, _)| output.module == module);
+            let of_module = outputs.iter().zip(&g).filter(|(output, _)| output.module == module);
             let parts: Vec<(Rows, &Tensor<2>)> = of_module.map(|(output, g)| (output.rows, g)).collect();
             linear.weight_backward_rows(x, low, &parts)
         });
-        Lows(lows.collect())
+        let lows = Lows(lows.collect());
+        (g, lows)
     }
 
     /// The gradient of the input. Those of the outputs are dropped one after another.

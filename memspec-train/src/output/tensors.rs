@@ -29,30 +29,19 @@ pub fn adapted_modules(model: &Model) -> Vec<AdaptedModule> {
 
 pub(super) fn write_adapter(folder: &Path, model: &mut Model, config: &AdapterConfig) -> Result<(), OutputError> {
     let modules = adapted_modules(model);
-    let mut values = HashMap::new();
-    for (name, parameter) in model.trained_mut() {
-        if let ParameterMut::Matrix(parameter) = parameter {
-            values.insert(name, parameter.value.get().clone());
-        }
-    }
+    let parameters: HashMap<String, ParameterMut<'_>> = model.trained_mut().into_iter().collect();
     peft::write(folder, config, &modules, |module, part| {
-        let name = format!("{module}.{}.weight", matrix(part));
-        values.get(&name).map(|tensor| storage::read(tensor, <[f32]>::to_vec)).unwrap_or_default()
+        let name = format!("{module}.{}", part.suffix());
+        parameters.get(&name).map(|parameter| parameter.read(<[f32]>::to_vec)).unwrap_or_default()
     })?;
     Ok(())
 }
 
-fn matrix(part: Part) -> &'static str {
-    match part {
-        Part::A => "lora_A",
-        Part::B => "lora_B",
-    }
-}
-
-/// Reads an adapter's matrices into the model's.
+/// Reads an adapter's tensors into the model's.
 ///
 /// # Errors
-/// An adapter that lacks a matrix, has one of another shape, or one for a module that the model does not adapt.
+/// An adapter that lacks a tensor, has one of another shape, or one for a module that the model does not adapt; a DoRA for a model that has
+/// none, or the other way round.
 pub fn read_adapter(folder: &Path, model: &mut Model) -> Result<(), OutputError> {
     let adapter = peft::Adapter::open(folder)?;
     let modules = adapted_modules(model);
@@ -60,15 +49,22 @@ pub fn read_adapter(folder: &Path, model: &mut Model) -> Result<(), OutputError>
         return Err(AdapterError::OtherModel { folder: folder.to_owned(), module }.into());
     }
     let mut parameters: HashMap<String, ParameterMut<'_>> = model.trained_mut().into_iter().collect();
+    let is_dora = parameters.keys().any(|name| name.ends_with(Part::Magnitude.suffix()));
+    if is_dora != adapter.config.use_dora && !modules.is_empty() {
+        let [has, wants] = if is_dora { ["false", "adapter dora"] } else { ["true", "adapter lora"] };
+        let reason = format!("`use_dora` is {has}, and the plan has `{wants}`");
+        return Err(AdapterError::Config { path: folder.join(peft::CONFIG), reason }.into());
+    }
     for module in &modules {
-        for part in [Part::A, Part::B] {
+        for &part in adapter.config.parts() {
             let values = adapter.read(module, part)?;
-            let name = format!("{}.{}.weight", module.module, matrix(part));
-            if let Some(ParameterMut::Matrix(parameter)) = parameters.get_mut(&name) {
-                parameter.set(|tensor| storage::write(tensor, &values));
+            if let Some(parameter) = parameters.get_mut(&format!("{}.{}", module.module, part.suffix())) {
+                parameter.write(&values);
             }
         }
     }
+    drop(parameters);
+    model.renew_norms();
     Ok(())
 }
 

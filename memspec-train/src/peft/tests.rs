@@ -17,6 +17,7 @@ fn values(module: &str, part: Part) -> Vec<f32> {
     match part {
         Part::A => (0..6).map(|i| sign * i as f32).collect(),
         Part::B => (0..10).map(|i| sign * (100 + i) as f32).collect(),
+        Part::Magnitude => (0..5).map(|i| sign * (200 + i) as f32).collect(),
     }
 }
 
@@ -45,6 +46,30 @@ fn an_adapter_is_written_under_pefts_names_and_read_again() {
 }
 
 #[test]
+fn magnitudes_of_a_dora_are_written_as_peft_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = AdapterConfig { use_dora: true, ..config() };
+    write(folder.path(), &config, &modules(), values).unwrap();
+    let adapter = Adapter::open(folder.path()).unwrap();
+    assert!(adapter.config.use_dora);
+    adapter.expect_whole().unwrap();
+    let name = "base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector";
+    assert_eq!(tensor_name(&modules()[1].module, Part::Magnitude), name);
+    for module in modules() {
+        assert_eq!(adapter.read(&module, Part::Magnitude).unwrap(), values(&module.module, Part::Magnitude));
+    }
+    // a file that has none, and one that has them though nobody would use them
+    let plain = AdapterConfig { use_dora: false, ..config.clone() };
+    plain.write(folder.path()).unwrap();
+    let message = Adapter::open(folder.path()).unwrap().expect_whole().unwrap_err().to_string();
+    assert!(message.contains("lora_magnitude_vector` belongs to no pair"), "{message}");
+    write(folder.path(), &plain, &modules(), values).unwrap();
+    config.write(folder.path()).unwrap();
+    let message = Adapter::open(folder.path()).unwrap().expect_whole().unwrap_err().to_string();
+    assert!(message.contains("lora_magnitude_vector` is missing"), "{message}");
+}
+
+#[test]
 fn rank_stabilized_scaling_divides_by_the_root() {
     let config = AdapterConfig::new("m", 16, 32.0, 0.0, true, &[]);
     assert_eq!(config.scaling(), 8.0);
@@ -63,7 +88,6 @@ fn adapters_that_cannot_be_used_are_explained() {
     check("{", &["adapter_config.json"]);
     check(r#"{"r":2}"#, &["peft_type"]);
     check(r#"{"peft_type":"IA3"}"#, &["`peft_type` is IA3", "not supported"]);
-    check(&with(r#","use_dora":true"#), &["`use_dora` is true"]);
     check(&with(r#","bias":"all"#).replace("all", r#"all""#), &["`bias`"]);
     check(&with(r#","modules_to_save":["lm_head"]"#), &["`modules_to_save`"]);
     check(&with(r#","rank_pattern":{"q_proj":4}"#), &["`rank_pattern`"]);

@@ -1,9 +1,11 @@
 //! [`Kernels`] on the CPU: plain slices, matrix products by the `gemm` crate, the rest in parallel over rows by rayon.
 
 mod attention;
+mod dropout;
 mod elementwise;
 mod embedding;
 mod loss;
+mod magnitude;
 mod matrix;
 mod norm;
 mod optimizer;
@@ -14,7 +16,7 @@ mod simd;
 use burn::backend::Flex;
 
 use super::storage::F32;
-use super::{AdamW, DoubleQuantized, Heads, Kernels, Product, Samples};
+use super::{AdamW, DoubleQuantized, Heads, Kernels, Mask, Product, Samples};
 
 /// Rows and columns of a tensor seen as a matrix: the last dimension is the row.
 fn matrix_shape(x: &F32) -> (usize, usize) {
@@ -182,6 +184,30 @@ impl Kernels for Flex {
 
     fn int8_rows(_like: F32, scales: F32, codes: F32, first: usize, rows: usize, columns: usize) -> F32 {
         quantized::int8_rows(&scales, &codes, first, rows, columns)
+    }
+
+    fn dropout(x: F32, mask: Mask) -> F32 {
+        dropout::dropout(&x, mask)
+    }
+
+    fn add_dropout(x: F32, y: F32, mask: Mask) -> F32 {
+        dropout::add_dropout(x, &y, mask)
+    }
+
+    fn row_squares(squares: F32, x: F32, first: usize) -> F32 {
+        magnitude::row_squares(squares, &x, first)
+    }
+
+    fn adapted_norms(norms: F32, squares: F32, inner: F32, b: F32, scale: f32) -> F32 {
+        magnitude::adapted_norms(norms, &squares, &inner, &b, scale)
+    }
+
+    fn to_magnitude(x: F32, magnitude: F32, norms: F32, first: usize) -> F32 {
+        magnitude::to_magnitude(x, &magnitude, &norms, first)
+    }
+
+    fn to_magnitude_backward(grad: F32, z: F32, g: F32, magnitude: F32, norms: F32, first: usize) -> (F32, F32) {
+        magnitude::to_magnitude_backward(grad, z, &g, &magnitude, &norms, first)
     }
 
     fn sum_of_squares(mut sums: F32, x: F32, index: usize) -> F32 {

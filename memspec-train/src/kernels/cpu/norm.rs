@@ -13,7 +13,7 @@ fn inverse_rms(row: &[f32], epsilon: f32) -> f32 {
 
 /// A dot product in 16 partial sums, which the compiler keeps in vector registers.
 #[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0f32; 16];
     let (a_whole, a_rest) = a.as_chunks::<16>();
     let (b_whole, b_rest) = b.as_chunks::<16>();

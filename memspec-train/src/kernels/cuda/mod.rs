@@ -16,7 +16,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::MemoryScope;
 
 use super::compile::Source;
-use super::{AdamW, DoubleQuantized, Heads, Kernels, Product, Samples};
+use super::{AdamW, DoubleQuantized, Heads, Kernels, Mask, Product, Samples};
 use launch::{Kernel, Number};
 use tensor::{elements, matrix_shape, rows, unfilled};
 
@@ -61,6 +61,13 @@ fn u32_of(number: usize) -> Number {
 
 fn u64_of(number: usize) -> Number {
     Number::U64(number as u64)
+}
+
+/// What the kernels of dropout take: the elements, and which of them are dropped.
+fn drops(n: usize, mask: Mask) -> [Number; 5] {
+    let Mask { stream, draw, .. } = mask;
+    let [stream, draw, threshold] = [stream, draw, mask.threshold()].map(Number::U64);
+    [u64_of(n), stream, draw, threshold, Number::F32(mask.scale())]
 }
 
 /// Threads of a block that works on one row.
@@ -329,6 +336,64 @@ impl Kernels for Cube {
         let kernel = Kernel::flat(Source::Quantized, typed!(like.dtype, "int8"), rows * columns);
         kernel.run([&out, &codes, &scales], 1, [u64_of(first * columns), u64_of(rows * columns), u32_of(columns)]);
         out
+    }
+
+    fn dropout(x: CubeTensor, mask: Mask) -> CubeTensor {
+        let n = elements(&x);
+        let out = unfilled(&x, x.meta.shape().clone(), x.dtype);
+        Kernel::flat(Source::Elementwise, typed!(x.dtype, "dropout"), n / 8).run([&out, &x], 1, drops(n, mask));
+        out
+    }
+
+    fn add_dropout(x: CubeTensor, y: CubeTensor, mask: Mask) -> CubeTensor {
+        let n = elements(&x);
+        Kernel::flat(Source::Elementwise, typed!(x.dtype, "add_dropout"), n / 8).run([&x, &y], 1, drops(n, mask));
+        x
+    }
+
+    fn row_squares(squares: CubeTensor, x: CubeTensor, first: usize) -> CubeTensor {
+        let (rows, columns) = matrix_shape(&x);
+        let kernel = Kernel::new(Source::Magnitude, typed!(x.dtype, "row_squares"), rows, ROW_THREADS);
+        kernel.run([&squares, &x], 1, [u32_of(first), u32_of(columns)]);
+        squares
+    }
+
+    fn adapted_norms(
+        norms: CubeTensor,
+        squares: CubeTensor,
+        inner: CubeTensor,
+        b: CubeTensor,
+        scale: f32,
+    ) -> CubeTensor {
+        let (rank, outputs) = matrix_shape(&inner);
+        let kernel = Kernel::flat(Source::Magnitude, typed!(inner.dtype, "adapted_norms"), outputs);
+        let numbers = [u32_of(outputs), u32_of(rank), Number::F32(scale)];
+        kernel.run([&norms, &squares, &inner, &b], 1, numbers);
+        norms
+    }
+
+    fn to_magnitude(x: CubeTensor, magnitude: CubeTensor, norms: CubeTensor, first: usize) -> CubeTensor {
+        let (n, (_, columns)) = (elements(&x), matrix_shape(&x));
+        let kernel = Kernel::flat(Source::Magnitude, typed!(x.dtype, "to_magnitude"), n);
+        kernel.run([&x, &magnitude, &norms], 1, [u64_of(n), u32_of(columns), u32_of(first)]);
+        x
+    }
+
+    fn to_magnitude_backward(
+        grad: CubeTensor,
+        z: CubeTensor,
+        g: CubeTensor,
+        magnitude: CubeTensor,
+        norms: CubeTensor,
+        first: usize,
+    ) -> (CubeTensor, CubeTensor) {
+        let (rows, columns) = matrix_shape(&z);
+        // `WIDTH` columns a block, by `HEIGHT` lines of threads.
+        let blocks = columns.div_ceil(32);
+        let kernel = Kernel::new(Source::Magnitude, typed!(z.dtype, "to_magnitude_backward"), blocks, 32 * 16);
+        let numbers = [u32_of(rows), u32_of(columns), u32_of(first)];
+        kernel.run([&grad, &z, &g, &magnitude, &norms], 2, numbers);
+        (grad, z)
     }
 
     fn sum_of_squares(sums: CubeTensor, x: CubeTensor, index: usize) -> CubeTensor {

@@ -10,7 +10,7 @@ use crate::cost::CostError;
 use crate::cost::trace::{Part, PhaseName, Tensor, Trace};
 use crate::device::DeviceKind;
 use crate::model::Architecture;
-use crate::plan::{OptimizerKind, Precision, QuantizeKind};
+use crate::plan::{AdapterKind, OptimizerKind, Precision, QuantizeKind};
 use crate::setup::{Quantize, Setup};
 
 pub use host::{beside_tensors, host, workspace};
@@ -40,6 +40,7 @@ const ADAPTER: Part = Part { what: "adapter weights", setting: "adapter.rank" };
 const GRADIENTS: Part = Part { what: "gradients", setting: "adapter.rank" };
 const STATES: Part = Part { what: "optimizer states", setting: "train.optimizer" };
 const FULL_GRADIENTS: Part = Part { what: "gradients", setting: "adapter" };
+const NORMS: Part = Part { what: "norms for DoRA's magnitudes", setting: "adapter" };
 const BATCH: Part = Part { what: "token ids and targets", setting: "train.micro_batch" };
 const INPUTS: Part = Part { what: "block inputs", setting: "train.micro_batch" };
 const SAVED: Part = Part { what: "activations kept for backward", setting: "train.checkpointing" };
@@ -132,6 +133,10 @@ struct Program<'a> {
     tokens: u64,
     context: u64,
     rank: u64,
+    /// The adapter trains magnitudes.
+    dora: bool,
+    /// Some of the adapter's input is dropped.
+    dropout: bool,
     /// Bytes of an activation's element.
     element: u64,
     /// Bytes of an element of what is trained: weight, gradient and moment.
@@ -184,6 +189,8 @@ impl<'a> Program<'a> {
             tokens: samples * context,
             context,
             rank: setup.adapter.as_ref().map_or(0, |adapter| u64::from(adapter.rank)),
+            dropout: setup.adapter.as_ref().is_some_and(|adapter| adapter.dropout > 0.0),
+            dora: setup.adapter.as_ref().is_some_and(|adapter| adapter.kind == AdapterKind::Dora),
             element: if cpu || setup.train.precision == Precision::F32 { 4 } else { 2 },
             kept: if setup.train.precision == Precision::Bf16Pure { 2 } else { 4 },
             threads: u64::from(setup.device.cores.unwrap_or(1)),
@@ -253,13 +260,18 @@ impl<'a> Program<'a> {
 
     /// `Parameter::trained`.
     fn trained(&mut self, part: Part, gradients: Part, elements: u64, embedding: bool) {
-        self.trained += 1;
-        self.optimizer_blocks += elements.div_ceil(OPTIMIZER_CHUNK);
-        self.trace.allocate(part, elements * self.kept).keep();
         if self.element != self.kept {
             // What products read: the same weight in the type of activations.
             self.trace.allocate(part, elements * self.element).keep();
         }
+        self.trained_alone(part, gradients, elements, embedding);
+    }
+
+    /// `Parameter::trained_alone`.
+    fn trained_alone(&mut self, part: Part, gradients: Part, elements: u64, embedding: bool) {
+        self.trained += 1;
+        self.optimizer_blocks += elements.div_ceil(OPTIMIZER_CHUNK);
+        self.trace.allocate(part, elements * self.kept).keep();
         self.trace.allocate(gradients, elements * self.kept).keep();
         let moments = match self.setup.train.optimizer {
             OptimizerKind::Sgd => return,
@@ -294,6 +306,22 @@ impl<'a> Program<'a> {
                 self.trained(ADAPTER, GRADIENTS, elements, false);
             }
         }
+        if adapted && self.dora {
+            // `Linear::add_magnitude`: the squares of the rows' norms, their norms, and the magnitudes that these begin as.
+            self.trace.allocate(NORMS, out * 4).keep();
+            self.panel_of(self.modules[index]);
+            self.trace.allocate(NORMS, out * 4).keep();
+            self.norms(self.modules[index]);
+            self.trained_alone(ADAPTER, GRADIENTS, out, false);
+        }
+    }
+
+    /// `Linear::norms`, over those that are there.
+    fn norms(&mut self, module: Module) {
+        let inner = self.trace.allocate(NORMS, self.rank * module.out * self.element);
+        self.panel_of(module);
+        self.trace.scratch(NORMS, self.rank * self.rank * self.element);
+        self.trace.free(inner);
     }
 
     // ---- a step
@@ -365,6 +393,11 @@ impl<'a> Program<'a> {
         };
         let part = if self.setup.adapter.is_none() { FULL_GRADIENTS } else { GRADIENTS };
         self.trace.scratch(part, scratch);
+        if self.dora {
+            // `Model::renew_norms`: every block's are alike.
+            let adapted: Vec<Module> = self.modules.iter().copied().filter(|module| module.adapted).collect();
+            adapted.into_iter().for_each(|module| self.norms(module));
+        }
     }
 
     /// `Block::forward`: the output; the input stays with the caller.
@@ -429,10 +462,16 @@ impl<'a> Program<'a> {
 
         // mlp_backward
         let product = self.work(model.intermediate);
+        let unscaled = self.magnitude_backward(DOWN);
+        self.dropped(DOWN);
         self.trace.free(product);
         let g_product = self.input_backward(DOWN, down_low, None);
+        self.trace.free_all(unscaled);
         self.trace.free(g_product);
         let normed = self.work(model.hidden);
+        let gate = self.magnitude_backward_over(GATE, gate);
+        let up = self.magnitude_backward_over(UP, up);
+        [GATE, UP].into_iter().for_each(|index| self.dropped(index));
         self.trace.free(normed);
         let g_normed = self.input_backward(GATE, gate_low, None);
         self.trace.free(gate);
@@ -440,7 +479,10 @@ impl<'a> Program<'a> {
         self.trace.free_all([up, g, middle]);
         let g = g_normed;
 
+        let unscaled = self.magnitude_backward(O);
+        self.dropped(O);
         let g_attention = self.input_backward(O, o_low, None);
+        self.trace.free_all(unscaled);
         let kv = model.kv_heads * model.head_dim;
         let (gk, gv) = (self.work(kv), self.work(kv));
         self.scores(2);
@@ -450,6 +492,10 @@ impl<'a> Program<'a> {
         self.trace.free_all(unnormed.into_iter().flatten());
 
         let normed = self.work(model.hidden);
+        let gq = self.magnitude_backward_over(Q, gq);
+        let gk = self.magnitude_backward_over(K, gk);
+        let gv = self.magnitude_backward_over(V, gv);
+        [Q, K, V].into_iter().for_each(|index| self.dropped(index));
         self.trace.free(normed);
         if !input {
             self.trace.free_all([gq, gk, gv, g, x]);
@@ -529,7 +575,44 @@ impl<'a> Program<'a> {
     /// `Linear::low`: the adapter's inner activation.
     fn low(&mut self, index: usize) -> Option<Tensor> {
         let (rank, Linear { module, first }) = (self.rank, self.linears[index]);
-        (module.adapted && first).then(|| self.saved(rank))
+        if !(module.adapted && first) {
+            return None;
+        }
+        let dropped = self.dropout.then(|| self.work(module.columns));
+        let low = self.saved(rank);
+        self.trace.free_all(dropped);
+        Some(low)
+    }
+
+    /// The adapter's input less what is dropped, for as long as one product takes.
+    fn dropped(&mut self, index: usize) {
+        let Linear { module, first } = self.linears[index];
+        if self.dropout && module.adapted && first {
+            let dropped = self.work(module.columns);
+            self.trace.free(dropped);
+        }
+    }
+
+    /// `Linear::magnitude_backward`: the unscaled output, and over it its gradient.
+    fn magnitude_backward(&mut self, index: usize) -> Option<Tensor> {
+        let Linear { module, .. } = self.linears[index];
+        if !(self.dora && module.adapted) {
+            return None;
+        }
+        let unscaled = self.work(module.out);
+        self.panel(index);
+        Some(unscaled)
+    }
+
+    /// The same where nobody needs the gradient of the scaled output any more.
+    fn magnitude_backward_over(&mut self, index: usize, g: Tensor) -> Tensor {
+        match self.magnitude_backward(index) {
+            Some(unscaled) => {
+                self.trace.free(g);
+                unscaled
+            }
+            None => g,
+        }
     }
 
     /// `Linear::input_backward`.
@@ -540,13 +623,21 @@ impl<'a> Program<'a> {
             None => self.work(columns),
         };
         self.panel(index);
+        // What comes by the adapter, which is where its gradient is: with a fused module's first output.
+        if low.is_some() {
+            self.dropped(index);
+        }
         self.trace.free_all(low);
         g
     }
 
     /// `Weight::panels`: the rows of a packed weight that are dense at a time.
     fn panel(&mut self, index: usize) {
-        let Module { quantized, out, columns, .. } = self.linears[index].module;
+        self.panel_of(self.linears[index].module);
+    }
+
+    /// The same of a whole module.
+    fn panel_of(&mut self, Module { quantized, out, columns, .. }: Module) {
         if !quantized {
             return;
         }

@@ -7,8 +7,10 @@
 
 use crate::device::DeviceKind;
 use crate::model::{Architecture, Linear, Norm, Vision};
-use crate::plan::{Attention, EngineName, Float, LossKind, OptimizerKind, ParallelKind, Precision, QuantizeKind};
-use crate::setup::Setup;
+use crate::plan::{
+    AdapterKind, Attention, EngineName, Float, LossKind, OptimizerKind, ParallelKind, Precision, QuantizeKind,
+};
+use crate::setup::{Adapter, Setup};
 
 use super::operators::{
     ADAPTER_CASTS, ATTENTION_BACKWARD, Elementwise, GATE, GATE_FUSED, LOGITS, LOGITS_FUSED, NORM, NORM_FUSED, PEFT,
@@ -256,13 +258,17 @@ impl Counter<'_> {
             operators: 1.0,
             ..Pass::default()
         };
+        let leaf = linear.leaf();
+        let adapter = self.setup.adapter.as_ref().filter(|adapter| adapter.targets.iter().any(|target| target == leaf));
+        // `memspec-train` computes the outputs of a DoRA, before they are scaled, in backward once more.
+        let of_dora = |adapter: &Adapter| adapter.kind == AdapterKind::Dora && self.setup.engine == EngineName::Memspec;
+        let again = if adapter.is_some_and(of_dora) { 1.0 } else { 0.0 };
         passes.0.add(product, 1.0);
-        passes.1.add(product, if self.trained { 2.0 } else { 1.0 });
+        passes.1.add(product, if self.trained { 2.0 } else { 1.0 } + again);
         // transformers keeps a block's experts in one parameter, which bitsandbytes leaves dense and PEFT without adapters
         if linear.module.contains(".experts.") {
             return;
         }
-        let leaf = linear.leaf();
         let packed = self.setup.quantize.as_ref().filter(|quantize| !quantize.skip.iter().any(|skip| skip == leaf));
         let four_bit = packed.is_some_and(|quantize| quantize.kind == QuantizeKind::Nf4);
         match packed.map(|quantize| quantize.kind) {
@@ -272,21 +278,18 @@ impl Counter<'_> {
                 let unpack = weights * all * (0.5 + self.element);
                 let operators = if self.unsloth { UNPACK.1 } else { UNPACK.0 };
                 passes.0.elementwise(unpack, operators);
-                passes.1.elementwise(unpack, operators);
+                passes.1.elementwise(unpack * (1.0 + again), operators * (1.0 + again));
             }
             Some(_) => {
                 // LLM.int8: activations to int8 (2 + 1), products in i32 (4 + 4) to 16 bit (2); backward unpacks the weight
                 passes.0.elementwise(tokens * (3.0 * input + 10.0 * output), UNPACK.0);
-                passes.1.elementwise(weights * all * (1.0 + self.element), UNPACK.0);
+                passes.1.elementwise(weights * all * (1.0 + self.element) * (1.0 + again), UNPACK.0);
             }
         }
-        let Some(adapter) = &self.setup.adapter else { return };
-        if !adapter.targets.iter().any(|target| target == leaf) {
-            return;
-        }
+        let Some(adapter) = adapter else { return };
         let low = 2.0 * tokens * f64::from(adapter.rank) * (input + output) * active;
         passes.0.matmul_flops += low;
-        passes.1.matmul_flops += 2.0 * low;
+        passes.1.matmul_flops += (2.0 + again) * low;
         let cost = match (self.unsloth, four_bit) {
             (true, _) => UNSLOTH,
             (false, true) => PEFT_4BIT,

@@ -46,6 +46,65 @@ template <typename T> struct SwigluBackward {
     }
 };
 
+// Philox4x32-10 (Salmon et al., 2011): four words of random bits for a counter.
+__device__ __forceinline__ void philox(u64 counter, u64 draw, u64 stream, u32 (&x)[4]) {
+    x[0] = (u32)counter, x[1] = (u32)(counter >> 32), x[2] = (u32)draw, x[3] = (u32)(draw >> 32);
+    u32 key0 = (u32)stream, key1 = (u32)(stream >> 32);
+#pragma unroll
+    for (int round = 0; round < 10; round++, key0 += 0x9e3779b9u, key1 += 0xbb67ae85u) {
+        u64 a = (u64)0xd2511f53u * x[0], c = (u64)0xcd9e8d57u * x[2];
+        u32 b = x[1], d = x[3];
+        x[0] = (u32)(c >> 32) ^ b ^ key0, x[1] = (u32)c, x[2] = (u32)(a >> 32) ^ d ^ key1, x[3] = (u32)a;
+    }
+}
+
+// Which elements are dropped, as the CPU's `kernels/cpu/dropout.rs` has it: a counter for four neighbours.
+struct Mask {
+    u64 stream, draw, threshold;
+    float scale;
+    // What the elements from number `i` on are multiplied with.
+    template <int V> __device__ void factors(u64 i, float (&f)[V]) const {
+        u32 bits[4];
+        if constexpr (V == 8) {
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                philox(i / 4 + half, draw, stream, bits);
+#pragma unroll
+                for (int k = 0; k < 4; k++) f[4 * half + k] = bits[k] < threshold ? 0.0f : scale;
+            }
+        } else {
+            philox(i / 4, draw, stream, bits);
+            f[0] = bits[i % 4] < threshold ? 0.0f : scale;
+        }
+    }
+};
+
+template <typename T> struct Dropout {
+    T *out;
+    const T *x;
+    Mask mask;
+    template <int V> __device__ void operator()(u64 i) {
+        float a[V], f[V];
+        load<V>(x + i, a), mask.factors<V>(i, f);
+#pragma unroll
+        for (int k = 0; k < V; k++) a[k] *= f[k];
+        store<V>(out + i, a);
+    }
+};
+
+template <typename T> struct AddDropout {
+    T *x;
+    const T *y;
+    Mask mask;
+    template <int V> __device__ void operator()(u64 i) {
+        float a[V], b[V], f[V];
+        load<V>(x + i, a), load<V>(y + i, b), mask.factors<V>(i, f);
+#pragma unroll
+        for (int k = 0; k < V; k++) a[k] += b[k] * f[k];
+        store<V>(x + i, a);
+    }
+};
+
 template <typename T> struct Cast {
     T *out;
     const float *x;
@@ -62,6 +121,14 @@ template <typename T> struct Cast {
     }                                                                                                                 \
     extern "C" __global__ void swiglu_backward_##NAME(T *gate, T *up, const T *grad, u64 n) {                         \
         over<T>(n, SwigluBackward<T>{gate, up, grad});                                                                \
+    }                                                                                                                 \
+    extern "C" __global__ void dropout_##NAME(T *out, const T *x, u64 n, u64 stream, u64 draw, u64 threshold,         \
+                                              float scale) {                                                          \
+        over<T>(n, Dropout<T>{out, x, {stream, draw, threshold, scale}});                                             \
+    }                                                                                                                 \
+    extern "C" __global__ void add_dropout_##NAME(T *x, const T *y, u64 n, u64 stream, u64 draw, u64 threshold,       \
+                                                  float scale) {                                                      \
+        over<T>(n, AddDropout<T>{x, y, {stream, draw, threshold, scale}});                                            \
     }                                                                                                                 \
     /* x[t] += bias */                                                                                                \
     extern "C" __global__ void add_bias_##NAME(T *x, const T *bias, u64 n, u32 columns) {                             \

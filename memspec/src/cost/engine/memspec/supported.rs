@@ -84,14 +84,13 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
         );
     }
     if let Some(adapter) = &setup.adapter {
-        if adapter.kind != AdapterKind::Lora {
+        // PEFT's base, too, then works on what dropout leaves, in a product of its own beside that on all of the input.
+        if adapter.dropout > 0.0 && adapter.kind == AdapterKind::Dora {
             return refuse(
-                "adapter",
-                format!("the engine `memspec` trains lora adapters in this version, not {}", adapter.kind),
+                "adapter.dropout",
+                "the engine `memspec` has no dropout with dora in this version: leave it out, or write `adapter lora`"
+                    .to_owned(),
             );
-        }
-        if adapter.dropout > 0.0 {
-            return refuse("adapter.dropout", "the engine `memspec` has no adapter dropout in this version".to_owned());
         }
         if !adapter.train_whole.is_empty() {
             return refuse(
@@ -126,6 +125,15 @@ pub(super) fn check(setup: &Setup) -> Result<(), CostError> {
         return refuse(
             "train.precision",
             "gradients vanish in f16 where no loss is scaled: the engine `memspec` has `fp16`, with f32 weights and a scaled loss"
+                .to_owned(),
+        );
+    }
+    if setup.train.precision == Precision::Bf16Pure
+        && setup.adapter.as_ref().is_some_and(|adapter| adapter.kind == AdapterKind::Dora)
+    {
+        return refuse(
+            "train.precision",
+            "the engine `memspec` trains DoRA's magnitudes in f32, where their steps are not lost: `bf16` or `f32`"
                 .to_owned(),
         );
     }
