@@ -1,8 +1,8 @@
 //! An adapter added to its base model's weights: a folder that every program loads without knowing of adapters.
 //!
 //! `W + s B A` is computed in f32 a few rows at a time and rounded once, to the type that the base is stored in, as PEFT's
-//! `merge_and_unload` does; of a DoRA every row then gets the norm that was trained. A base that bitsandbytes packed becomes dense:
-//! [`packed`]. Files stay as they are cut, everything but the adapted weights is copied byte for byte.
+//! `merge_and_unload` does; of a DoRA every row then gets the norm that was trained. A base that bitsandbytes packed becomes dense
+//! (`merge/packed.rs`). Files stay as they are cut, everything but the adapted weights is copied byte for byte.
 
 mod packed;
 
