@@ -2,7 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use crate::kernels::{self, Product, product, storage};
+use crate::kernels::place::fetch;
+use crate::kernels::{self, DeviceFailed, Product, product};
 use crate::network::Model;
 use crate::network::cache::Cache;
 use crate::random::Random;
@@ -23,6 +24,9 @@ pub struct Sampling {
 
 /// Continues `prompt` until a token of `stop`, `max_tokens`, or the end of the rotary tables. `word` is called with each new token; false
 /// ends the answer. What `cache` remembers of the prompt's beginning is not computed again.
+///
+/// # Errors
+/// The device failed.
 pub fn generate(
     model: &Model,
     cache: &mut Cache,
@@ -30,7 +34,7 @@ pub fn generate(
     stop: &[u32],
     sampling: Sampling,
     mut word: impl FnMut(u32) -> bool,
-) -> Vec<u32> {
+) -> Result<Vec<u32>, DeviceFailed> {
     let mut random = Random::new(sampling.seed, "generate");
     // The last token is always computed: its output says what follows.
     let known = cache.ids().iter().zip(prompt).take_while(|(a, b)| a == b).count().min(prompt.len().saturating_sub(1));
@@ -38,7 +42,7 @@ pub fn generate(
     let mut new = prompt[cache.ids().len()..].to_vec();
     let mut answer = Vec::new();
     while answer.len() < sampling.max_tokens && cache.ids().len() + new.len() < model.heads.context && !new.is_empty() {
-        let logits = storage::read(&logits(model, &cache.extend(model, &new)), <[f32]>::to_vec);
+        let logits = fetch(&logits(model, &cache.extend(model, &new)?))?;
         let next = choose(&logits, sampling, &mut random);
         if stop.contains(&next) {
             break;
@@ -49,7 +53,7 @@ pub fn generate(
             break;
         }
     }
-    answer
+    Ok(answer)
 }
 
 /// The logits of each token of one sample, `[T, vocabulary]`.

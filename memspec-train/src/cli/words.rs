@@ -9,7 +9,7 @@ use super::print::out;
 use super::{GenerateArguments, LogitsArguments};
 use crate::checkpoint::{TensorSpec, write_safetensors};
 use crate::generate::{Sampling, all_logits, generate as answer};
-use crate::kernels::storage;
+use crate::kernels::place::fetch;
 use crate::network::Model;
 use crate::network::cache::Cache;
 use crate::prepare::chat_template;
@@ -106,7 +106,7 @@ impl Speaker<'_> {
                 spoken = text;
             }
             printed.is_ok()
-        });
+        })?;
         printed?;
         let text = tokenizer.decode_plain(&answer)?;
         if arguments.json {
@@ -130,13 +130,14 @@ pub(super) fn logits(arguments: &LogitsArguments) -> Result<ExitCode, Failure> {
     let ids = frozen.prompt(&arguments.prompt)?;
     let model = frozen.load(ids.len())?;
     let logits = all_logits(&model, &ids);
+    let values = fetch(&logits)?;
     let specs = [
         TensorSpec { name: "input_ids".to_owned(), shape: vec![ids.len()] },
         TensorSpec { name: "logits".to_owned(), shape: logits.dims().to_vec() },
     ];
     write_safetensors(&arguments.out, &specs, |index| match index {
         0 => ids.iter().map(|&id| id as f32).collect(),
-        _ => storage::read(&logits, <[f32]>::to_vec),
+        _ => values.clone(),
     })
     .map_err(|error| Failure::new(error, "choose another `--out`"))?;
     Ok(ExitCode::SUCCESS)

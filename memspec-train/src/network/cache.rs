@@ -8,7 +8,8 @@ use rayon::prelude::*;
 
 use super::Model;
 use super::block::Positions;
-use crate::kernels::{self, Heads, storage};
+use crate::kernels::place::{Place, fetch};
+use crate::kernels::{self, DeviceFailed, Heads, storage};
 
 /// What a model remembers of a sequence.
 #[derive(Debug)]
@@ -48,7 +49,10 @@ impl Cache {
 
     /// Adds tokens and gives the normed output of the last one, `[1, hidden]`. There must be at least one, and positions for all.
     /// Where that makes the sequence one that is rotated otherwise, all of it is computed again, as transformers does.
-    pub fn extend(&mut self, model: &Model, ids: &[u32]) -> Tensor<2> {
+    ///
+    /// # Errors
+    /// The device failed; what was remembered is of no use then.
+    pub fn extend(&mut self, model: &Model, ids: &[u32]) -> Result<Tensor<2>, DeviceFailed> {
         let start = self.ids.len();
         if start > 0 && model.rotary.changes(start, start + ids.len()) {
             let all = [&self.ids, ids].concat();
@@ -62,29 +66,47 @@ impl Cache {
         let mut x = kernels::embed(model.embedding.used(), &place.integers(&numbers));
         for (block, remembered) in model.blocks.iter().zip(&mut self.blocks) {
             let heads = block.heads(at);
+            let mut failed = None;
             x = block.forward_with(&x, at, |q, k, v| {
-                remembered.keys.extend(storage::read(&k, <[f32]>::to_vec));
-                remembered.values.extend(storage::read(&v, <[f32]>::to_vec));
-                match start {
-                    0 => kernels::attention(&q, &k, &v, None, heads).0,
-                    _ => place.frozen(remembered.attention(&q, start, heads)),
-                }
+                remembered.attend([&q, &k, &v], start, heads, place).unwrap_or_else(|error| {
+                    failed = Some(error);
+                    q
+                })
             });
+            if let Some(error) = failed {
+                return Err(error);
+            }
         }
         self.ids.extend_from_slice(ids);
         let [tokens, width] = x.dims();
-        let last = storage::read(&x, |values| values[(tokens - 1) * width..].to_vec());
-        model.norm.forward(&place.frozen(storage::write(storage::zeros_tensor([1, width]), &last)))
+        let last = &fetch(&x)?[(tokens - 1) * width..];
+        Ok(model.norm.forward(&place.frozen(storage::write(storage::zeros_tensor([1, width]), last))))
     }
 }
 
 impl Remembered {
+    /// Remembers keys and values of the tokens from `start` on, and computes their attention.
+    fn attend(
+        &mut self,
+        [q, k, v]: [&Tensor<2>; 3],
+        start: usize,
+        heads: Heads,
+        place: Place,
+    ) -> Result<Tensor<2>, DeviceFailed> {
+        self.keys.extend(fetch(k)?);
+        self.values.extend(fetch(v)?);
+        Ok(match start {
+            0 => kernels::attention(q, k, v, None, heads).0,
+            _ => place.frozen(self.attention(q, start, heads)?),
+        })
+    }
+
     /// Attention of the tokens from `start` on, whose own keys and values are there already; on the CPU, wherever their queries are.
-    fn attention(&self, q: &Tensor<2>, start: usize, heads: Heads) -> Tensor<2> {
+    fn attention(&self, q: &Tensor<2>, start: usize, heads: Heads) -> Result<Tensor<2>, DeviceFailed> {
         let Heads { heads: count, kv_heads, head_dim, window, .. } = heads;
         let width = kv_heads * head_dim;
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let mut out = storage::read(q, <[f32]>::to_vec);
+        let mut out = fetch(q)?;
         out.par_chunks_mut(head_dim).enumerate().for_each(|(index, query)| {
             let (position, head) = (start + index / count, index % count);
             let first = window.map_or(0, |window| (position + 1).saturating_sub(window));
@@ -108,6 +130,6 @@ impl Remembered {
                 }
             }
         });
-        storage::write(storage::zeros_tensor(q.dims()), &out)
+        Ok(storage::write(storage::zeros_tensor(q.dims()), &out))
     }
 }

@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use super::linear::{Linear, LowRank, Rows};
 use super::parameter::{OptimizerStates, Parameter, Slot};
 use crate::kernels::place::Place;
-use crate::kernels::{self, Product, product, storage};
+use crate::kernels::{self, Product, product};
 
 /// The norms of an adapted weight's rows.
 #[derive(Debug)]
@@ -55,10 +55,10 @@ impl Linear {
             squares = squares.take().map(|squares| kernels::row_squares(squares, piece.matrix, piece.outputs.first));
         });
         let Some(squares) = squares else { unreachable!("the sums are given back") };
-        let norms = self.norms(adapter, &squares, place.zeros([out]));
-        let begin = storage::read(&norms, |norms| storage::write(storage::zeros_tensor([out]), norms));
+        // Computed twice rather than copied through the host: nothing waits for a card.
+        let [norms, begin] = [(); 2].map(|()| self.norms(adapter, &squares, place.zeros([out])));
         // It decays: of transformers' Trainer's names that do not, `lora_magnitude_vector` is none.
-        let value = Parameter::trained_alone(place.full(begin), states, true, place);
+        let value = Parameter::trained_alone(begin, states, true, place);
         if let Some(adapter) = &mut self.adapter {
             adapter.magnitude = Some(Magnitude { value, squares, norms: Slot::new(norms) });
         }

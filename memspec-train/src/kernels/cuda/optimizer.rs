@@ -75,7 +75,8 @@ fn adamw(all: &[Trained], table: &CubeTensor, square: Option<&CubeTensor>, block
     // The tensors of the table are kept by whoever holds the parameters, and are written in the order of the stream.
     let kernel = Kernel::new(Source::Optimizer, kernel(all), blocks, 256);
     match square {
-        Some(square) => kernel.run([table, square], 0, numbers),
+        // `square` is named as written, though it is not: it is read afterwards, and what became of this launch is told then.
+        Some(square) => kernel.run([table, square], 2, numbers),
         None => kernel.run_without([table], 1, 0, numbers),
     }
 }
