@@ -108,7 +108,7 @@ pub fn merge(base: &Path, adapter: &Path, output: &Path, progress: &mut dyn FnMu
     if base.is_dir() {
         copy_others(base, unfinished.path())?;
     }
-    if is_packed {
+    if is_packed && base.is_dir() {
         packed::write_config(base, unfinished.path())?;
         // There is one file now.
         let _ = std::fs::remove_file(unfinished.path().join("model.safetensors.index.json"));

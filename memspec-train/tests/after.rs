@@ -46,6 +46,23 @@ fn eval_says_what_training_has_improved() {
 }
 
 #[test]
+fn eval_gives_positions_to_all_that_it_scores() {
+    let place = Place::new();
+    let score = |padding: &str| {
+        place.plan(&[("context = 48tok", &format!("context = 90tok; padding = {padding}"))]);
+        json(&place, &["eval", "plan.mem", "--data", "train.jsonl", "--json"])["loss"].clone()
+    };
+    assert_eq!(score("max"), score("longest"));
+    // beyond the model's positions
+    let said = "the smith sells iron ".repeat(2000);
+    let chat =
+        serde_json::json!({"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": said}]});
+    place.write("long.jsonl", format!("{chat}\n"));
+    let long = json(&place, &["eval", "plan.mem", "--data", "long.jsonl", "--context", "60000", "--json"]);
+    assert_eq!(long["truncated_samples"], 1);
+}
+
+#[test]
 fn eval_agrees_with_the_evaluation_of_the_run() {
     let place = Place::new();
     place.plan(&[("context = 48tok", "context = 48tok\n    eval_path = \"train.jsonl\"")]);

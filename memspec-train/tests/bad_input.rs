@@ -241,7 +241,7 @@ fn prompts_and_adapters_of_generate() {
     damaged("r", 4_000_000_000_u32.into(), &["`r` is 4000000000, the rank of the matrices", "is 4"]);
     damaged("r", 0.into(), &["`r` is 0"]);
     damaged("target_modules", serde_json::json!(["c_attn"]), &["the adapter is for `model.layers.0.", "does not have"]);
-    damaged("use_dora", true.into(), &["no tensor", "lora_magnitude_vector"]);
+    damaged("use_dora", true.into(), &["is missing", "lora_magnitude_vector"]);
 }
 
 #[test]

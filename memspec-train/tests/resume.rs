@@ -301,6 +301,7 @@ fn a_damaged_checkpoint_is_named() {
     };
     check("state.json", b"{\"step\": 2");
     check("state.json", b"");
+    check("state.json", br#"{"step": 2, "position": {"epoch": 0, "batch": 2}, "losses": [1.0], "plan": {}}"#);
     check("optimizer.safetensors", &[0; 100]);
     check("adapter_model.safetensors", b"short");
     check("adapter_config.json", b"{}");

@@ -83,6 +83,11 @@ impl Checkpoint {
         let &[rows, columns] = state.shape.as_slice() else {
             return Err(broken(format!("its state has the shape {:?}, and a matrix is expected", state.shape)));
         };
+        let codes = rows.checked_mul(columns).map(|elements| elements.div_ceil(2) as u64);
+        if codes.is_none_or(|codes| codes == 0 || codes != self.bytes(name)) {
+            let bytes = self.bytes(name);
+            return Err(broken(format!("its state has the shape {rows} x {columns}, and its codes are {bytes} bytes")));
+        }
         let dtype = match state.dtype.as_str() {
             "float16" => Encoding::F16,
             "float32" => Encoding::F32,

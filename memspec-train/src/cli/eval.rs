@@ -15,9 +15,8 @@ use crate::prepare::{chat_template, known_token, options};
 
 pub(super) fn eval(arguments: &EvalArguments) -> Result<ExitCode, Failure> {
     let mut frozen = Frozen::open(&arguments.plan, arguments.name.as_deref(), arguments.adapter.as_deref())?;
-    if let Some(context) = arguments.context {
-        frozen.setup.data.context = context.into();
-    }
+    let asked = arguments.context.map_or(frozen.setup.data.context, u64::from);
+    frozen.setup.data.context = asked.min(frozen.setup.model.max_positions);
     let setup = &frozen.setup;
     let Some(path) = arguments.data.as_deref().or(setup.eval.as_ref().map(|eval| eval.path.as_path())) else {
         return Err(Failure::new(

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use memspec::plan::{AdapterKind, OptimizerKind};
+use memspec::plan::{AdapterKind, OptimizerKind, Padding};
 use memspec::setup::{self, Setup};
 
 use super::failure::Failure;
@@ -50,6 +50,8 @@ impl Frozen {
             }
             None => frozen_adapter(AdapterKind::Lora, 1, 1.0, false, Vec::new()),
         });
+        // Samples are filled to the longest of their batch: the model gets positions for no more, and padding changes no figure.
+        setup.data.padding = Padding::Longest;
         let weights = weights(&setup)?.to_owned();
         let tokenizer = Tokenizer::open(&weights)?;
         Ok(Self { setup, weights, tokenizer, adapter: adapter.map(Path::to_owned) })

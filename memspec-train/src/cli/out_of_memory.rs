@@ -27,7 +27,7 @@ impl Opened {
     ) -> Failure {
         let (setup, estimate) = (verified.setup(), verified.estimate());
         let room = room.filter(|room| room + OTHERS < setup.device.usable.0);
-        let limit_bytes = room.unwrap_or(estimate.limit_bytes);
+        let limit_bytes = room.map_or(estimate.limit_bytes, |room| room.min(estimate.limit_bytes));
         let short = Estimate { limit_bytes, fits: false, ..estimate.clone() };
         let mut finding = from_too_big(&self.written(&resolved.plan.name), setup, &short);
         finding.message = failed;
@@ -42,16 +42,16 @@ impl Opened {
                 "the run was promised to take {promised} of {limit}, and the driver names no other program on the card: please report this with the plan"
             ),
         }];
-        finding.help = Some(self.ways_out(resolved, room));
+        finding.help = Some(self.ways_out(resolved, room.map(|_| Bytes(limit_bytes))));
         Failure::TooBig(Box::new(self.document.clone()), Box::new(finding))
     }
 
     /// Changes that fit into the room that is left; where that is not known, those that save.
-    fn ways_out(&self, resolved: &Resolved, room: Option<u64>) -> String {
+    fn ways_out(&self, resolved: &Resolved, room: Option<Bytes>) -> String {
         let mut short = resolved.clone();
         if let Some(room) = room {
             let budget = short.plan.budget.get_or_insert_default();
-            budget.device_memory = Some(Limit { comparison: Comparison::AtMost, value: Bytes(room) });
+            budget.device_memory = Some(Limit { comparison: Comparison::AtMost, value: room });
         }
         let all = changes(&short, &self.base, &self.environment);
         let fitting: Vec<_> = all.iter().filter(|change| room.is_some() && change.estimate.fits).collect();
@@ -62,7 +62,7 @@ impl Opened {
         let changes = named.iter().map(|change| format!("\n{}: saves {}{fits}", change.title, change.saves));
         let changes: String = changes.collect();
         format!(
-            "`--resume` goes on from the last checkpoint once there is room; with less of it, a new run of a changed plan:{changes}"
+            "with room again, `--resume` goes on from a checkpoint; with less of it, a new run of a changed plan:{changes}"
         )
     }
 }

@@ -130,14 +130,14 @@ pub(super) fn logits(arguments: &LogitsArguments) -> Result<ExitCode, Failure> {
     let ids = frozen.prompt(&arguments.prompt)?;
     let model = frozen.load(ids.len())?;
     let logits = all_logits(&model, &ids);
-    let values = fetch(&logits)?;
+    let mut values = fetch(&logits)?;
     let specs = [
         TensorSpec { name: "input_ids".to_owned(), shape: vec![ids.len()] },
         TensorSpec { name: "logits".to_owned(), shape: logits.dims().to_vec() },
     ];
     write_safetensors(&arguments.out, &specs, |index| match index {
         0 => ids.iter().map(|&id| id as f32).collect(),
-        _ => values.clone(),
+        _ => std::mem::take(&mut values),
     })
     .map_err(|error| Failure::new(error, "choose another `--out`"))?;
     Ok(ExitCode::SUCCESS)

@@ -117,7 +117,7 @@ impl Sampler {
     }
 
     fn next_epoch(&mut self) {
-        self.position = Position { epoch: self.position.epoch + 1, batch: 0 };
+        self.position = Position { epoch: self.position.epoch.saturating_add(1), batch: 0 };
         self.shuffle();
     }
 

@@ -143,7 +143,7 @@ pub const STATE_BLOCK: usize = 256;
 /// What a device must be able to do for a training step.
 #[backend_extension(Cube: cfg(feature = "cuda"), Flex)]
 pub trait Kernels: Backend {
-    /// An f32 buffer `[rows, columns]` beside `like`, unfilled.
+    /// A buffer `[rows, columns]` beside `like`, of its type, unfilled.
     fn buffer(like: FloatTensor<Self>, rows: usize, columns: usize) -> FloatTensor<Self>;
     /// Rows of `table` `[V, H]` by `ids` `[T]`: `[T, H]`.
     fn embed(table: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self>;

@@ -46,7 +46,7 @@ pub(super) struct Piece<'a> {
     reason = "a model has a few hundred: handles to tensors that are a thousand times larger"
 )]
 pub enum Weight {
-    /// Dense f32.
+    /// Dense: in f32, or on a card in the type that products read or that is trained.
     Dense(Parameter<2>),
     /// NF4 (Dettmers et al., 2023): two codes a byte, one absolute maximum for 64 weights.
     Nf4 {

@@ -170,6 +170,11 @@ impl Saved {
         let text = std::fs::read_to_string(path.join("state.json"));
         let text = text.map_err(|error| damaged(format!("state.json: {error}")))?;
         let state: State = serde_json::from_str(&text).map_err(|error| damaged(format!("state.json: {error}")))?;
+        let skipped = state.scaler.map_or(0, |scaler| scaler.skipped);
+        if state.losses.len() as u64 != state.step || skipped > state.step {
+            let (losses, step) = (state.losses.len(), state.step);
+            return Err(damaged(format!("state.json: {losses} losses and {skipped} skipped steps in step {step}")));
+        }
         // Through text, as the other side came: a number may lose its last bit there.
         let read: serde_json::Value = serde_json::from_str(&now.to_string()).unwrap_or_default();
         if let Some((setting, before, now)) = first_difference(&state.plan, &read) {

@@ -44,6 +44,7 @@ pub(super) fn write_adapter(folder: &Path, model: &mut Model, config: &AdapterCo
 /// none, or the other way round.
 pub fn read_adapter(folder: &Path, model: &mut Model) -> Result<(), OutputError> {
     let adapter = peft::Adapter::open(folder)?;
+    adapter.expect_whole()?;
     let modules = adapted_modules(model);
     if let Some(module) = adapter.modules().into_iter().find(|module| modules.iter().all(|m| m.module != *module)) {
         return Err(AdapterError::OtherModel { folder: folder.to_owned(), module }.into());

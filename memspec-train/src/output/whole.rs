@@ -14,8 +14,9 @@ const WEIGHTS: &str = "model.safetensors";
 const MARK: (&str, &str) = ("written_by", "memspec-train run");
 /// A model's files beside its weights and its tokenizer's. The first must be there.
 const BESIDE: [&str; 2] = ["config.json", "generation_config.json"];
-/// All files of a model that a run writes, but for its tokenizer's.
-pub(super) const FILES: [&str; 3] = [WEIGHTS, BESIDE[0], BESIDE[1]];
+/// All files of a model that a run writes, but for its tokenizer's. They are removed in this order: the weights, which say that a run wrote
+/// them, last.
+pub(super) const FILES: [&str; 3] = [BESIDE[0], BESIDE[1], WEIGHTS];
 
 /// What the folder of a trained model takes from its base's: the types of its tensors, and the files that say what it is.
 #[derive(Clone, Debug)]
