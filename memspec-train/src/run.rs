@@ -149,11 +149,12 @@ pub(crate) fn optimizer_numbers(train: &Train, learning_rate: f64, step: i32) ->
     }
 }
 
-/// What the step after a state does. One that was left out counts for neither schedule nor bias correction, as in transformers' `Trainer`.
-pub(crate) fn next_step(state: &State, train: &Train, steps: u64) -> AdamW {
+/// What the step after a state does, and at which learning rate. One that was left out counts for neither schedule nor bias correction, as in transformers' `Trainer`.
+pub(crate) fn next_step(state: &State, train: &Train, steps: u64) -> (f64, AdamW) {
     let taken = state.taken();
     let rate = learning_rate(train, taken, steps);
-    AdamW { gradient_scale: 1.0 / state.loss_scale(), ..optimizer_numbers(train, rate, taken as i32 + 1) }
+    let how = AdamW { gradient_scale: 1.0 / state.loss_scale(), ..optimizer_numbers(train, rate, taken as i32 + 1) };
+    (rate, how)
 }
 
 /// The adapter as PEFT describes it.
@@ -284,8 +285,7 @@ impl Trainer<'_> {
             losses.push(micro_batch(&mut self.model, batch, scored, &config, &mut |phase| phases.enter(phase)));
         }
         self.phases.enter(PhaseName::Optimizer);
-        let rate = learning_rate(train, self.state.taken(), self.prepared.steps);
-        let how = next_step(&self.state, train, self.prepared.steps);
+        let (rate, how) = next_step(&self.state, train, self.prepared.steps);
         let grad_norm = optimizer_step(&mut self.model, how, train.clip as f32)?;
         let mut loss = 0.0;
         for of_batch in &losses {

@@ -145,7 +145,7 @@ mod tests {
         let mut state = begins(&train);
         let gradients = fixture["gradients"].as_array().unwrap();
         for (index, gradient) in gradients.iter().enumerate() {
-            let how = next_step(&state, &train, gradients.len() as u64);
+            let (_, how) = next_step(&state, &train, gradients.len() as u64);
             assert_eq!(f64::from(how.learning_rate), f64::from(fixture["rates"][index].as_f64().unwrap() as f32));
             let scaled: Vec<f32> = floats(gradient).iter().map(|value| value * state.loss_scale()).collect();
             weight.add_grad(|grad| storage::write(grad, &scaled));

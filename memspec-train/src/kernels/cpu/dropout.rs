@@ -42,39 +42,31 @@ fn factors(first: usize, mask: Mask) -> [f32; STRETCH] {
 
 pub(super) fn dropout(x: &F32, mask: Mask) -> F32 {
     let mut out = unfilled(x.layout().shape().clone());
-    let parts = elements_mut(&mut out).par_chunks_mut(GRAIN).zip(elements(x).par_chunks(GRAIN));
+    each(&mut out, x, mask, |out, x, factor| *out = x * factor);
+    out
+}
+
+pub(super) fn add_dropout(mut x: F32, y: &F32, mask: Mask) -> F32 {
+    each(&mut x, y, mask, |x, y, factor| *x += y * factor);
+    x
+}
+
+/// Calls `write` with each element of `out`, that of `x`, and what the mask multiplies it with.
+fn each(out: &mut F32, x: &F32, mask: Mask, write: impl Fn(&mut f32, f32, f32) + Sync) {
+    let parts = elements_mut(out).par_chunks_mut(GRAIN).zip(elements(x).par_chunks(GRAIN));
     parts.enumerate().for_each(|(part, (out, x))| {
         super::simd::run(
             #[inline(always)]
             || {
                 for (index, (out, x)) in out.chunks_mut(STRETCH).zip(x.chunks(STRETCH)).enumerate() {
                     let factors = factors(part * GRAIN + index * STRETCH, mask);
-                    for ((out, x), factor) in out.iter_mut().zip(x).zip(factors) {
-                        *out = x * factor;
+                    for ((out, &x), factor) in out.iter_mut().zip(x).zip(factors) {
+                        write(out, x, factor);
                     }
                 }
             },
         );
     });
-    out
-}
-
-pub(super) fn add_dropout(mut x: F32, y: &F32, mask: Mask) -> F32 {
-    let parts = elements_mut(&mut x).par_chunks_mut(GRAIN).zip(elements(y).par_chunks(GRAIN));
-    parts.enumerate().for_each(|(part, (x, y))| {
-        super::simd::run(
-            #[inline(always)]
-            || {
-                for (index, (x, y)) in x.chunks_mut(STRETCH).zip(y.chunks(STRETCH)).enumerate() {
-                    let factors = factors(part * GRAIN + index * STRETCH, mask);
-                    for ((x, y), factor) in x.iter_mut().zip(y).zip(factors) {
-                        *x += y * factor;
-                    }
-                }
-            },
-        );
-    });
-    x
 }
 
 #[cfg(test)]

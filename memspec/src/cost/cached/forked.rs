@@ -46,10 +46,6 @@ struct Runs<'t> {
     free: Run<'t>,
     limited: Branch<'t>,
     safe: Branch<'t>,
-    /// The lowest limit that no run has parted for.
-    near: u64,
-    /// A run has parted, and goes on.
-    is_parted: bool,
 }
 
 /// A run under a limit, which is the one without until it comes near.
@@ -59,17 +55,12 @@ struct Branch<'t> {
 }
 
 impl<'t> Branch<'t> {
-    fn new(limit: u64) -> Self {
-        Self { limit, run: None }
-    }
-
-    /// Parts from `free` where it may come to hold `bytes`, and that is too much. Returns the limit, unless it has parted.
-    fn part(&mut self, free: &Run<'t>, bytes: u64) -> u64 {
-        if self.run.is_none() && bytes > self.limit {
+    /// Parts from `free` where a segment for the next tensor would be too much. That the tensor may need none only makes it early.
+    fn part(&mut self, free: &Run<'t>, segment: u64) {
+        if self.run.is_none() && free.memory.reserved() + segment > self.limit {
             let run = free.clone();
             self.run = Some(Run { memory: run.memory.under(self.limit), ..run });
         }
-        if self.run.is_none() { self.limit } else { u64::MAX }
     }
 
     fn is_stopped(&self) -> bool {
@@ -81,36 +72,20 @@ impl<'t> Runs<'t> {
     fn new(trace: &'t Trace, tensors: usize, Limits { expandable, limit, safe }: Limits) -> Self {
         Self {
             free: Run::new(trace, tensors, Pool { limit: u64::MAX, expandable }),
-            limited: Branch::new(limit),
-            safe: Branch::new(safe),
-            near: limit.min(safe),
-            is_parted: false,
+            limited: Branch { limit, run: None },
+            safe: Branch { limit: safe, run: None },
         }
     }
 
-    /// Those under limits that go on beside the one without.
+    /// Those under limits that go on beside the one without. Where the limit stops the run, nobody asks what less of it does.
     fn parted(&mut self) -> impl Iterator<Item = &mut Run<'t>> {
-        let runs = [self.limited.run.as_mut(), self.safe.run.as_mut()];
-        runs.into_iter().flatten().filter(|run| run.failure.is_none())
-    }
-
-    /// A tensor like this one is allocated under the limits.
-    fn allocate_parted(&mut self, like: u32) {
-        for run in self.parted() {
-            run.allocate(like);
-        }
-        // Where the limit stops the run, nobody asks what less of it does.
-        if self.limited.is_stopped() {
-            self.safe = Branch::new(u64::MAX);
-            self.near = u64::MAX;
-        }
-        let is_parted = self.parted().next().is_some();
-        self.is_parted = is_parted;
+        let safe = if self.limited.is_stopped() { None } else { self.safe.run.as_mut() };
+        [self.limited.run.as_mut(), safe].into_iter().flatten().filter(|run| run.failure.is_none())
     }
 
     fn end(self) -> Forked {
-        let end = |branch: Branch<'_>| branch.run.map(Run::end);
-        Forked { free: self.free.end(), limited: end(self.limited), safe: end(self.safe) }
+        let safe = if self.limited.is_stopped() { None } else { self.safe.run.map(Run::end) };
+        Forked { free: self.free.end(), limited: self.limited.run.map(Run::end), safe }
     }
 }
 
@@ -120,22 +95,17 @@ impl Sink for Runs<'_> {
     }
 
     fn allocate(&mut self, like: u32) -> u32 {
-        // With a segment of its own, which it need not get: then it parts early.
-        let bytes = self.free.memory.reserved() + allocation_size(self.free.trace.request(like).bytes);
-        if bytes > self.near {
-            self.near = self.limited.part(&self.free, bytes).min(self.safe.part(&self.free, bytes));
-            self.is_parted = true;
-        }
-        if self.is_parted {
-            self.allocate_parted(like);
-        }
+        let segment = allocation_size(self.free.trace.request(like).bytes);
+        self.limited.part(&self.free, segment);
+        self.safe.part(&self.free, segment);
+        self.parted().for_each(|run| {
+            run.allocate(like);
+        });
         self.free.allocate(like)
     }
 
     fn push(&mut self, event: Event) {
-        if self.is_parted {
-            self.parted().for_each(|run| run.push(event));
-        }
+        self.parted().for_each(|run| run.push(event));
         self.free.push(event);
     }
 }
