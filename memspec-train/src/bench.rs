@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::devices::{NoDevice, place};
-use crate::kernels::place::fetch;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda;
+use crate::kernels::place::{Place, fetch};
 use crate::kernels::{AdamW, DeviceFailed};
 use crate::monitor;
 use crate::network::Model;
@@ -43,6 +45,31 @@ pub struct Measured {
     pub step_s: Vec<f64>,
     /// Seconds of the step after those, whose phases were watched.
     pub watched_step_s: f64,
+    /// What a step's operations take on a card, the longest first; only where it was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Operation>,
+}
+
+/// All launches of one operation in a step on a card.
+#[derive(Clone, Debug, Serialize)]
+pub struct Operation {
+    /// The kernel, or the product with its shape: rows, inner dimension, columns.
+    pub name: String,
+    /// How often it was launched.
+    pub launches: u32,
+    /// Seconds between the events around its launches.
+    pub seconds: f64,
+}
+
+/// What to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct Bench {
+    /// Optimizer steps that are timed.
+    pub steps: u32,
+    /// Make the weights up.
+    pub random_weights: bool,
+    /// Time the operations of one step more, where the plan's device is a card.
+    pub operations: bool,
 }
 
 /// Why nothing was measured.
@@ -65,11 +92,12 @@ pub enum BenchError {
     Device(#[from] DeviceFailed),
 }
 
-/// Measures `steps` optimizer steps after a first one, and then one more whose phases are watched. `began` is when the program started.
+/// Measures steps after a first one, and then one more whose phases are watched. `began` is when the program started.
 ///
 /// # Errors
 /// A device or weights that are not there, or a device that fails.
-pub fn measure(verified: &Verified, steps: u32, random_weights: bool, began: Instant) -> Result<Measured, BenchError> {
+pub fn measure(verified: &Verified, bench: Bench, began: Instant) -> Result<Measured, BenchError> {
+    let Bench { steps, random_weights, operations } = bench;
     let setup = verified.setup();
     let place = place(setup)?;
     let weights = match random_weights {
@@ -82,7 +110,7 @@ pub fn measure(verified: &Verified, steps: u32, random_weights: bool, began: Ins
     let model = load(setup, &weights, place, &mut |_| {})?;
     phases.close();
     phases.rest();
-    let mut bench = Bench {
+    let mut bench = Steps {
         verified,
         model,
         random: Random::new(setup.seed, "bench"),
@@ -108,6 +136,7 @@ pub fn measure(verified: &Verified, steps: u32, random_weights: bool, began: Ins
     let watched_step_s = began.elapsed().as_secs_f64();
     phases.close();
     phases.rest();
+    let operations = if operations { bench.operations(place)? } else { Vec::new() };
     Ok(Measured {
         plan: setup.name.clone(),
         device: setup.device.name.clone(),
@@ -119,10 +148,11 @@ pub fn measure(verified: &Verified, steps: u32, random_weights: bool, began: Ins
         loss,
         step_s,
         watched_step_s,
+        operations,
     })
 }
 
-struct Bench<'a> {
+struct Steps<'a> {
     verified: &'a Verified,
     model: Model,
     random: Random,
@@ -131,7 +161,19 @@ struct Bench<'a> {
     done: i32,
 }
 
-impl Bench<'_> {
+impl Steps<'_> {
+    /// Times the operations of a step.
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables, reason = "without CUDA there is no card"))]
+    fn operations(&mut self, place: Place) -> Result<Vec<Operation>, DeviceFailed> {
+        #[cfg(feature = "cuda")]
+        if let Place::Cuda { card, .. } = place {
+            cuda::spans::begin();
+            self.step(&mut |_| {})?;
+            return cuda::spans::collect(card);
+        }
+        Ok(Vec::new())
+    }
+
     /// Tokens of a step.
     fn tokens(&self) -> u64 {
         let setup = self.verified.setup();

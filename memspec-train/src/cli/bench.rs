@@ -9,7 +9,7 @@ use super::BenchArguments;
 use super::failure::Failure;
 use super::open::open;
 use super::print::out;
-use crate::bench::{Measured, measure};
+use crate::bench::{Bench, Measured, Operation, measure};
 use crate::kernels::check;
 use crate::kernels::compile::{Source, cubin};
 use crate::kernels::place::Place;
@@ -21,7 +21,8 @@ pub(super) fn bench(arguments: &BenchArguments) -> Result<ExitCode, Failure> {
         let mut setup = resolved.setup.clone();
         setup.device.cores = Some(rayon::current_num_threads() as u32);
         let verified = opened.verify(resolved, setup)?;
-        let measured = measure(&verified, arguments.steps, arguments.random_weights, began)?;
+        let &BenchArguments { steps, random_weights, operations, .. } = arguments;
+        let measured = measure(&verified, Bench { steps, random_weights, operations }, began)?;
         match arguments.json {
             true => out(&format!("{}\n", serde_json::to_string(&measured).unwrap_or_default()))?,
             false => out(&text(&measured))?,
@@ -31,7 +32,9 @@ pub(super) fn bench(arguments: &BenchArguments) -> Result<ExitCode, Failure> {
 }
 
 fn text(measured: &Measured) -> String {
-    let Measured { plan, device, tokens_per_s, first_step_s, reserved_bytes, process_bytes, phases, .. } = measured;
+    let Measured {
+        plan, device, tokens_per_s, first_step_s, reserved_bytes, process_bytes, phases, operations, ..
+    } = measured;
     let process = process_bytes.map_or("unknown".to_owned(), |bytes| Bytes(bytes).to_string());
     let mut text = format!(
         "{plan} on {device}: {tokens_per_s:.0} tokens/s, first step after {first_step_s:.1} s, {} reserved, process {process}\n\n",
@@ -41,6 +44,12 @@ fn text(measured: &Measured) -> String {
     for phase in phases {
         let (promised, measured) = (Bytes(phase.promised_bytes).to_string(), Bytes(phase.measured_bytes).to_string());
         text += &format!("{:<12}{promised:>12}{measured:>12}\n", phase.name);
+    }
+    if !operations.is_empty() {
+        text += &format!("\n{:<40}{:>10}{:>12}\n", "operation", "launches", "ms");
+    }
+    for Operation { name, launches, seconds } in operations {
+        text += &format!("{name:<40}{launches:>10}{:>12.3}\n", seconds * 1e3);
     }
     text
 }
@@ -93,7 +102,8 @@ pub(super) fn check_kernels(capabilities: &[i32]) -> Result<ExitCode, Failure> {
 
 fn compile(capabilities: &[i32]) -> Result<ExitCode, Failure> {
     let mut code = ExitCode::SUCCESS;
-    for (capability, source) in capabilities.iter().flat_map(|&one| Source::ALL.map(|source| (one, source))) {
+    let all = capabilities.iter().flat_map(|&one| Source::ALL.map(|source| (one, source)));
+    for (capability, source) in all.filter(|(capability, source)| source.is_for(*capability)) {
         match cubin(source, capability) {
             Ok(cubin) => out(&format!("ok  sm_{capability} {source:?}: {}\n", Bytes(cubin.len() as u64)))?,
             Err(error) => {

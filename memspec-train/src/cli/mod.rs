@@ -109,7 +109,7 @@ struct DevicesArguments {
 /// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  memspec-train bench plan.mem --random-weights\n  memspec-train bench plan.mem --steps 50 --random-weights --json"
+    after_help = "Examples:\n  memspec-train bench plan.mem --random-weights\n  memspec-train bench plan.mem --steps 50 --random-weights --json\n  memspec-train bench plan.mem --random-weights --operations"
 )]
 struct BenchArguments {
     /// The plan: a .mem, .yaml or .json file.
@@ -123,6 +123,9 @@ struct BenchArguments {
     /// Make weights of the right shapes up: no files are needed, and the loss means nothing.
     #[arg(long)]
     random_weights: bool,
+    /// Also time the operations of one step on a card, each between two events.
+    #[arg(long)]
+    operations: bool,
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,

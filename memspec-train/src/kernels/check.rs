@@ -2,10 +2,11 @@
 //!
 //! Inputs are random and rounded to bf16, so that both sides begin with the same numbers; the CPU computes in f32.
 
+use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};
 
 use super::place::{Format, Place, fetch};
-use super::{AdamW, DeviceFailed, DoubleQuantized, Heads, Mask, Product, buffer, product};
+use super::{AdamW, DeviceFailed, Heads, Mask, Packed, Product, RowsOf, buffer, product};
 use crate::quantize::int8::Int8Encoder;
 use crate::quantize::nf4::{Nf4Encoder, Scales};
 use crate::random::Random;
@@ -92,6 +93,30 @@ impl Inputs {
         let (gq, gk, gv) = super::attention_backward(q, &k, &v, &out, &lse, &g, starts, heads);
         outputs.extend([fetch(&gq)?, fetch(&gk)?, fetch(&gv)?]);
         Ok(outputs)
+    }
+
+    /// A random weight as NF4.
+    fn nf4(&self, [rows, columns]: [usize; 2], double: bool) -> Result<Packed<Dispatch>, DeviceFailed> {
+        let mut encoder = Nf4Encoder::new(rows * columns);
+        encoder.push(&random("weight", rows * columns, 1.0)).map_err(|error| DeviceFailed(error.to_string()))?;
+        let packed = encoder.finish(double).map_err(|error| DeviceFailed(error.to_string()))?;
+        let vector = |values: &[f32]| self.place.full(on_cpu([values.len()], values));
+        let codes = self.place.bytes(&packed.codes);
+        Ok(match packed.scales {
+            Scales::Plain(absmax) => Packed::nf4(&codes, &vector(&absmax)),
+            Scales::Double { codes: absmax, scales, offset } => {
+                Packed::nf4_double(&codes, &self.place.bytes(&absmax), &vector(&scales), offset)
+            }
+        })
+    }
+
+    /// A random weight as int8.
+    fn int8(&self, [rows, columns]: [usize; 2]) -> Result<Packed<Dispatch>, DeviceFailed> {
+        let mut encoder = Int8Encoder::new(rows, columns);
+        encoder.push(&random("weight", rows * columns, 1.0)).map_err(|error| DeviceFailed(error.to_string()))?;
+        let packed = encoder.finish();
+        let codes = self.place.bytes(bytemuck::cast_slice(&packed.codes));
+        Ok(Packed::int8(&codes, &self.place.full(on_cpu([rows], &packed.scales))))
     }
 
     fn ids(&self) -> Tensor<1, Int> {
@@ -214,37 +239,31 @@ const CHECKS: &[Check] = &[
     }),
     ("nf4, plain and double", 1e-6, 4e-3, |at| {
         let (rows, columns) = (40, 136);
-        let weight = random("weight", rows * columns, 1.0);
         let like = at.active("like", [1, 1]);
         let mut outputs = Vec::new();
         for double in [false, true] {
-            let mut encoder = Nf4Encoder::new(rows * columns);
-            encoder.push(&weight).map_err(|error| DeviceFailed(error.to_string()))?;
-            let packed = encoder.finish(double).map_err(|error| DeviceFailed(error.to_string()))?;
-            let codes = at.place.bytes(&packed.codes);
-            let vector = |values: &[f32]| at.place.full(on_cpu([values.len()], values));
             for (first, count) in [(0, rows), (7, 9)] {
-                outputs.push(fetch(&match &packed.scales {
-                    Scales::Plain(absmax) => super::nf4_rows(&like, &vector(absmax), &codes, first, count, columns),
-                    Scales::Double { codes: absmax, scales, offset } => {
-                        let (scales, absmax) = (vector(scales), at.place.bytes(absmax));
-                        let double = DoubleQuantized { offset: *offset };
-                        super::nf4_double_rows(&like, &scales, &absmax, &codes, double, first, count, columns)
-                    }
-                })?);
+                let rows_of = RowsOf { first, rows: count, columns };
+                outputs.push(fetch(&super::packed_rows(&like, at.nf4([rows, columns], double)?, rows_of))?);
             }
         }
         Ok(outputs)
     }),
     ("int8", 1e-6, 4e-3, |at| {
-        let (rows, columns) = (12, 40);
-        let mut encoder = Int8Encoder::new(rows, columns);
-        encoder.push(&random("weight", rows * columns, 1.0)).map_err(|error| DeviceFailed(error.to_string()))?;
-        let packed = encoder.finish();
-        let codes = at.place.bytes(bytemuck::cast_slice(&packed.codes));
-        let scales = at.place.full(on_cpu([rows], &packed.scales));
-        let dense = super::int8_rows(&at.active("like", [1, 1]), &scales, &codes, 3, 5, columns);
-        Ok(vec![fetch(&dense)?])
+        let rows_of = RowsOf { first: 3, rows: 5, columns: 40 };
+        Ok(vec![fetch(&super::packed_rows(&at.active("like", [1, 1]), at.int8([12, 40])?, rows_of))?])
+    }),
+    ("packed weights with an adapter", 2e-6, 4e-3, |at| {
+        let shape = [70, 192];
+        let mut outputs = Vec::new();
+        for rank in [8, 16, 32, 40, 64] {
+            let (b, a) = (at.active("b", [shape[0], rank]), at.active("a", [rank, shape[1]]));
+            for weight in [at.nf4(shape, false)?, at.nf4(shape, true)?, at.int8(shape)?] {
+                let rows = RowsOf { first: 3, rows: 67, columns: shape[1] };
+                outputs.push(fetch(&super::packed_rows_adapted(weight, &b, &a, 0.25, rows))?);
+            }
+        }
+        Ok(outputs)
     }),
     ("dropout of the same elements", 1e-6, 5e-3, |at| {
         // Some that a vector access does not reach, and a counter beyond 32 bits.

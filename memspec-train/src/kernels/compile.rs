@@ -30,11 +30,19 @@ pub(crate) enum Source {
     Flash64F16,
     /// For heads of 128 elements in f16.
     Flash128F16,
+    /// The same four on Hopper's tensor cores, which no other card has.
+    Hopper64,
+    /// As [`Source::Flash128`].
+    Hopper128,
+    /// As [`Source::Flash64F16`].
+    Hopper64F16,
+    /// As [`Source::Flash128F16`].
+    Hopper128F16,
 }
 
 impl Source {
     /// All of them.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Elementwise,
         Self::Norm,
         Self::Magnitude,
@@ -46,7 +54,20 @@ impl Source {
         Self::Flash128,
         Self::Flash64F16,
         Self::Flash128F16,
+        Self::Hopper64,
+        Self::Hopper128,
+        Self::Hopper64F16,
+        Self::Hopper128F16,
     ];
+
+    /// Whether a card of this compute capability (90 for 9.0) runs it.
+    pub(crate) fn is_for(self, capability: i32) -> bool {
+        !self.is_hopper() || capability == 90
+    }
+
+    fn is_hopper(self) -> bool {
+        matches!(self, Self::Hopper64 | Self::Hopper128 | Self::Hopper64F16 | Self::Hopper128F16)
+    }
 
     fn text(self) -> &'static str {
         match self {
@@ -58,7 +79,10 @@ impl Source {
             Self::Optimizer => include_str!("cuda/source/optimizer.cu"),
             Self::AttentionPlain => include_str!("cuda/source/attention_plain.cu"),
             Self::Flash64 | Self::Flash128 | Self::Flash64F16 | Self::Flash128F16 => {
-                include_str!("cuda/source/attention_flash.cu")
+                concat!(include_str!("cuda/source/attention.cuh"), include_str!("cuda/source/attention_flash.cu"))
+            }
+            Self::Hopper64 | Self::Hopper128 | Self::Hopper64F16 | Self::Hopper128F16 => {
+                concat!(include_str!("cuda/source/attention.cuh"), include_str!("cuda/source/attention_hopper.cu"))
             }
         }
     }
@@ -78,10 +102,10 @@ impl Source {
 
     fn defines(self) -> &'static [&'static str] {
         match self {
-            Self::Flash64 => &["-DHEAD_DIM=64", "-DELEMENT=bf16"],
-            Self::Flash128 => &["-DHEAD_DIM=128", "-DELEMENT=bf16"],
-            Self::Flash64F16 => &["-DHEAD_DIM=64", "-DELEMENT=f16"],
-            Self::Flash128F16 => &["-DHEAD_DIM=128", "-DELEMENT=f16"],
+            Self::Flash64 | Self::Hopper64 => &["-DHEAD_DIM=64", "-DELEMENT=bf16"],
+            Self::Flash128 | Self::Hopper128 => &["-DHEAD_DIM=128", "-DELEMENT=bf16"],
+            Self::Flash64F16 | Self::Hopper64F16 => &["-DHEAD_DIM=64", "-DELEMENT=f16"],
+            Self::Flash128F16 | Self::Hopper128F16 => &["-DHEAD_DIM=128", "-DELEMENT=f16"],
             _ => &[],
         }
     }
@@ -96,7 +120,9 @@ const COMMON: &str = include_str!("cuda/source/common.cuh");
 pub(crate) fn cubin(source: Source, capability: i32) -> Result<Vec<u8>, String> {
     let nvrtc = nvrtc()?;
     let text = format!("{COMMON}{}{}", source.tables(), source.text());
-    let mut options = vec![format!("--gpu-architecture=sm_{capability}"), "--std=c++17".to_owned()];
+    // What only this generation of cards has is part of another target.
+    let only = if source.is_hopper() { "a" } else { "" };
+    let mut options = vec![format!("--gpu-architecture=sm_{capability}{only}"), "--std=c++17".to_owned()];
     options.extend(source.defines().iter().map(|&define| define.to_owned()));
     let mut hasher = DefaultHasher::new();
     (&text, &options, nvrtc.version()).hash(&mut hasher);

@@ -90,11 +90,62 @@ pub struct Heads {
     pub window: Option<usize>,
 }
 
-/// Where a quantized weight's absolute maxima come from.
+/// A weight as it is packed, row by row.
+#[derive(Debug, ExtensionType)]
+pub enum Packed<B: Backend> {
+    /// NF4: two codes a byte, one f32 absolute maximum for 64 weights.
+    Nf4 {
+        /// Codes, two a byte.
+        codes: IntTensor<B>,
+        /// Absolute maxima.
+        absmax: FloatTensor<B>,
+    },
+    /// NF4 with maxima that are quantized too.
+    Nf4Double {
+        /// Codes, two a byte.
+        codes: IntTensor<B>,
+        /// Codes of the absolute maxima.
+        absmax: IntTensor<B>,
+        /// One f32 for 256 maxima.
+        scales: FloatTensor<B>,
+        /// Mean of the maxima, taken off before they were quantized.
+        offset: f32,
+    },
+    /// One byte a weight, one f32 scale a row.
+    Int8 {
+        /// Signed codes.
+        codes: IntTensor<B>,
+        /// Scale of each row.
+        scales: FloatTensor<B>,
+    },
+}
+
+impl Packed<Dispatch> {
+    /// See [`Packed::Nf4`].
+    pub fn nf4(codes: &Tensor<1, Int>, absmax: &Tensor<1>) -> Self {
+        Self::Nf4 { codes: i(codes), absmax: d(absmax) }
+    }
+
+    /// See [`Packed::Nf4Double`].
+    pub fn nf4_double(codes: &Tensor<1, Int>, absmax: &Tensor<1, Int>, scales: &Tensor<1>, offset: f32) -> Self {
+        Self::Nf4Double { codes: i(codes), absmax: i(absmax), scales: d(scales), offset }
+    }
+
+    /// See [`Packed::Int8`].
+    pub fn int8(codes: &Tensor<1, Int>, scales: &Tensor<1>) -> Self {
+        Self::Int8 { codes: i(codes), scales: d(scales) }
+    }
+}
+
+/// Some rows of a weight that has so many columns.
 #[derive(Clone, Copy, Debug)]
-pub struct DoubleQuantized {
-    /// Mean of the maxima, taken off before they were quantized.
-    pub offset: f32,
+pub struct RowsOf {
+    /// The first row.
+    pub first: usize,
+    /// How many.
+    pub rows: usize,
+    /// Columns of the weight.
+    pub columns: usize,
 }
 
 /// Which elements dropout leaves out: a function of an element's number and of these, so that nothing of it is kept.
@@ -256,35 +307,16 @@ pub trait Kernels: Backend {
         rows: usize,
         scale: f32,
     ) -> FloatTensor<Self>;
-    /// Rows `first .. first + rows` of an NF4 weight with f32 maxima, dense: `[rows, columns]` in the type of `like`.
-    fn nf4_rows(
-        like: FloatTensor<Self>,
-        absmax: FloatTensor<Self>,
-        codes: IntTensor<Self>,
-        first: usize,
-        rows: usize,
-        columns: usize,
-    ) -> FloatTensor<Self>;
-    /// The same with maxima that are quantized too: `scales` are f32, one for 256 maxima.
-    #[allow(clippy::too_many_arguments, reason = "a packed weight has this many parts")]
-    fn nf4_double_rows(
-        like: FloatTensor<Self>,
-        scales: FloatTensor<Self>,
-        absmax: IntTensor<Self>,
-        codes: IntTensor<Self>,
-        double: DoubleQuantized,
-        first: usize,
-        rows: usize,
-        columns: usize,
-    ) -> FloatTensor<Self>;
-    /// Rows of an int8 weight with one f32 scale a row, dense.
-    fn int8_rows(
-        like: FloatTensor<Self>,
-        scales: FloatTensor<Self>,
-        codes: IntTensor<Self>,
-        first: usize,
-        rows: usize,
-        columns: usize,
+    /// Rows of a packed weight, dense, in the type of `like`.
+    fn packed_rows(like: FloatTensor<Self>, #[extension_type] weight: Packed<Self>, rows: RowsOf) -> FloatTensor<Self>;
+    /// The same plus those of an adapter: rows of `W + scale B A`, of `b` `[all rows of W, rank]` and `a` `[rank, columns]`, both of the type of
+    /// `like`. The sum is rounded once, as `W` alone would be.
+    fn packed_rows_adapted(
+        #[extension_type] weight: Packed<Self>,
+        b: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        scale: f32,
+        rows: RowsOf,
     ) -> FloatTensor<Self>;
     /// `x` with some elements 0 and the others scaled, into a new buffer. Its own transpose, so also the gradient.
     fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self>;
@@ -532,43 +564,20 @@ pub fn cross_entropy_loss(
     t(Dispatch::cross_entropy_loss(d(x), d(head), i(targets), rows, scale))
 }
 
-/// See [`Kernels::nf4_rows`].
-pub fn nf4_rows(
-    like: &Tensor<2>,
-    absmax: &Tensor<1>,
-    codes: &Tensor<1, Int>,
-    first: usize,
-    rows: usize,
-    columns: usize,
-) -> Tensor<2> {
-    t(Dispatch::nf4_rows(d(like), d(absmax), i(codes), first, rows, columns))
+/// See [`Kernels::packed_rows`].
+pub fn packed_rows(like: &Tensor<2>, weight: Packed<Dispatch>, rows: RowsOf) -> Tensor<2> {
+    t(Dispatch::packed_rows(d(like), weight, rows))
 }
 
-/// See [`Kernels::nf4_double_rows`].
-#[expect(clippy::too_many_arguments, reason = "a packed weight has this many parts")]
-pub fn nf4_double_rows(
-    like: &Tensor<2>,
-    scales: &Tensor<1>,
-    absmax: &Tensor<1, Int>,
-    codes: &Tensor<1, Int>,
-    double: DoubleQuantized,
-    first: usize,
-    rows: usize,
-    columns: usize,
+/// See [`Kernels::packed_rows_adapted`].
+pub fn packed_rows_adapted(
+    weight: Packed<Dispatch>,
+    b: &Tensor<2>,
+    a: &Tensor<2>,
+    scale: f32,
+    rows: RowsOf,
 ) -> Tensor<2> {
-    t(Dispatch::nf4_double_rows(d(like), d(scales), i(absmax), i(codes), double, first, rows, columns))
-}
-
-/// See [`Kernels::int8_rows`].
-pub fn int8_rows(
-    like: &Tensor<2>,
-    scales: &Tensor<1>,
-    codes: &Tensor<1, Int>,
-    first: usize,
-    rows: usize,
-    columns: usize,
-) -> Tensor<2> {
-    t(Dispatch::int8_rows(d(like), d(scales), i(codes), first, rows, columns))
+    t(Dispatch::packed_rows_adapted(weight, d(b), d(a), scale, rows))
 }
 
 /// See [`Kernels::dropout`].

@@ -1,14 +1,17 @@
 //! A linear layer: a dense or packed weight, and an adapter beside it.
 //!
-//! The adapter works in activation space, `y = x Wᵀ + s (x Aᵀ) Bᵀ` (Hu et al., 2021), and is never merged; [`magnitude`](super::magnitude) is
-//! what DoRA adds. A packed weight is decoded in panels of rows for the product that needs it, forward and backward; only the packed form is
-//! kept.
+//! The adapter works in activation space, `y = x Wᵀ + s (x Aᵀ) Bᵀ` (Hu et al., 2021), and is never merged into what is kept;
+//! [`magnitude`](super::magnitude) is what DoRA adds. A packed weight is decoded in panels of rows for the product that needs it, forward and
+//! backward; only the packed form is kept. As a card decodes, it adds `s B A` in f32 before the rows are rounded ([`Linear::folds`]): one
+//! product then does the work of three, two of which would read and write whole activations for the sake of a small rank.
 
-use burn::tensor::{Int, Tensor};
+use burn::backend::Dispatch;
+use burn::tensor::{DType, Int, Tensor};
+use memspec::cost::engine::memspec::is_folded;
 
 use super::magnitude::Magnitude;
 use super::parameter::Parameter;
-use crate::kernels::{self, DoubleQuantized, Mask, Product, product, product_onto, storage};
+use crate::kernels::{self, Mask, Packed, Product, RowsOf, product, product_onto, storage};
 
 /// Elements of a packed weight that are dense at a time: 2 MiB in f32, about what a core's cache holds.
 pub const PANEL_ELEMENTS: usize = 512 * 1024;
@@ -83,8 +86,8 @@ pub enum AbsMax {
         codes: Tensor<1, Int>,
         /// Scale of each 256 codes.
         scales: Tensor<1>,
-        /// The rest.
-        double: DoubleQuantized,
+        /// Mean of the maxima, taken off before they were quantized.
+        offset: f32,
     },
 }
 
@@ -97,8 +100,26 @@ impl Weight {
         }
     }
 
-    /// Calls `with` for these rows in the type of `like`, piece by piece where the weight is packed.
-    pub(super) fn panels(&self, like: &Tensor<2>, rows: Rows, mut with: impl FnMut(Piece<'_>)) {
+    /// The weight as it is packed; `None`: it is dense.
+    fn packed(&self) -> Option<Packed<Dispatch>> {
+        Some(match self {
+            Self::Dense(_) => return None,
+            Self::Nf4 { codes, absmax: AbsMax::Plain(absmax), .. } => Packed::nf4(codes, absmax),
+            Self::Nf4 { codes, absmax: AbsMax::Double { codes: absmax, scales, offset }, .. } => {
+                Packed::nf4_double(codes, absmax, scales, *offset)
+            }
+            Self::Int8 { codes, scales, .. } => Packed::int8(codes, scales),
+        })
+    }
+
+    /// Calls `with` for these rows in the type of `like`, piece by piece where the weight is packed. To packed ones `adapter` is added.
+    pub(super) fn panels(
+        &self,
+        like: &Tensor<2>,
+        rows: Rows,
+        adapter: Option<&LowRank>,
+        mut with: impl FnMut(Piece<'_>),
+    ) {
         let [_, columns] = self.shape();
         if let Self::Dense(weight) = self {
             return with(Piece { matrix: weight.used(), rows, outputs: Rows { first: 0, ..rows } });
@@ -107,15 +128,13 @@ impl Weight {
         let step = (elements / columns).clamp(1, rows.count);
         for done in (0..rows.count).step_by(step) {
             let (first, count) = (rows.first + done, step.min(rows.count - done));
-            let panel = match self {
-                Self::Dense(_) => unreachable!("handled above"),
-                Self::Nf4 { codes, absmax: AbsMax::Plain(absmax), .. } => {
-                    kernels::nf4_rows(like, absmax, codes, first, count, columns)
+            let Some(packed) = self.packed() else { unreachable!("what is dense was handled above") };
+            let rows = RowsOf { first, rows: count, columns };
+            let panel = match adapter {
+                Some(LowRank { a, b, scale, .. }) => {
+                    kernels::packed_rows_adapted(packed, b.used(), a.used(), *scale, rows)
                 }
-                Self::Nf4 { codes, absmax: AbsMax::Double { codes: absmax, scales, double }, .. } => {
-                    kernels::nf4_double_rows(like, scales, absmax, codes, *double, first, count, columns)
-                }
-                Self::Int8 { codes, scales, .. } => kernels::int8_rows(like, scales, codes, first, count, columns),
+                None => kernels::packed_rows(like, packed, rows),
             };
             with(Piece { matrix: &panel, rows: Rows { first: 0, count }, outputs: Rows { first: done, count } });
         }
@@ -200,15 +219,30 @@ impl Linear {
             return (kernels::add(y, onto), low);
         }
         let mut low = None;
-        (self.forward_maybe_onto(x, self.rows(), &mut low, Some(onto)), low)
+        (self.forward_rows_onto(x, self.rows(), &mut low, Some(onto)), low)
     }
 
-    /// Some of the outputs, `[T, rows]`. `x Aᵀ` is made where it is not there yet. A bias is that of all outputs.
+    /// Some of the outputs, `[T, rows]`, and `x Aᵀ`, which is made where it is not there yet. A bias is that of all outputs.
     pub fn forward_rows(&self, x: &Tensor<2>, rows: Rows, low: &mut Option<Tensor<2>>) -> Tensor<2> {
-        self.forward_maybe_onto(x, rows, low, None)
+        self.forward_rows_onto(x, rows, low, None)
     }
 
-    fn forward_maybe_onto(
+    fn forward_rows_onto(
+        &self,
+        x: &Tensor<2>,
+        rows: Rows,
+        low: &mut Option<Tensor<2>>,
+        onto: Option<&Tensor<2>>,
+    ) -> Tensor<2> {
+        let y = self.output_rows(x, rows, low, onto);
+        if low.is_none() {
+            *low = self.low(x);
+        }
+        y
+    }
+
+    /// Some of the outputs, for which `x Aᵀ` is made only where they need it.
+    pub(super) fn output_rows(
         &self,
         x: &Tensor<2>,
         rows: Rows,
@@ -225,6 +259,18 @@ impl Linear {
         y
     }
 
+    /// The adapter, where it is added to the rows of a packed weight as they are decoded.
+    fn folded(&self, like: &Tensor<2>) -> Option<&LowRank> {
+        let adapter = self.adapter.as_ref()?;
+        let [_, columns] = self.weight.shape();
+        let [rank, _] = adapter.a.value.get().dims();
+        let plain = adapter.dropout.is_none() && adapter.magnitude.is_none();
+        let packed = !matches!(self.weight, Weight::Dense(_));
+        let short = matches!(like.dtype(), DType::BF16 | DType::F16);
+        (packed && plain && short && !storage::is_host(like) && is_folded(rank as u64, columns as u64))
+            .then_some(adapter)
+    }
+
     /// What weight and adapter make of `x`, before magnitude and bias.
     pub(super) fn adapted(
         &self,
@@ -233,7 +279,11 @@ impl Linear {
         low: &mut Option<Tensor<2>>,
         onto: Option<&Tensor<2>>,
     ) -> Tensor<2> {
-        let mut y = self.base(x, rows, onto);
+        let folded = self.folded(x);
+        let mut y = self.base(x, rows, folded, onto);
+        if folded.is_some() {
+            return y;
+        }
         if low.is_none() {
             *low = self.low(x);
         }
@@ -244,11 +294,17 @@ impl Linear {
         y
     }
 
-    /// What the weight alone makes of `x`.
-    pub(super) fn base(&self, x: &Tensor<2>, rows: Rows, onto: Option<&Tensor<2>>) -> Tensor<2> {
+    /// What the weight makes of `x`, alone or with the adapter that is added to it.
+    pub(super) fn base(
+        &self,
+        x: &Tensor<2>,
+        rows: Rows,
+        adapter: Option<&LowRank>,
+        onto: Option<&Tensor<2>>,
+    ) -> Tensor<2> {
         let [tokens, _] = x.dims();
         let mut y = Some(kernels::buffer(x, tokens, rows.count));
-        self.weight.panels(x, rows, |piece| {
+        self.weight.panels(x, rows, adapter, |piece| {
             let how = Product { b_rows: piece.rows.taken(), c_columns: piece.outputs.taken(), ..Product::NT };
             y = y.take().map(|y| match onto {
                 Some(onto) => product_onto(y, onto, x, piece.matrix, how),
@@ -260,8 +316,11 @@ impl Linear {
 
     /// The output plus `onto`.
     pub fn output_onto(&self, x: &Tensor<2>, onto: &Tensor<2>) -> Tensor<2> {
-        let (y, _low) = self.forward_onto(x, onto);
-        y
+        if storage::is_host(x) || self.magnitude().is_some() {
+            let y = self.output_rows(x, self.rows(), &mut None, None);
+            return kernels::add(y, onto);
+        }
+        self.output_rows(x, self.rows(), &mut None, Some(onto))
     }
 
     /// `x Aᵀ` alone: what backward needs when the output is known or not wanted.
@@ -322,8 +381,8 @@ impl Linear {
         self.input_backward_rows(inner.unscaled.as_ref().unwrap_or(g), self.rows(), inner.low, None)
     }
 
-    /// The gradient of the layer's input from that of some of its outputs, added to `into` or in a new buffer. What comes by the adapter
-    /// is added where `g_low` is given, once for all outputs.
+    /// The gradient of the layer's input from that of some of its outputs, added to `into` or in a new buffer. What comes by an adapter
+    /// that is not folded is added where `g_low` is given, once for all outputs.
     pub fn input_backward_rows(
         &self,
         g: &Tensor<2>,
@@ -335,13 +394,14 @@ impl Linear {
         let [_, columns] = self.weight.shape();
         let mut how = if into.is_some() { Product::NN.added() } else { Product::NN };
         let mut gx = Some(into.unwrap_or_else(|| kernels::buffer(g, tokens, columns)));
-        self.weight.panels(g, rows, |piece| {
+        let folded = self.folded(g);
+        self.weight.panels(g, rows, folded, |piece| {
             (how.a_columns, how.b_rows) = (piece.outputs.taken(), piece.rows.taken());
             gx = gx.take().map(|gx| product(gx, g, piece.matrix, how));
             how.beta = 1.0;
         });
         let Some(mut gx) = gx else { unreachable!("the product gives its target back") };
-        if let (Some(adapter), Some(g_low)) = (&self.adapter, g_low) {
+        if let (Some(adapter), Some(g_low), None) = (&self.adapter, g_low, folded) {
             let a = adapter.a.used();
             gx = match adapter.mask() {
                 Some(mask) => {

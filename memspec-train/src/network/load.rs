@@ -13,7 +13,7 @@ use super::rotary::Rotary;
 use super::{Model, linear_module};
 use crate::checkpoint::{Checkpoint, CheckpointError, PackedWeight};
 use crate::kernels::place::Place;
-use crate::kernels::{DoubleQuantized, Heads, storage};
+use crate::kernels::{Heads, storage};
 use crate::quantize::NotFinite;
 use crate::quantize::int8::Int8Encoder;
 use crate::quantize::nf4::{Nf4, Nf4Encoder, Scales};
@@ -343,11 +343,9 @@ impl Builder<'_> {
         let codes = self.place.bytes(&packed.codes);
         let absmax = match &packed.scales {
             Scales::Plain(absmax) => AbsMax::Plain(self.vector(absmax)),
-            Scales::Double { codes, scales, offset } => AbsMax::Double {
-                codes: self.place.bytes(codes),
-                scales: self.vector(scales),
-                double: DoubleQuantized { offset: *offset },
-            },
+            Scales::Double { codes, scales, offset } => {
+                AbsMax::Double { codes: self.place.bytes(codes), scales: self.vector(scales), offset: *offset }
+            }
         };
         Weight::Nf4 { codes, absmax, shape }
     }

@@ -50,7 +50,7 @@ impl Linear {
         let Some(adapter) = &self.adapter else { return };
         let out = self.rows().count;
         let mut squares = Some(place.zeros([out]));
-        self.weight.panels(adapter.a.used(), self.rows(), |piece| {
+        self.weight.panels(adapter.a.used(), self.rows(), None, |piece| {
             // All rows are asked for, so a piece is all of its matrix.
             squares = squares.take().map(|squares| kernels::row_squares(squares, piece.matrix, piece.outputs.first));
         });
@@ -80,7 +80,7 @@ impl Linear {
         let (a, b) = (adapter.a.used(), adapter.b.used());
         let [rank, _] = a.dims();
         // What the layer makes of the rows of A.
-        let inner = self.base(a, self.rows(), None);
+        let inner = self.base(a, self.rows(), None, None);
         let gram = product(kernels::buffer(a, rank, rank), a, a, Product::NT);
         let inner = product(inner, &gram, b, Product::NT.times(adapter.scale / 2.0).added());
         kernels::adapted_norms(norms, squares, &inner, b, adapter.scale)

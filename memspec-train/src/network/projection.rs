@@ -72,7 +72,7 @@ impl<const N: usize> Projection<N> {
             if module != of {
                 (low, of) = (None, module);
             }
-            self.modules[module].1.forward_rows(x, rows, &mut low)
+            self.modules[module].1.output_rows(x, rows, &mut low, None)
         })
     }
 

@@ -6,7 +6,6 @@ use memspec::plan::QuantizeKind;
 use memspec::setup::Quantize;
 
 use super::linear::{AbsMax, Weight};
-use crate::kernels::DoubleQuantized;
 use crate::kernels::cuda::random::{bytes, numbers};
 use crate::kernels::place::Format;
 use crate::quantize::nf4;
@@ -51,7 +50,7 @@ impl Random {
             AbsMax::Double {
                 codes: codes(blocks),
                 scales: scales(blocks.div_ceil(nf4::SCALE_BLOCK), SPREAD / 4.0),
-                double: DoubleQuantized { offset: SPREAD },
+                offset: SPREAD,
             }
         } else {
             AbsMax::Plain(scales(blocks, SPREAD))

@@ -16,7 +16,7 @@ mod simd;
 use burn::backend::Flex;
 
 use super::storage::F32;
-use super::{AdamW, DoubleQuantized, Heads, Kernels, Mask, Product, Samples};
+use super::{AdamW, Heads, Kernels, Mask, Packed, Product, RowsOf, Samples};
 
 /// Rows and columns of a tensor seen as a matrix: the last dimension is the row.
 fn matrix_shape(x: &F32) -> (usize, usize) {
@@ -164,26 +164,12 @@ impl Kernels for Flex {
         loss::loss_only(&x, &head, &targets, rows, scale)
     }
 
-    fn nf4_rows(_like: F32, absmax: F32, codes: F32, first: usize, rows: usize, columns: usize) -> F32 {
-        quantized::nf4_rows(&absmax, &codes, first, rows, columns)
+    fn packed_rows(_like: F32, weight: Packed<Self>, rows: RowsOf) -> F32 {
+        quantized::rows_of(&weight, rows)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "a packed weight has this many parts")]
-    fn nf4_double_rows(
-        _like: F32,
-        scales: F32,
-        absmax: F32,
-        codes: F32,
-        double: DoubleQuantized,
-        first: usize,
-        rows: usize,
-        columns: usize,
-    ) -> F32 {
-        quantized::nf4_double_rows(&scales, &absmax, &codes, double, first, rows, columns)
-    }
-
-    fn int8_rows(_like: F32, scales: F32, codes: F32, first: usize, rows: usize, columns: usize) -> F32 {
-        quantized::int8_rows(&scales, &codes, first, rows, columns)
+    fn packed_rows_adapted(weight: Packed<Self>, b: F32, a: F32, scale: f32, rows: RowsOf) -> F32 {
+        quantized::add_adapter(quantized::rows_of(&weight, rows), &b, &a, scale, rows)
     }
 
     fn dropout(x: F32, mask: Mask) -> F32 {

@@ -1,14 +1,36 @@
 //! Rows of packed weights, dense for a moment.
 
+use burn::backend::Flex;
+use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::{elements, elements_mut, row_grain};
-use crate::kernels::DoubleQuantized;
+use super::matrix::{Target, View, multiply};
+use super::{elements, elements_mut, matrix_shape, row_grain};
 use crate::kernels::storage::{F32, unfilled};
+use crate::kernels::{Packed, RowsOf};
 use crate::quantize::{dynamic_map, int8, nf4};
 
-/// Decodes `rows` in parallel: `decode(first element, out)`.
-fn decode(first: usize, rows: usize, columns: usize, decode: impl Fn(usize, &mut [f32]) + Sync) -> F32 {
+/// See [`crate::kernels::Kernels::packed_rows`].
+pub(super) fn rows_of(weight: &Packed<Flex>, rows: RowsOf) -> F32 {
+    match weight {
+        Packed::Nf4 { codes, absmax } => {
+            let (codes, absmax) = (codes.bytes(), nf4::AbsMax::Plain(elements(absmax)));
+            decode(rows, |start, out| nf4::decode(codes, absmax, start, out))
+        }
+        Packed::Nf4Double { codes, absmax, scales, offset } => {
+            let (codes, scales, map) = (codes.bytes(), elements(scales), &dynamic_map::SIGNED);
+            let absmax = nf4::AbsMax::Double { codes: absmax.bytes(), scales, offset: *offset, map };
+            decode(rows, |start, out| nf4::decode(codes, absmax, start, out))
+        }
+        Packed::Int8 { codes, scales } => {
+            let (codes, scales): (&[i8], _) = (bytemuck::cast_slice(codes.bytes()), elements(scales));
+            decode(rows, |start, out| int8::decode(codes, scales, rows.columns, start, out))
+        }
+    }
+}
+
+/// Decodes rows in parallel: `decode(first element, out)`.
+fn decode(RowsOf { first, rows, columns }: RowsOf, decode: impl Fn(usize, &mut [f32]) + Sync) -> F32 {
     let mut out = unfilled([rows, columns]);
     let part = row_grain(columns) * columns;
     elements_mut(&mut out)
@@ -18,31 +40,14 @@ fn decode(first: usize, rows: usize, columns: usize, decode: impl Fn(usize, &mut
     out
 }
 
-pub(super) fn nf4_rows(absmax: &F32, codes: &F32, first: usize, rows: usize, columns: usize) -> F32 {
-    let (absmax, codes) = (elements(absmax), codes.bytes());
-    decode(first, rows, columns, |start, out| nf4::decode(codes, nf4::AbsMax::Plain(absmax), start, out))
-}
-
-pub(super) fn nf4_double_rows(
-    scales: &F32,
-    absmax: &F32,
-    codes: &F32,
-    double: DoubleQuantized,
-    first: usize,
-    rows: usize,
-    columns: usize,
-) -> F32 {
-    let absmax = nf4::AbsMax::Double {
-        codes: absmax.bytes(),
-        scales: elements(scales),
-        offset: double.offset,
-        map: &dynamic_map::SIGNED,
-    };
-    let codes = codes.bytes();
-    decode(first, rows, columns, |start, out| nf4::decode(codes, absmax, start, out))
-}
-
-pub(super) fn int8_rows(scales: &F32, codes: &F32, first: usize, rows: usize, columns: usize) -> F32 {
-    let (scales, codes): (_, &[i8]) = (elements(scales), bytemuck::cast_slice(codes.bytes()));
-    decode(first, rows, columns, |start, out| int8::decode(codes, scales, columns, start, out))
+/// Rows of a weight plus the same rows of `scale b a`.
+pub(super) fn add_adapter(mut dense: F32, b: &F32, a: &F32, scale: f32, rows: RowsOf) -> F32 {
+    let RowsOf { first, rows, columns } = rows;
+    let (_, rank) = matrix_shape(b);
+    let b = View::new(&elements(b)[first * rank..], rows, rank, rank);
+    let a = View::new(elements(a), rank, columns, columns);
+    // SAFETY: the elements of a tensor of `rows x columns` that has one owner.
+    let target = unsafe { Target::new(elements_mut(&mut dense).as_mut_ptr(), columns) };
+    multiply(target, b, a, scale, 1.0, Parallelism::Rayon(0));
+    dense
 }

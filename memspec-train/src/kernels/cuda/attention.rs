@@ -4,52 +4,88 @@ use burn::backend::Cube;
 use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::launch::{Kernel, Number};
+use super::launch::{Kernel, Number, capability_at};
 use super::tensor::{matrix_shape, unfilled};
 use super::typed;
 use crate::kernels::compile::Source;
 use crate::kernels::{Heads, Samples};
 
-/// Queries of one block of the flash kernels, where it owns queries.
-const QUERIES: usize = 128;
-/// Keys of one block, where it owns keys, and keys at a time in forward.
-const KEYS: usize = 64;
-
-/// The flash kernels for these heads.
+/// Kernels that work on tiles, and how large these are: see `source/attention_flash.cu` and `source/attention_hopper.cu`.
 struct Flash {
     source: Source,
-    head_dim: u32,
-    /// Rows of the other side at a time in backward.
-    step: u32,
+    /// Bytes of a row of a tile: a head.
+    row: usize,
+    forward: Tiles,
+    query: Tiles,
+    key: Tiles,
 }
 
-fn flash(dtype: DType, heads: &Heads) -> Option<Flash> {
-    match (dtype, heads.head_dim) {
-        (DType::BF16, 64) => Some(Flash { source: Source::Flash64, head_dim: 64, step: 64 }),
-        (DType::BF16, 128) => Some(Flash { source: Source::Flash128, head_dim: 128, step: 32 }),
-        (DType::F16, 64) => Some(Flash { source: Source::Flash64F16, head_dim: 64, step: 64 }),
-        (DType::F16, 128) => Some(Flash { source: Source::Flash128F16, head_dim: 128, step: 32 }),
-        _ => None,
-    }
+/// The tiles of one kernel.
+struct Tiles {
+    /// Rows that a block owns.
+    own: usize,
+    /// Threads of a block.
+    threads: u32,
+    /// Rows of the other side at a time.
+    step: usize,
+    /// How many times these are in shared memory.
+    stages: usize,
+    /// Bytes beside the tiles.
+    beside: usize,
+}
+
+fn flash(q: &CubeTensor, heads: &Heads) -> Option<Flash> {
+    let hopper = Source::Hopper64.is_for(capability_at(q).unwrap_or(0));
+    let source = match (q.dtype, heads.head_dim, hopper) {
+        (DType::BF16, 64, false) => Source::Flash64,
+        (DType::BF16, 128, false) => Source::Flash128,
+        (DType::F16, 64, false) => Source::Flash64F16,
+        (DType::F16, 128, false) => Source::Flash128F16,
+        (DType::BF16, 64, true) => Source::Hopper64,
+        (DType::BF16, 128, true) => Source::Hopper128,
+        (DType::F16, 64, true) => Source::Hopper64F16,
+        (DType::F16, 128, true) => Source::Hopper128F16,
+        _ => return None,
+    };
+    // In the kernel of keys, the log-sum-exps and deltas of each stage lie behind the tiles; then come the barriers of a ring.
+    let floats = |step, stages| 2 * 4 * step * stages;
+    let row = 2 * heads.head_dim;
+    Some(if hopper {
+        let groups: u32 = if heads.head_dim == 128 { 3 } else { 2 };
+        let (own, threads) = (64 * groups as usize, 128 * groups);
+        Flash {
+            source,
+            row,
+            forward: Tiles { own, threads, step: 64, stages: 5, beside: 8 * 5 },
+            query: Tiles { own, threads, step: 64, stages: 4, beside: 8 * 4 },
+            key: Tiles { own: 128, threads: 256, step: 64, stages: 4, beside: floats(64, 4) + 8 * 4 },
+        }
+    } else {
+        let step = if heads.head_dim == 128 { 32 } else { 64 };
+        Flash {
+            source,
+            row,
+            forward: Tiles { own: 128, threads: 128, step: 64, stages: 2, beside: 0 },
+            query: Tiles { own: 128, threads: 128, step, stages: 2, beside: 0 },
+            key: Tiles { own: 64, threads: 128, step, stages: 2, beside: floats(step, 2) },
+        }
+    })
 }
 
 impl Flash {
-    /// Bytes of a tile of so many rows.
-    fn tile(&self, rows: u32) -> u32 {
-        rows * self.head_dim * 2
-    }
-
-    /// A kernel whose blocks own `rows` tokens of one head.
+    /// A kernel whose blocks own some tokens of one of `heads` heads, of which they keep so many tiles.
     fn kernel(
         &self,
         name: &'static str,
-        rows: usize,
+        tiles: &Tiles,
+        kept: usize,
         heads: usize,
         (tokens, context): (usize, usize),
-        shared: u32,
     ) -> Kernel {
-        let grid = ((heads * (tokens / context)) as u32, context.div_ceil(rows) as u32);
-        Kernel { source: self.source, name, grid, threads: 128, shared }
+        let grid = ((heads * (tokens / context)) as u32, context.div_ceil(tiles.own) as u32);
+        // Of the other side there are always two: keys and values, or queries and the gradient of their outputs.
+        let shared = (kept * tiles.own + 2 * tiles.stages * tiles.step) * self.row + tiles.beside;
+        Kernel { source: self.source, name, grid, threads: tiles.threads, shared: shared as u32 }
     }
 }
 
@@ -88,10 +124,9 @@ pub(super) fn forward(
     let out = unfilled(q, [tokens, width], q.dtype);
     let lse = unfilled(q, [tokens, heads.heads], DType::F32);
     let operands = [&out, &lse, q, k, v];
-    match flash(q.dtype, &heads) {
+    match flash(q, &heads) {
         Some(flash) => {
-            let shared = flash.tile(QUERIES as u32) + 4 * flash.tile(KEYS as u32);
-            let kernel = flash.kernel("flash_forward", QUERIES, heads.heads, (tokens, heads.context), shared);
+            let kernel = flash.kernel("flash_forward", &flash.forward, 1, heads.heads, (tokens, heads.context));
             kernel.run_for(samples, operands, 2, numbers(&heads));
         }
         None => {
@@ -114,7 +149,7 @@ pub(super) fn backward(
     let delta = unfilled(&q, [tokens, heads.heads], DType::F32);
     let gk = unfilled(&q, [tokens, kv_width], q.dtype);
     let gv = unfilled(&q, [tokens, kv_width], q.dtype);
-    match flash(q.dtype, &heads) {
+    match flash(&q, &heads) {
         Some(flash) => {
             let rows = tokens * heads.heads;
             let threads = rows * heads.head_dim / 8;
@@ -123,22 +158,10 @@ pub(super) fn backward(
                 1,
                 [Number::U64(rows as u64)],
             );
-            let other = 4 * flash.tile(flash.step);
-            // Log-sum-exps and deltas of two steps lie behind the tiles.
-            let shared = 2 * flash.tile(KEYS as u32) + other + 4 * flash.step * 4;
-            flash.kernel("flash_key", KEYS, heads.kv_heads, (tokens, heads.context), shared).run_for(
-                samples,
-                [&gk, &gv, &q, k, v, lse, &delta, g],
-                2,
-                numbers(&heads),
-            );
-            let shared = 2 * flash.tile(QUERIES as u32) + other;
-            flash.kernel("flash_query", QUERIES, heads.heads, (tokens, heads.context), shared).run_for(
-                samples,
-                [&q, k, v, lse, &delta, g],
-                1,
-                numbers(&heads),
-            );
+            let kernel = flash.kernel("flash_key", &flash.key, 2, heads.kv_heads, (tokens, heads.context));
+            kernel.run_for(samples, [&gk, &gv, &q, k, v, lse, &delta, g], 2, numbers(&heads));
+            let kernel = flash.kernel("flash_query", &flash.query, 2, heads.heads, (tokens, heads.context));
+            kernel.run_for(samples, [&q, k, v, lse, &delta, g], 1, numbers(&heads));
         }
         None => {
             let of_heads = [Number::U32(heads.heads as u32), Number::U32(heads.head_dim as u32)];

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::{c_int, c_void};
+use std::fmt;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -12,6 +13,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cudarc::driver::sys::{self, CUstream};
 
 use super::launch::{checked, submit};
+use super::spans::span;
 use super::tensor::matrix_shape;
 use crate::kernels::Product;
 use crate::libraries::{Folders, Library, find};
@@ -28,7 +30,10 @@ const COMPUTE_32F_FAST_TF32: c_int = 77;
 const DESC_TRANSA: c_int = 3;
 const DESC_TRANSB: c_int = 4;
 const PREFERENCE_WORKSPACE: c_int = 1;
+const PREFERENCE_REDUCTION: c_int = 3;
 const PREFERENCE_ALIGNMENT_A: c_int = 5;
+/// Parts of a sum are kept in f32 too, and added in one order.
+const REDUCTION_COMPUTE_TYPE: u32 = 2;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -116,6 +121,14 @@ struct Key {
     compute: c_int,
     /// Powers of two that the addresses are multiples of.
     alignment: [u32; 4],
+}
+
+/// The rows, inner dimension and columns as the caller has them, and which operand is transposed: `product NT 2048 x 4096 x 14336`.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [b, a] = self.transpose.map(|transpose| if transpose { 'T' } else { 'N' });
+        write!(f, "product {a}{b} {} x {} x {}", self.n, self.k, self.m)
+    }
 }
 
 /// Everything that cuBLASLt wants to know of a product again.
@@ -223,6 +236,8 @@ impl Plan {
             let workspace = WORKSPACE as u64;
             let (value, size) = pass(&workspace);
             ok((lt.set_preference)(preference, PREFERENCE_WORKSPACE, value, size), &what)?;
+            let (value, size) = pass(&REDUCTION_COMPUTE_TYPE);
+            ok((lt.set_preference)(preference, PREFERENCE_REDUCTION, value, size), &what)?;
             for (index, alignment) in key.alignment.into_iter().enumerate() {
                 let (value, size) = pass(&alignment);
                 ok((lt.set_preference)(preference, PREFERENCE_ALIGNMENT_A + index as c_int, value, size), &what)?;
@@ -300,7 +315,8 @@ pub(super) fn product(
     submit([&c, onto.unwrap_or(&c), a, b], 1, move |kept, stream, [c, onto, a, b]| {
         let addresses = [b + b_offset, a + a_offset, onto + c_offset, c + c_offset];
         let alignment = addresses.map(|address| 1 << address.trailing_zeros().min(8));
-        kept.products.run(Key { alignment, ..key }, how.alpha, how.beta, addresses, stream)
+        let key = Key { alignment, ..key };
+        span(stream, || key.to_string(), || kept.products.run(key, how.alpha, how.beta, addresses, stream))
     });
     c
 }

@@ -20,6 +20,7 @@ use cubecl_server::stream::WriteScoped;
 use cudarc::driver::sys::{self, CUfunction, CUstream};
 
 use super::gemm::Products;
+use super::spans::span;
 use crate::kernels::Samples;
 use crate::kernels::compile::{Source, cubin};
 
@@ -80,6 +81,15 @@ pub(super) fn submit_all(
             }
         }
     });
+}
+
+/// Does `work` on a card's thread, after everything that is queued, and waits for it.
+pub(super) fn on_thread_of<R: Send>(card: usize, work: impl FnOnce() -> Result<R, String> + Send) -> Result<R, String> {
+    let cubecl::Device::Cuda(device) = super::tensor::device(card) else {
+        unreachable!("the only runtime that this build has is CUDA");
+    };
+    let done = handle(device.to_id()).submit_blocking(move |_: &mut Server| work());
+    done.map_err(|error| format!("{error:?}"))?
 }
 
 fn resolve(
@@ -208,24 +218,30 @@ impl Kernel {
             let mut pointers: [*mut c_void; PARAMETERS] = std::array::from_fn(|i| (&raw mut values[i]).cast());
             let function = kept.function(&self)?;
             let (x, y) = self.grid;
-            // SAFETY: the kernel's parameters are pointers and numbers in this order (the checks run every kernel), their buffers live until
-            // the stream has come past this launch, and the values outlive the call.
-            let status = unsafe {
-                sys::cuLaunchKernel(
-                    function,
-                    x,
-                    y,
-                    1,
-                    self.threads,
-                    1,
-                    1,
-                    self.shared,
-                    stream,
-                    pointers.as_mut_ptr(),
-                    std::ptr::null_mut(),
-                )
-            };
-            checked(status, self.name)
+            span(
+                stream,
+                || self.name.to_owned(),
+                || {
+                    // SAFETY: the kernel's parameters are pointers and numbers in this order (the checks run every kernel), their buffers live until
+                    // the stream has come past this launch, and the values outlive the call.
+                    let status = unsafe {
+                        sys::cuLaunchKernel(
+                            function,
+                            x,
+                            y,
+                            1,
+                            self.threads,
+                            1,
+                            1,
+                            self.shared,
+                            stream,
+                            pointers.as_mut_ptr(),
+                            std::ptr::null_mut(),
+                        )
+                    };
+                    checked(status, self.name)
+                },
+            )
         });
     }
 }
@@ -282,13 +298,28 @@ impl Kept {
 
 /// The compute capability of the current context's card: 90 for 9.0.
 fn capability() -> Result<i32, String> {
+    let mut device = 0;
+    // SAFETY: the number outlives the call.
+    checked(unsafe { sys::cuCtxGetDevice(&mut device) }, "asking for the card")?;
+    capability_of(device)
+}
+
+/// The same of the card that a tensor is on.
+pub(super) fn capability_at(tensor: &CubeTensor) -> Result<i32, String> {
+    let card = super::tensor::card(tensor).ok_or("a tensor on no card")?;
+    let mut device = 0;
+    // SAFETY: the number outlives the call, and CubeCL has begun to use the driver.
+    checked(unsafe { sys::cuDeviceGet(&mut device, card as i32) }, "asking for the card")?;
+    capability_of(device)
+}
+
+fn capability_of(device: sys::CUdevice) -> Result<i32, String> {
     use sys::CUdevice_attribute::{
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
     };
-    let (mut device, mut major, mut minor) = (0, 0, 0);
-    // SAFETY: all outlive the calls.
+    let (mut major, mut minor) = (0, 0);
+    // SAFETY: both outlive the calls.
     unsafe {
-        checked(sys::cuCtxGetDevice(&mut device), "asking for the card")?;
         checked(sys::cuDeviceGetAttribute(&mut major, MAJOR, device), "asking for its compute capability")?;
         checked(sys::cuDeviceGetAttribute(&mut minor, MINOR, device), "asking for its compute capability")?;
     }

@@ -7,7 +7,9 @@ mod attention;
 pub(crate) mod gemm;
 pub(crate) mod launch;
 pub(crate) mod optimizer;
+mod quantized;
 pub(crate) mod random;
+pub(crate) mod spans;
 pub(crate) mod tensor;
 
 use burn::backend::Cube;
@@ -16,7 +18,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::MemoryScope;
 
 use super::compile::Source;
-use super::{AdamW, DoubleQuantized, Heads, Kernels, Mask, Product, Samples};
+use super::{AdamW, Heads, Kernels, Mask, Packed, Product, RowsOf, Samples};
 use launch::{Kernel, Number};
 use tensor::{elements, matrix_shape, rows, unfilled};
 
@@ -292,50 +294,12 @@ impl Kernels for Cube {
         cross_entropy(&x, &head, None, &targets, rows, scale, false).0
     }
 
-    fn nf4_rows(
-        like: CubeTensor,
-        absmax: CubeTensor,
-        codes: CubeTensor,
-        first: usize,
-        rows: usize,
-        columns: usize,
-    ) -> CubeTensor {
-        let out = unfilled(&like, [rows, columns], like.dtype);
-        let kernel = Kernel::flat(Source::Quantized, typed!(like.dtype, "nf4"), rows * columns / 8);
-        kernel.run([&out, &codes, &absmax], 1, [u64_of(first * columns), u64_of(rows * columns)]);
-        out
+    fn packed_rows(like: CubeTensor, weight: Packed<Self>, rows: RowsOf) -> CubeTensor {
+        quantized::rows_of(&like, &weight, rows)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "a packed weight has this many parts")]
-    fn nf4_double_rows(
-        like: CubeTensor,
-        scales: CubeTensor,
-        absmax: CubeTensor,
-        codes: CubeTensor,
-        double: DoubleQuantized,
-        first: usize,
-        rows: usize,
-        columns: usize,
-    ) -> CubeTensor {
-        let out = unfilled(&like, [rows, columns], like.dtype);
-        let kernel = Kernel::flat(Source::Quantized, typed!(like.dtype, "nf4_double"), rows * columns / 8);
-        let numbers = [Number::F32(double.offset), u64_of(first * columns), u64_of(rows * columns)];
-        kernel.run([&out, &codes, &absmax, &scales], 1, numbers);
-        out
-    }
-
-    fn int8_rows(
-        like: CubeTensor,
-        scales: CubeTensor,
-        codes: CubeTensor,
-        first: usize,
-        rows: usize,
-        columns: usize,
-    ) -> CubeTensor {
-        let out = unfilled(&like, [rows, columns], like.dtype);
-        let kernel = Kernel::flat(Source::Quantized, typed!(like.dtype, "int8"), rows * columns);
-        kernel.run([&out, &codes, &scales], 1, [u64_of(first * columns), u64_of(rows * columns), u32_of(columns)]);
-        out
+    fn packed_rows_adapted(weight: Packed<Self>, b: CubeTensor, a: CubeTensor, scale: f32, rows: RowsOf) -> CubeTensor {
+        quantized::adapted(&weight, &b, &a, scale, rows)
     }
 
     fn dropout(x: CubeTensor, mask: Mask) -> CubeTensor {

@@ -55,6 +55,12 @@ pub fn has_eight_bit_states(elements: u64, embedding: bool) -> bool {
     elements >= MIN_8BIT_ELEMENTS && !embedding
 }
 
+/// Whether a card adds an adapter of this rank to the rows of a packed weight with so many columns as it decodes them, in 16 bits and
+/// without dropout and magnitudes: what its kernels take (`memspec_train`'s `kernels/cuda/source/quantized.cu`).
+pub fn is_folded(rank: u64, columns: u64) -> bool {
+    rank.is_multiple_of(8) && rank <= 64 && columns.is_multiple_of(64)
+}
+
 /// Tokens whose logits exist at a time: the power of two whose logits are at most [`LOGITS`] or [`CARD_LOGITS`], between 16 and 1024.
 pub fn loss_rows(setup: &Setup) -> u64 {
     let logits = if setup.device.kind == DeviceKind::Cpu { LOGITS } else { CARD_LOGITS };
@@ -549,12 +555,23 @@ impl<'a> Program<'a> {
             if self.linears[index].first {
                 self.trace.free_all(low.take());
             }
-            let (y, of_module) = self.linear_forward(index, WORK);
+            let (y, of_module) = self.output_rows(index, WORK);
             low = of_module.or(low.take());
             y
         });
         self.trace.free_all(low);
         outputs
+    }
+
+    /// `Linear::output_rows`: the output, and the adapter's inner activation where it is made for that.
+    fn output_rows(&mut self, index: usize, part: Part) -> (Tensor, Option<Tensor>) {
+        let Module { quantized, out, columns, .. } = self.linears[index].module;
+        let bytes = self.activation(out);
+        let y = self.trace.allocate(part, bytes);
+        self.panel(index);
+        let plain = self.card && self.element == 2 && !self.dora && !self.dropout;
+        let folded = plain && quantized && is_folded(self.rank, columns);
+        (y, if folded { None } else { self.low(index) })
     }
 
     /// `Linear::forward_rows`: the output and what the adapter keeps.
@@ -567,7 +584,7 @@ impl<'a> Program<'a> {
 
     /// `Linear::output_onto`.
     fn linear_output(&mut self, index: usize, part: Part) -> Tensor {
-        let (y, low) = self.linear_forward(index, part);
+        let (y, low) = self.output_rows(index, part);
         self.trace.free_all(low);
         y
     }

@@ -1,31 +1,15 @@
-// Causal attention with grouped queries for elements of 16 bits (ELEMENT is bf16 or f16) and heads of HEAD_DIM (64 or 128) of them, after
-// FlashAttention 2 (Dao, 2023): scores exist in registers only, products run on tensor cores (mma.m16n8k16), the sums are float.
+// Causal attention with grouped queries after FlashAttention 2 (Dao, 2023): scores exist in registers only, products run on tensor cores
+// (mma.m16n8k16), the sums are float. After `attention.cuh`.
 //
 // A block of four warps owns 128 queries, 32 to a warp, or 64 keys, 16 to a warp. Tiles in shared memory have rows of HEAD_DIM elements in
 // chunks of eight, and chunk c of row r lies at place c ^ (r % 8): so eight rows of one column never meet in one bank.
 // The backward has no atomic additions: one kernel per side of the scores, and every sum has one order.
 
-typedef ELEMENT E;
-// The name of the type, which is PTX's too.
-#define SPELL(WORD) #WORD
-#define SPELLED(WORD) SPELL(WORD)
-#define TYPE SPELLED(ELEMENT)
-
-#define D HEAD_DIM
-#define CHUNKS (D / 8)
 #define QUERIES 128
 #define KEYS 64
 #define THREADS 128
 // Rows of the other side that are worked on at a time in backward, where registers are short.
 #define STEP (D == 128 ? 32 : 64)
-#define LOG2E 1.4426950408889634f
-
-__device__ __forceinline__ float power2(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-__device__ __forceinline__ u32 shared_address(const void *at) { return (u32)__cvta_generic_to_shared(at); }
 __device__ __forceinline__ u32 place(u32 tile, int row, int chunk) {
     return tile + (row * CHUNKS + (chunk ^ (row & 7))) * 16;
 }
@@ -43,25 +27,8 @@ __device__ __forceinline__ void multiply(float (&c)[4], const u32 (&a)[4], u32 b
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-__device__ __forceinline__ void commit() { asm volatile("cp.async.commit_group;"); }
-template <int LEFT> __device__ __forceinline__ void wait() { asm volatile("cp.async.wait_group %0;" ::"n"(LEFT)); }
-
-// Copies COUNT rows into a tile, in the background; rows from `valid` on become zeros.
-template <int COUNT> __device__ __forceinline__ void fetch(u32 tile, const E *from, u32 stride, int valid) {
-#pragma unroll
-    for (int i = 0; i < COUNT * CHUNKS / THREADS; i++) {
-        int index = i * THREADS + threadIdx.x, row = index / CHUNKS, chunk = index % CHUNKS;
-        const E *source = from + (u64)(row < valid ? row : 0) * stride + chunk * 8;
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place(tile, row, chunk)), "l"(source),
-                     "r"(row < valid ? 16 : 0));
-    }
-}
-// COUNT floats, `stride` apart.
-template <int COUNT> __device__ __forceinline__ void fetch_floats(u32 to, const float *from, u32 stride, int valid) {
-    int row = threadIdx.x;
-    if (row < COUNT)
-        asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to + 4 * row),
-                     "l"(from + (u64)(row < valid ? row : 0) * stride), "r"(row < valid ? 4 : 0));
+template <int ROWS> __device__ __forceinline__ void fetch_tile(u32 tile, const E *from, u32 stride, int valid) {
+    fetch<ROWS, THREADS, D * 2>(place(tile, threadIdx.x / CHUNKS, threadIdx.x % CHUNKS), from, stride, valid);
 }
 
 // c += A Bᵀ: A is 16 M rows of a tile from `row`, B the first 8 N rows of another; both run along the head.
@@ -108,35 +75,6 @@ __device__ __forceinline__ void along_rows(float (&c)[M][D / 8][4], const float 
     }
 }
 
-// Writes 16 rows of a head, times `low` and `high` for the rows g and g + 8 of a thread.
-__device__ __forceinline__ void write(E *to, u32 stride, const float (&c)[D / 8][4], int valid, float low, float high) {
-    int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-#pragma unroll
-    for (int n = 0; n < D / 8; n++) {
-        if (g < valid) *(u32 *)(to + (u64)g * stride + 8 * n + 2 * t) = pack<E>(c[n][0] * low, c[n][1] * low);
-        if (g + 8 < valid) *(u32 *)(to + (u64)(g + 8) * stride + 8 * n + 2 * t) = pack<E>(c[n][2] * high, c[n][3] * high);
-    }
-}
-
-// The first key that `query` sees, by a window (0: none) and the column where its sample begins (null: the first), which `starts` has for
-// each token of its row. It never falls from one query to the next. Queries beyond the row see what its last one does.
-__device__ __forceinline__ int first_seen(int query, int window, const int *starts, int context) {
-    int first = window && query + 1 > window ? query + 1 - window : 0;
-    return starts ? max(first, starts[min(query, context - 1)]) : first;
-}
-
-// What a block works on. Blocks of one tile and all heads run together; the tiles with most work come first.
-struct Work {
-    u32 heads, kv_heads, head, kv_head, q_stride, kv_stride;
-    u64 token;
-    __device__ Work(u32 of, u32 heads, u32 kv_heads, u32 context, u32 head_or_kv)
-        : heads(heads), kv_heads(kv_heads), q_stride(heads * D), kv_stride(kv_heads * D) {
-        token = (u64)(head_or_kv / of) * context;
-        head = head_or_kv % of;
-        kv_head = of == heads ? head / (heads / kv_heads) : head;
-    }
-};
-
 extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_forward(E *out, float *lse, const E *q, const E *k,
                                                                        const E *v, const int *starts, u32 context,
                                                                        u32 heads, u32 kv_heads, u32 window, float scale) {
@@ -154,10 +92,10 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_forward(E *out, f
     const int last = first + QUERIES < (int)context ? first + QUERIES : context, end = (last + KEYS - 1) / KEYS;
     auto fetch_keys = [&](int tile) {
         u32 to = kv_tiles + (tile & 1) * 2 * one;
-        fetch<KEYS>(to, k + (u64)tile * KEYS * at.kv_stride, at.kv_stride, context - tile * KEYS);
-        fetch<KEYS>(to + one, v + (u64)tile * KEYS * at.kv_stride, at.kv_stride, context - tile * KEYS);
+        fetch_tile<KEYS>(to, k + (u64)tile * KEYS * at.kv_stride, at.kv_stride, context - tile * KEYS);
+        fetch_tile<KEYS>(to + one, v + (u64)tile * KEYS * at.kv_stride, at.kv_stride, context - tile * KEYS);
     };
-    fetch<QUERIES>(q_tile, q, at.q_stride, context - first);
+    fetch_tile<QUERIES>(q_tile, q, at.q_stride, context - first);
     fetch_keys(begin);
     commit();
 
@@ -227,21 +165,6 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_forward(E *out, f
     }
 }
 
-// delta[token, head] = the sum of out * g: what the softmax takes off every gradient of its row. Eight heads' parts a warp.
-extern "C" __global__ void flash_delta(float *delta, const E *out, const E *g, u64 rows) {
-    const int lanes = D / 8;
-    u64 row = FLAT_START / lanes;
-    if (row >= rows) return;
-    int chunk = threadIdx.x % lanes;
-    float a[8], b[8], sum = 0.0f;
-    load8(out + row * D + chunk * 8, a), load8(g + row * D + chunk * 8, b);
-#pragma unroll
-    for (int i = 0; i < 8; i++) sum += a[i] * b[i];
-#pragma unroll
-    for (int lane = lanes / 2; lane > 0; lane /= 2) sum += __shfl_xor_sync(~0u, sum, lane);
-    if (chunk == 0) delta[row] = sum;
-}
-
 // The gradient of q, written over it: a block reads no queries but its own.
 extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_query(E *q, const E *k, const E *v, const float *lse,
                                                                      const float *delta, const E *g, const int *starts,
@@ -262,11 +185,11 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_query(E *q, const
     const int last = first + QUERIES < (int)context ? first + QUERIES : context, end = (last + STEP - 1) / STEP;
     auto fetch_keys = [&](int tile) {
         u32 to = kv_tiles + (tile & 1) * 2 * one;
-        fetch<STEP>(to, k + (u64)tile * STEP * at.kv_stride, at.kv_stride, context - tile * STEP);
-        fetch<STEP>(to + one, v + (u64)tile * STEP * at.kv_stride, at.kv_stride, context - tile * STEP);
+        fetch_tile<STEP>(to, k + (u64)tile * STEP * at.kv_stride, at.kv_stride, context - tile * STEP);
+        fetch_tile<STEP>(to + one, v + (u64)tile * STEP * at.kv_stride, at.kv_stride, context - tile * STEP);
     };
-    fetch<QUERIES>(q_tile, q, at.q_stride, context - first);
-    fetch<QUERIES>(g_tile, g, at.q_stride, context - first);
+    fetch_tile<QUERIES>(q_tile, q, at.q_stride, context - first);
+    fetch_tile<QUERIES>(g_tile, g, at.q_stride, context - first);
     fetch_keys(begin);
     commit();
     float row_lse[4], row_delta[4];
@@ -326,40 +249,32 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void flash_key(E *gk, E *gv,
     if (starts) starts += at.token;
     const float to_power = scale * LOG2E;
 
-    const int begin = first / STEP;
-    int last = window ? first + KEYS + (int)window - 1 : (int)context;
-    if (last > (int)context) last = context;
-    int tiles = (last + STEP - 1) / STEP - begin;
-    if (starts) {
-        // A tile whose first query sees only later keys is the end: the samples of these keys are over.
-        int most = tiles;
-        for (tiles = 1; tiles < most && starts[(begin + tiles) * STEP] < first + KEYS;) tiles++;
-    }
+    const QueryTiles tiles(first, KEYS, STEP, window, starts, context);
     // The n-th step: a head of the group, and a tile of its queries.
     auto fetch_queries = [&](int n) {
         u32 to = q_tiles + (n & 1) * 2 * one, floats = rows_at + (n & 1) * 2 * STEP * 4;
-        int head = at.kv_head * group + n / tiles, from = (begin + n % tiles) * STEP, valid = (int)context - from;
+        int head = at.kv_head * group + n / tiles.count, from = (tiles.begin + n % tiles.count) * STEP, valid = (int)context - from;
         u64 token = at.token + from;
-        fetch<STEP>(to, q + token * at.q_stride + head * D, at.q_stride, valid);
-        fetch<STEP>(to + one, g + token * at.q_stride + head * D, at.q_stride, valid);
+        fetch_tile<STEP>(to, q + token * at.q_stride + head * D, at.q_stride, valid);
+        fetch_tile<STEP>(to + one, g + token * at.q_stride + head * D, at.q_stride, valid);
         fetch_floats<STEP>(floats, lse + token * heads + head, heads, valid);
         fetch_floats<STEP>(floats + STEP * 4, delta + token * heads + head, heads, valid);
     };
     const u64 own = (at.token + first) * at.kv_stride + at.kv_head * D;
-    fetch<KEYS>(k_tile, k + own, at.kv_stride, context - first);
-    fetch<KEYS>(v_tile, v + own, at.kv_stride, context - first);
+    fetch_tile<KEYS>(k_tile, k + own, at.kv_stride, context - first);
+    fetch_tile<KEYS>(v_tile, v + own, at.kv_stride, context - first);
     fetch_queries(0);
     commit();
 
     float sum_k[1][D / 8][4] = {}, sum_v[1][D / 8][4] = {};
-    for (int n = 0; n < group * tiles; n++) {
-        if (n + 1 < group * tiles) fetch_queries(n + 1);
+    for (int n = 0; n < group * tiles.count; n++) {
+        if (n + 1 < group * tiles.count) fetch_queries(n + 1);
         commit();
         wait<1>();
         __syncthreads();
         u32 q_tile = q_tiles + (n & 1) * 2 * one, g_tile = q_tile + one;
         const float *row_lse = rows + (n & 1) * 2 * STEP, *row_delta = row_lse + STEP;
-        const int from = (begin + n % tiles) * STEP;
+        const int from = (tiles.begin + n % tiles.count) * STEP;
         float p[1][STEP / 8][4] = {}, d[1][STEP / 8][4] = {};
         along_head(p, k_tile, warp * 16, q_tile);
 #pragma unroll

@@ -43,6 +43,144 @@ template <typename T, typename S> __device__ void nf4(T *out, const u8 *codes, S
     }
 }
 
+// ---- the same plus an adapter: W + scale B A, added in float before the weight is rounded, so that one product serves both.
+// B [rows of W, rank] and A [rank, columns] are T, rank is a multiple of 8 up to 64, columns of 64.
+
+// c += a b on tensor cores: 16 x 16 by 16 x 8.
+template <typename T> __device__ __forceinline__ void multiply(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]);
+#define MULTIPLY(T)                                                                                                   \
+    template <> __device__ __forceinline__ void multiply<T>(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {    \
+        asm("mma.sync.aligned.m16n8k16.row.col.f32." #T "." #T ".f32 "                                                \
+            "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                                                   \
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                                                          \
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));                                      \
+    }
+MULTIPLY(bf16)
+MULTIPLY(f16)
+
+// Eight neighbours of a row, decoded: those from `element`, a multiple of 8, counted from the weight's first.
+template <typename S> struct Nf4Row {
+    const u8 *codes;
+    S scale;
+    // In shared memory: see `nf4`.
+    const float (*tables)[32];
+    __device__ void operator()(u64 element, float (&x)[8]) const {
+        u32 word = *(const u32 *)(codes + element / 2), lane = threadIdx.x % 32;
+        float s = scale(element / 64);
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            u32 byte = word >> (8 * k) & 255;
+            x[2 * k] = tables[byte >> 4][lane] * s;
+            x[2 * k + 1] = tables[byte & 15][lane] * s;
+        }
+    }
+};
+struct Int8Row {
+    const signed char *codes;
+    const float *scales;
+    u32 columns;
+    __device__ void operator()(u64 element, float (&x)[8]) const {
+        uint2 word = *(const uint2 *)(codes + element);
+        float s = scales[element / columns];
+#pragma unroll
+        for (int k = 0; k < 8; k++) x[k] = (signed char)((k < 4 ? word.x : word.y) >> (k % 4 * 8)) * s;
+    }
+};
+
+// A warp has 32 H columns and `each` rows, 16 at a time. In a tile of eight columns of the product, those of a thread are chosen such that
+// its four tiles are eight neighbours: column 8 (n / 2) + 2 j + n % 2 of 32 is number n of tile j.
+template <int K, int H, typename T, typename Row>
+__device__ __forceinline__ void adapted(T *out, const Row &row_of, const T *b, const T *a, float scale, u32 first,
+                                        u32 rows, u32 columns, u32 rank, u32 each, u32 column) {
+    const u32 lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    u32 right[H][4][K][2];
+#pragma unroll
+    for (int h = 0; h < H; h++)
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+#pragma unroll
+            for (int k = 0; k < 2 * K; k++) {
+                const u32 at = column + 32 * h + 8 * (g / 2) + 2 * j + g % 2, r = 8 * k + 2 * t;
+                right[h][j][k / 2][k % 2] =
+                    8 * k < rank ? a[(u64)r * columns + at].bits | (u32)a[(u64)(r + 1) * columns + at].bits << 16 : 0;
+            }
+    const u32 end = min(rows, (blockIdx.y + 1) * each);
+    for (u32 top = blockIdx.y * each; top < end; top += 16) {
+        u32 left[K][4];
+#pragma unroll
+        for (int k = 0; k < 2 * K; k++)
+#pragma unroll
+            for (int low = 0; low < 2; low++) {
+                const u32 row = top + g + 8 * low;
+                left[k / 2][k % 2 * 2 + low] =
+                    8 * k < rank && row < rows ? *(const u32 *)(b + (u64)(first + row) * rank + 8 * k + 2 * t) : 0;
+            }
+#pragma unroll
+        for (int h = 0; h < H; h++) {
+            float c[4][4] = {};
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+#pragma unroll
+                for (int k = 0; k < K; k++) multiply<T>(c[j], left[k], right[h][j][k]);
+#pragma unroll
+            for (int low = 0; low < 2; low++) {
+                const u32 row = top + g + 8 * low, at = column + 32 * h + 8 * t;
+                if (row >= rows) continue;
+                float x[8];
+                row_of((u64)(first + row) * columns + at, x);
+#pragma unroll
+                for (int i = 0; i < 8; i++) x[i] += scale * c[i / 2][2 * low + i % 2];
+                store8(out + (u64)row * columns + at, x);
+            }
+        }
+    }
+}
+template <typename T, typename Row>
+__device__ __forceinline__ void adapted(T *out, const Row &row_of, const T *b, const T *a, float scale, u32 first,
+                                        u32 rows, u32 columns, u32 rank, u32 each) {
+    const u32 column = (blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32) * 64;
+    if (column >= columns) return;
+    if (rank <= 16) return adapted<1, 2>(out, row_of, b, a, scale, first, rows, columns, rank, each, column);
+    if (rank <= 32) return adapted<2, 2>(out, row_of, b, a, scale, first, rows, columns, rank, each, column);
+    // In halves, for want of registers.
+    for (u32 half = 0; half < 64; half += 32)
+        adapted<4, 1>(out, row_of, b, a, scale, first, rows, columns, rank, each, column + half);
+}
+
+#define TABLES                                                                                                        \
+    __shared__ float tables[16][32];                                                                                  \
+    for (u32 i = threadIdx.x; i < 16 * 32; i += blockDim.x) tables[i / 32][i % 32] = NF4[i / 32];
+#define MAP                                                                                                           \
+    __shared__ float map[256];                                                                                        \
+    for (u32 i = threadIdx.x; i < 256; i += blockDim.x) map[i] = DYNAMIC[i];
+#define ADAPTED(NAME, T)                                                                                              \
+    extern "C" __global__ __launch_bounds__(256, 3) void nf4_adapted_##NAME(                                             \
+        T *out, const u8 *codes, const float *absmax, const T *b, const T *a, float scale, u32 first, u32 rows,       \
+        u32 columns, u32 rank, u32 each) {                                                                            \
+        TABLES;                                                                                                       \
+        __syncthreads();                                                                                              \
+        Nf4Row<Plain> row_of{codes, {absmax}, tables};                                                                \
+        adapted(out, row_of, b, a, scale, first, rows, columns, rank, each);                                          \
+    }                                                                                                                 \
+    extern "C" __global__ __launch_bounds__(256, 3) void nf4_double_adapted_##NAME(                                      \
+        T *out, const u8 *codes, const u8 *absmax, const float *scales, const T *b, const T *a, float offset,         \
+        float scale, u32 first, u32 rows, u32 columns, u32 rank, u32 each) {                                          \
+        TABLES;                                                                                                       \
+        MAP;                                                                                                          \
+        __syncthreads();                                                                                              \
+        Nf4Row<Double> row_of{codes, {absmax, scales, map, offset}, tables};                                          \
+        adapted(out, row_of, b, a, scale, first, rows, columns, rank, each);                                          \
+    }                                                                                                                 \
+    extern "C" __global__ __launch_bounds__(256, 3) void int8_adapted_##NAME(                                            \
+        T *out, const signed char *codes, const float *scales, const T *b, const T *a, float scale, u32 first,        \
+        u32 rows, u32 columns, u32 rank, u32 each) {                                                                  \
+        adapted(out, Int8Row{codes, scales, columns}, b, a, scale, first, rows, columns, rank, each);                 \
+    }
+ADAPTED(bf16, bf16)
+ADAPTED(f16, f16)
+
+// ---- without
+
 #define KERNELS(NAME, T)                                                                                              \
     extern "C" __global__ void nf4_##NAME(T *out, const u8 *codes, const float *absmax, u64 first, u64 n) {           \
         nf4(out, codes, Plain{absmax}, first, n);                                                                     \
