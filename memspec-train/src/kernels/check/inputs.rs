@@ -2,13 +2,45 @@
 
 use burn::tensor::Tensor;
 
-use crate::kernels::place::Place;
+use crate::kernels::place::{Format, Place, fetch};
 use crate::kernels::{DeviceFailed, storage};
 use crate::random::Random;
+
+/// How numbers are rounded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rounding {
+    /// The type of activations.
+    pub(super) active: Format,
+    /// Those of f32 go into products as TF32.
+    pub(super) tf32: bool,
+}
+
+impl Rounding {
+    /// Not at all.
+    pub(super) const NONE: Self = Self { active: Format::F32, tf32: false };
+
+    /// As an activation is kept. What is too large for its type is infinite.
+    pub(super) fn kept(self, value: f32) -> f32 {
+        match self.active {
+            Format::F32 => value,
+            Format::Bf16 => half::bf16::from_f32(value).to_f32(),
+            Format::F16 => half::f16::from_f32(value).to_f32(),
+        }
+    }
+
+    /// As an activation goes into a product.
+    pub(super) fn multiplied(self, value: f32) -> f32 {
+        let kept = self.kept(value);
+        // TF32 has 13 bits less.
+        if self.tf32 { f32::from_bits((kept.to_bits() + (1 << 12)) & !((1 << 13) - 1)) } else { kept }
+    }
+}
 
 /// Makes inputs at a place.
 pub(super) struct Inputs {
     pub(super) place: Place,
+    /// What the plain version has to round itself to be beside the place that it is compared with: nothing where that is this one.
+    pub(super) by_hand: Rounding,
 }
 
 /// The elements of each tensor that an operation gives.
@@ -42,6 +74,17 @@ impl Inputs {
     /// As activations are.
     pub(super) fn active<const D: usize>(&self, seed: &str, shape: [usize; D]) -> Tensor<D> {
         self.place.frozen(on_cpu(shape, &random(seed, shape.iter().product(), 1.0)))
+    }
+
+    /// Rows of one number each, as activations are when they go into a product.
+    pub(super) fn constant(&self, rows: &[f32], columns: usize) -> Tensor<2> {
+        let values: Vec<f32> = rows.iter().flat_map(|&row| vec![self.by_hand.multiplied(row); columns]).collect();
+        self.place.frozen(on_cpu([rows.len(), columns], &values))
+    }
+
+    /// The elements of an activation: what has no room in its type is infinite on both sides.
+    pub(super) fn kept<const D: usize>(&self, tensor: &Tensor<D>) -> Result<Vec<f32>, DeviceFailed> {
+        Ok(fetch(tensor)?.into_iter().map(|value| self.by_hand.kept(value)).collect())
     }
 
     /// As weights that are trained are, and their gradients.

@@ -18,6 +18,10 @@ pub(super) const CHECKS: &[Check] = &[
         let grad = kernels::embed_backward(at.trained("grad", [7, 40]), &at.ids(), &at.active("g", [8, 40]));
         Ok(vec![fetch(&grad)?])
     }),
+    ("embed_backward of odd rows", 1e-6, 1e-6, |at| {
+        let grad = kernels::embed_backward(at.trained("grad", [7, 37]), &at.ids(), &at.active("g", [8, 37]));
+        Ok(vec![fetch(&grad)?])
+    }),
     ("add, add_bias, add_rows", 1e-6, 5e-3, |at| {
         let x = kernels::add(at.active("x", [10, 37]), &at.active("y", [10, 37]));
         let biased = kernels::add_bias(at.active("x", [10, 37]), &at.active("bias", [37]));
@@ -72,5 +76,14 @@ pub(super) const CHECKS: &[Check] = &[
         // Where activations are f32 there is no copy.
         let copy = at.place.working_zeros([33, 7]).map(|copy| kernels::working_copy(copy, &value));
         Ok(vec![fetch(copy.as_ref().unwrap_or(&value))?])
+    }),
+    // Sums beyond f16, and the numbers on both sides of what still has room there.
+    ("numbers that overflow f16", 1e-6, 5e-3, |at| {
+        let half = || at.constant(&[49152.0, -49152.0, 3.0], 11);
+        let sum = kernels::add(half(), &half());
+        let edge = [65504.0, 65519.996, 65520.0, -65519.996, -65520.0, 1e5, -1e6, 7.0];
+        let value = at.place.full(on_cpu([1, 19], &edge.repeat(3)[..19]));
+        let copy = at.place.working_zeros([1, 19]).map(|copy| kernels::working_copy(copy, &value));
+        Ok(vec![at.kept(&sum)?, at.kept(copy.as_ref().unwrap_or(&value))?])
     }),
 ];
