@@ -10,14 +10,15 @@ mod matrix;
 mod optimizer;
 mod packed;
 mod rows;
+mod step;
 
 use super::DeviceFailed;
 use super::place::{Format, Place};
 use inputs::{Check, Inputs, Rounding};
 
 /// The operations.
-const CHECKS: [&[Check]; 6] =
-    [matrix::CHECKS, rows::CHECKS, attention::CHECKS, loss::CHECKS, packed::CHECKS, optimizer::CHECKS];
+const CHECKS: [&[Check]; 7] =
+    [matrix::CHECKS, rows::CHECKS, attention::CHECKS, loss::CHECKS, packed::CHECKS, optimizer::CHECKS, step::CHECKS];
 
 /// What an operation gave at a place and on the CPU.
 #[derive(Clone, Debug)]
