@@ -8,7 +8,7 @@ use memspec::setup::Setup;
 use crate::kernels::place::{Place, fetch};
 use crate::kernels::{self, AdamW, DeviceFailed};
 use crate::network::block::Saved;
-use crate::network::{Layout, Model};
+use crate::network::{Layout, Model, ParameterMut};
 
 /// Token ids and targets of a micro batch, padded to equal length.
 #[derive(Clone, Debug)]
@@ -178,23 +178,32 @@ pub fn hidden(model: &Model, batch: &Batch) -> Tensor<2> {
 /// # Errors
 /// The device failed, here or in what was queued before.
 pub fn optimizer_step(model: &mut Model, how: AdamW, clip: f32) -> Result<f32, DeviceFailed> {
-    let norm = step(model, how, clip)?;
+    let place = model.place;
+    let parameters = model.trained_mut().into_iter().map(|(_, parameter)| parameter).collect();
+    let norm = step(place, parameters, how, clip)?;
     model.renew_norms();
     Ok(norm)
 }
 
-fn step(model: &mut Model, mut how: AdamW, clip: f32) -> Result<f32, DeviceFailed> {
-    let place = model.place;
-    let parameters = model.trained_mut();
+/// The same for parameters that are all at `place`.
+///
+/// # Errors
+/// As [`optimizer_step`].
+pub(crate) fn step(
+    place: Place,
+    parameters: Vec<ParameterMut<'_>>,
+    mut how: AdamW,
+    clip: f32,
+) -> Result<f32, DeviceFailed> {
     // A card takes all in a few launches, and the norm stays there until the step is queued.
     #[cfg(feature = "cuda")]
-    if let Some(all) = parameters.iter().map(|(_, parameter)| parameter.on_card()).collect::<Option<Vec<_>>>()
+    if let Some(all) = parameters.iter().map(ParameterMut::on_card).collect::<Option<Vec<_>>>()
         && let Some(square) = kernels::cuda::optimizer::step(&all, how, clip)
     {
         return Ok(kernels::cuda::tensor::read(&square)?[0].sqrt() * how.gradient_scale);
     }
     let mut sums = place.zeros([parameters.len()]);
-    for (index, (_, parameter)) in parameters.iter().enumerate() {
+    for (index, parameter) in parameters.iter().enumerate() {
         sums = parameter.grad_square(sums, index);
     }
     let norm = fetch(&sums)?.into_iter().map(f64::from).sum::<f64>().sqrt() as f32 * how.gradient_scale;
@@ -202,7 +211,7 @@ fn step(model: &mut Model, mut how: AdamW, clip: f32) -> Result<f32, DeviceFaile
         // As torch.nn.utils.clip_grad_norm_.
         how.gradient_scale *= (clip / (norm + 1e-6)).min(1.0);
     }
-    for (_, parameter) in parameters {
+    for parameter in parameters {
         match norm.is_finite() {
             true => parameter.step(how),
             false => parameter.zero_grad(place),

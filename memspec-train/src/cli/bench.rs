@@ -85,11 +85,11 @@ pub(super) fn check_kernels(capabilities: &[i32]) -> Result<ExitCode, Failure> {
                 Ok(compared) => {
                     let verdict = if compared.holds() { "ok " } else { "BAD" };
                     format!(
-                        "{verdict} {name:<12}{:<30}{:.1e} of {:.1e}\n",
+                        "{verdict} {name:<12}{:<44}{:.1e} of {:.1e}\n",
                         compared.name, compared.difference, compared.tolerance
                     )
                 }
-                Err((operation, error)) => format!("BAD {name:<12}{operation:<30}{error}\n"),
+                Err((operation, error)) => format!("BAD {name:<12}{operation:<44}{error}\n"),
             };
             if line.starts_with("BAD") {
                 code = ExitCode::from(2);
