@@ -275,12 +275,12 @@ pub trait Kernels: Backend {
     fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
     /// `silu(gate) * up`, written over `gate`.
     fn swiglu_over(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
-    /// The gradients of [`Kernels::swiglu`], written over `gate` and `up`.
+    /// The gradients of [`Kernels::swiglu`], written over `gate` and `up`, and its result again, written over `g`.
     fn swiglu_backward(
         gate: FloatTensor<Self>,
         up: FloatTensor<Self>,
         g: FloatTensor<Self>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
     /// Summed cross entropy of `x headᵀ` over the tokens whose target is not negative, times `scale`, as `[1]`; and its gradient,
     /// written over `x`. Logits exist for `rows` tokens at a time.
     fn cross_entropy(
@@ -525,9 +525,9 @@ pub fn swiglu_over(gate: Tensor<2>, up: &Tensor<2>) -> Tensor<2> {
 }
 
 /// See [`Kernels::swiglu_backward`].
-pub fn swiglu_backward(gate: Tensor<2>, up: Tensor<2>, g: &Tensor<2>) -> (Tensor<2>, Tensor<2>) {
-    let (gate, up) = Dispatch::swiglu_backward(gate.into_dispatch(), up.into_dispatch(), d(g));
-    (t(gate), t(up))
+pub fn swiglu_backward(gate: Tensor<2>, up: Tensor<2>, g: Tensor<2>) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
+    let (gate, up, y) = Dispatch::swiglu_backward(gate.into_dispatch(), up.into_dispatch(), g.into_dispatch());
+    (t(gate), t(up), t(y))
 }
 
 /// See [`Kernels::cross_entropy`] and [`Kernels::cross_entropy_trained_head`].

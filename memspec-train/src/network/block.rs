@@ -133,13 +133,12 @@ pub struct Saved {
     unnormed: [Option<Tensor<2>>; 2],
 }
 
-/// `x Aᵀ` of each adapted linear.
+/// `x Aᵀ` of each adapted linear but the down projection, whose input is not kept either.
 #[derive(Debug, Default)]
 struct Low {
     qkv: Lows,
     o: Option<Tensor<2>>,
     gate_up: Lows,
-    down: Option<Tensor<2>>,
 }
 
 impl Block {
@@ -180,22 +179,13 @@ impl Block {
 
     /// The block's output and what backward needs.
     pub fn forward_saving(&self, x: Tensor<2>, at: Positions<'_>) -> (Tensor<2>, Saved) {
-        let (product, mut saved) = self.inner(x, at);
-        let (y, low) = self.linears.down.forward_onto(&product, &saved.middle);
-        drop(product);
-        saved.low.down = low;
-        (y, saved)
+        let saved = self.recompute(x, at);
+        let product = kernels::swiglu(&saved.gate, &saved.up);
+        (self.linears.down.output_onto(&product, &saved.middle), saved)
     }
 
-    /// What backward needs, from the block's input: forward again, less the last product, whose result nobody reads.
+    /// What backward needs, from the block's input: forward up to the gated product, which comes with its gradient.
     pub fn recompute(&self, x: Tensor<2>, at: Positions<'_>) -> Saved {
-        let (product, mut saved) = self.inner(x, at);
-        saved.low.down = self.linears.down.low(&product);
-        saved
-    }
-
-    /// Everything up to the input of the down projection.
-    fn inner(&self, x: Tensor<2>, at: Positions<'_>) -> (Tensor<2>, Saved) {
         let l = &self.linears;
         let mut low = Low::default();
         let [q, k, v];
@@ -208,8 +198,7 @@ impl Block {
         (middle, low.o) = l.o.forward_onto(&attention, &x);
         let [gate, up];
         ([gate, up], low.gate_up) = l.gate_up.forward(&self.mlp_norm.forward(&middle));
-        let product = kernels::swiglu(&gate, &up);
-        (product, Saved { x, q, k, v, attention, lse, middle, gate, up, low, unnormed: [q_unnormed, k_unnormed] })
+        Saved { x, q, k, v, attention, lse, middle, gate, up, low, unnormed: [q_unnormed, k_unnormed] }
     }
 
     /// Adds the gradients of all trained parameters and returns the gradient of the block's input, from the gradient `g` of its output.
@@ -217,7 +206,7 @@ impl Block {
     pub fn backward(&mut self, saved: Saved, g: Tensor<2>, at: Positions<'_>, input: bool) -> Option<Tensor<2>> {
         let Saved { x, q, k, v, attention, lse, middle, gate, up, low, unnormed } = saved;
         let heads = self.heads(at);
-        let g = self.mlp_backward(middle, gate, up, (low.gate_up, low.down), g);
+        let g = self.mlp_backward(middle, gate, up, low.gate_up, g);
 
         let l = &mut self.linears;
         let inner = l.o.weight_backward(&attention, low.o, &g);
@@ -245,17 +234,18 @@ impl Block {
         middle: Tensor<2>,
         gate: Tensor<2>,
         up: Tensor<2>,
-        (gate_up_low, down_low): (Lows, Option<Tensor<2>>),
+        gate_up_low: Lows,
         g: Tensor<2>,
     ) -> Tensor<2> {
         let l = &mut self.linears;
-        let inner = {
-            let product = kernels::swiglu(&gate, &up);
-            l.down.weight_backward(&product, down_low, &g)
-        };
         let (g_gate, g_up) = {
-            let g_product = l.down.input_backward(&g, inner);
-            kernels::swiglu_backward(gate, up, &g_product)
+            let unscaled = l.down.late_magnitude_backward(|| kernels::swiglu(&gate, &up), &g);
+            let g = unscaled.as_ref().unwrap_or(&g);
+            let g_low = l.down.low_gradient(g);
+            let g_product = l.down.input_backward_rows(g, l.down.rows(), g_low.as_ref(), None);
+            let (g_gate, g_up, product) = kernels::swiglu_backward(gate, up, g_product);
+            l.down.weight_backward_late(&product, g_low, g);
+            (g_gate, g_up)
         };
         let normed = self.mlp_norm.forward(&middle);
         let (g_gate_up, lows) = l.gate_up.weight_backward(&normed, gate_up_low, [g_gate, g_up]);

@@ -349,6 +349,34 @@ impl Linear {
         low: Option<Tensor<2>>,
         parts: &[(Rows, &Tensor<2>)],
     ) -> Option<Tensor<2>> {
+        self.base_backward(x, parts);
+        let low = low?;
+        self.outer_backward(&low, parts);
+        // The gradient of `x Aᵀ` takes the place of `x Aᵀ`.
+        let low = self.low_backward(low, parts)?;
+        self.inner_backward(x, &low);
+        Some(low)
+    }
+
+    /// As [`Linear::weight_backward`] for an input that comes late, with the gradient of the input already known: `g_low` is what
+    /// [`Linear::low_gradient`] gave for it, and `g` the gradient of the output before it was scaled.
+    pub fn weight_backward_late(&mut self, x: &Tensor<2>, g_low: Option<Tensor<2>>, g: &Tensor<2>) {
+        let parts = [(self.rows(), g)];
+        self.base_backward(x, &parts);
+        if let (Some(low), Some(g_low)) = (self.low(x), g_low) {
+            self.outer_backward(&low, &parts);
+            self.inner_backward(x, &g_low);
+        }
+    }
+
+    /// The gradient of `x Aᵀ` in a new buffer.
+    pub fn low_gradient(&self, g: &Tensor<2>) -> Option<Tensor<2>> {
+        let ([tokens, _], [_, rank]) = (g.dims(), self.adapter.as_ref()?.b.value.get().dims());
+        self.low_backward(kernels::buffer(g, tokens, rank), &[(self.rows(), g)])
+    }
+
+    /// Adds the gradients of weight and bias.
+    fn base_backward(&mut self, x: &Tensor<2>, parts: &[(Rows, &Tensor<2>)]) {
         for &(rows, g) in parts {
             let how = Product { c_rows: rows.taken(), ..Product::TN };
             if let Weight::Dense(weight) = &mut self.weight {
@@ -358,27 +386,39 @@ impl Linear {
                 bias.add_grad(|grad| kernels::add_rows(grad, g));
             }
         }
-        let adapter = self.adapter.as_mut()?;
-        let mut low = low?;
+    }
+
+    /// Adds the gradient of B.
+    fn outer_backward(&mut self, low: &Tensor<2>, parts: &[(Rows, &Tensor<2>)]) {
+        let Some(adapter) = &mut self.adapter else { return };
         for &(rows, g) in parts {
             let how = Product { c_rows: rows.taken(), ..Product::TN };
-            adapter.b.add_grad(|grad| product(grad, g, &low, how.times(adapter.scale).added()));
+            adapter.b.add_grad(|grad| product(grad, g, low, how.times(adapter.scale).added()));
         }
-        // The gradient of `x Aᵀ` takes the place of `x Aᵀ`.
+    }
+
+    /// The gradient of `x Aᵀ`, written over `into`.
+    fn low_backward(&self, mut into: Tensor<2>, parts: &[(Rows, &Tensor<2>)]) -> Option<Tensor<2>> {
+        let adapter = self.adapter.as_ref()?;
         let mut how = Product::NN.times(adapter.scale);
         for &(rows, g) in parts {
             how.b_rows = rows.taken();
-            low = product(low, g, adapter.b.used(), how);
+            into = product(into, g, adapter.b.used(), how);
             how.beta = 1.0;
         }
+        Some(into)
+    }
+
+    /// Adds the gradient of A.
+    fn inner_backward(&mut self, x: &Tensor<2>, g_low: &Tensor<2>) {
+        let Some(adapter) = &mut self.adapter else { return };
         let dropped = adapter.dropped(x);
-        adapter.a.add_grad(|grad| product(grad, &low, dropped.as_ref().unwrap_or(x), Product::TN.added()));
-        Some(low)
+        adapter.a.add_grad(|grad| product(grad, g_low, dropped.as_ref().unwrap_or(x), Product::TN.added()));
     }
 
     /// The gradient of the layer's input, in a new buffer.
     pub fn input_backward(&self, g: &Tensor<2>, inner: Inner) -> Tensor<2> {
-        self.input_backward_rows(inner.unscaled.as_ref().unwrap_or(g), self.rows(), inner.low, None)
+        self.input_backward_rows(inner.unscaled.as_ref().unwrap_or(g), self.rows(), inner.low.as_ref(), None)
     }
 
     /// The gradient of the layer's input from that of some of its outputs, added to `into` or in a new buffer. What comes by an adapter
@@ -387,7 +427,7 @@ impl Linear {
         &self,
         g: &Tensor<2>,
         rows: Rows,
-        g_low: Option<Tensor<2>>,
+        g_low: Option<&Tensor<2>>,
         into: Option<Tensor<2>>,
     ) -> Tensor<2> {
         let [tokens, _] = g.dims();
@@ -405,10 +445,10 @@ impl Linear {
             let a = adapter.a.used();
             gx = match adapter.mask() {
                 Some(mask) => {
-                    let dropped = product(kernels::buffer(g, tokens, columns), &g_low, a, Product::NN);
+                    let dropped = product(kernels::buffer(g, tokens, columns), g_low, a, Product::NN);
                     kernels::add_dropout(gx, &dropped, mask)
                 }
-                None => product(gx, &g_low, a, Product::NN.added()),
+                None => product(gx, g_low, a, Product::NN.added()),
             };
         }
         gx

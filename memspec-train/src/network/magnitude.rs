@@ -100,4 +100,14 @@ impl Linear {
         let magnitude = self.adapter.as_mut()?.magnitude.as_mut()?;
         Some(magnitude.backward(z, g, rows.first))
     }
+
+    /// The same for all outputs, where the input is made only for this.
+    pub(super) fn late_magnitude_backward(
+        &mut self,
+        x: impl FnOnce() -> Tensor<2>,
+        g: &Tensor<2>,
+    ) -> Option<Tensor<2>> {
+        self.magnitude()?;
+        self.magnitude_backward(&x(), self.rows(), &None, g)
+    }
 }

@@ -101,7 +101,8 @@ impl<const N: usize> Projection<N> {
     pub fn input_backward(&self, g: [Tensor<2>; N], Lows(mut lows): Lows) -> Tensor<2> {
         let mut into = None;
         for (Output { module, rows }, g) in self.outputs.into_iter().zip(g) {
-            into = Some(self.modules[module].1.input_backward_rows(&g, rows, lows[module].take(), into));
+            let low = lows[module].take();
+            into = Some(self.modules[module].1.input_backward_rows(&g, rows, low.as_ref(), into));
         }
         into.unwrap_or_else(|| unreachable!("a projection has outputs"))
     }

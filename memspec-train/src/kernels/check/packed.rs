@@ -2,10 +2,9 @@
 
 use burn::backend::Dispatch;
 
-use super::Check;
-use super::inputs::{Inputs, on_cpu, random};
-use crate::kernels::{DeviceFailed, Packed, RowsOf, packed_rows, packed_rows_adapted};
+use super::inputs::{Check, Inputs, on_cpu, random};
 use crate::kernels::place::fetch;
+use crate::kernels::{DeviceFailed, Packed, RowsOf, packed_rows, packed_rows_adapted};
 use crate::quantize::NotFinite;
 use crate::quantize::int8::Int8Encoder;
 use crate::quantize::nf4::{Nf4Encoder, Scales};

@@ -44,8 +44,8 @@ pub(super) const CHECKS: &[Check] = &[
         let (gate, up, g) = (at.active("gate", [11, 45]), at.active("up", [11, 45]), at.active("g", [11, 45]));
         let y = kernels::swiglu(&gate, &up);
         let over = kernels::swiglu_over(at.active("gate", [11, 45]), &up);
-        let (gg, gu) = kernels::swiglu_backward(gate, up, &g);
-        Ok(vec![fetch(&y)?, fetch(&over)?, fetch(&gg)?, fetch(&gu)?])
+        let (gg, gu, again) = kernels::swiglu_backward(gate, up, g);
+        Ok(vec![fetch(&y)?, fetch(&over)?, fetch(&gg)?, fetch(&gu)?, fetch(&again)?])
     }),
     ("dropout of the same elements", 1e-6, 5e-3, |at| {
         // Some that a vector access does not reach, and a counter beyond 32 bits.

@@ -89,27 +89,27 @@ pub(super) fn swiglu_over(mut gate: F32, up: &F32) -> F32 {
     gate
 }
 
-pub(super) fn swiglu_backward(mut gate: F32, mut up: F32, g: &F32) -> (F32, F32) {
+pub(super) fn swiglu_backward(mut gate: F32, mut up: F32, mut g: F32) -> (F32, F32, F32) {
     elements_mut(&mut gate)
         .par_chunks_mut(GRAIN)
         .zip(elements_mut(&mut up).par_chunks_mut(GRAIN))
-        .zip(elements(g).par_chunks(GRAIN))
+        .zip(elements_mut(&mut g).par_chunks_mut(GRAIN))
         .for_each(|((gate, up), g)| {
             super::simd::run(
                 #[inline(always)]
                 || {
-                    for ((gate, up), &g) in gate.iter_mut().zip(up.iter_mut()).zip(g) {
+                    for ((gate, up), g) in gate.iter_mut().zip(up.iter_mut()).zip(g) {
                         let s = sigmoid(*gate);
                         let silu = *gate * s;
                         // d silu / d gate = s (1 + gate (1 - s)) = s + silu (1 - s)
-                        let to_gate = g * *up * silu.mul_add(1.0 - s, s);
-                        *up = g * silu;
-                        *gate = to_gate;
+                        let to_gate = *g * *up * silu.mul_add(1.0 - s, s);
+                        let (to_up, y) = (*g * silu, silu * *up);
+                        (*gate, *up, *g) = (to_gate, to_up, y);
                     }
                 },
             );
         });
-    (gate, up)
+    (gate, up, g)
 }
 
 pub(super) fn sum_of_squares(x: &F32) -> f32 {

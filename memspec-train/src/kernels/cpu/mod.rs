@@ -139,8 +139,8 @@ impl Kernels for Flex {
         elementwise::swiglu_over(gate, &up)
     }
 
-    fn swiglu_backward(gate: F32, up: F32, g: F32) -> (F32, F32) {
-        elementwise::swiglu_backward(gate, up, &g)
+    fn swiglu_backward(gate: F32, up: F32, g: F32) -> (F32, F32, F32) {
+        elementwise::swiglu_backward(gate, up, g)
     }
 
     fn cross_entropy(x: F32, head: F32, targets: F32, rows: usize, scale: f32) -> (F32, F32) {

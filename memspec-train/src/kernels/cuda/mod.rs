@@ -260,11 +260,11 @@ impl Kernels for Cube {
         gate
     }
 
-    fn swiglu_backward(gate: CubeTensor, up: CubeTensor, g: CubeTensor) -> (CubeTensor, CubeTensor) {
+    fn swiglu_backward(gate: CubeTensor, up: CubeTensor, g: CubeTensor) -> (CubeTensor, CubeTensor, CubeTensor) {
         let n = elements(&gate);
         let kernel = Kernel::flat(Source::Elementwise, typed!(gate.dtype, "swiglu_backward"), n / 8);
-        kernel.run([&gate, &up, &g], 2, [u64_of(n)]);
-        (gate, up)
+        kernel.run([&gate, &up, &g], 3, [u64_of(n)]);
+        (gate, up, g)
     }
 
     fn cross_entropy(

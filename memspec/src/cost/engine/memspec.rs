@@ -115,8 +115,8 @@ struct Saved {
     up: Tensor,
     /// Queries and keys before their norms.
     unnormed: [Option<Tensor>; 2],
-    /// q, k, v, o, gate, up, down.
-    low: [Option<Tensor>; 7],
+    /// q, k, v, o, gate, up.
+    low: [Option<Tensor>; 6],
 }
 
 const Q: usize = 0;
@@ -349,12 +349,10 @@ impl<'a> Program<'a> {
                 inputs.push(x);
                 x = y;
             } else {
-                let (product, mut kept) = self.block_inner(x);
-                let (y, low) = self.linear_forward(DOWN, INPUTS);
+                saved.push(self.block_recompute(x));
+                let product = self.work(model.intermediate);
+                x = self.linear_output(DOWN, INPUTS);
                 self.trace.free(product);
-                kept.low[DOWN] = low;
-                saved.push(kept);
-                x = y;
             }
         }
 
@@ -430,8 +428,8 @@ impl<'a> Program<'a> {
         y
     }
 
-    /// `Block::inner`: the input of the down projection, and what is kept.
-    fn block_inner(&mut self, x: Tensor) -> (Tensor, Saved) {
+    /// `Block::recompute`: what is kept.
+    fn block_recompute(&mut self, x: Tensor) -> Saved {
         let model = self.model;
         let normed = self.work(model.hidden);
         let (q, q_low) = self.linear_forward(Q, SAVED);
@@ -447,33 +445,27 @@ impl<'a> Program<'a> {
         let (gate, gate_low) = self.linear_forward(GATE, SAVED);
         let (up, up_low) = self.linear_forward(UP, SAVED);
         self.trace.free(normed);
-        let product = self.work(model.intermediate);
-        let low = [q_low, k_low, v_low, o_low, gate_low, up_low, None];
-        (product, Saved { x, q, k, v, attention, lse, middle, gate, up, unnormed, low })
-    }
-
-    /// `Block::recompute`.
-    fn block_recompute(&mut self, x: Tensor) -> Saved {
-        let (product, mut saved) = self.block_inner(x);
-        saved.low[DOWN] = self.low(DOWN);
-        self.trace.free(product);
-        saved
+        let low = [q_low, k_low, v_low, o_low, gate_low, up_low];
+        Saved { x, q, k, v, attention, lse, middle, gate, up, unnormed, low }
     }
 
     /// `Block::backward`: the gradient of the block's input, when it is wanted.
     fn block_backward(&mut self, saved: Saved, g: Tensor, input: bool) -> Option<Tensor> {
         let model = self.model;
         let Saved { x, q, k, v, attention, lse, middle, gate, up, unnormed, low } = saved;
-        let [q_low, k_low, v_low, o_low, gate_low, up_low, down_low] = low;
+        let [q_low, k_low, v_low, o_low, gate_low, up_low] = low;
 
         // mlp_backward
-        let product = self.work(model.intermediate);
-        let unscaled = self.magnitude_backward(DOWN);
+        let unscaled = self.late_magnitude_backward(DOWN);
+        let adapted = self.linears[DOWN].module.adapted;
+        let g_low = adapted.then(|| self.saved(self.rank));
+        let g_product = self.input_gradient(DOWN, adapted, None);
+        // The product is written over its gradient.
+        let low = self.low(DOWN);
         self.dropped(DOWN);
-        self.trace.free(product);
-        let g_product = self.input_backward(DOWN, down_low, None);
-        self.trace.free_all(unscaled);
+        self.trace.free_all(low.into_iter().chain(g_low));
         self.trace.free(g_product);
+        self.trace.free_all(unscaled);
         let normed = self.work(model.hidden);
         let gate = self.magnitude_backward_over(GATE, gate);
         let up = self.magnitude_backward_over(UP, up);
@@ -621,6 +613,21 @@ impl<'a> Program<'a> {
         Some(unscaled)
     }
 
+    /// `Linear::late_magnitude_backward`, by way of the product.
+    fn late_magnitude_backward(&mut self, index: usize) -> Option<Tensor> {
+        let Linear { module, .. } = self.linears[index];
+        if !(self.dora && module.adapted) {
+            return None;
+        }
+        let x = self.work(module.columns);
+        let unscaled = self.work(module.out);
+        self.panel(index);
+        let low = self.low(index);
+        self.trace.free_all(low);
+        self.trace.free(x);
+        Some(unscaled)
+    }
+
     /// The same where nobody needs the gradient of the scaled output any more.
     fn magnitude_backward_over(&mut self, index: usize, g: Tensor) -> Tensor {
         match self.magnitude_backward(index) {
@@ -634,6 +641,13 @@ impl<'a> Program<'a> {
 
     /// `Linear::input_backward`.
     fn input_backward(&mut self, index: usize, low: Option<Tensor>, into: Option<Tensor>) -> Tensor {
+        let g = self.input_gradient(index, low.is_some(), into);
+        self.trace.free_all(low);
+        g
+    }
+
+    /// `Linear::input_backward_rows`, with or without what comes by the adapter.
+    fn input_gradient(&mut self, index: usize, low: bool, into: Option<Tensor>) -> Tensor {
         let columns = self.linears[index].module.columns;
         let g = match into {
             Some(into) => into,
@@ -641,10 +655,9 @@ impl<'a> Program<'a> {
         };
         self.panel(index);
         // What comes by the adapter, which is where its gradient is: with a fused module's first output.
-        if low.is_some() {
+        if low {
             self.dropped(index);
         }
-        self.trace.free_all(low);
         g
     }
 

@@ -29,10 +29,9 @@ template <typename T> struct Swiglu {
     }
 };
 
-// silu'(x) = s (1 + x (1 - s)) with s the sigmoid of x.
+// silu'(x) = s (1 + x (1 - s)) with s the sigmoid of x. Over the gradient comes silu(gate) * up again.
 template <typename T> struct SwigluBackward {
-    T *gate, *up;
-    const T *grad;
+    T *gate, *up, *grad;
     template <int V> __device__ void operator()(u64 i) {
         float g[V], u[V], d[V];
         load<V>(gate + i, g), load<V>(up + i, u), load<V>(grad + i, d);
@@ -40,9 +39,10 @@ template <typename T> struct SwigluBackward {
         for (int k = 0; k < V; k++) {
             float s = 1.0f / (1.0f + __expf(-g[k])), silu = g[k] * s;
             g[k] = d[k] * u[k] * s * (1.0f + g[k] * (1.0f - s));
-            u[k] = d[k] * silu;
+            float y = silu * u[k];
+            u[k] = d[k] * silu, d[k] = y;
         }
-        store<V>(gate + i, g), store<V>(up + i, u);
+        store<V>(gate + i, g), store<V>(up + i, u), store<V>(grad + i, d);
     }
 };
 
@@ -119,7 +119,7 @@ template <typename T> struct Cast {
     extern "C" __global__ void swiglu_##NAME(T *out, const T *gate, const T *up, u64 n) {                             \
         over<T>(n, Swiglu<T>{out, gate, up});                                                                         \
     }                                                                                                                 \
-    extern "C" __global__ void swiglu_backward_##NAME(T *gate, T *up, const T *grad, u64 n) {                         \
+    extern "C" __global__ void swiglu_backward_##NAME(T *gate, T *up, T *grad, u64 n) {                               \
         over<T>(n, SwigluBackward<T>{gate, up, grad});                                                                \
     }                                                                                                                 \
     extern "C" __global__ void dropout_##NAME(T *out, const T *x, u64 n, u64 stream, u64 draw, u64 threshold,         \

@@ -55,17 +55,22 @@ __device__ void norm_backward(T *g, const T *x, const T *weight, const T *past, 
 
 // Half-split layout, one block a token; `sign` is -1 for the transpose. The first 2 * half elements of a head are rotated.
 // Positions count from the column where the token's sample begins (0 without `starts`).
-template <typename T>
+template <int V, typename T>
 __device__ void rotate(T *x, const float *cosines, const float *sines, const int *starts, u32 context, u32 width,
                        u32 head_dim, u32 half, float sign) {
     x += (u64)blockIdx.x * width;
     u64 position = (u64)(blockIdx.x % context - (starts ? (u32)starts[blockIdx.x] : 0)) * half;
-    for (u32 i = threadIdx.x; i < width / head_dim * half; i += blockDim.x) {
+    for (u32 i = threadIdx.x * V; i < width / head_dim * half; i += blockDim.x * V) {
         u32 at = i % half, low = i / half * head_dim + at;
-        float c = cosines[position + at], s = sign * sines[position + at];
-        float a = to_float(x[low]), b = to_float(x[low + half]);
-        x[low] = from_float<T>(a * c - b * s);
-        x[low + half] = from_float<T>(b * c + a * s);
+        float c[V], s[V], a[V], b[V];
+        load<V>(cosines + position + at, c), load<V>(sines + position + at, s);
+        load<V>(x + low, a), load<V>(x + low + half, b);
+#pragma unroll
+        for (int k = 0; k < V; k++) {
+            float turned = a[k] * c[k] - b[k] * s[k] * sign;
+            b[k] = b[k] * c[k] + a[k] * s[k] * sign, a[k] = turned;
+        }
+        store<V>(x + low, a), store<V>(x + low + half, b);
     }
 }
 
@@ -86,7 +91,9 @@ __device__ void rotate(T *x, const float *cosines, const float *sines, const int
     }                                                                                                                 \
     extern "C" __global__ void rotary_##NAME(T *x, const float *cosines, const float *sines, const int *starts,       \
                                              u32 context, u32 width, u32 head_dim, u32 half, float sign) {            \
-        rotate(x, cosines, sines, starts, context, width, head_dim, half, sign);                                      \
+        if (half % 8 == 0 && head_dim % 8 == 0)                                                                       \
+            rotate<8>(x, cosines, sines, starts, context, width, head_dim, half, sign);                               \
+        else rotate<1>(x, cosines, sines, starts, context, width, head_dim, half, sign);                              \
     }
 FOR_EACH(KERNELS)
 
