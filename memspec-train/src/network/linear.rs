@@ -42,6 +42,25 @@ pub(super) struct Piece<'a> {
     pub(super) outputs: Rows,
 }
 
+/// What a product is added to.
+#[derive(Clone, Copy)]
+pub(super) enum Onto<'a> {
+    Nothing,
+    /// What is in its target.
+    Itself,
+    Other(&'a Tensor<2>),
+}
+
+impl Onto<'_> {
+    fn product(self, c: Tensor<2>, a: &Tensor<2>, b: &Tensor<2>, how: Product) -> Tensor<2> {
+        match self {
+            Self::Nothing => product(c, a, b, how),
+            Self::Itself => product(c, a, b, how.added()),
+            Self::Other(other) => product_onto(c, other, a, b, how),
+        }
+    }
+}
+
 /// A weight `[out, in]` as it is kept.
 #[derive(Debug)]
 #[expect(
@@ -279,37 +298,35 @@ impl Linear {
         low: &mut Option<Tensor<2>>,
         onto: Option<&Tensor<2>>,
     ) -> Tensor<2> {
-        let folded = self.folded(x);
-        let mut y = self.base(x, rows, folded, onto);
-        if folded.is_some() {
-            return y;
+        let [tokens, _] = x.dims();
+        let mut y = kernels::buffer(x, tokens, rows.count);
+        let onto = onto.map_or(Onto::Nothing, Onto::Other);
+        if let Some(folded) = self.folded(x) {
+            return self.base(y, x, rows, Some(folded), onto);
         }
         if low.is_none() {
             *low = self.low(x);
         }
-        if let (Some(adapter), Some(low)) = (&self.adapter, &*low) {
-            let how = Product { b_rows: rows.taken(), ..Product::NT };
-            y = product(y, low, adapter.b.used(), how.times(adapter.scale).added());
-        }
-        y
+        let (Some(adapter), Some(low)) = (&self.adapter, &*low) else { return self.base(y, x, rows, None, onto) };
+        // First, as a card reads what a large product is added to while it computes.
+        let how = Product { b_rows: rows.taken(), ..Product::NT };
+        y = onto.product(y, low, adapter.b.used(), how.times(adapter.scale));
+        self.base(y, x, rows, None, Onto::Itself)
     }
 
-    /// What the weight makes of `x`, alone or with the adapter that is added to it.
+    /// What the weight makes of `x`, alone or with the adapter that is added to it, plus `onto`; written over `y`.
     pub(super) fn base(
         &self,
+        y: Tensor<2>,
         x: &Tensor<2>,
         rows: Rows,
         adapter: Option<&LowRank>,
-        onto: Option<&Tensor<2>>,
+        onto: Onto<'_>,
     ) -> Tensor<2> {
-        let [tokens, _] = x.dims();
-        let mut y = Some(kernels::buffer(x, tokens, rows.count));
+        let mut y = Some(y);
         self.weight.panels(x, rows, adapter, |piece| {
             let how = Product { b_rows: piece.rows.taken(), c_columns: piece.outputs.taken(), ..Product::NT };
-            y = y.take().map(|y| match onto {
-                Some(onto) => product_onto(y, onto, x, piece.matrix, how),
-                None => product(y, x, piece.matrix, how),
-            });
+            y = y.take().map(|y| onto.product(y, x, piece.matrix, how));
         });
         y.unwrap_or_else(|| unreachable!("the product gives its target back"))
     }
@@ -432,24 +449,29 @@ impl Linear {
     ) -> Tensor<2> {
         let [tokens, _] = g.dims();
         let [_, columns] = self.weight.shape();
-        let mut how = if into.is_some() { Product::NN.added() } else { Product::NN };
-        let mut gx = Some(into.unwrap_or_else(|| kernels::buffer(g, tokens, columns)));
+        let mut onto = if into.is_some() { Onto::Itself } else { Onto::Nothing };
+        let mut gx = into.unwrap_or_else(|| kernels::buffer(g, tokens, columns));
         let folded = self.folded(g);
+        let adapter = self.adapter.as_ref().filter(|_| folded.is_none()).zip(g_low);
+        if let Some((adapter, g_low)) = adapter
+            && adapter.mask().is_none()
+        {
+            // First, as in `adapted`.
+            gx = onto.product(gx, g_low, adapter.a.used(), Product::NN);
+            onto = Onto::Itself;
+        }
+        let mut gx = Some(gx);
         self.weight.panels(g, rows, folded, |piece| {
-            (how.a_columns, how.b_rows) = (piece.outputs.taken(), piece.rows.taken());
-            gx = gx.take().map(|gx| product(gx, g, piece.matrix, how));
-            how.beta = 1.0;
+            let how = Product { a_columns: piece.outputs.taken(), b_rows: piece.rows.taken(), ..Product::NN };
+            gx = gx.take().map(|gx| onto.product(gx, g, piece.matrix, how));
+            onto = Onto::Itself;
         });
         let Some(mut gx) = gx else { unreachable!("the product gives its target back") };
-        if let (Some(adapter), Some(g_low), None) = (&self.adapter, g_low, folded) {
-            let a = adapter.a.used();
-            gx = match adapter.mask() {
-                Some(mask) => {
-                    let dropped = product(kernels::buffer(g, tokens, columns), g_low, a, Product::NN);
-                    kernels::add_dropout(gx, &dropped, mask)
-                }
-                None => product(gx, g_low, a, Product::NN.added()),
-            };
+        if let Some((adapter, g_low)) = adapter
+            && let Some(mask) = adapter.mask()
+        {
+            let dropped = product(kernels::buffer(g, tokens, columns), g_low, adapter.a.used(), Product::NN);
+            gx = kernels::add_dropout(gx, &dropped, mask);
         }
         gx
     }

@@ -6,7 +6,7 @@
 
 use burn::tensor::Tensor;
 
-use super::linear::{Linear, LowRank, Rows};
+use super::linear::{Linear, LowRank, Onto, Rows};
 use super::parameter::{OptimizerStates, Parameter, Slot};
 use crate::kernels::place::Place;
 use crate::kernels::{self, Product, product};
@@ -80,7 +80,7 @@ impl Linear {
         let (a, b) = (adapter.a.used(), adapter.b.used());
         let [rank, _] = a.dims();
         // What the layer makes of the rows of A.
-        let inner = self.base(a, self.rows(), None, None);
+        let inner = self.base(kernels::buffer(a, rank, self.rows().count), a, self.rows(), None, Onto::Nothing);
         let gram = product(kernels::buffer(a, rank, rank), a, a, Product::NT);
         let inner = product(inner, &gram, b, Product::NT.times(adapter.scale / 2.0).added());
         kernels::adapted_norms(norms, squares, &inner, b, adapter.scale)

@@ -560,18 +560,17 @@ impl<'a> Program<'a> {
         let Module { quantized, out, columns, .. } = self.linears[index].module;
         let bytes = self.activation(out);
         let y = self.trace.allocate(part, bytes);
-        self.panel(index);
         let plain = self.card && self.element == 2 && !self.dora && !self.dropout;
         let folded = plain && quantized && is_folded(self.rank, columns);
-        (y, if folded { None } else { self.low(index) })
+        let low = if folded { None } else { self.low(index) };
+        self.panel(index);
+        (y, low)
     }
 
     /// `Linear::forward_rows`: the output and what the adapter keeps.
     fn linear_forward(&mut self, index: usize, part: Part) -> (Tensor, Option<Tensor>) {
-        let bytes = self.activation(self.linears[index].module.out);
-        let y = self.trace.allocate(part, bytes);
-        self.panel(index);
-        (y, self.low(index))
+        let (y, low) = self.output_rows(index, part);
+        (y, low.or_else(|| self.low(index)))
     }
 
     /// `Linear::output_onto`.
@@ -621,8 +620,8 @@ impl<'a> Program<'a> {
         }
         let x = self.work(module.columns);
         let unscaled = self.work(module.out);
-        self.panel(index);
         let low = self.low(index);
+        self.panel(index);
         self.trace.free_all(low);
         self.trace.free(x);
         Some(unscaled)
