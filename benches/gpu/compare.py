@@ -71,7 +71,8 @@ def tokens_of_a_step(text):
 
 
 def job_of(text, stack, steps):
-    """The job of data/measure/measure.py that a plan is. Beside `auto`, which neither has, every block is recomputed; Unsloth does so in its own way."""
+    """The job of data/measure/measure.py that a plan is. Beside `auto`, which neither has, every block is recomputed; Unsloth does so in its own
+    way, with the blocks' inputs in host memory, and TRL with them on the card."""
     model, checkpointing = setting(text, "model"), setting(text, "checkpointing", "none")
     if model not in MODELS:
         fail(f"{model} has no job", f"add it to MODELS here; there are {', '.join(MODELS)}")

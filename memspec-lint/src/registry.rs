@@ -103,6 +103,7 @@ rules! {
     "CKP006" "offload-without-checkpointing" Error Certain checkpointing::offload_without_checkpointing;
     "CKP010" "more-blocks-than-layers" Warning Certain checkpointing::more_blocks_than_layers;
     "CKP011" "wrapped-checkpointing-without-fsdp" Warning Certain checkpointing::wrapped_checkpointing_without_fsdp;
+    "CKP012" "offload-on-cpu" Warning Certain checkpointing::offload_on_cpu;
     "ATT001" "packing-without-varlen-attention" Warning Certain attention::packing_without_varlen_attention;
     "ATT003" "context-beyond-positions" Warning Certain data::context_beyond_positions;
     "ATT005" "seq-shorter-than-data" Warning Likely data::seq_shorter_than_data;

@@ -7,7 +7,7 @@ use memspec::setup::Verified;
 use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::devices::{NoDevice, place};
+use crate::devices::{NoDevice, host_has_room, place};
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda;
 use crate::kernels::place::{Place, fetch};
@@ -37,6 +37,8 @@ pub struct Measured {
     pub reserved_bytes: u64,
     /// What the process holds: resident memory, or on a card what the driver says. `None`: it does not say.
     pub process_bytes: Option<u64>,
+    /// Host memory that is pinned for block inputs (`activation_offload`).
+    pub pinned_bytes: u64,
     /// The most tensor bytes of each phase, beside the promise.
     pub phases: Vec<Line>,
     /// The last step's loss.
@@ -100,6 +102,7 @@ pub fn measure(verified: &Verified, bench: Bench, began: Instant) -> Result<Meas
     let Bench { steps, random_weights, operations } = bench;
     let setup = verified.setup();
     let place = place(setup)?;
+    host_has_room(&verified.estimate().host)?;
     let weights = match random_weights {
         true => Weights::Random { seed: setup.seed },
         false => Weights::Checkpoint(Box::new(Checkpoint::open(weights(setup)?)?)),
@@ -144,6 +147,7 @@ pub fn measure(verified: &Verified, bench: Bench, began: Instant) -> Result<Meas
         first_step_s,
         reserved_bytes,
         process_bytes,
+        pinned_bytes: monitor::pinned(place),
         phases: phases.lines(verified.estimate()),
         loss,
         step_s,

@@ -1,6 +1,8 @@
 //! The device that a setup names, as the executor uses it, and what this machine has.
 
+use memspec::cost::Host;
 use memspec::device::DeviceKind;
+use memspec::quantity::Bytes;
 use memspec::setup::Setup;
 use nvml_wrapper::Nvml;
 use nvml_wrapper::enums::device::UsedGpuMemory;
@@ -50,6 +52,16 @@ pub enum NoDevice {
         /// The plan's.
         precision: String,
     },
+    /// Less host memory than is pinned for what is moved off the card.
+    #[error(
+        "`activation_offload` keeps {wanted} of block inputs in pinned host memory, and this machine has {room} left; leave it out, or recompute fewer blocks"
+    )]
+    NoHostMemory {
+        /// What would be pinned.
+        wanted: Bytes,
+        /// What this process could still take.
+        room: Bytes,
+    },
     /// Another card than the plan's.
     #[error(
         "the plan's device is `{device}`, and this machine's card is `{here}`; write `device = cuda:0` to run on it"
@@ -72,6 +84,23 @@ pub fn place(setup: &Setup) -> Result<Place, NoDevice> {
         DeviceKind::Cuda => cuda(setup),
         DeviceKind::Rocm => Err(NoDevice::NotCuda { device: setup.device.name.clone() }),
     }
+}
+
+/// The host memory that a run pins is there. To ask for it and see does not serve: a cgroup's limit ends the process without a word.
+///
+/// # Errors
+/// It is not.
+pub fn host_has_room(host: &Host) -> Result<(), NoDevice> {
+    // What is not known is left to the driver.
+    let room = memspec::device::cpu().map_or(u64::MAX, |machine| machine.usable.0);
+    has_room(host.block_inputs_bytes, room)
+}
+
+fn has_room(wanted: u64, room: u64) -> Result<(), NoDevice> {
+    if wanted > room {
+        return Err(NoDevice::NoHostMemory { wanted: Bytes(wanted), room: Bytes(room) });
+    }
+    Ok(())
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -249,4 +278,19 @@ fn card(nvml: &Nvml, number: u32) -> Option<Card> {
         used_by: used_by.collect(),
         name,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_host_lacks_is_said_before_the_run() {
+        assert!(has_room(0, 0).is_ok() && has_room(5 << 30, 5 << 30).is_ok());
+        let said = has_room(20 << 30, 8 << 30).unwrap_err().to_string();
+        assert_eq!(
+            said,
+            "`activation_offload` keeps 20.0 GiB of block inputs in pinned host memory, and this machine has 8.0 GiB left; leave it out, or recompute fewer blocks"
+        );
+    }
 }

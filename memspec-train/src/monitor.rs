@@ -151,6 +151,20 @@ pub fn workspace(place: Place) -> u64 {
     }
 }
 
+/// Host memory at its highest, beside tensors and workspace of the CPU: the heap, and what is pinned for a card.
+pub fn host(place: Place) -> u64 {
+    HOST.peak() + pinned(place)
+}
+
+/// Host memory that is pinned for block inputs of a card.
+pub fn pinned(place: Place) -> u64 {
+    match place {
+        Place::Cpu => 0,
+        #[cfg(feature = "cuda")]
+        Place::Cuda { .. } => crate::kernels::cuda::offload::pinned_bytes(),
+    }
+}
+
 /// What the process holds: resident memory at its highest, or on a card what its driver says now. `None`: nobody says.
 pub fn process(place: Place) -> Option<u64> {
     match place {

@@ -36,7 +36,7 @@ pub struct Report {
     pub phases: Vec<Line>,
     /// Packing buffers of the matrix products, beside the tensors.
     pub workspace: Line,
-    /// Host memory outside the backend: tokenizer, data, and the program's own.
+    /// Host memory outside the backend: tokenizer, data, the program's own, and block inputs that were moved off a card.
     pub host: Line,
     /// The process's resident memory at its highest.
     pub process: Line,

@@ -14,7 +14,7 @@ use memspec::setup::{Setup, Train, Verified};
 
 use crate::checkpoint::{Checkpoint, write_atomically};
 use crate::data::{Position, Sampler};
-use crate::devices::place;
+use crate::devices::{host_has_room, place};
 use crate::eval::{Pass, score};
 use crate::kernels::AdamW;
 use crate::kernels::place::fetch;
@@ -84,6 +84,7 @@ pub fn run(
 
     let started = Instant::now();
     let place = place(setup)?;
+    host_has_room(&verified.estimate().host)?;
     let mut phases = Phases::new(place);
     phases.watch();
     phases.enter(PhaseName::Load);
@@ -346,7 +347,7 @@ impl Trainer<'_> {
             threads: rayon::current_num_threads(),
             phases: self.phases.lines(estimate),
             workspace: line("workspace", workspace(self.setup), monitor::workspace(self.model.place)),
-            host: line("host", estimate.host.bytes(), monitor::HOST.peak()),
+            host: line("host", estimate.host.bytes(), monitor::host(self.model.place)),
             process: line("process", estimate.peak.process.bytes, monitor::process(self.model.place).unwrap_or(0)),
             steps: Steps { done: self.state.step, planned: self.prepared.steps },
             losses: self.state.losses.clone(),

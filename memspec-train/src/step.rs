@@ -2,12 +2,13 @@
 
 use burn::tensor::{Int, Tensor};
 use memspec::cost::PhaseName;
-use memspec::cost::engine::memspec::loss_rows;
+use memspec::cost::engine::memspec::{Moved, loss_rows};
 use memspec::setup::Setup;
 
+use crate::kernels::lane::{Home, Lane};
 use crate::kernels::place::{Place, fetch};
 use crate::kernels::{self, AdamW, DeviceFailed};
-use crate::network::block::Saved;
+use crate::network::offload::Shelf;
 use crate::network::{Layout, Model, ParameterMut};
 
 /// Token ids and targets of a micro batch, padded to equal length.
@@ -55,6 +56,8 @@ impl Batch {
 pub struct StepConfig {
     /// The first so many blocks keep only their input and are computed again in backward.
     pub recomputed_blocks: usize,
+    /// Which of these inputs are in host memory meanwhile.
+    pub moved: Moved,
     /// Tokens whose logits exist at a time.
     pub loss_rows: usize,
     /// What the loss is multiplied with, and by it every gradient: 1 but in fp16 ([`crate::scaler`]).
@@ -68,18 +71,12 @@ impl StepConfig {
     pub fn of(setup: &Setup) -> Self {
         Self {
             recomputed_blocks: setup.recomputed_blocks() as usize,
+            moved: Moved::of(setup),
             loss_rows: loss_rows(setup) as usize,
             loss_scale: 1.0,
             draw: 0,
         }
     }
-}
-
-/// What one block keeps until its backward.
-#[expect(clippy::large_enum_variant, reason = "one for each block of a step")]
-enum Kept {
-    Input(Tensor<2>),
-    All(Box<Saved>),
 }
 
 /// Forward, loss and backward of one micro batch; gradients are added to the parameters'.
@@ -93,31 +90,40 @@ pub fn micro_batch(
     enter: &mut dyn FnMut(PhaseName),
 ) -> Tensor<1> {
     model.drop_inputs(Some(config.draw));
-    let loss = forward_backward(model, batch, scored, config, enter);
+    let moved = config.moved.inputs as usize;
+    let loss = match model.place {
+        Place::Cpu => forward_backward(model, batch, scored, config, Shelf::new(Home, moved), enter),
+        #[cfg(feature = "cuda")]
+        Place::Cuda { card, .. } => {
+            let lane = kernels::cuda::offload::Pinned { card, place_bytes: config.moved.input_bytes as usize };
+            forward_backward(model, batch, scored, config, Shelf::new(lane, moved), enter)
+        }
+    };
     model.drop_inputs(None);
     loss
 }
 
-fn forward_backward(
+/// The same with the inputs of recomputed blocks on a shelf, which is empty.
+pub(crate) fn forward_backward<L: Lane>(
     model: &mut Model,
     batch: &Batch,
     scored: usize,
     config: &StepConfig,
+    mut inputs: Shelf<L>,
     enter: &mut dyn FnMut(PhaseName),
 ) -> Tensor<1> {
     enter(PhaseName::Forward);
     let (ids, targets) = (model.place.integers(&batch.ids), model.place.integers(&batch.targets));
     let layout = batch.layout(model.place);
-    let mut kept = Vec::with_capacity(model.blocks.len());
+    let mut kept = Vec::with_capacity(model.blocks.len().saturating_sub(config.recomputed_blocks));
     let mut x = kernels::embed(model.embedding.used(), &ids);
     for (index, block) in model.blocks.iter().enumerate() {
         let at = model.positions(&layout);
         if index < config.recomputed_blocks {
-            let y = block.forward(&x, at);
-            kept.push(Kept::Input(std::mem::replace(&mut x, y)));
+            x = inputs.put(x, |x| block.forward(x, at));
         } else {
             let (y, saved) = block.forward_saving(x, at);
-            kept.push(Kept::All(Box::new(saved)));
+            kept.push(saved);
             x = y;
         }
     }
@@ -131,12 +137,14 @@ fn forward_backward(
     drop(x);
     let embedding_trained = model.embedding.training.is_some();
     for index in (0..model.blocks.len()).rev() {
-        let (Some(kept), Some(above)) = (kept.pop(), g.take()) else { break };
+        let x = if index < config.recomputed_blocks { inputs.take() } else { None };
+        if index <= config.moved.inputs as usize {
+            // The input of the block below comes back while this one goes backward.
+            inputs.prefetch();
+        }
         let (block, at) = model.block_mut(index, &layout);
-        let saved = match kept {
-            Kept::Input(x) => block.recompute(x, at),
-            Kept::All(saved) => *saved,
-        };
+        let saved = x.map(|x| block.recompute(x, at)).or_else(|| kept.pop());
+        let (Some(saved), Some(above)) = (saved, g.take()) else { break };
         g = block.backward(saved, above, at, index > 0 || embedding_trained);
     }
     if let Some(g) = g {

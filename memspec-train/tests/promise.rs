@@ -32,6 +32,7 @@ const GRID: &[Row] = &[
     ("", "rank = 16; targets = mlp", "context = 64tok; padding = max", "micro_batch = 8"),
     ("", "rank = 16; targets = query_value", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = block"),
     ("", "rank = 16; targets = [o_proj, down_proj]", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = 1"),
+    ("", "rank = 8", "context = 64tok; padding = max", "micro_batch = 8; checkpointing = block; activation_offload = true"),
     ("", "rank = 8", "context = 64tok", "micro_batch = 8"),
     ("", "rank = 8", "context = 40tok", "micro_batch = 16; checkpointing = block"),
     ("", "rank = 8", "context = 200tok; padding = max", "micro_batch = 8"),

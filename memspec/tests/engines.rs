@@ -35,7 +35,6 @@ fn check(path: &str, change: impl Fn(&mut Plan)) {
 fn settings_of_other_engines_are_refused_by_the_engine_memspec_alone() {
     check("parallel", |plan| plan.parallel = Some(Parallel { kind: ParallelKind::Ddp, ..Default::default() }));
     for (path, value) in [
-        ("train.activation_offload", "true"),
         ("train.attention", "sdpa"),
         ("train.loss", "whole"),
         ("train.script", "loop"),
@@ -82,6 +81,34 @@ fn the_executor_has_fp16_and_tf32_on_cards_and_f32_on_the_cpu() {
     // Without a scale its gradients vanish.
     let (setting, what) = executed("l4", &[("precision", "fp16_pure")]).unwrap_err();
     assert_eq!((setting, what.contains("`fp16`")), ("train.precision", true), "{what}");
+}
+
+#[test]
+fn inputs_that_are_moved_off_a_card_are_pinned_host_memory() {
+    use memspec::cost::{Estimate, PhaseName};
+    let estimated = |device: &str, checkpointing: &str, offload: bool| -> Estimate {
+        let setup = setup(EngineName::Memspec, |plan| {
+            plan.device = Some(device.into());
+            plan.set("train.micro_batch", "4").unwrap();
+            plan.set("data.context", "512tok").unwrap();
+            plan.set("train.checkpointing", checkpointing).unwrap();
+            plan.set("train.activation_offload", &offload.to_string()).unwrap();
+        });
+        estimate(&setup).unwrap()
+    };
+    // SmolLM2 135M has 30 blocks; an input in bf16.
+    let input = 4 * 512 * 576 * 2;
+    // All are on the card in the end; in backward the block's own and the one that comes are.
+    for (checkpointing, moved, backward) in [("block", 29, 28), ("10", 10, 10), ("1", 1, 1), ("none", 0, 0)] {
+        let [on, off] = [false, true].map(|offload| estimated("l4", checkpointing, offload));
+        let saved = |phase| (on.phase(phase).unwrap() - off.phase(phase).unwrap()) / input;
+        let [forward, loss, backward_saved, optimizer] =
+            [PhaseName::Forward, PhaseName::Loss, PhaseName::Backward, PhaseName::Optimizer].map(saved);
+        assert_eq!([forward, loss, backward_saved, optimizer], [moved, moved, backward, 0], "{checkpointing}");
+        assert_eq!((on.host.block_inputs_bytes, off.host.block_inputs_bytes), (0, moved * input), "{checkpointing}");
+    }
+    // On the CPU they are in host memory anyway.
+    assert_eq!(estimated("cpu", "block", true), estimated("cpu", "block", false));
 }
 
 #[test]

@@ -158,7 +158,7 @@ mod tests {
             peak: Peak { phase: peak, allocated: interval, reserved: interval, process: interval },
             phases,
             at_peak: Vec::new(),
-            host: Host { tokenizer_bytes: 0, data_bytes: 0, program_bytes: 0 },
+            host: Host::NONE,
         }
     }
 

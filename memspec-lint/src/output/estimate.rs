@@ -287,6 +287,11 @@ pub fn table(plan: &PlanEstimate, style: Style) -> String {
         let range = format!("{} to {}", Bytes(interval.low), Bytes(interval.high));
         let _ = writeln!(text, "  {name:<10} {:>11}  {}", Bytes(interval.bytes).to_string(), style.faint(&range));
     }
+    let inputs = estimate.host.block_inputs_bytes;
+    if inputs > 0 {
+        let words = style.faint("pinned host memory for block inputs, train.activation_offload");
+        let _ = writeln!(text, "  {:<10} {:>11}  {words}", "beside it", Bytes(inputs).to_string());
+    }
     if plan.cards.is_some() {
         let words = "a card with bf16; name yours with --device, in the plan, or in memspec.toml";
         let _ = writeln!(text, "  {}", style.faint(words));

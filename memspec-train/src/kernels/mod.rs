@@ -9,6 +9,7 @@ pub(crate) mod compile;
 mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
+pub(crate) mod lane;
 pub mod place;
 pub mod storage;
 

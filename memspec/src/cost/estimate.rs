@@ -84,7 +84,7 @@ pub struct AtPeak {
     pub bytes: u64,
 }
 
-/// Heap memory of the process that holds no tensors, at its highest.
+/// Memory of the process beside its tensors on the device, each part at its highest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Host {
@@ -94,12 +94,17 @@ pub struct Host {
     pub data_bytes: u64,
     /// The program's small allocations, in bytes.
     pub program_bytes: u64,
+    /// Inputs of recomputed blocks in pinned memory, in bytes: those that `activation_offload` moves off a card.
+    pub block_inputs_bytes: u64,
 }
 
 impl Host {
+    /// Nothing that is known.
+    pub const NONE: Self = Self { tokenizer_bytes: 0, data_bytes: 0, program_bytes: 0, block_inputs_bytes: 0 };
+
     /// All of it.
     pub fn bytes(&self) -> u64 {
-        self.tokenizer_bytes + self.data_bytes + self.program_bytes
+        self.tokenizer_bytes + self.data_bytes + self.program_bytes + self.block_inputs_bytes
     }
 }
 
@@ -180,7 +185,7 @@ fn served(setup: &Setup, takes: &Inference) -> Estimate {
             after_bytes: takes.weights.bytes + takes.cache.bytes,
         }],
         at_peak,
-        host: Host { tokenizer_bytes: 0, data_bytes: 0, program_bytes: 0 },
+        host: Host::NONE,
     }
 }
 

@@ -167,7 +167,7 @@ fn made(setup: &Setup, free: &CachedReplay, held: Option<&CachedReplay>, beside:
             .iter()
             .map(|&(part, bytes)| AtPeak { what: part.what, setting: part.setting, bytes })
             .collect(),
-        host: Host { tokenizer_bytes: 0, data_bytes: 0, program_bytes: 0 },
+        host: Host::NONE,
     }
 }
 

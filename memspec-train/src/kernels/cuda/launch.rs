@@ -20,6 +20,7 @@ use cubecl_server::stream::WriteScoped;
 use cudarc::driver::sys::{self, CUfunction, CUstream};
 
 use super::gemm::Products;
+use super::offload::Places;
 use super::spans::span;
 use crate::kernels::Samples;
 use crate::kernels::compile::{Source, cubin};
@@ -33,6 +34,7 @@ pub(super) struct Kept {
     modules: HashMap<Source, sys::CUmodule>,
     capability: i32,
     pub(super) products: Products,
+    pub(super) places: Places,
 }
 
 thread_local! {

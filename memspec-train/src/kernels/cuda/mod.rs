@@ -6,6 +6,7 @@
 mod attention;
 pub(crate) mod gemm;
 pub(crate) mod launch;
+pub(crate) mod offload;
 pub(crate) mod optimizer;
 mod quantized;
 pub(crate) mod random;

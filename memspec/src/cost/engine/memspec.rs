@@ -4,6 +4,7 @@
 //! and the executor's test `promise` measures every phase against it. `T` is the number of tokens in a micro batch.
 
 mod host;
+mod moved;
 mod supported;
 
 use crate::cost::CostError;
@@ -14,6 +15,7 @@ use crate::plan::{AdapterKind, OptimizerKind, Precision, QuantizeKind};
 use crate::setup::{Quantize, Setup};
 
 pub use host::{beside_tensors, host, workspace};
+pub use moved::Moved;
 
 /// Elements of a packed weight that are dense at a time (`memspec_train::network::linear::PANEL_ELEMENTS`).
 pub const PANEL_ELEMENTS: u64 = 512 * 1024;
@@ -80,6 +82,22 @@ pub fn trace(setup: &Setup) -> Result<Trace, CostError> {
     program.optimizer();
     program.trace.enter(PhaseName::Save);
     Ok(program.trace)
+}
+
+/// Samples and tokens of the largest micro batch, as the executor pads it.
+fn batch(setup: &Setup) -> (u64, u64) {
+    match setup.largest_batch() {
+        // So few samples that all of them are one batch: rows of the context, of which not all are there.
+        (_, tokens) if setup.data.packing && tokens > setup.data.context => {
+            (tokens.div_ceil(setup.data.context), setup.data.context)
+        }
+        batch => batch,
+    }
+}
+
+/// Bytes of an activation's element.
+fn element(setup: &Setup) -> u64 {
+    if setup.device.kind == DeviceKind::Cpu || setup.train.precision == Precision::F32 { 4 } else { 2 }
 }
 
 /// A linear of a block, as it is kept.
@@ -150,6 +168,8 @@ struct Program<'a> {
     threads: u64,
     /// Not the CPU: other kernels with other buffers.
     card: bool,
+    /// Blocks, the first so many, whose inputs are not on the device between their passes.
+    moved: u64,
     /// Trained tensors, and the blocks of a card's optimizer that they make.
     trained: u64,
     optimizer_blocks: u64,
@@ -177,13 +197,7 @@ impl<'a> Program<'a> {
             })
             .collect();
         let linears = linears(model, &modules);
-        let (samples, context) = match setup.largest_batch() {
-            // So few samples that all of them are one batch: rows of the context, of which not all are there.
-            (_, tokens) if setup.data.packing && tokens > setup.data.context => {
-                (tokens.div_ceil(setup.data.context), setup.data.context)
-            }
-            batch => batch,
-        };
+        let (samples, context) = batch(setup);
         let cpu = setup.device.kind == DeviceKind::Cpu;
         Self {
             trace: Trace::default(),
@@ -197,10 +211,11 @@ impl<'a> Program<'a> {
             rank: setup.adapter.as_ref().map_or(0, |adapter| u64::from(adapter.rank)),
             dropout: setup.adapter.as_ref().is_some_and(|adapter| adapter.dropout > 0.0),
             dora: setup.adapter.as_ref().is_some_and(|adapter| adapter.kind == AdapterKind::Dora),
-            element: if cpu || setup.train.precision == Precision::F32 { 4 } else { 2 },
+            element: element(setup),
             kept: if setup.train.precision == Precision::Bf16Pure { 2 } else { 4 },
             threads: u64::from(setup.device.cores.unwrap_or(1)),
             card: !cpu,
+            moved: Moved::off_the_device(setup).inputs,
             trained: 0,
             optimizer_blocks: 0,
         }
@@ -346,7 +361,12 @@ impl<'a> Program<'a> {
         for block in 0..model.layers {
             if block < recomputed {
                 let y = self.block_forward();
-                inputs.push(x);
+                // `Shelf::put`: the copy that began before the block is done.
+                if block < self.moved {
+                    self.trace.free(x);
+                } else {
+                    inputs.push(x);
+                }
                 x = y;
             } else {
                 saved.push(self.block_recompute(x));
@@ -368,13 +388,21 @@ impl<'a> Program<'a> {
         self.trace.enter(PhaseName::Backward);
         self.trace.free(x);
         let full = self.setup.adapter.is_none();
+        let mut coming = None;
         for block in (0..model.layers).rev() {
-            let kept = match saved.pop() {
-                Some(kept) => kept,
-                None => match inputs.pop() {
-                    Some(x) => self.block_recompute(x),
-                    None => break,
-                },
+            let x = match block < self.moved {
+                true => coming.take(),
+                false if block < recomputed => inputs.pop(),
+                false => None,
+            };
+            // `Shelf::prefetch`: the input of the block below comes back while this one goes backward.
+            if (1..=self.moved).contains(&block) {
+                coming = Some(self.trace.allocate(INPUTS, bytes));
+            }
+            let kept = match (x, saved.pop()) {
+                (Some(x), _) => self.block_recompute(x),
+                (None, Some(kept)) => kept,
+                (None, None) => break,
             };
             match self.block_backward(kept, g, block > 0 || full) {
                 Some(next) => g = next,

@@ -1,5 +1,6 @@
 //! Memory of `memspec-train` that holds no tensors.
 
+use super::Moved;
 use crate::cost::Host;
 use crate::device::DeviceKind;
 use crate::setup::Setup;
@@ -23,10 +24,12 @@ const PACKED_BYTES: u64 = 5 << 18;
 
 /// Memory of the process that holds no tensors. The constants were read off runs of `memspec-train` on Linux; its test `promise` holds them.
 pub fn host(setup: &Setup) -> Host {
+    let Moved { inputs, input_bytes } = Moved::off_the_device(setup);
     Host {
         tokenizer_bytes: setup.model.vocab * TOKENIZER_BYTES,
         data_bytes: setup.data.drawn.map_or(0, |drawn| drawn.tokens * DATA_BYTES),
         program_bytes: PROGRAM_BYTES,
+        block_inputs_bytes: inputs * input_bytes,
     }
 }
 

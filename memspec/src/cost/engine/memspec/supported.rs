@@ -153,11 +153,6 @@ fn of_other_engines(setup: &Setup) -> Option<(&'static str, &'static str)> {
     [
         (setup.parallel.is_some(), "parallel", "the engine `memspec` runs on one device in this version"),
         (
-            train.activation_offload,
-            "train.activation_offload",
-            "the engine `memspec` keeps block inputs on the device in this version",
-        ),
-        (
             train.attention != Attention::Auto,
             "train.attention",
             "the engine `memspec` has one kind of attention, linear in memory: `auto`",
