@@ -8,6 +8,10 @@ use nvml_wrapper::Nvml;
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use serde::Serialize;
 
+#[cfg(feature = "cuda")]
+use crate::kernels::compile::{Head, Rank, Short, Source, prepare};
+#[cfg(feature = "cuda")]
+use crate::kernels::place::Format;
 use crate::kernels::place::Place;
 use crate::libraries::{Folders, Library, find};
 
@@ -110,7 +114,6 @@ fn cuda(setup: &Setup) -> Result<Place, NoDevice> {
 
 #[cfg(feature = "cuda")]
 fn cuda(setup: &Setup) -> Result<Place, NoDevice> {
-    use crate::kernels::place::Format;
     use memspec::plan::Precision;
 
     let device = setup.device.name.clone();
@@ -139,7 +142,33 @@ fn cuda(setup: &Setup) -> Result<Place, NoDevice> {
         _ => return Err(NoDevice::Precision { device, precision: precision.to_string() }),
     };
     crate::kernels::cuda::gemm::round_to_tf32(setup.train.tf32);
+    if let Some((major, minor)) = here.compute_capability {
+        let capability = 10 * i32::from(major) + i32::from(minor);
+        prepare(kernels(setup, active, capability), capability);
+    }
     Ok(Place::Cuda { card: 0, active, trained })
+}
+
+/// The kernels that a run of this setup is going to need.
+#[cfg(feature = "cuda")]
+fn kernels(setup: &Setup, active: Format, capability: i32) -> Vec<Source> {
+    let mut all = vec![Source::Elementwise, Source::Norm, Source::Loss, Source::Optimizer];
+    let short = match active {
+        Format::F32 => None,
+        Format::Bf16 => Some(Short::Bf16),
+        Format::F16 => Some(Short::F16),
+    };
+    all.push(match Head::of(setup.model.head_dim as usize).zip(short) {
+        Some((head, short)) => Source::attention(head, short, capability),
+        None => Source::AttentionPlain,
+    });
+    if setup.quantize.is_some() {
+        all.push(Source::Quantized);
+        all.extend(
+            setup.adapter.iter().zip(short).map(|(one, short)| Source::Adapted(Rank::of(one.rank as usize), short)),
+        );
+    }
+    all
 }
 
 /// The loader finds a library by its name.

@@ -102,7 +102,7 @@ pub(super) fn check_kernels(capabilities: &[i32]) -> Result<ExitCode, Failure> {
 
 fn compile(capabilities: &[i32]) -> Result<ExitCode, Failure> {
     let mut code = ExitCode::SUCCESS;
-    let all = capabilities.iter().flat_map(|&one| Source::ALL.map(|source| (one, source)));
+    let all = capabilities.iter().flat_map(|&one| Source::all().into_iter().map(move |source| (one, source)));
     for (capability, source) in all.filter(|(capability, source)| source.is_for(*capability)) {
         match cubin(source, capability) {
             Ok(cubin) => out(&format!("ok  sm_{capability} {source:?}: {}\n", Bytes(cubin.len() as u64)))?,

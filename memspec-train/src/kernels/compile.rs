@@ -1,11 +1,12 @@
 //! CUDA C++ to machine code by NVRTC, kept on disk between runs. It needs no card, so the kernels are compiled where nothing runs them, too.
 
+use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 
 use libloading::Library as Opened;
 
@@ -20,53 +21,77 @@ pub(crate) enum Source {
     Magnitude,
     Loss,
     Quantized,
+    /// Packed weights with an adapter.
+    Adapted(Rank, Short),
     Optimizer,
     AttentionPlain,
-    /// For heads of 64 elements in bf16.
-    Flash64,
-    /// For heads of 128 elements in bf16.
-    Flash128,
-    /// For heads of 64 elements in f16.
-    Flash64F16,
-    /// For heads of 128 elements in f16.
-    Flash128F16,
-    /// The same four on Hopper's tensor cores, which no other card has.
-    Hopper64,
-    /// As [`Source::Flash128`].
-    Hopper128,
-    /// As [`Source::Flash64F16`].
-    Hopper64F16,
-    /// As [`Source::Flash128F16`].
-    Hopper128F16,
+    Flash(Head, Short),
+    /// As [`Source::Flash`] on Hopper's tensor cores, which no other card has.
+    Hopper(Head, Short),
+}
+
+/// The most that the rank of an adapter may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Rank {
+    R16 = 16,
+    R32 = 32,
+    R64 = 64,
+}
+
+/// Elements of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Head {
+    D64 = 64,
+    D128 = 128,
+}
+
+/// A type of 16 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Short {
+    Bf16,
+    F16,
+}
+
+impl Rank {
+    /// Where adapters of this rank belong; they are at most 64.
+    pub(crate) fn of(rank: usize) -> Self {
+        match rank {
+            ..=16 => Self::R16,
+            17..=32 => Self::R32,
+            _ => Self::R64,
+        }
+    }
+}
+
+impl Head {
+    /// Those that kernels on tiles know.
+    pub(crate) fn of(elements: usize) -> Option<Self> {
+        [Self::D64, Self::D128].into_iter().find(|&head| head as usize == elements)
+    }
 }
 
 impl Source {
     /// All of them.
-    pub(crate) const ALL: [Self; 15] = [
-        Self::Elementwise,
-        Self::Norm,
-        Self::Magnitude,
-        Self::Loss,
-        Self::Quantized,
-        Self::Optimizer,
-        Self::AttentionPlain,
-        Self::Flash64,
-        Self::Flash128,
-        Self::Flash64F16,
-        Self::Flash128F16,
-        Self::Hopper64,
-        Self::Hopper128,
-        Self::Hopper64F16,
-        Self::Hopper128F16,
-    ];
+    pub(crate) fn all() -> Vec<Self> {
+        use Source::{AttentionPlain, Elementwise, Loss, Magnitude, Norm, Optimizer, Quantized};
+        let mut all = vec![Elementwise, Norm, Magnitude, Loss, Quantized, Optimizer, AttentionPlain];
+        for short in [Short::Bf16, Short::F16] {
+            all.extend([Rank::R16, Rank::R32, Rank::R64].map(|rank| Self::Adapted(rank, short)));
+            all.extend([Head::D64, Head::D128].map(|head| Self::Flash(head, short)));
+            all.extend([Head::D64, Head::D128].map(|head| Self::Hopper(head, short)));
+        }
+        all
+    }
 
     /// Whether a card of this compute capability (90 for 9.0) runs it.
     pub(crate) fn is_for(self, capability: i32) -> bool {
-        !self.is_hopper() || capability == 90
+        !matches!(self, Self::Hopper(..)) || capability == 90
     }
 
-    fn is_hopper(self) -> bool {
-        matches!(self, Self::Hopper64 | Self::Hopper128 | Self::Hopper64F16 | Self::Hopper128F16)
+    /// The attention of these heads on tiles, on a card of this compute capability.
+    pub(crate) fn attention(head: Head, short: Short, capability: i32) -> Self {
+        let hopper = Self::Hopper(head, short);
+        if hopper.is_for(capability) { hopper } else { Self::Flash(head, short) }
     }
 
     fn text(self) -> &'static str {
@@ -75,13 +100,18 @@ impl Source {
             Self::Norm => include_str!("cuda/source/norm.cu"),
             Self::Magnitude => include_str!("cuda/source/magnitude.cu"),
             Self::Loss => include_str!("cuda/source/loss.cu"),
-            Self::Quantized => include_str!("cuda/source/quantized.cu"),
+            Self::Quantized => {
+                concat!(include_str!("cuda/source/packed.cuh"), include_str!("cuda/source/quantized.cu"))
+            }
+            Self::Adapted(..) => {
+                concat!(include_str!("cuda/source/packed.cuh"), include_str!("cuda/source/adapted.cu"))
+            }
             Self::Optimizer => include_str!("cuda/source/optimizer.cu"),
             Self::AttentionPlain => include_str!("cuda/source/attention_plain.cu"),
-            Self::Flash64 | Self::Flash128 | Self::Flash64F16 | Self::Flash128F16 => {
+            Self::Flash(..) => {
                 concat!(include_str!("cuda/source/attention.cuh"), include_str!("cuda/source/attention_flash.cu"))
             }
-            Self::Hopper64 | Self::Hopper128 | Self::Hopper64F16 | Self::Hopper128F16 => {
+            Self::Hopper(..) => {
                 concat!(include_str!("cuda/source/attention.cuh"), include_str!("cuda/source/attention_hopper.cu"))
             }
         }
@@ -94,19 +124,20 @@ impl Source {
             format!("__constant__ float {name}[{}] = {{{}}};\n", values.len(), values.join(", "))
         };
         match self {
-            Self::Quantized => table("NF4", &nf4::CODE) + &table("DYNAMIC", &*dynamic_map::SIGNED),
+            Self::Quantized | Self::Adapted(..) => table("NF4", &nf4::CODE) + &table("DYNAMIC", &*dynamic_map::SIGNED),
             Self::Optimizer => table("SIGNED", &*dynamic_map::SIGNED) + &table("UNSIGNED", &*dynamic_map::UNSIGNED),
             _ => String::new(),
         }
     }
 
-    fn defines(self) -> &'static [&'static str] {
+    fn defines(self) -> Vec<String> {
+        let element = |short| format!("-DELEMENT={}", if short == Short::F16 { "f16" } else { "bf16" });
         match self {
-            Self::Flash64 | Self::Hopper64 => &["-DHEAD_DIM=64", "-DELEMENT=bf16"],
-            Self::Flash128 | Self::Hopper128 => &["-DHEAD_DIM=128", "-DELEMENT=bf16"],
-            Self::Flash64F16 | Self::Hopper64F16 => &["-DHEAD_DIM=64", "-DELEMENT=f16"],
-            Self::Flash128F16 | Self::Hopper128F16 => &["-DHEAD_DIM=128", "-DELEMENT=f16"],
-            _ => &[],
+            Self::Adapted(rank, short) => vec![format!("-DRANK={}", rank as u32), element(short)],
+            Self::Flash(head, short) | Self::Hopper(head, short) => {
+                vec![format!("-DHEAD_DIM={}", head as u32), element(short)]
+            }
+            _ => Vec::new(),
         }
     }
 }
@@ -117,13 +148,34 @@ const COMMON: &str = include_str!("cuda/source/common.cuh");
 ///
 /// # Errors
 /// NVRTC is missing, or does not take the text: the error has its log.
-pub(crate) fn cubin(source: Source, capability: i32) -> Result<Vec<u8>, String> {
+pub(crate) fn cubin(source: Source, capability: i32) -> Result<Arc<[u8]>, String> {
+    type Made = Arc<OnceLock<Result<Arc<[u8]>, String>>>;
+    static MADE: LazyLock<Mutex<HashMap<(Source, i32), Made>>> = LazyLock::new(Mutex::default);
+    // Whoever comes while another compiles it waits for that one alone.
+    let made = match MADE.lock() {
+        Ok(mut made) => Arc::clone(made.entry((source, capability)).or_default()),
+        Err(_) => Made::default(),
+    };
+    made.get_or_init(|| make(source, capability).map(Arc::from)).clone()
+}
+
+/// Compiles what a run is going to need, each on a thread of its own: the run waits for the slowest in place of the sum. What goes wrong is
+/// told by whoever needs it.
+#[cfg(feature = "cuda")]
+pub(crate) fn prepare(sources: Vec<Source>, capability: i32) {
+    for source in sources {
+        std::thread::spawn(move || cubin(source, capability));
+    }
+}
+
+/// From the cache, or compiled.
+fn make(source: Source, capability: i32) -> Result<Vec<u8>, String> {
     let nvrtc = nvrtc()?;
     let text = format!("{COMMON}{}{}", source.tables(), source.text());
     // What only this generation of cards has is part of another target.
-    let only = if source.is_hopper() { "a" } else { "" };
+    let only = if matches!(source, Source::Hopper(..)) { "a" } else { "" };
     let mut options = vec![format!("--gpu-architecture=sm_{capability}{only}"), "--std=c++17".to_owned()];
-    options.extend(source.defines().iter().map(|&define| define.to_owned()));
+    options.extend(source.defines());
     let mut hasher = DefaultHasher::new();
     (&text, &options, nvrtc.version()).hash(&mut hasher);
     let kept = cache_folder().map(|folder| folder.join(format!("{:016x}.cubin", hasher.finish())));

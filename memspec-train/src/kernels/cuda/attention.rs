@@ -7,7 +7,7 @@ use burn_cubecl::tensor::CubeTensor;
 use super::launch::{Kernel, Number, capability_at};
 use super::tensor::{matrix_shape, unfilled};
 use super::typed;
-use crate::kernels::compile::Source;
+use crate::kernels::compile::{Head, Short, Source};
 use crate::kernels::{Heads, Samples};
 
 /// Kernels that work on tiles, and how large these are: see `source/attention_flash.cu` and `source/attention_hopper.cu`.
@@ -35,22 +35,17 @@ struct Tiles {
 }
 
 fn flash(q: &CubeTensor, heads: &Heads) -> Option<Flash> {
-    let hopper = Source::Hopper64.is_for(capability_at(q).unwrap_or(0));
-    let source = match (q.dtype, heads.head_dim, hopper) {
-        (DType::BF16, 64, false) => Source::Flash64,
-        (DType::BF16, 128, false) => Source::Flash128,
-        (DType::F16, 64, false) => Source::Flash64F16,
-        (DType::F16, 128, false) => Source::Flash128F16,
-        (DType::BF16, 64, true) => Source::Hopper64,
-        (DType::BF16, 128, true) => Source::Hopper128,
-        (DType::F16, 64, true) => Source::Hopper64F16,
-        (DType::F16, 128, true) => Source::Hopper128F16,
+    let head = Head::of(heads.head_dim)?;
+    let short = match q.dtype {
+        DType::BF16 => Short::Bf16,
+        DType::F16 => Short::F16,
         _ => return None,
     };
+    let source = Source::attention(head, short, capability_at(q).unwrap_or(0));
     // In the kernel of keys, the log-sum-exps and deltas of each stage lie behind the tiles; then come the barriers of a ring.
     let floats = |step, stages| 2 * 4 * step * stages;
     let row = 2 * heads.head_dim;
-    Some(if hopper {
+    Some(if matches!(source, Source::Hopper(..)) {
         let groups: u32 = if heads.head_dim == 128 { 3 } else { 2 };
         let (own, threads) = (64 * groups as usize, 128 * groups);
         Flash {

@@ -9,7 +9,7 @@ use super::gemm;
 use super::launch::{Kernel, Number};
 use super::tensor::{matrix_shape, unfilled};
 use super::{typed, u32_of, u64_of};
-use crate::kernels::compile::Source;
+use crate::kernels::compile::{Rank, Short, Source};
 use crate::kernels::{Packed, Product, RowsOf};
 
 /// See [`crate::kernels::Kernels::packed_rows`].
@@ -34,20 +34,6 @@ pub(super) fn rows_of(like: &CubeTensor, weight: &Packed<Cube>, rows: RowsOf) ->
     out
 }
 
-/// The kernels that add an adapter to weights of this kind: of rank 16, 32 and 64, in bf16 and in f16.
-macro_rules! names {
-    ($kind:literal) => {
-        [
-            concat!($kind, "_adapted_16_bf16"),
-            concat!($kind, "_adapted_32_bf16"),
-            concat!($kind, "_adapted_64_bf16"),
-            concat!($kind, "_adapted_16_f16"),
-            concat!($kind, "_adapted_32_f16"),
-            concat!($kind, "_adapted_64_f16"),
-        ]
-    };
-}
-
 /// Columns of a block of the kernels that add an adapter: 64 for each of its warps.
 const COLUMNS: usize = 512;
 
@@ -63,27 +49,24 @@ pub(super) fn adapted(weight: &Packed<Cube>, b: &CubeTensor, a: &CubeTensor, sca
     let out = unfilled(b, [rows, columns], b.dtype);
     // Rows of a warp: as many as leave every multiprocessor some warps, since it reads its part of A once for all of them.
     let each: usize = if rows * columns < 8 << 20 { 32 } else { 64 };
-    let kernel = |names: [&'static str; 6]| {
-        // By the rank, which a kernel takes up to 16, 32 or 64.
-        let of_type = if b.dtype == DType::F16 { 3 } else { 0 };
-        let name = names[of_type + rank.div_ceil(16).next_power_of_two().ilog2() as usize];
-        let grid = (columns.div_ceil(COLUMNS) as u32, rows.div_ceil(each) as u32);
-        Kernel { source: Source::Quantized, name, grid, threads: 256, shared: 0 }
-    };
+    let short = if b.dtype == DType::F16 { Short::F16 } else { Short::Bf16 };
+    let source = Source::Adapted(Rank::of(rank), short);
+    let grid = (columns.div_ceil(COLUMNS) as u32, rows.div_ceil(each) as u32);
+    let kernel = |name| Kernel { source, name, grid, threads: 256, shared: 0 };
     let [first, rows, columns, rank, each] = [first, rows, columns, rank, each].map(u32_of);
     let scale = Number::F32(scale);
     match weight {
         Packed::Nf4 { codes, absmax } => {
             let numbers = [scale, first, rows, columns, rank, each];
-            kernel(names!("nf4")).run([&out, codes, absmax, b, a], 1, numbers);
+            kernel("nf4_adapted").run([&out, codes, absmax, b, a], 1, numbers);
         }
         Packed::Nf4Double { codes, absmax, scales, offset } => {
             let numbers = [Number::F32(*offset), scale, first, rows, columns, rank, each];
-            kernel(names!("nf4_double")).run([&out, codes, absmax, scales, b, a], 1, numbers);
+            kernel("nf4_double_adapted").run([&out, codes, absmax, scales, b, a], 1, numbers);
         }
         Packed::Int8 { codes, scales } => {
             let numbers = [scale, first, rows, columns, rank, each];
-            kernel(names!("int8")).run([&out, codes, scales, b, a], 1, numbers);
+            kernel("int8_adapted").run([&out, codes, scales, b, a], 1, numbers);
         }
     }
     out

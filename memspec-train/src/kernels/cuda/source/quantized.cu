@@ -1,26 +1,8 @@
-// Packed weights, dense for a moment. A thread decodes eight neighbours.
-
-// NF4 and DYNAMIC, what codes stand for, are written before this text from `quantize/`.
-
-// The scale of a block of 64 weights.
-struct Plain {
-    const float *absmax;
-    __device__ float operator()(u64 block) const { return absmax[block]; }
-};
-struct Double {
-    const u8 *codes;
-    const float *scales;
-    // In shared memory.
-    const float *map;
-    float offset;
-    __device__ float operator()(u64 block) const { return map[codes[block]] * scales[block / 256] + offset; }
-};
+// Packed weights, dense for a moment. A thread decodes eight neighbours. After `packed.cuh`.
 
 // Elements `first .. first + n`, both multiples of 8 but for the end. High nibbles come first.
 template <typename T, typename S> __device__ void nf4(T *out, const u8 *codes, S scale, u64 first, u64 n) {
-    // A copy for each lane, in its own bank: whatever the codes are, no lane waits for another.
-    __shared__ float tables[16][32];
-    for (u32 i = threadIdx.x; i < 16 * 32; i += blockDim.x) tables[i / 32][i % 32] = NF4[i / 32];
+    TABLES;
     __syncthreads();
     const u32 lane = threadIdx.x % 32;
     auto value = [&](u32 code) { return tables[code][lane]; };
@@ -43,160 +25,13 @@ template <typename T, typename S> __device__ void nf4(T *out, const u8 *codes, S
     }
 }
 
-// ---- the same plus an adapter: W + scale B A, added in float before the weight is rounded, so that one product serves both.
-// B [rows of W, rank] and A [rank, columns] are T, rank is a multiple of 8 up to 64, columns of 64.
-
-// c += a b on tensor cores: 16 x 16 by 16 x 8.
-template <typename T> __device__ __forceinline__ void multiply(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]);
-#define MULTIPLY(T)                                                                                                   \
-    template <> __device__ __forceinline__ void multiply<T>(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {    \
-        asm("mma.sync.aligned.m16n8k16.row.col.f32." #T "." #T ".f32 "                                                \
-            "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                                                   \
-            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                                                          \
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));                                      \
-    }
-MULTIPLY(bf16)
-MULTIPLY(f16)
-
-// Eight neighbours of a row: those from `element`, a multiple of 8, counted from the weight's first. First loaded, then decoded.
-template <typename S> struct Nf4Row {
-    const u8 *codes;
-    S scale;
-    // In shared memory: see `nf4`.
-    const float (*tables)[32];
-    struct Packed {
-        u32 word;
-        float scale;
-    };
-    __device__ Packed load(u64 element) const { return {*(const u32 *)(codes + element / 2), scale(element / 64)}; }
-    __device__ void decode(Packed from, float (&x)[8]) const {
-        const u32 lane = threadIdx.x % 32;
-#pragma unroll
-        for (int k = 0; k < 4; k++) {
-            u32 byte = from.word >> (8 * k) & 255;
-            x[2 * k] = tables[byte >> 4][lane] * from.scale;
-            x[2 * k + 1] = tables[byte & 15][lane] * from.scale;
-        }
-    }
-};
-struct Int8Row {
-    const signed char *codes;
-    const float *scales;
-    u32 columns;
-    struct Packed {
-        uint2 word;
-        float scale;
-    };
-    __device__ Packed load(u64 element) const {
-        return {*(const uint2 *)(codes + element), scales[element / columns]};
-    }
-    __device__ void decode(Packed from, float (&x)[8]) const {
-#pragma unroll
-        for (int k = 0; k < 8; k++) x[k] = (signed char)((k < 4 ? from.word.x : from.word.y) >> (k % 4 * 8)) * from.scale;
-    }
-};
-
-// A warp has 64 columns, 32 H at a time, and `each` rows, 16 at a time. In a tile of eight columns of the product, those of a thread are
-// chosen such that its four tiles are eight neighbours: column 8 (n / 2) + 2 j + n % 2 of 32 is number n of tile j. The rank is at most 16 K.
-template <int K, int H, typename T, typename Row>
-__device__ __forceinline__ void adapted(T *out, const Row &row_of, const T *b, const T *a, float scale, u32 first,
-                                        u32 rows, u32 columns, u32 rank, u32 each) {
-    const u32 lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    const u32 begin = (blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32) * 64, end = min(rows, (blockIdx.y + 1) * each);
-    for (u32 column = begin; column < min(begin + 64, columns); column += 32 * H) {
-        u32 right[H][4][K][2];
-#pragma unroll
-        for (int h = 0; h < H; h++)
-#pragma unroll
-            for (int j = 0; j < 4; j++)
-#pragma unroll
-                for (int k = 0; k < 2 * K; k++) {
-                    const u32 at = column + 32 * h + 8 * (g / 2) + 2 * j + g % 2, r = 8 * k + 2 * t;
-                    right[h][j][k / 2][k % 2] =
-                        8 * k < rank ? a[(u64)r * columns + at].bits | (u32)a[(u64)(r + 1) * columns + at].bits << 16 : 0;
-                }
-        for (u32 top = blockIdx.y * each; top < end; top += 16) {
-            typename Row::Packed packed[H][2];
-            u32 left[K][4];
-#pragma unroll
-            for (int low = 0; low < 2; low++) {
-                // Rows after the last one are as the last one, and not written.
-                const u32 row = first + min(top + g + 8 * low, rows - 1);
-#pragma unroll
-                for (int h = 0; h < H; h++) packed[h][low] = row_of.load((u64)row * columns + column + 32 * h + 8 * t);
-#pragma unroll
-                for (int k = 0; k < 2 * K; k++)
-                    left[k / 2][k % 2 * 2 + low] =
-                        8 * k < rank ? *(const u32 *)(b + (u64)row * rank + 8 * k + 2 * t) : 0;
-            }
-#pragma unroll
-            for (int h = 0; h < H; h++) {
-                float c[4][4] = {};
-#pragma unroll
-                for (int j = 0; j < 4; j++)
-#pragma unroll
-                    for (int k = 0; k < K; k++) multiply<T>(c[j], left[k], right[h][j][k]);
-#pragma unroll
-                for (int low = 0; low < 2; low++) {
-                    const u32 row = top + g + 8 * low;
-                    float x[8];
-                    row_of.decode(packed[h][low], x);
-#pragma unroll
-                    for (int i = 0; i < 8; i++) x[i] += scale * c[i / 2][2 * low + i % 2];
-                    if (row < rows) store8(out + (u64)row * columns + column + 32 * h + 8 * t, x);
-                }
-            }
-        }
-    }
-}
-
-#define TABLES                                                                                                        \
-    __shared__ float tables[16][32];                                                                                  \
-    for (u32 i = threadIdx.x; i < 16 * 32; i += blockDim.x) tables[i / 32][i % 32] = NF4[i / 32];
-#define MAP                                                                                                           \
-    __shared__ float map[256];                                                                                        \
-    for (u32 i = threadIdx.x; i < 256; i += blockDim.x) map[i] = DYNAMIC[i];
-#define ADAPTED(NAME, T, RANK, H, BLOCKS)                                                                             \
-    extern "C" __global__ __launch_bounds__(256, BLOCKS) void nf4_adapted_##RANK##_##NAME(                            \
-        T *out, const u8 *codes, const float *absmax, const T *b, const T *a, float scale, u32 first, u32 rows,       \
-        u32 columns, u32 rank, u32 each) {                                                                            \
-        TABLES;                                                                                                       \
-        __syncthreads();                                                                                              \
-        Nf4Row<Plain> row_of{codes, {absmax}, tables};                                                                \
-        adapted<RANK / 16, H>(out, row_of, b, a, scale, first, rows, columns, rank, each);                            \
-    }                                                                                                                 \
-    extern "C" __global__ __launch_bounds__(256, BLOCKS) void nf4_double_adapted_##RANK##_##NAME(                     \
-        T *out, const u8 *codes, const u8 *absmax, const float *scales, const T *b, const T *a, float offset,         \
-        float scale, u32 first, u32 rows, u32 columns, u32 rank, u32 each) {                                          \
-        TABLES;                                                                                                       \
-        MAP;                                                                                                          \
-        __syncthreads();                                                                                              \
-        Nf4Row<Double> row_of{codes, {absmax, scales, map, offset}, tables};                                          \
-        adapted<RANK / 16, H>(out, row_of, b, a, scale, first, rows, columns, rank, each);                            \
-    }                                                                                                                 \
-    extern "C" __global__ __launch_bounds__(256, BLOCKS) void int8_adapted_##RANK##_##NAME(                           \
-        T *out, const signed char *codes, const float *scales, const T *b, const T *a, float scale, u32 first,        \
-        u32 rows, u32 columns, u32 rank, u32 each) {                                                                  \
-        adapted<RANK / 16, H>(out, Int8Row{codes, scales, columns}, b, a, scale, first, rows, columns, rank, each);   \
-    }
-// What a rank needs of registers says how many blocks run at a time.
-#define ADAPTED_ALL(NAME, T)                                                                                          \
-    ADAPTED(NAME, T, 16, 2, 4)                                                                                        \
-    ADAPTED(NAME, T, 32, 2, 3)                                                                                        \
-    ADAPTED(NAME, T, 64, 1, 2)
-ADAPTED_ALL(bf16, bf16)
-ADAPTED_ALL(f16, f16)
-
-// ---- without
-
 #define KERNELS(NAME, T)                                                                                              \
     extern "C" __global__ void nf4_##NAME(T *out, const u8 *codes, const float *absmax, u64 first, u64 n) {           \
         nf4(out, codes, Plain{absmax}, first, n);                                                                     \
     }                                                                                                                 \
     extern "C" __global__ void nf4_double_##NAME(T *out, const u8 *codes, const u8 *absmax, const float *scales,      \
                                                  float offset, u64 first, u64 n) {                                    \
-        __shared__ float map[256];                                                                                    \
-        for (u32 i = threadIdx.x; i < 256; i += blockDim.x) map[i] = DYNAMIC[i];                                      \
+        MAP;                                                                                                          \
         nf4(out, codes, Double{absmax, scales, map, offset}, first, n);                                               \
     }                                                                                                                 \
     extern "C" __global__ void int8_##NAME(T *out, const signed char *codes, const float *scales, u64 first, u64 n,   \
