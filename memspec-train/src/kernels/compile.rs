@@ -52,6 +52,7 @@ pub(crate) enum Short {
     F16,
 }
 
+#[cfg(feature = "cuda")]
 impl Rank {
     /// Where adapters of this rank belong; they are at most 64.
     pub(crate) fn of(rank: usize) -> Self {
@@ -63,6 +64,7 @@ impl Rank {
     }
 }
 
+#[cfg(feature = "cuda")]
 impl Head {
     /// Those that kernels on tiles know.
     pub(crate) fn of(elements: usize) -> Option<Self> {
@@ -89,6 +91,7 @@ impl Source {
     }
 
     /// The attention of these heads on tiles, on a card of this compute capability.
+    #[cfg(feature = "cuda")]
     pub(crate) fn attention(head: Head, short: Short, capability: i32) -> Self {
         let hopper = Self::Hopper(head, short);
         if hopper.is_for(capability) { hopper } else { Self::Flash(head, short) }

@@ -476,3 +476,6 @@ impl Linear {
         gx
     }
 }
+
+#[cfg(test)]
+mod tests;
