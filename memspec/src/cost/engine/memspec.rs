@@ -14,7 +14,7 @@ use crate::model::Architecture;
 use crate::plan::{AdapterKind, OptimizerKind, Precision, QuantizeKind};
 use crate::setup::{Quantize, Setup};
 
-pub use host::{beside_tensors, host, workspace};
+pub use host::{beside_tensors, context, host, is_measured_on, workspace};
 pub use moved::Moved;
 
 /// Elements of a packed weight that are dense at a time (`memspec_train::network::linear::PANEL_ELEMENTS`).

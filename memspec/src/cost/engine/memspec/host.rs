@@ -1,8 +1,8 @@
 //! Memory of `memspec-train` that holds no tensors.
 
 use super::Moved;
-use crate::cost::Host;
-use crate::device::DeviceKind;
+use crate::cost::{Host, Interval};
+use crate::device::{Device, DeviceKind};
 use crate::setup::Setup;
 
 /// Bytes of a tokenizer for each word of its vocabulary, while its file is read: the word, its merges, and the maps over both.
@@ -42,7 +42,22 @@ pub fn beside_tensors(setup: &Setup) -> u64 {
     setup.model.vocab * TOKENIZER_KEPT_BYTES + data_bytes + program_bytes + CODE_BYTES
 }
 
-/// What the matrix products' packing buffers take.
+/// Whether runs on cards of this generation were measured: Hopper's (`benches/README.md`).
+pub fn is_measured_on(device: &Device) -> bool {
+    device.compute_capability.is_some_and(|(major, _)| major == 9)
+}
+
+/// What a process holds of a card beside what its pools and products do: the context and loaded kernels. 524 to 555 MiB on an H100; of other cards
+/// what PyTorch's processes hold is known.
+pub fn context(setup: &Setup) -> Interval {
+    if is_measured_on(&setup.device) {
+        return Interval { bytes: 540 << 20, low: 524 << 20, high: 556 << 20 };
+    }
+    let bytes = setup.device.occupied().0;
+    Interval { bytes, low: bytes, high: bytes }
+}
+
+/// What the matrix products' packing buffers take; on a card the workspace of cuBLASLt.
 pub fn workspace(setup: &Setup) -> u64 {
     if setup.device.kind != DeviceKind::Cpu {
         return CARD_WORKSPACE_BYTES;
