@@ -194,16 +194,27 @@ fn own(setup: &Setup) -> Result<Estimate, CostError> {
     let replay = replay(&engine::memspec::trace(setup)?);
     let cpu = setup.device.kind == DeviceKind::Cpu;
     let host = engine::memspec::host(setup);
+    let measured = cpu || engine::memspec::is_measured_on(&setup.device);
     // Tensors have the bytes that the trace says, within 0.5 %: the executor's tests on the CPU, and `benches/README.md` on cards.
-    let allocated = Interval::around(replay.peak, 0.005);
+    let allocated = Interval::around(replay.peak, if measured { 0.005 } else { 0.05 });
     let workspace = engine::memspec::workspace(setup);
     let (reserved, process) = if cpu {
         let reserved = allocated.plus(Interval::around(workspace, 0.5));
         (reserved, reserved.plus(Interval::around(engine::memspec::beside_tensors(setup), 0.5)))
     } else {
         // What CubeCL's pools hold beside tensors: 0.4 to 8.4 % in those runs.
-        let (low, high) = (replay.peak + workspace, replay.peak + replay.peak / 10 + workspace);
-        let reserved = Interval { bytes: replay.peak + replay.peak / 25 + workspace, low, high };
+        let reserved = match measured {
+            true => Interval {
+                bytes: replay.peak + replay.peak / 25 + workspace,
+                low: replay.peak + workspace,
+                high: replay.peak + replay.peak / 10 + workspace,
+            },
+            false => Interval {
+                bytes: replay.peak + replay.peak / 20,
+                low: replay.peak,
+                high: replay.peak + replay.peak / 8,
+            },
+        };
         (reserved, reserved.plus(engine::memspec::context(setup)))
     };
     let limit = setup.budget.device_memory.0;
@@ -212,7 +223,7 @@ fn own(setup: &Setup) -> Result<Estimate, CostError> {
         fits: process.high <= limit,
         limit_bytes: limit,
         device: setup.device.name.clone(),
-        measured: cpu || engine::memspec::is_measured_on(&setup.device),
+        measured,
         peak: Peak { phase: replay.peak_phase, allocated, reserved, process },
         oom: None,
         phases: replay.phases,
