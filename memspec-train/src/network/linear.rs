@@ -2,7 +2,7 @@
 //!
 //! The adapter works in activation space, `y = x Wᵀ + s (x Aᵀ) Bᵀ` (Hu et al., 2021), and is never merged into what is kept;
 //! [`magnitude`](super::magnitude) is what DoRA adds. A packed weight is decoded in panels of rows for the product that needs it, forward and
-//! backward; only the packed form is kept. As a card decodes, it adds `s B A` in f32 before the rows are rounded ([`Linear::folds`]): one
+//! backward; only the packed form is kept. As a card decodes, it adds `s B A` in f32 before the rows are rounded: one
 //! product then does the work of three, two of which would read and write whole activations for the sake of a small rank.
 
 use burn::backend::Dispatch;
