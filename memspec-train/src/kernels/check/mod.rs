@@ -1,7 +1,7 @@
 //! Every operation at a place compared with the plain version on the CPU: one list, for the tests and for a machine with a card.
 //!
 //! Inputs are random and rounded to bf16, so that both sides begin with the same numbers; the CPU computes in f32. Where a check is of the
-//! rounding itself, the CPU's side of it rounds as the place does ([`Rounding`]).
+//! rounding itself, the CPU's side of it rounds as the place does (`Rounding`).
 
 mod attention;
 mod inputs;

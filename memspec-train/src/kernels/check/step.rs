@@ -85,7 +85,7 @@ impl<'a> Parameters<'a> {
         step::step(place, parameters, adamw(step), clip)
     }
 
-    /// What a step leaves of all of them, as [`tensors`] has it.
+    /// What a step leaves of all of them, as `tensors` has it.
     fn tensors(&mut self, codes: bool) -> Outputs {
         let at = self.at;
         let of_each = self.all().into_iter().map(|parameter| match parameter {
