@@ -225,35 +225,29 @@ impl Linear {
         Rows { first: 0, count: self.weight.shape()[0] }
     }
 
-    /// `y [T, out]`, and `x Aᵀ [T, rank]` which the adapter's gradient needs.
-    pub fn forward(&self, x: &Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
+    /// `y [T, out]` plus `onto`, and `x Aᵀ [T, rank]` which the adapter's gradient needs.
+    pub fn forward_onto(&self, x: &Tensor<2>, onto: &Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
         let mut low = None;
-        (self.forward_rows(x, self.rows(), &mut low), low)
+        let y = self.all_onto(x, &mut low, onto);
+        (y, low.or_else(|| self.low(x)))
     }
 
-    /// As [`Linear::forward`], plus `onto`. A card adds it in the product where nothing else is done to that, else it is added afterwards.
-    pub fn forward_onto(&self, x: &Tensor<2>, onto: &Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
+    /// The output alone, plus `onto`.
+    pub fn output_onto(&self, x: &Tensor<2>, onto: &Tensor<2>) -> Tensor<2> {
+        self.all_onto(x, &mut None, onto)
+    }
+
+    /// A card adds `onto` in the product where nothing else is done to that, else it is added afterwards.
+    fn all_onto(&self, x: &Tensor<2>, low: &mut Option<Tensor<2>>, onto: &Tensor<2>) -> Tensor<2> {
         if storage::is_host(x) || self.magnitude().is_some() {
-            let (y, low) = self.forward(x);
-            return (kernels::add(y, onto), low);
+            return kernels::add(self.output_rows(x, self.rows(), low, None), onto);
         }
-        let mut low = None;
-        (self.forward_rows_onto(x, self.rows(), &mut low, Some(onto)), low)
+        self.output_rows(x, self.rows(), low, Some(onto))
     }
 
     /// Some of the outputs, `[T, rows]`, and `x Aᵀ`, which is made where it is not there yet. A bias is that of all outputs.
     pub fn forward_rows(&self, x: &Tensor<2>, rows: Rows, low: &mut Option<Tensor<2>>) -> Tensor<2> {
-        self.forward_rows_onto(x, rows, low, None)
-    }
-
-    fn forward_rows_onto(
-        &self,
-        x: &Tensor<2>,
-        rows: Rows,
-        low: &mut Option<Tensor<2>>,
-        onto: Option<&Tensor<2>>,
-    ) -> Tensor<2> {
-        let y = self.output_rows(x, rows, low, onto);
+        let y = self.output_rows(x, rows, low, None);
         if low.is_none() {
             *low = self.low(x);
         }
@@ -329,15 +323,6 @@ impl Linear {
             y = y.take().map(|y| onto.product(y, x, piece.matrix, how));
         });
         y.unwrap_or_else(|| unreachable!("the product gives its target back"))
-    }
-
-    /// The output plus `onto`.
-    pub fn output_onto(&self, x: &Tensor<2>, onto: &Tensor<2>) -> Tensor<2> {
-        if storage::is_host(x) || self.magnitude().is_some() {
-            let y = self.output_rows(x, self.rows(), &mut None, None);
-            return kernels::add(y, onto);
-        }
-        self.output_rows(x, self.rows(), &mut None, Some(onto))
     }
 
     /// `x Aᵀ` alone: what backward needs when the output is known or not wanted.
