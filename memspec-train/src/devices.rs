@@ -1,6 +1,8 @@
 //! The device that a setup names, as the executor uses it, and what this machine has.
 
 use memspec::cost::Host;
+#[cfg(feature = "cuda")]
+use memspec::cost::engine::memspec::is_read_once;
 use memspec::device::DeviceKind;
 use memspec::quantity::Bytes;
 use memspec::setup::Setup;
@@ -162,6 +164,11 @@ fn kernels(setup: &Setup, active: Format, capability: i32) -> Vec<Source> {
         Some((head, short)) => Source::attention(head, short, capability),
         None => Source::AttentionPlain,
     });
+    if let Some(short) = short
+        && setup.adapter.as_ref().is_some_and(|adapter| is_read_once(adapter.rank.into(), setup.model.hidden))
+    {
+        all.push(Source::LowRank(short));
+    }
     if setup.quantize.is_some() {
         all.push(Source::Quantized);
         all.extend(

@@ -23,6 +23,8 @@ pub(crate) enum Source {
     Quantized,
     /// Packed weights with an adapter.
     Adapted(Rank, Short),
+    /// Adapters of activations that are read once.
+    LowRank(Short),
     Optimizer,
     AttentionPlain,
     Flash(Head, Short),
@@ -79,6 +81,7 @@ impl Source {
         let mut all = vec![Elementwise, Norm, Magnitude, Loss, Quantized, Optimizer, AttentionPlain];
         for short in [Short::Bf16, Short::F16] {
             all.extend([Rank::R16, Rank::R32, Rank::R64].map(|rank| Self::Adapted(rank, short)));
+            all.push(Self::LowRank(short));
             all.extend([Head::D64, Head::D128].map(|head| Self::Flash(head, short)));
             all.extend([Head::D64, Head::D128].map(|head| Self::Hopper(head, short)));
         }
@@ -107,7 +110,14 @@ impl Source {
                 concat!(include_str!("cuda/source/packed.cuh"), include_str!("cuda/source/quantized.cu"))
             }
             Self::Adapted(..) => {
-                concat!(include_str!("cuda/source/packed.cuh"), include_str!("cuda/source/adapted.cu"))
+                concat!(
+                    include_str!("cuda/source/packed.cuh"),
+                    include_str!("cuda/source/tensor_core.cuh"),
+                    include_str!("cuda/source/adapted.cu")
+                )
+            }
+            Self::LowRank(..) => {
+                concat!(include_str!("cuda/source/tensor_core.cuh"), include_str!("cuda/source/low_rank.cu"))
             }
             Self::Optimizer => include_str!("cuda/source/optimizer.cu"),
             Self::AttentionPlain => include_str!("cuda/source/attention_plain.cu"),
@@ -137,6 +147,7 @@ impl Source {
         let element = |short| format!("-DELEMENT={}", if short == Short::F16 { "f16" } else { "bf16" });
         match self {
             Self::Adapted(rank, short) => vec![format!("-DRANK={}", rank as u32), element(short)],
+            Self::LowRank(short) => vec![element(short)],
             Self::Flash(head, short) | Self::Hopper(head, short) => {
                 vec![format!("-DHEAD_DIM={}", head as u32), element(short)]
             }

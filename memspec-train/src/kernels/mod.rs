@@ -10,12 +10,14 @@ mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 pub(crate) mod lane;
+pub mod low_rank;
 pub mod place;
 pub mod storage;
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::{Int, Tensor};
+use low_rank::{Added, Few, Half, by_products};
 
 /// How two matrices are multiplied: `c = beta * c + alpha * op(a) op(b)`.
 #[derive(Clone, Copy, Debug)]
@@ -282,6 +284,61 @@ pub trait Kernels: Backend {
         up: FloatTensor<Self>,
         g: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    /// [`Kernels::swiglu`] of gate and up that come without what their adapters add to them, and `x Aᵀ` of the product for down's `a_down`
+    /// `[rank, columns]`. The product is written over `gate`, which nobody else has then, or else into a new buffer.
+    fn swiglu_added(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        #[extension_type] to_gate: Added<Self>,
+        #[extension_type] to_up: Added<Self>,
+        a_down: FloatTensor<Self>,
+        over: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let _ = over;
+        by_products::swiglu_added::<Self>(gate, up, to_gate, to_up, a_down)
+    }
+    /// [`Kernels::swiglu_backward`] with all that adapters need of the three activations it passes: `b_gate` and `b_up` of their outputs'
+    /// gradients, as [`Kernels::low_rank_output_backward`], and `a_down` of the product, its input, whose `low` is the gradient of `x Aᵀ` and becomes
+    /// `x Aᵀ`. With `added`, gate and up come without what their adapters add to them. Gives the gradients of `gate` and `up`, then `low` and `grad` of each; the product need not be anywhere.
+    fn swiglu_backward_adapted(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        #[extension_type] b_gate: Half<Self>,
+        #[extension_type] b_up: Half<Self>,
+        #[extension_type] a_down: Half<Self>,
+        added: bool,
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    ) {
+        by_products::swiglu_backward::<Self>(gate, up, g, b_gate, b_up, a_down, added)
+    }
+    /// From the gradient `g` of an adapter's output: that of `x Aᵀ`, `scale g B` over `low`, and `scale gᵀ low` added to B's.
+    fn low_rank_output_backward(
+        g: FloatTensor<Self>,
+        #[extension_type] b: Half<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        by_products::output_backward::<Self>(g, b)
+    }
+    /// `x Aᵀ` of adapters that read one input, for each `a` `[rank, columns]` of them.
+    fn low_rank_inputs(x: FloatTensor<Self>, #[extension_type] a: Few<Self>) -> Vec<FloatTensor<Self>> {
+        by_products::inputs::<Self>(x, a)
+    }
+    /// Adds the gradients of their A to `grads`, from `lows`, those of `x Aᵀ`.
+    fn low_rank_inputs_backward(
+        x: FloatTensor<Self>,
+        #[extension_type] lows: Few<Self>,
+        #[extension_type] grads: Few<Self>,
+    ) -> Vec<FloatTensor<Self>> {
+        by_products::inputs_backward::<Self>(x, lows, grads)
+    }
     /// Summed cross entropy of `x headᵀ` over the tokens whose target is not negative, times `scale`, as `[1]`; and its gradient,
     /// written over `x`. Logits exist for `rows` tokens at a time.
     fn cross_entropy(

@@ -168,20 +168,17 @@ impl Block {
             let q = at.rotate(normed(&self.query_norm, q).0, false);
             let k = at.rotate(normed(&self.key_norm, k).0, false);
             let attention = attend(q, k, v);
-            l.o.output_onto(&attention, x)
+            l.o.output_onto(&attention, None, x)
         };
-        let product = {
-            let [gate, up] = l.gate_up.outputs(&self.mlp_norm.forward(&middle));
-            kernels::swiglu_over(gate, &up)
-        };
-        l.down.output_onto(&product, &middle)
+        let (product, low) = l.product(&self.mlp_norm.forward(&middle));
+        l.down.output_onto(&product, low, &middle)
     }
 
     /// The block's output and what backward needs.
     pub fn forward_saving(&self, x: Tensor<2>, at: Positions<'_>) -> (Tensor<2>, Saved) {
         let saved = self.recompute(x, at);
-        let product = kernels::swiglu(&saved.gate, &saved.up);
-        (self.linears.down.output_onto(&product, &saved.middle), saved)
+        let (product, low) = self.linears.product_of([&saved.gate, &saved.up], &saved.low.gate_up);
+        (self.linears.down.output_onto(&product, low, &saved.middle), saved)
     }
 
     /// What backward needs, from the block's input: forward up to the gated product, which comes with its gradient.
@@ -197,7 +194,7 @@ impl Block {
         let middle;
         (middle, low.o) = l.o.forward_onto(&attention, &x);
         let [gate, up];
-        ([gate, up], low.gate_up) = l.gate_up.forward(&self.mlp_norm.forward(&middle));
+        ([gate, up], low.gate_up) = l.gated(&self.mlp_norm.forward(&middle));
         Saved { x, q, k, v, attention, lse, middle, gate, up, low, unnormed: [q_unnormed, k_unnormed] }
     }
 
@@ -206,7 +203,7 @@ impl Block {
     pub fn backward(&mut self, saved: Saved, g: Tensor<2>, at: Positions<'_>, input: bool) -> Option<Tensor<2>> {
         let Saved { x, q, k, v, attention, lse, middle, gate, up, low, unnormed } = saved;
         let heads = self.heads(at);
-        let g = self.mlp_backward(middle, gate, up, low.gate_up, g);
+        let g = self.mlp_backward(middle, [gate, up], low.gate_up, g);
 
         let l = &mut self.linears;
         let inner = l.o.weight_backward(&attention, low.o, &g);
@@ -226,32 +223,6 @@ impl Block {
         }
         let g_normed = l.qkv.input_backward(g_qkv, lows);
         Some(self.attention_norm.backward_past(g_normed, &x, &g))
-    }
-
-    /// The gradient of the MLP's residual input.
-    fn mlp_backward(
-        &mut self,
-        middle: Tensor<2>,
-        gate: Tensor<2>,
-        up: Tensor<2>,
-        gate_up_low: Lows,
-        g: Tensor<2>,
-    ) -> Tensor<2> {
-        let l = &mut self.linears;
-        let (g_gate, g_up) = {
-            let unscaled = l.down.late_magnitude_backward(|| kernels::swiglu(&gate, &up), &g);
-            let g = unscaled.as_ref().unwrap_or(&g);
-            let g_low = l.down.low_gradient(g);
-            let g_product = l.down.input_backward_rows(g, l.down.rows(), g_low.as_ref(), None);
-            let (g_gate, g_up, product) = kernels::swiglu_backward(gate, up, g_product);
-            l.down.weight_backward_late(&product, g_low, g);
-            (g_gate, g_up)
-        };
-        let normed = self.mlp_norm.forward(&middle);
-        let (g_gate_up, lows) = l.gate_up.weight_backward(&normed, gate_up_low, [g_gate, g_up]);
-        drop(normed);
-        let g_normed = l.gate_up.input_backward(g_gate_up, lows);
-        self.mlp_norm.backward_past(g_normed, &middle, &g)
     }
 }
 

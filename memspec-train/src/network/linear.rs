@@ -11,6 +11,7 @@ use memspec::cost::engine::memspec::is_folded;
 
 use super::magnitude::Magnitude;
 use super::parameter::Parameter;
+use crate::kernels::low_rank::{self, HalfOf};
 use crate::kernels::{self, Mask, Packed, Product, RowsOf, product, product_onto, storage};
 
 /// Elements of a packed weight that are dense at a time: 2 MiB in f32, about what a core's cache holds.
@@ -186,6 +187,12 @@ pub struct Dropout {
     pub draw: Option<u64>,
 }
 
+/// A or B for the backward pass of an activation next to it; `None`: it is not trained.
+pub(super) fn half(parameter: &mut Parameter<2>, low: Tensor<2>, scale: f32) -> Option<HalfOf> {
+    let grad = parameter.take_grad()?;
+    Some(HalfOf { weight: parameter.used().clone(), low, grad, scale })
+}
+
 impl LowRank {
     /// Which elements of its input are left out now.
     fn mask(&self) -> Option<Mask> {
@@ -232,9 +239,9 @@ impl Linear {
         (y, low.or_else(|| self.low(x)))
     }
 
-    /// The output alone, plus `onto`.
-    pub fn output_onto(&self, x: &Tensor<2>, onto: &Tensor<2>) -> Tensor<2> {
-        self.all_onto(x, &mut None, onto)
+    /// The output alone, plus `onto`, from `x Aᵀ` too where that is there already.
+    pub fn output_onto(&self, x: &Tensor<2>, mut low: Option<Tensor<2>>, onto: &Tensor<2>) -> Tensor<2> {
+        self.all_onto(x, &mut low, onto)
     }
 
     /// A card adds `onto` in the product where nothing else is done to that, else it is added afterwards.
@@ -272,16 +279,29 @@ impl Linear {
         y
     }
 
+    /// An adapter that takes the layer's input as it is and gives what is added to the layer's output.
+    pub(super) fn plain_adapter(&self) -> Option<&LowRank> {
+        self.adapter.as_ref().filter(|adapter| adapter.dropout.is_none() && adapter.magnitude.is_none())
+    }
+
+    /// All outputs but for what an adapter adds to them.
+    pub(super) fn base_output(&self, x: &Tensor<2>) -> Tensor<2> {
+        let ([tokens, _], rows) = (x.dims(), self.rows());
+        let y = self.base(kernels::buffer(x, tokens, rows.count), x, rows, None, Onto::Nothing);
+        match &self.bias {
+            Some(bias) => kernels::add_bias(y, bias.used()),
+            None => y,
+        }
+    }
+
     /// The adapter, where it is added to the rows of a packed weight as they are decoded.
-    fn folded(&self, like: &Tensor<2>) -> Option<&LowRank> {
-        let adapter = self.adapter.as_ref()?;
+    pub(super) fn folded(&self, like: &Tensor<2>) -> Option<&LowRank> {
+        let adapter = self.plain_adapter()?;
         let [_, columns] = self.weight.shape();
         let [rank, _] = adapter.a.value.get().dims();
-        let plain = adapter.dropout.is_none() && adapter.magnitude.is_none();
         let packed = !matches!(self.weight, Weight::Dense(_));
         let short = matches!(like.dtype(), DType::BF16 | DType::F16);
-        (packed && plain && short && !storage::is_host(like) && is_folded(rank as u64, columns as u64))
-            .then_some(adapter)
+        (packed && short && !storage::is_host(like) && is_folded(rank as u64, columns as u64)).then_some(adapter)
     }
 
     /// What weight and adapter make of `x`, before magnitude and bias.
@@ -351,13 +371,29 @@ impl Linear {
         low: Option<Tensor<2>>,
         parts: &[(Rows, &Tensor<2>)],
     ) -> Option<Tensor<2>> {
-        self.base_backward(x, parts);
-        let low = low?;
-        self.outer_backward(&low, parts);
-        // The gradient of `x Aᵀ` takes the place of `x Aᵀ`.
-        let low = self.low_backward(low, parts)?;
+        let low = self.output_backward(x, low, parts)?;
         self.inner_backward(x, &low);
         Some(low)
+    }
+
+    /// The same but for the gradient of A.
+    pub(super) fn output_backward(
+        &mut self,
+        x: &Tensor<2>,
+        low: Option<Tensor<2>>,
+        parts: &[(Rows, &Tensor<2>)],
+    ) -> Option<Tensor<2>> {
+        self.base_backward(x, parts);
+        // The gradient of `x Aᵀ` takes the place of `x Aᵀ`.
+        if let &[(_, g)] = parts {
+            let LowRank { b, scale, .. } = self.adapter.as_mut()?;
+            let (low, grad) = low_rank::output_backward(g, half(b, low?, *scale)?);
+            b.return_grad(grad);
+            return Some(low);
+        }
+        let low = low?;
+        self.outer_backward(&low, parts);
+        self.low_backward(low, parts)
     }
 
     /// As [`Linear::weight_backward`] for an input that comes late, with the gradient of the input already known: `g_low` is what
@@ -391,7 +427,7 @@ impl Linear {
     }
 
     /// Adds the gradient of B.
-    fn outer_backward(&mut self, low: &Tensor<2>, parts: &[(Rows, &Tensor<2>)]) {
+    pub(super) fn outer_backward(&mut self, low: &Tensor<2>, parts: &[(Rows, &Tensor<2>)]) {
         let Some(adapter) = &mut self.adapter else { return };
         for &(rows, g) in parts {
             let how = Product { c_rows: rows.taken(), ..Product::TN };
@@ -412,7 +448,7 @@ impl Linear {
     }
 
     /// Adds the gradient of A.
-    fn inner_backward(&mut self, x: &Tensor<2>, g_low: &Tensor<2>) {
+    pub(super) fn inner_backward(&mut self, x: &Tensor<2>, g_low: &Tensor<2>) {
         let Some(adapter) = &mut self.adapter else { return };
         let dropped = adapter.dropped(x);
         adapter.a.add_grad(|grad| product(grad, g_low, dropped.as_ref().unwrap_or(x), Product::TN.added()));

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod linear;
 pub mod load;
 pub mod magnitude;
+mod mlp;
 pub(crate) mod offload;
 pub mod parameter;
 pub mod projection;

@@ -184,6 +184,18 @@ impl<const D: usize> Parameter<D> {
         }
     }
 
+    /// The gradient, to be given back by [`Parameter::return_grad`]; `None`: nothing is trained here.
+    pub(super) fn take_grad(&mut self) -> Option<Tensor<D>> {
+        Some(self.training.as_mut()?.grad.take())
+    }
+
+    /// Puts back what [`Parameter::take_grad`] gave.
+    pub(super) fn return_grad(&mut self, grad: Tensor<D>) {
+        if let Some(training) = &mut self.training {
+            training.grad = Slot::new(grad);
+        }
+    }
+
     /// The tensors of a step on a card; `None` where it is elsewhere, frozen, or without moments.
     #[cfg(feature = "cuda")]
     pub(crate) fn on_card(&self) -> Option<Trained> {

@@ -6,7 +6,8 @@
 
 use burn::tensor::Tensor;
 
-use super::linear::{Linear, Rows};
+use super::linear::{Linear, LowRank, Rows};
+use crate::kernels::low_rank;
 
 /// Modules that read one input and together give `N` outputs.
 #[derive(Debug)]
@@ -25,6 +26,26 @@ struct Output {
 /// `x Aᵀ` of each module that has an adapter.
 #[derive(Debug, Default)]
 pub struct Lows(Vec<Option<Tensor<2>>>);
+
+impl Lows {
+    /// Those of modules of which each has one.
+    pub(super) fn each<const N: usize>(&self) -> Option<[&Tensor<2>; N]> {
+        let lows: Option<Vec<&Tensor<2>>> = self.0.iter().map(Option::as_ref).collect();
+        lows?.try_into().ok()
+    }
+
+    /// As [`Lows::each`], to write over.
+    pub(super) fn all<const N: usize>(self) -> Option<[Tensor<2>; N]> {
+        let lows: Option<Vec<Tensor<2>>> = self.0.into_iter().collect();
+        lows?.try_into().ok()
+    }
+}
+
+impl<const N: usize> From<[Tensor<2>; N]> for Lows {
+    fn from(lows: [Tensor<2>; N]) -> Self {
+        Self(lows.map(Some).into())
+    }
+}
 
 impl<const N: usize> Projection<N> {
     /// Modules of one output each, under PEFT's leaf names.
@@ -59,7 +80,7 @@ impl<const N: usize> Projection<N> {
 
     /// The outputs, each `[T, rows]`, and what the adapters' gradients need.
     pub fn forward(&self, x: &Tensor<2>) -> ([Tensor<2>; N], Lows) {
-        let mut lows: Vec<Option<Tensor<2>>> = self.modules.iter().map(|_| None).collect();
+        let mut lows = self.lows(x);
         let outputs =
             self.outputs.map(|Output { module, rows }| self.modules[module].1.forward_rows(x, rows, &mut lows[module]));
         (outputs, Lows(lows))
@@ -67,13 +88,34 @@ impl<const N: usize> Projection<N> {
 
     /// The outputs alone.
     pub fn outputs(&self, x: &Tensor<2>) -> [Tensor<2>; N] {
-        let (mut low, mut of) = (None, 0);
-        self.outputs.map(|Output { module, rows }| {
-            if module != of {
-                (low, of) = (None, module);
-            }
-            self.modules[module].1.output_rows(x, rows, &mut low, None)
-        })
+        let folded = self.named().all(|(_, linear)| linear.folded(x).is_some());
+        let mut lows = if folded { self.no_lows() } else { self.lows(x) };
+        self.outputs.map(|Output { module, rows }| self.modules[module].1.output_rows(x, rows, &mut lows[module], None))
+    }
+
+    /// The outputs of modules that give one each but for what their adapters add to them, and what is needed to add it.
+    pub(super) fn base_outputs(&self, x: &Tensor<2>) -> ([Tensor<2>; N], Lows) {
+        let lows = self.lows(x);
+        (self.outputs.map(|output| self.modules[output.module].1.base_output(x)), Lows(lows))
+    }
+
+    /// `x Aᵀ` of all modules in one reading, where each has one and takes `x` as it is; else none is there yet.
+    fn lows(&self, x: &Tensor<2>) -> Vec<Option<Tensor<2>>> {
+        if !self.reads_once() {
+            return self.no_lows();
+        }
+        let weights = self.named().filter_map(|(_, linear)| linear.adapter.as_ref()).map(|adapter| adapter.a.used());
+        low_rank::inputs(x, weights).into_iter().map(Some).collect()
+    }
+
+    fn no_lows(&self) -> Vec<Option<Tensor<2>>> {
+        self.modules.iter().map(|_| None).collect()
+    }
+
+    /// Several modules, of which each has an adapter that takes their input as it is.
+    fn reads_once(&self) -> bool {
+        let undropped = |linear: &Linear| linear.adapter.as_ref().is_some_and(|adapter| adapter.dropout.is_none());
+        self.modules.len() > 1 && self.named().all(|(_, linear)| undropped(linear))
     }
 
     /// Adds the gradients of weights and adapters, from the input `x` and the gradients `g` of the outputs.
@@ -91,10 +133,36 @@ impl<const N: usize> Projection<N> {
         let lows = modules.map(|(module, ((_, linear), low))| {
             let of_module = outputs.iter().zip(&g).filter(|(output, _)| output.module == module);
             let parts: Vec<(Rows, &Tensor<2>)> = of_module.map(|(output, g)| (output.rows, g)).collect();
-            linear.weight_backward_rows(x, low, &parts)
+            linear.output_backward(x, low, &parts)
         });
         let lows = Lows(lows.collect());
+        self.inner_backward(x, &lows);
         (g, lows)
+    }
+
+    /// Adds the gradients of each A, from those of `x Aᵀ`.
+    pub(super) fn inner_backward(&mut self, x: &Tensor<2>, Lows(lows): &Lows) {
+        if !self.reads_once() {
+            let lows = lows.iter().zip(&mut self.modules).filter_map(|(low, module)| low.as_ref().zip(Some(module)));
+            return lows.for_each(|(low, (_, linear))| linear.inner_backward(x, low));
+        }
+        let mut adapters: Vec<_> = self.named_mut().filter_map(|(_, linear)| linear.adapter.as_mut()).collect();
+        let grads: Vec<_> = adapters.iter_mut().filter_map(|adapter| adapter.a.take_grad()).collect();
+        let grads = low_rank::inputs_backward(x, lows.iter().flatten(), grads);
+        adapters.into_iter().zip(grads).for_each(|(adapter, grad)| adapter.a.return_grad(grad));
+    }
+
+    /// The plain adapters of modules that give one output each, if each of these has one.
+    pub(super) fn plain_adapters(&self) -> Option<[&LowRank; N]> {
+        let adapters: Option<Vec<&LowRank>> = self.named().map(|(_, linear)| linear.plain_adapter()).collect();
+        adapters?.try_into().ok()
+    }
+
+    /// As [`Projection::plain_adapters`], to change.
+    pub(super) fn plain_adapters_mut(&mut self) -> Option<[&mut LowRank; N]> {
+        self.plain_adapters()?;
+        let adapters = self.named_mut().filter_map(|(_, linear)| linear.adapter.as_mut());
+        adapters.collect::<Vec<_>>().try_into().ok()
     }
 
     /// The gradient of the input. Those of the outputs are dropped one after another.

@@ -6,6 +6,7 @@
 mod attention;
 mod inputs;
 mod loss;
+mod low_rank;
 mod matrix;
 mod optimizer;
 mod packed;
@@ -17,8 +18,16 @@ use super::place::{Format, Place};
 use inputs::{Check, Inputs, Rounding};
 
 /// The operations.
-const CHECKS: [&[Check]; 7] =
-    [matrix::CHECKS, rows::CHECKS, attention::CHECKS, loss::CHECKS, packed::CHECKS, optimizer::CHECKS, step::CHECKS];
+const CHECKS: [&[Check]; 8] = [
+    matrix::CHECKS,
+    rows::CHECKS,
+    low_rank::CHECKS,
+    attention::CHECKS,
+    loss::CHECKS,
+    packed::CHECKS,
+    optimizer::CHECKS,
+    step::CHECKS,
+];
 
 /// What an operation gave at a place and on the CPU.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@
 mod attention;
 pub(crate) mod gemm;
 pub(crate) mod launch;
+mod low_rank;
 pub(crate) mod offload;
 pub(crate) mod optimizer;
 mod quantized;
@@ -19,6 +20,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::MemoryScope;
 
 use super::compile::Source;
+use super::low_rank::{Added, Few, GatedTensors, Half, by_products};
 use super::{AdamW, Heads, Kernels, Mask, Packed, Product, RowsOf, Samples};
 use launch::{Kernel, Number};
 use tensor::{elements, matrix_shape, rows, unfilled};
@@ -71,6 +73,11 @@ fn drops(n: usize, mask: Mask) -> [Number; 5] {
     let Mask { stream, draw, .. } = mask;
     let [stream, draw, threshold] = [stream, draw, mask.threshold()].map(Number::U64);
     [u64_of(n), stream, draw, threshold, Number::F32(mask.scale())]
+}
+
+/// The rank of an adapter, from its `[T, rank]`.
+fn rank(half: &Half<Cube>) -> usize {
+    matrix_shape(&half.low).1
 }
 
 /// Threads of a block that works on one row.
@@ -266,6 +273,57 @@ impl Kernels for Cube {
         let kernel = Kernel::flat(Source::Elementwise, typed!(gate.dtype, "swiglu_backward"), n / 8);
         kernel.run([&gate, &up, &g], 3, [u64_of(n)]);
         (gate, up, g)
+    }
+
+    fn swiglu_backward_adapted(
+        gate: CubeTensor,
+        up: CubeTensor,
+        g: CubeTensor,
+        b_gate: Half<Self>,
+        b_up: Half<Self>,
+        a_down: Half<Self>,
+        added: bool,
+    ) -> GatedTensors<Self> {
+        match low_rank::Read::of(&g, rank(&b_gate)) {
+            Some(read) => read.swiglu_backward(gate, up, [b_gate, b_up, a_down], added),
+            None => by_products::swiglu_backward::<Self>(gate, up, g, b_gate, b_up, a_down, added),
+        }
+    }
+
+    fn swiglu_added(
+        gate: CubeTensor,
+        up: CubeTensor,
+        to_gate: Added<Self>,
+        to_up: Added<Self>,
+        a_down: CubeTensor,
+        over: bool,
+    ) -> (CubeTensor, CubeTensor) {
+        match low_rank::Read::of(&gate, matrix_shape(&a_down).0) {
+            Some(read) => read.swiglu_added(&up, [to_gate, to_up], &a_down, over),
+            None => by_products::swiglu_added::<Self>(gate, up, to_gate, to_up, a_down),
+        }
+    }
+
+    fn low_rank_output_backward(g: CubeTensor, b: Half<Self>) -> (CubeTensor, CubeTensor) {
+        match low_rank::Read::of(&g, rank(&b)) {
+            Some(read) => read.output_backward(b),
+            None => by_products::output_backward::<Self>(g, b),
+        }
+    }
+
+    fn low_rank_inputs(x: CubeTensor, a: Few<Self>) -> Vec<CubeTensor> {
+        let rank = matrix_shape(a.first()).0;
+        match low_rank::Read::of(&x, rank) {
+            Some(read) => read.inputs(&a.into_vec()),
+            None => by_products::inputs::<Self>(x, a),
+        }
+    }
+
+    fn low_rank_inputs_backward(x: CubeTensor, lows: Few<Self>, grads: Few<Self>) -> Vec<CubeTensor> {
+        match low_rank::Read::of(&x, matrix_shape(lows.first()).1) {
+            Some(read) => read.inputs_backward(&lows.into_vec(), grads.into_vec()),
+            None => by_products::inputs_backward::<Self>(x, lows, grads),
+        }
     }
 
     fn cross_entropy(

@@ -3,6 +3,7 @@
 //! This file is the executor's `step.rs`, `network/` and `kernels/` with bytes in place of numbers: a change there is a change here,
 //! and the executor's test `promise` measures every phase against it. `T` is the number of tokens in a micro batch.
 
+mod card;
 mod host;
 mod moved;
 mod supported;
@@ -14,6 +15,7 @@ use crate::model::Architecture;
 use crate::plan::{AdapterKind, OptimizerKind, Precision, QuantizeKind};
 use crate::setup::{Quantize, Setup};
 
+pub use card::{Reading, is_folded, is_read_once};
 pub use host::{beside_tensors, context, host, is_measured_on, workspace};
 pub use moved::Moved;
 
@@ -55,12 +57,6 @@ const DENSE: Part = Part { what: "decoded weights", setting: "quantize" };
 /// transformers' Trainer (`trainer.py`, `register_module_override`; Dettmers et al. 2022, "stable embedding layer").
 pub fn has_eight_bit_states(elements: u64, embedding: bool) -> bool {
     elements >= MIN_8BIT_ELEMENTS && !embedding
-}
-
-/// Whether a card adds an adapter of this rank to the rows of a packed weight with so many columns as it decodes them, in 16 bits and
-/// without dropout and magnitudes: what its kernels take (`memspec_train`'s `kernels/cuda/source/quantized.cu`).
-pub fn is_folded(rank: u64, columns: u64) -> bool {
-    rank.is_multiple_of(8) && rank <= 64 && columns.is_multiple_of(64)
 }
 
 /// Tokens whose logits exist at a time: the power of two whose logits are at most [`LOGITS`] or [`CARD_LOGITS`], between 16 and 1024.
@@ -371,7 +367,8 @@ impl<'a> Program<'a> {
             } else {
                 saved.push(self.block_recompute(x));
                 let product = self.work(model.intermediate);
-                x = self.linear_output(DOWN, INPUTS);
+                let low = self.low_of_product();
+                x = self.linear_output(DOWN, INPUTS, low);
                 self.trace.free(product);
             }
         }
@@ -446,12 +443,12 @@ impl<'a> Program<'a> {
         let (attention, lse) = self.attention(WORK);
         self.trace.free(lse);
         self.trace.free_all(qkv);
-        let middle = self.linear_output(O, WORK);
+        let middle = self.linear_output(O, WORK, None);
         self.trace.free(attention);
         let normed = self.work(model.hidden);
-        let [gate, up] = self.outputs([GATE, UP]);
-        self.trace.free_all([normed, up]);
-        let y = self.linear_output(DOWN, INPUTS);
+        let (gate, low) = self.product();
+        self.trace.free(normed);
+        let y = self.linear_output(DOWN, INPUTS, low);
         self.trace.free_all([gate, middle]);
         y
     }
@@ -460,18 +457,15 @@ impl<'a> Program<'a> {
     fn block_recompute(&mut self, x: Tensor) -> Saved {
         let model = self.model;
         let normed = self.work(model.hidden);
-        let (q, q_low) = self.linear_forward(Q, SAVED);
-        let (k, k_low) = self.linear_forward(K, SAVED);
-        let (v, v_low) = self.linear_forward(V, SAVED);
+        let [(q, q_low), (k, k_low), (v, v_low)] = self.projection_forward([Q, K, V]);
         self.trace.free(normed);
         let (q, q_unnormed) = self.normed(Q, q, SAVED);
         let (k, k_unnormed) = self.normed(K, k, SAVED);
         let unnormed = [q_unnormed, k_unnormed];
         let (attention, lse) = self.attention(SAVED);
-        let (middle, o_low) = self.linear_forward(O, SAVED);
+        let (middle, o_low) = self.linear_forward(O, SAVED, None);
         let normed = self.work(model.hidden);
-        let (gate, gate_low) = self.linear_forward(GATE, SAVED);
-        let (up, up_low) = self.linear_forward(UP, SAVED);
+        let [(gate, gate_low), (up, up_low)] = self.projection_forward([GATE, UP]);
         self.trace.free(normed);
         let low = [q_low, k_low, v_low, o_low, gate_low, up_low];
         Saved { x, q, k, v, attention, lse, middle, gate, up, unnormed, low }
@@ -483,22 +477,7 @@ impl<'a> Program<'a> {
         let Saved { x, q, k, v, attention, lse, middle, gate, up, unnormed, low } = saved;
         let [q_low, k_low, v_low, o_low, gate_low, up_low] = low;
 
-        // mlp_backward
-        let unscaled = self.late_magnitude_backward(DOWN);
-        let adapted = self.linears[DOWN].module.adapted;
-        let g_low = adapted.then(|| self.saved(self.rank));
-        let g_product = self.input_gradient(DOWN, adapted, None);
-        // The product is written over its gradient.
-        let low = self.low(DOWN);
-        self.dropped(DOWN);
-        self.trace.free_all(low.into_iter().chain(g_low));
-        self.trace.free(g_product);
-        self.trace.free_all(unscaled);
-        let normed = self.work(model.hidden);
-        let gate = self.magnitude_backward_over(GATE, gate);
-        let up = self.magnitude_backward_over(UP, up);
-        [GATE, UP].into_iter().for_each(|index| self.dropped(index));
-        self.trace.free(normed);
+        let [gate, up] = self.mlp_backward([gate, up]);
         let g_normed = self.input_backward(GATE, gate_low, None);
         self.trace.free(gate);
         let g_normed = self.input_backward(UP, up_low, Some(g_normed));
@@ -506,6 +485,7 @@ impl<'a> Program<'a> {
         let g = g_normed;
 
         let unscaled = self.magnitude_backward(O);
+        self.output_backward(O);
         self.dropped(O);
         let g_attention = self.input_backward(O, o_low, None);
         self.trace.free_all(unscaled);
@@ -521,7 +501,8 @@ impl<'a> Program<'a> {
         let gq = self.magnitude_backward_over(Q, gq);
         let gk = self.magnitude_backward_over(K, gk);
         let gv = self.magnitude_backward_over(V, gv);
-        [Q, K, V].into_iter().for_each(|index| self.dropped(index));
+        [Q, K, V].into_iter().for_each(|index| self.output_backward(index));
+        self.inner_backward([Q, K, V]);
         self.trace.free(normed);
         if !input {
             self.trace.free_all([gq, gk, gv, g, x]);
@@ -535,6 +516,105 @@ impl<'a> Program<'a> {
         let g_normed = self.input_backward(V, v_low, Some(g_normed));
         self.trace.free_all([gv, g, x]);
         Some(g_normed)
+    }
+
+    /// `Linears::product`: the gated product over gate, and its inner activation where that is made with it.
+    fn product(&mut self) -> (Tensor, Option<Tensor>) {
+        if !self.adds_late() {
+            let [gate, up] = self.outputs([GATE, UP]);
+            self.trace.free(up);
+            return (gate, None);
+        }
+        let [(gate, gate_low), (up, up_low)] = self.projection_forward([GATE, UP]);
+        let low = self.low_of_product();
+        self.trace.free_all([gate_low, up_low].into_iter().flatten().chain([up]));
+        (gate, low)
+    }
+
+    /// `Linears::adds_late`: gate and up go without what their adapters add until they are gated.
+    fn adds_late(&self) -> bool {
+        let known = self.card && self.element == 2 && is_read_once(self.rank, self.model.intermediate);
+        known && self.has_plain_adapters() && !self.folded(GATE) && !self.folded(UP)
+    }
+
+    /// `Linears::has_plain_adapters`.
+    fn has_plain_adapters(&self) -> bool {
+        self.reads_once([GATE, UP]) && self.linears[DOWN].module.adapted && !self.dora
+    }
+
+    /// The product's inner activation, where gating makes it.
+    fn low_of_product(&mut self) -> Option<Tensor> {
+        if !self.adds_late() {
+            return None;
+        }
+        let low = self.saved(self.rank);
+        self.sums(self.model.intermediate, 1, 0);
+        Some(low)
+    }
+
+    /// `Block::mlp_backward` up to the gradients of gate and up, which are written over them.
+    fn mlp_backward(&mut self, [gate, up]: [Tensor; 2]) -> [Tensor; 2] {
+        let model = self.model;
+        let adapted = self.linears[DOWN].module.adapted;
+        if self.has_plain_adapters() {
+            let g_low = self.saved(self.rank);
+            let g_product = self.input_gradient(DOWN, true, None);
+            self.sums(model.intermediate, 3, 3);
+            self.trace.free_all([g_product, g_low]);
+            let normed = self.work(model.hidden);
+            self.inner_backward([GATE, UP]);
+            self.trace.free(normed);
+            return [gate, up];
+        }
+        let unscaled = self.late_magnitude_backward(DOWN);
+        let g_low = adapted.then(|| self.saved(self.rank));
+        let g_product = self.input_gradient(DOWN, adapted, None);
+        // The product is written over its gradient.
+        let low = self.low(DOWN);
+        self.dropped(DOWN);
+        self.trace.free_all(low.into_iter().chain(g_low));
+        self.trace.free(g_product);
+        self.trace.free_all(unscaled);
+        let normed = self.work(model.hidden);
+        let gate = self.magnitude_backward_over(GATE, gate);
+        let up = self.magnitude_backward_over(UP, up);
+        [GATE, UP].into_iter().for_each(|index| self.output_backward(index));
+        self.inner_backward([GATE, UP]);
+        self.trace.free(normed);
+        [gate, up]
+    }
+
+    /// `Projection::reads_once`.
+    fn reads_once<const N: usize>(&self, linears: [usize; N]) -> bool {
+        !self.model.fused_linears && !self.dropout && linears.iter().all(|&index| self.linears[index].module.adapted)
+    }
+
+    /// `Linear::output_backward`, of a module whose output's gradient is one tensor.
+    fn output_backward(&mut self, index: usize) {
+        let several = self.model.fused_linears && index != O && index != DOWN;
+        let Module { adapted, out, .. } = self.linears[index].module;
+        if adapted && !several {
+            self.sums(out, 1, 1);
+        }
+    }
+
+    /// `Projection::inner_backward`.
+    fn inner_backward<const N: usize>(&mut self, linears: [usize; N]) {
+        if self.reads_once(linears) {
+            return self.sums(self.linears[linears[0]].module.columns, 0, N as u64);
+        }
+        linears.into_iter().for_each(|index| self.dropped(index));
+    }
+
+    /// The parts of inner and outer sums over an activation with so many columns that a card reads once.
+    fn sums(&mut self, columns: u64, inner: u64, outer: u64) {
+        if !(self.card && self.element == 2 && is_read_once(self.rank, columns)) {
+            return;
+        }
+        let Reading { inner_elements, outer_elements, .. } = Reading::of(self.tokens, columns);
+        let parts = [inner * inner_elements, outer * outer_elements].into_iter().filter(|&elements| elements > 0);
+        let parts: Vec<Tensor> = parts.map(|elements| self.trace.allocate(WORK, elements * 4)).collect();
+        self.trace.free_all(parts);
     }
 
     /// `block::normed`: queries or keys with their norm, and as they were.
@@ -568,42 +648,64 @@ impl<'a> Program<'a> {
         self.trace.scratch(SCORES, self.threads * matrices * one);
     }
 
-    /// `Projection::outputs`: a module's inner activation goes with its last output.
+    /// `Projection::forward`: the outputs and what their adapters keep.
+    fn projection_forward<const N: usize>(&mut self, linears: [usize; N]) -> [(Tensor, Option<Tensor>); N] {
+        let mut lows = self.lows(linears).into_iter();
+        linears.map(|index| self.linear_forward(index, SAVED, lows.next().flatten()))
+    }
+
+    /// `Projection::outputs`.
     fn outputs<const N: usize>(&mut self, linears: [usize; N]) -> [Tensor; N] {
-        let mut low = None;
+        let folded = linears.iter().all(|&index| self.folded(index));
+        let mut lows = if folded { [const { None }; N] } else { self.lows(linears) }.into_iter();
+        let mut kept = Vec::new();
         let outputs = linears.map(|index| {
-            if self.linears[index].first {
-                self.trace.free_all(low.take());
-            }
-            let (y, of_module) = self.output_rows(index, WORK);
-            low = of_module.or(low.take());
+            let (y, low) = self.output_rows(index, WORK, lows.next().flatten());
+            kept.extend(low);
             y
         });
-        self.trace.free_all(low);
+        self.trace.free_all(kept);
         outputs
     }
 
-    /// `Linear::output_rows`: the output, and the adapter's inner activation where it is made for that.
-    fn output_rows(&mut self, index: usize, part: Part) -> (Tensor, Option<Tensor>) {
-        let Module { quantized, out, columns, .. } = self.linears[index].module;
-        let bytes = self.activation(out);
-        let y = self.trace.allocate(part, bytes);
+    /// `Projection::lows`: the inner activations of adapters that read one input, where they are made together.
+    fn lows<const N: usize>(&mut self, linears: [usize; N]) -> [Option<Tensor>; N] {
+        if !self.reads_once(linears) {
+            return [const { None }; N];
+        }
+        let lows = linears.map(|_| Some(self.saved(self.rank)));
+        self.sums(self.linears[linears[0]].module.columns, N as u64, 0);
+        lows
+    }
+
+    /// `Linear::folded`.
+    fn folded(&self, index: usize) -> bool {
+        let Module { quantized, columns, .. } = self.linears[index].module;
         let plain = self.card && self.element == 2 && !self.dora && !self.dropout;
-        let folded = plain && quantized && is_folded(self.rank, columns);
-        let low = if folded { None } else { self.low(index) };
+        plain && quantized && is_folded(self.rank, columns)
+    }
+
+    /// `Linear::output_rows`: the output, and the adapter's inner activation, which is made where the output needs it.
+    fn output_rows(&mut self, index: usize, part: Part, low: Option<Tensor>) -> (Tensor, Option<Tensor>) {
+        let bytes = self.activation(self.linears[index].module.out);
+        let y = self.trace.allocate(part, bytes);
+        let low = match low {
+            None if !self.folded(index) => self.low(index),
+            low => low,
+        };
         self.panel(index);
         (y, low)
     }
 
     /// `Linear::forward_rows`: the output and what the adapter keeps.
-    fn linear_forward(&mut self, index: usize, part: Part) -> (Tensor, Option<Tensor>) {
-        let (y, low) = self.output_rows(index, part);
+    fn linear_forward(&mut self, index: usize, part: Part, low: Option<Tensor>) -> (Tensor, Option<Tensor>) {
+        let (y, low) = self.output_rows(index, part, low);
         (y, low.or_else(|| self.low(index)))
     }
 
     /// `Linear::output_onto`.
-    fn linear_output(&mut self, index: usize, part: Part) -> Tensor {
-        let (y, low) = self.output_rows(index, part);
+    fn linear_output(&mut self, index: usize, part: Part, low: Option<Tensor>) -> Tensor {
+        let (y, low) = self.output_rows(index, part, low);
         self.trace.free_all(low);
         y
     }

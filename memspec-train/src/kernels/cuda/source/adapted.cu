@@ -1,18 +1,6 @@
 // Packed weights plus an adapter: W + scale B A, added in float before the weight is rounded, so that one product serves both. After
-// `packed.cuh`. B [rows of W, rank] and A [rank, columns] are of type ELEMENT, bf16 or f16; the rank is a multiple of 8 up to RANK, which is
-// 16, 32 or 64, and the columns are one of 64.
-
-// c += a b on tensor cores: 16 x 16 by 16 x 8.
-template <typename T> __device__ __forceinline__ void multiply(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]);
-#define MULTIPLY(T)                                                                                                   \
-    template <> __device__ __forceinline__ void multiply<T>(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {    \
-        asm("mma.sync.aligned.m16n8k16.row.col.f32." #T "." #T ".f32 "                                                \
-            "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                                                   \
-            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                                                          \
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));                                      \
-    }
-MULTIPLY(bf16)
-MULTIPLY(f16)
+// `packed.cuh` and `tensor_core.cuh`. B [rows of W, rank] and A [rank, columns] are of type ELEMENT, bf16 or f16; the rank is a multiple of
+// 8 up to RANK, which is 16, 32 or 64, and the columns are one of 64.
 
 // Eight neighbours of a row: those from `element`, a multiple of 8, counted from the weight's first. First loaded, then decoded.
 template <typename S> struct Nf4Row {
