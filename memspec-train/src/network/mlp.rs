@@ -46,7 +46,7 @@ impl Linears {
 
     /// The gated product of these; and its `x Aᵀ` for down, where that is made with it.
     pub(super) fn product_of(&self, [gate, up]: [&Tensor<2>; 2], lows: &Lows) -> (Tensor<2>, Option<Tensor<2>>) {
-        match self.added(gate, lows) {
+        match self.adapters(lows).filter(|_| self.adds_late(gate)) {
             Some((added, a_down)) => {
                 let (product, low) = swiglu_added(gate.clone(), up, added, a_down, false);
                 (product, Some(low))
@@ -57,12 +57,11 @@ impl Linears {
 
     /// The same from the MLP's input, where nothing else is kept.
     pub(super) fn product(&self, x: &Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
-        if !self.adds_late(x) {
-            let [gate, up] = self.gate_up.outputs(x);
-            return (kernels::swiglu_over(gate, &up), None);
-        }
-        let ([gate, up], lows) = self.gate_up.base_outputs(x);
-        match self.added(x, &lows) {
+        let ([gate, up], lows) = match self.adds_late(x) {
+            true => self.gate_up.base_outputs(x),
+            false => (self.gate_up.outputs(x), Lows::default()),
+        };
+        match self.adapters(&lows) {
             Some((added, a_down)) => {
                 let (product, low) = swiglu_added(gate, &up, added, a_down, true);
                 (product, Some(low))
@@ -83,10 +82,7 @@ impl Linears {
     }
 
     /// What is added then, and down's A, whose `x Aᵀ` is made on the way.
-    fn added<'a>(&'a self, like: &Tensor<2>, lows: &'a Lows) -> Option<([AddedBy<'a>; 2], &'a Tensor<2>)> {
-        if !self.adds_late(like) {
-            return None;
-        }
+    fn adapters<'a>(&'a self, lows: &'a Lows) -> Option<([AddedBy<'a>; 2], &'a Tensor<2>)> {
         let ([gate, up], [low_gate, low_up]) = (self.gate_up.plain_adapters()?, lows.each()?);
         let by = |b, low, scale| AddedBy { b, low, scale };
         let added = [by(gate.b.used(), low_gate, gate.scale), by(up.b.used(), low_up, up.scale)];
@@ -137,3 +133,6 @@ impl Linears {
         Some((g_gated, Lows::from([low_gate, low_up])))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,23 +13,6 @@ typedef ELEMENT T;
 #define TOKENS 16
 #define SUMS (TOKENS * RANK)
 
-// Copies in the background, each thread for itself: no barrier orders them, so the compiler has to know that memory changes.
-__device__ __forceinline__ void commit() { asm volatile("cp.async.commit_group;"); }
-template <int LEFT> __device__ __forceinline__ void wait() {
-    asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
-}
-// 16 bytes, or zeros.
-__device__ __forceinline__ void copy16(void *to, const void *from, bool there) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from),
-                 "r"(there ? 16 : 0)
-                 : "memory");
-}
-// 8 x 8 elements of a warp, two a thread, with rows and columns exchanged.
-__device__ __forceinline__ u32 transposed(u32 x) {
-    u32 y;
-    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(y) : "r"(x));
-    return y;
-}
 __device__ __forceinline__ u32 both(T low, T high) { return low.bits | (u32)high.bits << 16; }
 
 // A thread's part of a piece of X: its tokens g and g + 8 of 16.

@@ -1,4 +1,4 @@
-// Products on tensor cores, for kernels that are not attention's.
+// Products on tensor cores and what goes with them, in PTX, for kernels that are not attention's. `tests/kernels/emulated.h` has the same in C++.
 
 // c += a b: 16 x 16 by 16 x 8.
 template <typename T> __device__ __forceinline__ void multiply(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]);
@@ -11,3 +11,21 @@ template <typename T> __device__ __forceinline__ void multiply(float (&c)[4], co
     }
 MULTIPLY(bf16)
 MULTIPLY(f16)
+
+// Copies in the background, each thread for itself: no barrier orders them, so the compiler has to know that memory changes.
+__device__ __forceinline__ void commit() { asm volatile("cp.async.commit_group;"); }
+template <int LEFT> __device__ __forceinline__ void wait() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
+}
+// 16 bytes, or zeros.
+__device__ __forceinline__ void copy16(void *to, const void *from, bool there) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from),
+                 "r"(there ? 16 : 0)
+                 : "memory");
+}
+// 8 x 8 elements of a warp, two a thread, with rows and columns exchanged.
+__device__ __forceinline__ u32 transposed(u32 x) {
+    u32 y;
+    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(y) : "r"(x));
+    return y;
+}

@@ -34,11 +34,13 @@ impl Reading {
     const RANK: u64 = 16;
     /// About the multiprocessors of a large card.
     const BLOCKS: u64 = 132;
+    /// Tokens of a block at least: with fewer, what it leaves of a sum over them is more than a quarter of what it reads.
+    const LEAST: u64 = 128;
 
     /// That of an activation `[tokens, columns]`.
     pub fn of(tokens: u64, columns: u64) -> Self {
         let blocks = columns.div_ceil(Self::COLUMNS);
-        let each = tokens.div_ceil((Self::BLOCKS / blocks).max(1)).next_multiple_of(Self::TOKENS);
+        let each = tokens.div_ceil((Self::BLOCKS / blocks).max(1)).max(Self::LEAST).next_multiple_of(Self::TOKENS);
         let splits = tokens.div_ceil(each);
         Self {
             blocks,
