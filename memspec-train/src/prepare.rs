@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use memspec::plan;
 use memspec::setup::{Drawn, Setup};
 
-use crate::data::{DataError, Dataset, Format, LossOn, Options, Padding, Sampler};
+use crate::data::{DataError, Dataset, Format, LossOn, Options, Order, Padding, Sampler};
 use crate::monitor;
 use crate::schedule;
 use crate::step::{Batch, Packed};
@@ -150,7 +150,12 @@ pub fn options<'a>(setup: &Setup, template: Option<&'a ChatTemplate>) -> Options
 /// The sampler of a run over its training data, from the start.
 pub fn sampler(setup: &Setup, train: &Dataset) -> Sampler {
     let packing = setup.data.packing.then(|| train.packing(setup.data.context as usize));
-    Sampler::new(train.len(), packing, setup.train.micro_batch as usize, setup.seed)
+    let order = match setup.data.order {
+        plan::SampleOrder::Random => Order::Random,
+        plan::SampleOrder::Sequential => Order::Sequential,
+        plan::SampleOrder::Length => Order::Length(train.lengths()),
+    };
+    Sampler::new(train.len(), packing, order, setup.train.micro_batch as usize, setup.seed)
 }
 
 fn padding(setup: &Setup) -> Padding {

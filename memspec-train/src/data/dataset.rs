@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 /// A line longer than this is no record.
 const MOST_LINE_BYTES: usize = 64 << 20;
@@ -196,8 +197,12 @@ impl Dataset {
 
     /// How the samples are packed into rows of `context` tokens.
     pub fn packing(&self, context: usize) -> Packing {
-        let lengths = (0..self.len()).map(|index| self.sample_length(index) as u32).collect();
-        Packing { lengths, context: context as u32 }
+        Packing { lengths: self.lengths(), context: context as u32 }
+    }
+
+    /// Tokens of each sample.
+    pub fn lengths(&self) -> Arc<[u32]> {
+        (0..self.len()).map(|index| self.sample_length(index) as u32).collect()
     }
 
     /// Tokens of a sample.

@@ -11,7 +11,7 @@ pub use dataset::{Batch, Dataset, Sample};
 pub use error::{DataError, LineProblem};
 pub use packing::Packing;
 pub use record::Format;
-pub use sampler::{Position, Sampler};
+pub use sampler::{Order, Position, Sampler};
 
 /// Which tokens of a conversation the loss counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,6 +1,11 @@
-//! Which samples make the next batch: shuffled anew each epoch, the same for the same seed, and resumable.
+//! Which samples make the next batch: in an order that is the same for the same seed, and resumable.
+
+use std::sync::Arc;
 
 use super::packing::{self, Packing};
+
+/// Batches whose samples are sorted among themselves: transformers' `LengthGroupedSampler` takes as many.
+const SORTED_BATCHES: usize = 50;
 
 /// Epochs that are packed to count their batches before a run.
 const COUNTED_EPOCHS: f64 = 1000.0;
@@ -14,11 +19,23 @@ pub struct Position {
     pub batch: u64,
 }
 
+/// In what order samples come.
+#[derive(Debug, Clone)]
+pub enum Order {
+    /// Shuffled anew each epoch.
+    Random,
+    /// As in their file.
+    Sequential,
+    /// Shuffled anew each epoch, but for those of one batch, which are of like length: the tokens of each sample.
+    Length(Arc<[u32]>),
+}
+
 /// Gives the rows of each micro batch, for ever. The last batch of an epoch may be smaller.
 #[derive(Debug, Clone)]
 pub struct Sampler {
     /// The samples of this epoch, row after row.
     order: Vec<u32>,
+    how: Order,
     rows: Rows,
     micro_batch: usize,
     seed: u64,
@@ -40,21 +57,22 @@ enum Rows {
 
 impl Sampler {
     /// From the beginning, a sample a row, or as many as fit. `samples` and `micro_batch` count as 1 at least.
-    pub fn new(samples: usize, packing: Option<Packing>, micro_batch: usize, seed: u64) -> Self {
+    pub fn new(samples: usize, packing: Option<Packing>, how: Order, micro_batch: usize, seed: u64) -> Self {
         let rows = match packing {
             Some(packing) => Rows::Packed { packing, ends: Vec::new() },
             None => Rows::Single,
         };
         let order = (0..samples.max(1) as u32).collect();
-        let mut sampler = Self { order, rows, micro_batch: micro_batch.max(1), seed, position: Position::default() };
-        sampler.shuffle();
+        let micro_batch = micro_batch.max(1);
+        let mut sampler = Self { order, how, rows, micro_batch, seed, position: Position::default() };
+        sampler.arrange();
         sampler
     }
 
     /// Goes to where another sampler with the same beginning was; it goes on exactly as that one would have.
     pub fn resume(mut self, position: Position) -> Self {
         self.position = position;
-        self.shuffle();
+        self.arrange();
         // a position at an epoch's end is the next one's beginning
         if self.position.batch >= self.batches_per_epoch() {
             self.next_epoch();
@@ -118,24 +136,43 @@ impl Sampler {
 
     fn next_epoch(&mut self) {
         self.position = Position { epoch: self.position.epoch.saturating_add(1), batch: 0 };
-        self.shuffle();
+        self.arrange();
     }
 
     /// The order depends on seed and epoch only, not on what came before.
-    fn shuffle(&mut self) {
+    fn arrange(&mut self) {
         for (index, place) in self.order.iter_mut().enumerate() {
             *place = index as u32;
         }
         let mut state = mix(self.seed ^ mix(self.position.epoch.wrapping_add(1)));
-        for last in (1..self.order.len()).rev() {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            // 0..=last, by multiplication: the bias is below one in 2^32
-            let chosen = ((u128::from(mix(state)) * (last as u128 + 1)) >> 64) as usize;
-            self.order.swap(last, chosen);
+        if !matches!(self.how, Order::Sequential) {
+            shuffle(self.order.len(), &mut state, |a, b| self.order.swap(a, b));
+        }
+        if let (Order::Length(lengths), Rows::Single) = (&self.how, &self.rows) {
+            let length = |sample: &u32| lengths.get(*sample as usize).copied().unwrap_or(0);
+            for part in self.order.chunks_mut(SORTED_BATCHES.saturating_mul(self.micro_batch)) {
+                part.sort_by_key(|sample| std::cmp::Reverse(length(sample)));
+            }
+            // Whole batches change places; what is left over for a smaller one stays last.
+            let mut batches: Vec<Vec<u32>> = self.order.chunks_exact(self.micro_batch).map(<[u32]>::to_vec).collect();
+            shuffle(batches.len(), &mut state, |a, b| batches.swap(a, b));
+            for (place, batch) in self.order.chunks_exact_mut(self.micro_batch).zip(batches) {
+                place.copy_from_slice(&batch);
+            }
         }
         if let Rows::Packed { packing, ends } = &mut self.rows {
             *ends = packing::pack(&mut self.order, packing);
         }
+    }
+}
+
+/// Swaps places of so many until each order is as likely as any other.
+fn shuffle(count: usize, state: &mut u64, mut swap: impl FnMut(usize, usize)) {
+    for last in (1..count).rev() {
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        // 0..=last, by multiplication: the bias is below one in 2^32
+        let chosen = ((u128::from(mix(*state)) * (last as u128 + 1)) >> 64) as usize;
+        swap(last, chosen);
     }
 }
 

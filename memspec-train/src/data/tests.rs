@@ -184,7 +184,31 @@ fn packed_samples_stay_apart() {
 /// The samplers of the tests: of samples alone or packed.
 fn sampler(lengths: &[u32], context: Option<u32>, micro_batch: usize, seed: u64) -> Sampler {
     let packing = context.map(|context| Packing { lengths: lengths.into(), context });
-    Sampler::new(lengths.len(), packing, micro_batch, seed)
+    Sampler::new(lengths.len(), packing, Order::Random, micro_batch, seed)
+}
+
+#[test]
+fn samples_come_as_in_their_file() {
+    let mut sampler = Sampler::new(5, None, Order::Sequential, 2, 7);
+    for _ in 0..2 {
+        let epoch: Vec<usize> = (0..3).flat_map(|_| sampler.next_batch()).flatten().collect();
+        assert_eq!(epoch, [0, 1, 2, 3, 4]);
+    }
+}
+
+#[test]
+fn batches_of_like_lengths_are_hardly_filled_up() {
+    let lengths: Vec<u32> = (0..200).map(|sample| 20 + sample * 37 % 200).collect();
+    let columns = |mut sampler: Sampler| -> u32 {
+        let longest = |batch: Vec<Vec<usize>>| batch.into_iter().flatten().map(|sample| lengths[sample]).max().unwrap();
+        (0..sampler.batches_per_epoch()).map(|_| 8 * longest(sampler.next_batch())).sum()
+    };
+    let (tokens, random) = (lengths.iter().sum::<u32>(), columns(sampler(&lengths, None, 8, 3)));
+    let grouped = columns(Sampler::new(200, None, Order::Length(lengths.clone().into()), 8, 3));
+    assert!(
+        grouped < tokens * 104 / 100 && random > tokens * 150 / 100,
+        "{tokens} tokens, {grouped} and {random} filled up"
+    );
 }
 
 proptest! {
@@ -222,6 +246,31 @@ proptest! {
         let mut first = sampler(&lengths, context, micro_batch, seed);
         (0..stop).for_each(|_| drop(first.next_batch()));
         let mut second = sampler(&lengths, context, micro_batch, seed).resume(first.position());
+        for _ in 0..10 {
+            prop_assert_eq!(first.next_batch(), second.next_batch());
+        }
+    }
+
+    /// Each epoch has every sample once, in batches of like length that are resumed, and nothing but the order changes.
+    #[test]
+    fn samples_of_one_batch_have_like_lengths(
+        lengths in prop::collection::vec(1_u32..100, 1..300),
+        micro_batch in 1_usize..9,
+        seed in any::<u64>(),
+        stop in 0_usize..40,
+    ) {
+        let by_length = || Sampler::new(lengths.len(), None, Order::Length(lengths.clone().into()), micro_batch, seed);
+        let epoch = |mut sampler: Sampler| -> Vec<Vec<u32>> {
+            let batches = sampler.batches_per_epoch();
+            let of = |batch: Vec<Vec<usize>>| batch.into_iter().flatten().map(|sample| lengths[sample]).collect();
+            (0..batches).map(|_| of(sampler.next_batch())).collect()
+        };
+        let (grouped, random) = (epoch(by_length()), epoch(sampler(&lengths, None, micro_batch, seed)));
+        let sorted = |batches: &[Vec<u32>]| { let mut all = batches.concat(); all.sort_unstable(); all };
+        prop_assert_eq!(sorted(&grouped), sorted(&random));
+        let mut first = by_length();
+        (0..stop).for_each(|_| drop(first.next_batch()));
+        let mut second = by_length().resume(first.position());
         for _ in 0..10 {
             prop_assert_eq!(first.next_batch(), second.next_batch());
         }

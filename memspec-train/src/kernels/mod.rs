@@ -300,6 +300,7 @@ pub trait Kernels: Backend {
     /// [`Kernels::swiglu_backward`] with all that adapters need of the three activations it passes: `b_gate` and `b_up` of their outputs'
     /// gradients, as [`Kernels::low_rank_output_backward`], and `a_down` of the product, its input, whose `low` is the gradient of `x Aᵀ` and becomes
     /// `x Aᵀ`. With `added`, gate and up come without what their adapters add to them. Gives the gradients of `gate` and `up`, then `low` and `grad` of each; the product need not be anywhere.
+    #[allow(clippy::type_complexity, reason = "three adapters have this many tensors")]
     fn swiglu_backward_adapted(
         gate: FloatTensor<Self>,
         up: FloatTensor<Self>,

@@ -1,5 +1,6 @@
 //! Where a run stands, and what of its plan must stay the same for it to go on.
 
+use memspec::plan::SampleOrder;
 use memspec::setup::Setup;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -54,6 +55,8 @@ pub fn course(setup: &Setup, prepared: &Prepared) -> Value {
             "loss_on": setup.data.loss_on,
             "context": setup.data.context,
             "packing": setup.data.packing,
+            // Only where it is another: without it the course is that of versions that did not know it.
+            "order": (setup.data.order != SampleOrder::Random).then_some(setup.data.order),
             "padding": setup.data.padding,
             "path": content(&prepared.train),
         },

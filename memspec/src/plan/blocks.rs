@@ -6,7 +6,7 @@ use super::limit::{Headroom, Limit};
 use super::{
     AdapterKind, Assertion, Attention, CachePrecision, Checkpointing, Choice, DataFormat, DeviceMap, EngineName, Float,
     ImageSize, LossKind, LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind,
-    Schedule, Script, ServePrecision, Storage, Targets, Upcast, Warmup,
+    SampleOrder, Schedule, Script, ServePrecision, Storage, Targets, Upcast, Warmup,
 };
 use crate::quantity::{Bytes, Money, Percent, Seconds, Steps, Tokens};
 
@@ -134,6 +134,8 @@ block! {
         context: Tokens = "the engine's", least 1;
         /// Join short samples into one sequence; they never attend to each other.
         packing: bool = "false";
+        /// In what order samples are trained on. Packed samples, and micro batches of one, fill nothing up: by length is random there.
+        order: SampleOrder = "random";
         /// Words that are added to the tokenizer's vocabulary. The rows that embeddings and head get for them are too few to be costed.
         new_tokens: Vec<String> = "[]";
         /// The token that fills samples up. It takes no memory.

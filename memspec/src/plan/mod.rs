@@ -63,7 +63,8 @@ pub use settle::{Follows, Unsettled};
 pub use spec::{Block, Kind, Setting, Symbol, UnknownSymbol, nearest};
 pub use symbols::{
     AdapterKind, Attention, CachePrecision, DataFormat, DeviceMap, EngineName, Float, LossKind, LossOn, Offload,
-    OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage, Upcast,
+    OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, SampleOrder, Schedule, Script, ServePrecision,
+    Storage, Upcast,
 };
 
 #[cfg(feature = "lang")]

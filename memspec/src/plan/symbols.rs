@@ -170,6 +170,18 @@ symbols! {
 }
 
 symbols! {
+    /// In what order samples are trained on.
+    pub enum SampleOrder {
+        /// another one in each epoch
+        Random = "random",
+        /// as in their file
+        Sequential = "sequential",
+        /// random, but with samples of like length in one batch, so that less is filled up
+        Length = "length",
+    }
+}
+
+symbols! {
     /// The types a training step computes in.
     pub enum Precision {
         /// bfloat16 activations; float32 master weights where weights are trained

@@ -11,8 +11,8 @@ use super::section::Held;
 use super::spec::{Kind, Symbol, UnknownSymbol};
 use super::{
     AdapterKind, Attention, CachePrecision, Checkpointing, Choice, DataFormat, DeviceMap, EngineName, Float, ImageSize,
-    LossKind, LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script,
-    ServePrecision, Storage, Targets, Upcast, Warmup,
+    LossKind, LossOn, Name, Offload, OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, SampleOrder,
+    Schedule, Script, ServePrecision, Storage, Targets, Upcast, Warmup,
 };
 use crate::quantity::{Bytes, Dimension, Money, Percent, Quantity, QuantityError, Seconds, Steps, Tokens};
 
@@ -303,6 +303,7 @@ reads_symbols!(
     ParallelKind,
     Precision,
     QuantizeKind,
+    SampleOrder,
     Schedule,
     Script,
     Upcast,

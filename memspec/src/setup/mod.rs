@@ -12,7 +12,8 @@ use crate::device::Device;
 use crate::model::Architecture;
 use crate::plan::{
     AdapterKind, Attention, CachePrecision, DataFormat, DeviceMap, EngineName, Float, ImageSize, LossKind, LossOn,
-    OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage, Upcast,
+    OptimizerKind, Padding, ParallelKind, Precision, QuantizeKind, SampleOrder, Schedule, Script, ServePrecision,
+    Storage, Upcast,
 };
 use crate::quantity::{Bytes, Money};
 
@@ -167,6 +168,8 @@ pub struct Data {
     pub context: u64,
     /// Samples are joined.
     pub packing: bool,
+    /// In what order they are trained on.
+    pub order: SampleOrder,
     /// Words that the vocabulary gets.
     pub new_tokens: Vec<String>,
     /// The token that samples are filled up with; `None`: the tokenizer's.

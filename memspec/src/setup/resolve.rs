@@ -7,8 +7,8 @@ use crate::device::{self, Device, DeviceError, DeviceKind};
 use crate::model::{self, Architecture, Environment, Family, Found, Measure, ModelError, ThisCard};
 use crate::plan::{
     self, Attention, CachePrecision, Checkpointing, Choice, DataFormat, DeviceMap, EngineName, Headroom, LossKind,
-    LossOn, Offload, OptimizerKind, Padding, Plan, Precision, QuantizeKind, Schedule, Script, ServePrecision, Storage,
-    Targets, Upcast,
+    LossOn, Offload, OptimizerKind, Padding, Plan, Precision, QuantizeKind, SampleOrder, Schedule, Script,
+    ServePrecision, Storage, Targets, Upcast,
 };
 use crate::quantity::Bytes;
 
@@ -245,6 +245,7 @@ fn data(plan: &Plan, base: &Path, model: &Architecture) -> Data {
         loss_on: one(&block.loss_on).unwrap_or(LossOn::All),
         context,
         packing: one(&block.packing).unwrap_or(false),
+        order: one(&block.order).unwrap_or(SampleOrder::Random),
         new_tokens: one(&block.new_tokens).unwrap_or_default(),
         pad_token: one(&block.pad_token),
         eos_token: one(&block.eos_token),

@@ -28,6 +28,7 @@ pub(super) const FORMAT: Format = Format {
         Group { read: model::read_upcast, write: model::write_upcast },
         Group { read: data::read, write: data::write },
         Group { read: data::read_words, write: data::write_words },
+        Group { read: data::read_order, write: data::write_order },
         Group { read: model::read_device_map, write: model::write_device_map },
         Group { read: data::read_evaluation, write: data::write_evaluation },
         Group {
@@ -217,8 +218,8 @@ const KEYS: &[Key] = &[
     aside("total_num_tokens", LOADING),
     aside("multipack_real_batches", "whether a packed batch is one row or several as long together"),
     aside("fa_varlen_kwargs_in_collator", LOADING),
-    aside("curriculum_sampling", "the order of samples"),
-    aside("group_by_length", "the order of samples"),
+    part("curriculum_sampling", "`data.order`: as in their file").or("false"),
+    part("group_by_length", "`data.order`: by length").or("false"),
     aside("shuffle_merged_datasets", "the order of samples"),
     aside("shuffle_before_merging_datasets", "the order of samples"),
     aside("dataset_prepared_path", LOADING),

@@ -42,6 +42,7 @@ pub(super) const FORMAT: Format = Format {
         ("eval", "version 1 evaluates nothing"),
         ("data.eval_path", "version 1 evaluates nothing"),
         ("data.format", "a dataset's `converter` says what a record is"),
+        ("data.order", "version 1 has no key for it"),
         ("data.samples", "LLaMA-Factory counts them"),
         ("data.mean_length", "LLaMA-Factory measures them"),
         ("data.images", "LLaMA-Factory finds them in the dataset"),

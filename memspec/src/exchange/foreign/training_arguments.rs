@@ -16,6 +16,8 @@ const LOGS: &str = "what is logged";
 const LOADING: &str = "how samples are loaded";
 const PROCESSES: &str = "how processes find each other";
 
+const ORDERS: &[(&str, &str)] = &[("random", "random"), ("sequential", "sequential"), ("group_by_length", "length")];
+
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
     // the step
@@ -118,7 +120,7 @@ pub(super) const KEYS: &[Key] = &[
     aside("dataloader_in_order", LOADING),
     aside("remove_unused_columns", LOADING),
     aside("label_names", LOADING),
-    aside("train_sampling_strategy", "the order of samples"),
+    formed("train_sampling_strategy", "data.order", Form::Words(ORDERS)).or("random"),
     aside("length_column_name", "the order of samples"),
     aside("group_by_length", "the order of samples"),
     aside("accelerator_config", LOADING),

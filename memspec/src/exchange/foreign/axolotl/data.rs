@@ -65,6 +65,22 @@ pub(super) fn write_words(plan: &mut Writing) {
     }
 }
 
+/// The keys that decide the order of samples, by the word for what they decide; the first that is set does.
+const ORDERS: [(&str, &str); 2] = [("sequential", "curriculum_sampling"), ("length", "group_by_length")];
+
+pub(super) fn read_order(file: &mut Reading<'_>) {
+    if let Some((order, key)) = ORDERS.into_iter().find(|(_, key)| file.flag(key)) {
+        file.set_word("data.order", order, key);
+    }
+}
+
+pub(super) fn write_order(plan: &mut Writing) {
+    let order = plan.take_word("data.order");
+    if let Some((_, key)) = ORDERS.into_iter().find(|(name, _)| order.as_deref() == Some(name)) {
+        plan.put(key, true);
+    }
+}
+
 /// The first of a list of datasets, and its type.
 fn sets(file: &mut Reading<'_>, key: &str) -> Option<(String, String)> {
     let listed = file.written(key)?;
