@@ -153,7 +153,7 @@ pub fn sampler(setup: &Setup, train: &Dataset) -> Sampler {
     let order = match setup.data.order {
         plan::SampleOrder::Random => Order::Random,
         plan::SampleOrder::Sequential => Order::Sequential,
-        plan::SampleOrder::Length => Order::Length(train.lengths()),
+        plan::SampleOrder::ByLength => Order::ByLength(train.lengths()),
     };
     Sampler::new(train.len(), packing, order, setup.train.micro_batch as usize, setup.seed)
 }

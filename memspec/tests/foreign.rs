@@ -184,7 +184,7 @@ mod laws {
         ("data.loss_on", &["all", "assistant"]),
         ("data.context", &["512", "1024", "2048"]),
         ("data.packing", &["true", "false"]),
-        ("data.order", &["random", "sequential", "length"]),
+        ("data.order", &["random", "sequential", "by_length"]),
         ("data.padding", &["longest", "max", "none"]),
         ("data.samples", &["1000"]),
         ("train.precision", &["bf16", "fp16", "f32", "bf16_pure", "fp16_pure"]),

@@ -27,7 +27,7 @@ pub enum Order {
     /// As in their file.
     Sequential,
     /// Shuffled anew each epoch, but for those of one batch, which are of like length: the tokens of each sample.
-    Length(Arc<[u32]>),
+    ByLength(Arc<[u32]>),
 }
 
 /// Gives the rows of each micro batch, for ever. The last batch of an epoch may be smaller.
@@ -148,7 +148,7 @@ impl Sampler {
         if !matches!(self.how, Order::Sequential) {
             shuffle(self.order.len(), &mut state, |a, b| self.order.swap(a, b));
         }
-        if let (Order::Length(lengths), Rows::Single) = (&self.how, &self.rows) {
+        if let (Order::ByLength(lengths), Rows::Single) = (&self.how, &self.rows) {
             let length = |sample: &u32| lengths.get(*sample as usize).copied().unwrap_or(0);
             for part in self.order.chunks_mut(SORTED_BATCHES.saturating_mul(self.micro_batch)) {
                 part.sort_by_key(|sample| std::cmp::Reverse(length(sample)));

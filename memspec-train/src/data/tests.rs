@@ -204,7 +204,7 @@ fn batches_of_like_lengths_are_hardly_filled_up() {
         (0..sampler.batches_per_epoch()).map(|_| 8 * longest(sampler.next_batch())).sum()
     };
     let (tokens, random) = (lengths.iter().sum::<u32>(), columns(sampler(&lengths, None, 8, 3)));
-    let grouped = columns(Sampler::new(200, None, Order::Length(lengths.clone().into()), 8, 3));
+    let grouped = columns(Sampler::new(200, None, Order::ByLength(lengths.clone().into()), 8, 3));
     assert!(
         grouped < tokens * 104 / 100 && random > tokens * 150 / 100,
         "{tokens} tokens, {grouped} and {random} filled up"
@@ -259,7 +259,7 @@ proptest! {
         seed in any::<u64>(),
         stop in 0_usize..40,
     ) {
-        let by_length = || Sampler::new(lengths.len(), None, Order::Length(lengths.clone().into()), micro_batch, seed);
+        let by_length = || Sampler::new(lengths.len(), None, Order::ByLength(lengths.clone().into()), micro_batch, seed);
         let epoch = |mut sampler: Sampler| -> Vec<Vec<u32>> {
             let batches = sampler.batches_per_epoch();
             let of = |batch: Vec<Vec<usize>>| batch.into_iter().flatten().map(|sample| lengths[sample]).collect();

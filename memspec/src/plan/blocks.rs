@@ -134,7 +134,7 @@ block! {
         context: Tokens = "the engine's", least 1;
         /// Join short samples into one sequence; they never attend to each other.
         packing: bool = "false";
-        /// In what order samples are trained on. Packed samples, and micro batches of one, fill nothing up: by length is random there.
+        /// In what order samples are trained on. Packed samples, and micro batches of one, fill nothing up: `by_length` is random there.
         order: SampleOrder = "random";
         /// Words that are added to the tokenizer's vocabulary. The rows that embeddings and head get for them are too few to be costed.
         new_tokens: Vec<String> = "[]";

@@ -177,7 +177,7 @@ symbols! {
         /// as in their file
         Sequential = "sequential",
         /// random, but with samples of like length in one batch, so that less is filled up
-        Length = "length",
+        ByLength = "by_length",
     }
 }
 

@@ -16,7 +16,7 @@ const LOGS: &str = "what is logged";
 const LOADING: &str = "how samples are loaded";
 const PROCESSES: &str = "how processes find each other";
 
-const ORDERS: &[(&str, &str)] = &[("random", "random"), ("sequential", "sequential"), ("group_by_length", "length")];
+const ORDERS: &[(&str, &str)] = &[("random", "random"), ("sequential", "sequential"), ("group_by_length", "by_length")];
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[

@@ -66,7 +66,7 @@ pub(super) fn write_words(plan: &mut Writing) {
 }
 
 /// The keys that decide the order of samples, by the word for what they decide; the first that is set does.
-const ORDERS: [(&str, &str); 2] = [("sequential", "curriculum_sampling"), ("length", "group_by_length")];
+const ORDERS: [(&str, &str); 2] = [("sequential", "curriculum_sampling"), ("by_length", "group_by_length")];
 
 pub(super) fn read_order(file: &mut Reading<'_>) {
     if let Some((order, key)) = ORDERS.into_iter().find(|(_, key)| file.flag(key)) {
