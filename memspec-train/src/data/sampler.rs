@@ -146,7 +146,7 @@ impl Sampler {
         }
         let mut state = mix(self.seed ^ mix(self.position.epoch.wrapping_add(1)));
         if !matches!(self.how, Order::Sequential) {
-            shuffle(self.order.len(), &mut state, |a, b| self.order.swap(a, b));
+            shuffle(&mut self.order, &mut state);
         }
         if let (Order::ByLength(lengths), Rows::Single) = (&self.how, &self.rows) {
             let length = |sample: &u32| lengths.get(*sample as usize).copied().unwrap_or(0);
@@ -155,7 +155,7 @@ impl Sampler {
             }
             // Whole batches change places; what is left over for a smaller one stays last.
             let mut batches: Vec<Vec<u32>> = self.order.chunks_exact(self.micro_batch).map(<[u32]>::to_vec).collect();
-            shuffle(batches.len(), &mut state, |a, b| batches.swap(a, b));
+            shuffle(&mut batches, &mut state);
             for (place, batch) in self.order.chunks_exact_mut(self.micro_batch).zip(batches) {
                 place.copy_from_slice(&batch);
             }
@@ -166,13 +166,13 @@ impl Sampler {
     }
 }
 
-/// Swaps places of so many until each order is as likely as any other.
-fn shuffle(count: usize, state: &mut u64, mut swap: impl FnMut(usize, usize)) {
-    for last in (1..count).rev() {
+/// Each order is as likely as any other.
+fn shuffle<T>(items: &mut [T], state: &mut u64) {
+    for last in (1..items.len()).rev() {
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         // 0..=last, by multiplication: the bias is below one in 2^32
         let chosen = ((u128::from(mix(*state)) * (last as u128 + 1)) >> 64) as usize;
-        swap(last, chosen);
+        items.swap(last, chosen);
     }
 }
 

@@ -140,6 +140,11 @@ pub fn is_host<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.clone().try_into_primitive::<Flex>().is_ok()
 }
 
+/// The tensor is on a card, in a type of 16 bits.
+pub fn is_short<const D: usize>(tensor: &Tensor<D>) -> bool {
+    matches!(tensor.dtype(), DType::BF16 | DType::F16) && !is_host(tensor)
+}
+
 /// Reads an f32 tensor of the CPU in place, without a copy.
 pub fn read<const D: usize, T>(tensor: &Tensor<D>, read: impl FnOnce(&[f32]) -> T) -> T {
     match tensor.clone().try_into_primitive::<Flex>() {

@@ -6,7 +6,7 @@
 //! product then does the work of three, two of which would read and write whole activations for the sake of a small rank.
 
 use burn::backend::Dispatch;
-use burn::tensor::{DType, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 use memspec::cost::engine::memspec::is_folded;
 
 use super::magnitude::Magnitude;
@@ -300,8 +300,7 @@ impl Linear {
         let [_, columns] = self.weight.shape();
         let [rank, _] = adapter.a.value.get().dims();
         let packed = !matches!(self.weight, Weight::Dense(_));
-        let short = matches!(like.dtype(), DType::BF16 | DType::F16);
-        (packed && short && !storage::is_host(like) && is_folded(rank as u64, columns as u64)).then_some(adapter)
+        (packed && storage::is_short(like) && is_folded(rank as u64, columns as u64)).then_some(adapter)
     }
 
     /// What weight and adapter make of `x`, before magnitude and bias.

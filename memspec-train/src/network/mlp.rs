@@ -4,7 +4,7 @@
 //! is trained, all that theirs need of these comes with the gradients of the gating. And a card leaves out of gate and up what adapters add
 //! to them, where it is not folded into the weights: it is added as they are gated, forward and backward.
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 use memspec::cost::engine::memspec::is_read_once;
 
 use super::block::{Block, Linears};
@@ -46,13 +46,7 @@ impl Linears {
 
     /// The gated product of these; and its `x Aᵀ` for down, where that is made with it.
     pub(super) fn product_of(&self, [gate, up]: [&Tensor<2>; 2], lows: &Lows) -> (Tensor<2>, Option<Tensor<2>>) {
-        match self.adapters(lows).filter(|_| self.adds_late(gate)) {
-            Some((added, a_down)) => {
-                let (product, low) = swiglu_added(gate.clone(), up, added, a_down, false);
-                (product, Some(low))
-            }
-            None => (kernels::swiglu(gate, up), None),
-        }
+        self.gate(gate.clone(), up, lows, false)
     }
 
     /// The same from the MLP's input, where nothing else is kept.
@@ -61,24 +55,29 @@ impl Linears {
             true => self.gate_up.base_outputs(x),
             false => (self.gate_up.outputs(x), Lows::default()),
         };
-        match self.adapters(&lows) {
+        self.gate(gate, &up, &lows, true)
+    }
+
+    /// The product, over `gate` or in a new buffer.
+    fn gate(&self, gate: Tensor<2>, up: &Tensor<2>, lows: &Lows, over: bool) -> (Tensor<2>, Option<Tensor<2>>) {
+        match self.adapters(lows).filter(|_| self.adds_late(&gate)) {
             Some((added, a_down)) => {
-                let (product, low) = swiglu_added(gate, &up, added, a_down, true);
+                let (product, low) = swiglu_added(gate, up, added, a_down, over);
                 (product, Some(low))
             }
-            None => (kernels::swiglu_over(gate, &up), None),
+            None if over => (kernels::swiglu_over(gate, up), None),
+            None => (kernels::swiglu(&gate, up), None),
         }
     }
 
     /// Whether gate and up go without what their adapters add until they are gated: on a card whose kernels know these.
     fn adds_late(&self, like: &Tensor<2>) -> bool {
-        let short = matches!(like.dtype(), DType::BF16 | DType::F16);
         let known = || {
             let [intermediate, rank] = self.gate_up.plain_adapters()?[0].b.value.get().dims();
             Some(is_read_once(rank as u64, intermediate as u64))
         };
         let folded = || self.gate_up.named().any(|(_, linear)| linear.folded(like).is_some());
-        !storage::is_host(like) && short && self.has_plain_adapters() && !folded() && known() == Some(true)
+        storage::is_short(like) && self.has_plain_adapters() && !folded() && known() == Some(true)
     }
 
     /// What is added then, and down's A, whose `x Aᵀ` is made on the way.

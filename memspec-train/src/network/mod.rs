@@ -12,6 +12,8 @@ pub mod projection;
 #[cfg(feature = "cuda")]
 mod random;
 pub mod rotary;
+#[cfg(test)]
+mod testing;
 
 use burn::tensor::{Int, Tensor};
 

@@ -41,25 +41,15 @@ pub(super) const CHECKS: &[Check] = &[
         })
     }),
     ("swiglu's gradients with adapters", 6e-6, 1e-2, |at| {
-        each(|shape @ [tokens, columns], rank| {
+        each(|shape, rank| {
             let [gate, up, g] = ["gate", "up", "g"].map(|name| at.active(name, shape));
-            let halves = [
-                at.half("b gate", [columns, rank], tokens, rank),
-                at.half("b up", [columns, rank], tokens, rank),
-                at.half("a down", [rank, columns], tokens, rank),
-            ];
-            gated_backward(swiglu_backward_adapted(gate, up, g, halves, false))
+            gated_backward(swiglu_backward_adapted(gate, up, g, at.halves(shape, rank), false))
         })
     }),
     ("swiglu of what adapters are added to, and gradients", 6e-6, 1.5e-2, |at| {
-        each(|shape @ [tokens, columns], rank| {
+        each(|shape, rank| {
             let [gate, up, g] = ["gate", "up", "g"].map(|name| at.active(name, shape));
-            let halves = || {
-                ["b gate", "b up", "a down"].map(|name| {
-                    let weight = if name == "a down" { [rank, columns] } else { [columns, rank] };
-                    at.half(name, weight, tokens, rank)
-                })
-            };
+            let halves = || at.halves(shape, rank);
             let [to_gate, to_up, a_down] = halves();
             let added =
                 || [&to_gate, &to_up].map(|half| AddedBy { b: &half.weight, low: &half.low, scale: half.scale });
@@ -84,6 +74,12 @@ fn each(run: impl Fn([usize; 2], usize) -> Outputs) -> Outputs {
 }
 
 impl Inputs {
+    /// Of an MLP: B of gate and up, and A of down.
+    fn halves(&self, [tokens, columns]: [usize; 2], rank: usize) -> [HalfOf; 3] {
+        let of = |name, weight| self.half(name, weight, tokens, rank);
+        [of("b gate", [columns, rank]), of("b up", [columns, rank]), of("a down", [rank, columns])]
+    }
+
     fn half(&self, name: &str, weight: [usize; 2], tokens: usize, rank: usize) -> HalfOf {
         let named = |part: &str| format!("{name} {part}");
         HalfOf {

@@ -3,19 +3,13 @@
 use super::*;
 use crate::kernels::place::{Place, fetch};
 use crate::network::parameter::OptimizerStates;
+use crate::network::testing::{assert_near, random};
 use crate::quantize::nf4::{Nf4Encoder, Scales};
-use crate::random::Random;
 
 const TOKENS: usize = 5;
 /// More rows than fit one panel.
 const SHAPE: [usize; 2] = [3 * PANEL_ELEMENTS / 2 / 192, 192];
 const RANK: usize = 8;
-
-fn random(seed: &str, shape: [usize; 2], bound: f32) -> Tensor<2> {
-    let mut random = Random::new(3, seed);
-    let values: Vec<f32> = (0..shape[0] * shape[1]).map(|_| random.uniform(bound)).collect();
-    storage::write(storage::zeros_tensor(shape), &values)
-}
 
 /// NF4 with double quantization, and an adapter.
 fn adapted_linear() -> Linear {
@@ -33,14 +27,6 @@ fn adapted_linear() -> Linear {
         bias: None,
         adapter: Some(LowRank { a, b, scale: 2.0, dropout: None, magnitude: None }),
     }
-}
-
-/// Equal but for the order of additions.
-#[track_caller]
-fn assert_near(one: &Tensor<2>, other: &Tensor<2>) {
-    let (one, other) = (fetch(one).unwrap(), fetch(other).unwrap());
-    let largest = other.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-    assert!(one.iter().zip(&other).all(|(a, b)| (a - b).abs() <= 1e-5 * largest));
 }
 
 #[test]

@@ -1,25 +1,19 @@
 //! Gate and up without what adapters add to them, gated as a card does it, are as those with it.
 
 use super::*;
-use crate::kernels::place::{Place, fetch};
+use crate::kernels::place::Place;
 use crate::network::linear::{Linear, LowRank, Weight};
 use crate::network::parameter::{OptimizerStates, Parameter};
 use crate::network::projection::Projection;
-use crate::random::Random;
+use crate::network::testing::{assert_near, random};
 
 const TOKENS: usize = 7;
 const HIDDEN: usize = 24;
 const INSIDE: usize = 40;
 const RANK: usize = 8;
 
-fn random(seed: &str, shape: [usize; 2]) -> Tensor<2> {
-    let mut random = Random::new(5, seed);
-    let values: Vec<f32> = (0..shape[0] * shape[1]).map(|_| random.uniform(0.5)).collect();
-    storage::write(storage::zeros_tensor(shape), &values)
-}
-
 fn adapted(seed: &str, [out, columns]: [usize; 2]) -> Linear {
-    let value = |part: &str, shape| random(&format!("{seed} {part}"), shape);
+    let value = |part: &str, shape| random(&format!("{seed} {part}"), shape, 0.5);
     let trained = |part, shape| Parameter::trained(value(part, shape), OptimizerStates::None, Place::Cpu);
     let (a, b) = (trained("a", [RANK, columns]), trained("b", [out, RANK]));
     Linear {
@@ -40,17 +34,10 @@ fn linears() -> Linears {
     }
 }
 
-#[track_caller]
-fn assert_near(one: &Tensor<2>, other: &Tensor<2>) {
-    let (one, other) = (fetch(one).unwrap(), fetch(other).unwrap());
-    let largest = other.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-    assert!(one.iter().zip(&other).all(|(a, b)| (a - b).abs() <= 1e-5 * largest));
-}
-
 #[test]
 fn what_adapters_add_late_is_what_they_add() {
     let mut l = linears();
-    let (x, g) = (random("x", [TOKENS, HIDDEN]), random("g", [TOKENS, INSIDE]));
+    let (x, g) = (random("x", [TOKENS, HIDDEN], 0.5), random("g", [TOKENS, INSIDE], 0.5));
     let ([gate, up], lows) = l.gate_up.forward(&x);
     let ([base_gate, base_up], base_lows) = l.gate_up.base_outputs(&x);
     let product = kernels::swiglu(&gate, &up);
@@ -64,7 +51,7 @@ fn what_adapters_add_late_is_what_they_add() {
         let [low_gate, low_up] = lows.all().unwrap();
         let [of_gate, of_up] = l.gate_up.plain_adapters_mut().unwrap();
         let down = l.down.adapter.as_mut().unwrap();
-        let g_low = random("g low", [TOKENS, RANK]);
+        let g_low = random("g low", [TOKENS, RANK], 0.5);
         let halves =
             [half(&mut of_gate.b, low_gate, 2.0), half(&mut of_up.b, low_up, 2.0), half(&mut down.a, g_low, 1.0)];
         let halves = halves.map(Option::unwrap);

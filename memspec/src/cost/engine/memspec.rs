@@ -555,7 +555,6 @@ impl<'a> Program<'a> {
     /// `Block::mlp_backward` up to the gradients of gate and up, which are written over them.
     fn mlp_backward(&mut self, [gate, up]: [Tensor; 2]) -> [Tensor; 2] {
         let model = self.model;
-        let adapted = self.linears[DOWN].module.adapted;
         if self.has_plain_adapters() {
             let g_low = self.saved(self.rank);
             let g_product = self.input_gradient(DOWN, true, None);
@@ -567,6 +566,7 @@ impl<'a> Program<'a> {
             return [gate, up];
         }
         let unscaled = self.late_magnitude_backward(DOWN);
+        let adapted = self.linears[DOWN].module.adapted;
         let g_low = adapted.then(|| self.saved(self.rank));
         let g_product = self.input_gradient(DOWN, adapted, None);
         // The product is written over its gradient.

@@ -186,7 +186,7 @@ __device__ __forceinline__ void write(T *to, const Piece &x, u32 column, u32 top
 }
 __device__ __forceinline__ float2 floats(u32 two) { return {to_float(T{(u16)two}), to_float(T{(u16)(two >> 16)})}; }
 
-// What an adapter adds to the output of its layer: scale (x Aᵀ) Bᵀ, from B [columns, rank]. Nothing where `b` is null.
+// What an adapter adds to the output of its layer: scale (x Aᵀ) Bᵀ, from B [columns, rank].
 struct Added {
     const T *b, *low;
     float scale;
@@ -287,7 +287,7 @@ template <int N> __device__ __forceinline__ void inputs(const T *x, const T *con
                                                                     const T *a1, const T *a2, u32 tokens,             \
                                                                     u32 columns, u32 rank, u32 each, u32 stages) {    \
         const T *a[3] = {a0, a1, a2};                                                                                 \
-        inputs<N>(x, a, {inners, nullptr, tokens, columns, rank, each, stages});                              \
+        inputs<N>(x, a, {inners, nullptr, tokens, columns, rank, each, stages});                                      \
     }                                                                                                                 \
     /* The gradients of their A [rank, columns], from those of x Aᵀ. */                                               \
     extern "C" __global__ __launch_bounds__(512, 1) void inputs_backward_##N(float *outers, const T *x, const T *g0,  \
